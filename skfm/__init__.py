@@ -1,0 +1,7 @@
+"""Factorization machines and matrix factorization in scikit-learn's shape."""
+
+from skfm.fm import FMClassifier, FMRegressor
+
+__version__ = "0.1.0.dev0"
+
+__all__ = ["FMClassifier", "FMRegressor"]

@@ -1,0 +1,1 @@
+"""Compiled arithmetic: NumPy arrays in, NumPy arrays out. Imports numpy, math and numba only."""

@@ -1,0 +1,39 @@
+"""How often and how large each feature occurs."""
+
+from skfm._kernels._jit import jit
+
+
+@jit
+def measure_features(indptr, indices, data, weight, count, square):
+    """Adds each feature's weighted number of entries to ``count``, of x^2 to ``square``.
+
+    ``weight`` is empty where every row weighs 1.
+    """
+    weighted = weight.size > 0
+    for r in range(indptr.size - 1):
+        w = weight[r] if weighted else 1.0
+        for e in range(indptr[r], indptr[r + 1]):
+            j = indices[e]
+            count[j] += w
+            square[j] += w * data[e] * data[e]
+
+
+@jit
+def penalty(linear, factors, linear_penalty, factor_penalty):
+    """``1/2 sum_j (r_j w_j^2 + s_j |v_j|^2)`` of one output; slot 0 holds the parameters."""
+    total = 0.0
+    for j in range(linear.shape[0]):
+        square = 0.0
+        for f in range(factors.shape[2]):
+            square += factors[j, 0, f] * factors[j, 0, f]
+        total += linear_penalty[j] * linear[j, 0] * linear[j, 0] + factor_penalty[j] * square
+    return total / 2
+
+
+@jit
+def values_are_scales(indices, data, position, scale):
+    """Whether each value equals its feature's scale, so that every scaled value is 1."""
+    for e in range(indices.size):
+        if data[e] != scale[position[indices[e]]]:
+            return False
+    return True

@@ -1,0 +1,265 @@
+"""Training on planned mini-batches: gather, forward, differentiate, backward with update.
+
+Every function works on one part of a batch (``part`` of ``n_parts``), so that threads can
+share it: rows are independent in the forward phase, features in the other two. A row's and a
+feature's sums always run in the same order, whoever computes them.
+
+Ids are unsigned, which spares Numba's check for negative indices, and the innermost loops run
+over the components of one or of four entries at a time, which LLVM turns into vector code.
+"""
+
+import numpy as np
+
+from skfm._kernels._jit import jit
+from skfm._kernels.losses import SOFTMAX, scalar_loss, softmax_loss
+from skfm._kernels.updates import adagrad
+
+
+@jit
+def _boundary(ptr, start, stop, part, n_parts):
+    """Where part ``part`` of ``start:stop`` begins, parts being equal in length plus entries."""
+    if part == 0 or part == n_parts:
+        return start if part == 0 else stop
+    base = np.int64(ptr[start]) + start
+    goal = base + (np.int64(ptr[stop]) + stop - base) * part // n_parts
+    low, high = start, stop
+    while low < high:
+        middle = (low + high) // 2
+        if np.int64(ptr[middle]) + middle < goal:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@jit
+def gather(window, batch, state, output, penalties, scratch, part, n_parts):
+    """Copy the batch's parameters of one output, and their memory, side by side."""
+    f0, f1 = window.feature_start[batch], window.feature_start[batch + 1]
+    features = window.features
+    linear, factors = state.linear[output], state.factors[output]
+    local_linear, local_penalty = scratch.linear, scratch.penalty
+    self_product = scratch.self_product
+    n_features, n_slots, n_components = factors.shape
+    far = factors.reshape(n_features, n_slots * n_components)
+    near = scratch.factors.reshape(scratch.factors.shape[0], n_slots * n_components)
+    first = _boundary(window.column_ptr, f0, f1, part, n_parts) - f0
+    last = _boundary(window.column_ptr, f0, f1, part + 1, n_parts) - f0
+    # Two loops: the first is so short that many of its cache misses are under way at once.
+    for i in range(np.uintp(first), np.uintp(last)):
+        j = np.uintp(features[np.uintp(f0) + i])
+        for f in range(far.shape[1]):
+            near[i, f] = far[j, f]
+    for slot in range(n_slots):
+        for i in range(np.uintp(first), np.uintp(last)):
+            local_linear[i, slot] = linear[np.uintp(features[np.uintp(f0) + i]), slot]
+    for kind in range(2):
+        for i in range(np.uintp(first), np.uintp(last)):
+            local_penalty[i, kind] = penalties[np.uintp(features[np.uintp(f0) + i]), kind]
+    for i in range(np.uintp(first), np.uintp(last)):
+        product = factors.dtype.type(0)
+        for f in range(n_components):
+            product += near[i, f] * near[i, f]
+        self_product[i] = product
+
+
+@jit
+def forward(window, batch, state, output, scratch, part, n_parts):
+    """Raw output of each row; keeps ``sum_j x_j v_j`` for the backward phase."""
+    r0, r1 = window.row_start[batch], window.row_start[batch + 1]
+    row_ptr, local, values = window.row_ptr, window.local, window.row_values
+    linear, factors, product = scratch.linear, scratch.factors, scratch.self_product
+    sums = scratch.sums[output]
+    raw = scratch.output[output]
+    intercept = sums.dtype.type(state.intercept[output, 0])
+    zero, half, one = sums.dtype.type(0), sums.dtype.type(0.5), sums.dtype.type(1)
+    width = sums.shape[1]
+    unit = values.size == 0
+    first = _boundary(row_ptr, r0, r1, part, n_parts) - r0
+    last = _boundary(row_ptr, r0, r1, part + 1, n_parts) - r0
+    for r in range(np.uintp(first), np.uintp(last)):
+        e = np.uintp(row_ptr[np.uintp(r0) + r])
+        end = np.uintp(row_ptr[np.uintp(r0) + r + np.uintp(1)])
+        z = zero
+        for f in range(width):
+            sums[r, f] = zero
+        while e < end:
+            a = np.uintp(local[e])
+            xa = one if unit else values[e]
+            z += xa * (linear[a, 0] - half * xa * product[a])
+            if e + np.uintp(4) <= end:
+                b = np.uintp(local[e + np.uintp(1)])
+                c = np.uintp(local[e + np.uintp(2)])
+                d = np.uintp(local[e + np.uintp(3)])
+                xb = one if unit else values[e + np.uintp(1)]
+                xc = one if unit else values[e + np.uintp(2)]
+                xd = one if unit else values[e + np.uintp(3)]
+                z += xb * (linear[b, 0] - half * xb * product[b])
+                z += xc * (linear[c, 0] - half * xc * product[c])
+                z += xd * (linear[d, 0] - half * xd * product[d])
+                for f in range(width):
+                    sums[r, f] += (
+                        xa * factors[a, 0, f]
+                        + xb * factors[b, 0, f]
+                        + xc * factors[c, 0, f]
+                        + xd * factors[d, 0, f]
+                    )
+                e += np.uintp(4)
+            else:
+                for f in range(width):
+                    sums[r, f] += xa * factors[a, 0, f]
+                e += np.uintp(1)
+        square = zero
+        for f in range(width):
+            square += sums[r, f] * sums[r, f]
+        raw[r] = intercept + z + half * square
+
+
+@jit
+def differentiate(window, batch, loss, scratch, part, n_parts):
+    """Weighted loss and derivatives of each row; scales the row's sums by the derivatives."""
+    r0, r1 = window.row_start[batch], window.row_start[batch + 1]
+    raw, gradient, sums, losses = scratch.output, scratch.gradient, scratch.sums, scratch.losses
+    target, row_weight = window.target, window.weight
+    n_outputs, _, width = sums.shape
+    weighted = row_weight.size > 0
+    first = _boundary(window.row_ptr, r0, r1, part, n_parts) - r0
+    last = _boundary(window.row_ptr, r0, r1, part + 1, n_parts) - r0
+    for r in range(np.uintp(first), np.uintp(last)):
+        i = np.uintp(r0) + r
+        weight = row_weight[i] if weighted else gradient.dtype.type(1)
+        if loss == SOFTMAX:
+            losses[r] = weight * softmax_loss(raw, r, target[i], gradient)
+        else:
+            value, gradient[0, r] = scalar_loss(loss, raw[0, r], target[i])
+            losses[r] = weight * value
+        for c in range(n_outputs):
+            g = weight * gradient[c, r]
+            gradient[c, r] = g
+            for f in range(width):
+                sums[c, r, f] *= g
+
+
+@jit
+def backward(
+    window, batch, state, output, rule, scratch, part, n_parts
+):
+    """Sum each feature's gradient over its rows, add its share of the penalty, update."""
+    r0 = window.row_start[batch]
+    f0, f1 = window.feature_start[batch], window.feature_start[batch + 1]
+    column_ptr, entry_row, values = window.column_ptr, window.entry_row, window.column_values
+    features, weight = window.features, window.weight
+    linear, factors = state.linear[output], state.factors[output]
+    local_linear, local_factors = scratch.linear, scratch.factors
+    local_penalty = scratch.penalty
+    sums, gradient = scratch.sums[output], scratch.gradient[output]
+    zero, one = sums.dtype.type(0), sums.dtype.type(1)
+    learning_rate, floor = sums.dtype.type(rule.learning_rate), sums.dtype.type(rule.floor)
+    fit_linear = rule.fit_linear
+    width = sums.shape[1]
+    n_components = factors.shape[2]
+    unit = values.size == 0
+    total = np.empty(width, sums.dtype)
+    first = _boundary(column_ptr, f0, f1, part, n_parts) - f0
+    last = _boundary(column_ptr, f0, f1, part + 1, n_parts) - f0
+    for i in range(np.uintp(first), np.uintp(last)):
+        e = np.uintp(column_ptr[np.uintp(f0) + i])
+        end = np.uintp(column_ptr[np.uintp(f0) + i + np.uintp(1)])
+        occurrences = sums.dtype.type(end - e)
+        if weight.size > 0:
+            occurrences = zero
+            for t in range(e, end):
+                occurrences += weight[np.uintp(r0) + np.uintp(entry_row[t])]
+        slope = zero  # sum of g x, the gradient of the linear weight
+        curve = zero  # sum of g x^2, for the factors' products with themselves, which do not count
+        for f in range(width):
+            total[f] = zero
+        while e < end:
+            a = np.uintp(entry_row[e])
+            xa = one if unit else values[e]
+            ga = xa * gradient[a]
+            slope += ga
+            curve += xa * ga
+            if e + np.uintp(4) <= end:
+                b = np.uintp(entry_row[e + np.uintp(1)])
+                c = np.uintp(entry_row[e + np.uintp(2)])
+                d = np.uintp(entry_row[e + np.uintp(3)])
+                xb = one if unit else values[e + np.uintp(1)]
+                xc = one if unit else values[e + np.uintp(2)]
+                xd = one if unit else values[e + np.uintp(3)]
+                gb, gc, gd = xb * gradient[b], xc * gradient[c], xd * gradient[d]
+                slope += gb + gc + gd
+                curve += xb * gb + xc * gc + xd * gd
+                for f in range(width):
+                    total[f] += (
+                        xa * sums[a, f] + xb * sums[b, f] + xc * sums[c, f] + xd * sums[d, f]
+                    )
+                e += np.uintp(4)
+            else:
+                for f in range(width):
+                    total[f] += xa * sums[a, f]
+                e += np.uintp(1)
+        j = np.uintp(features[np.uintp(f0) + i])
+        if fit_linear:
+            w = local_linear[i, 0]
+            slope += occurrences * local_penalty[i, 0] * w
+            linear[j, 0], linear[j, 1] = adagrad(
+                w, slope, local_linear[i, 1], learning_rate, floor
+            )
+        shrink = occurrences * local_penalty[i, 1] - curve
+        for f in range(n_components):
+            v = local_factors[i, 0, f]
+            factors[j, 0, f], factors[j, 1, f] = adagrad(
+                v, total[f] + shrink * v, local_factors[i, 1, f], learning_rate, floor
+            )
+
+
+@jit
+def finish(window, batch, state, rule, scratch):
+    """Update the intercept; returns the batch's loss. One thread's work, in a fixed order."""
+    n_rows = window.row_start[batch + 1] - window.row_start[batch]
+    intercept = state.intercept
+    if rule.fit_intercept:
+        for c in range(intercept.shape[0]):
+            slope = 0.0
+            for r in range(n_rows):
+                slope += scratch.gradient[c, r]
+            intercept[c, 0], intercept[c, 1] = adagrad(
+                intercept[c, 0], slope, intercept[c, 1], rule.learning_rate, rule.floor
+            )
+    loss = 0.0
+    for r in range(n_rows):
+        loss += scratch.losses[r]
+    return loss
+
+
+@jit
+def train_batches(window, order, state, penalties, rule, scratch):
+    """Go through a window's batches in the given order; returns the sum of the losses."""
+    n_outputs = state.intercept.shape[0]
+    loss = 0.0
+    for batch in order:
+        for c in range(n_outputs):
+            gather(window, batch, state, c, penalties, scratch, 0, 1)
+            forward(window, batch, state, c, scratch, 0, 1)
+        differentiate(window, batch, rule.loss, scratch, 0, 1)
+        loss += finish(window, batch, state, rule, scratch)
+        for c in range(n_outputs):
+            if n_outputs > 1:  # the scratch holds one output's parameters at a time
+                gather(window, batch, state, c, penalties, scratch, 0, 1)
+            backward(window, batch, state, c, rule, scratch, 0, 1)
+    return loss
+
+
+@jit
+def measure_batches(window, state, penalties, rule, scratch):
+    """Sum of the losses over a window's rows; trains nothing."""
+    loss = 0.0
+    for batch in range(window.row_start.size - 1):
+        for c in range(state.intercept.shape[0]):
+            gather(window, batch, state, c, penalties, scratch, 0, 1)
+            forward(window, batch, state, c, scratch, 0, 1)
+        differentiate(window, batch, rule.loss, scratch, 0, 1)
+        for r in range(window.row_start[batch + 1] - window.row_start[batch]):
+            loss += scratch.losses[r]
+    return loss

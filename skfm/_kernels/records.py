@@ -1,0 +1,56 @@
+"""What the kernels pass around: plain records of arrays, so that a call names its parts."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class State(NamedTuple):
+    """A factorization machine over the used features, with its optimizer's memory.
+
+    Slot 0 holds the parameter, the further slots what the update rule remembers of it: side by
+    side, because whoever needs one needs the other, and each far place in memory costs a wait.
+    """
+
+    intercept: np.ndarray  # (n_outputs, n_slots), always float64
+    linear: np.ndarray  # (n_outputs, n_features, n_slots)
+    factors: np.ndarray  # (n_outputs, n_features, n_slots, n_components)
+
+
+class Rule(NamedTuple):
+    """What is minimised and how."""
+
+    loss: int  # a code of losses.py
+    learning_rate: float
+    floor: float  # where AdaGrad's sum of squared gradients starts
+    fit_intercept: bool
+    fit_linear: bool
+
+
+class Window(NamedTuple):
+    """Consecutive mini-batches, planned; made by plan.py, which says what the arrays hold."""
+
+    row_start: np.ndarray  # (n_batches + 1,)
+    feature_start: np.ndarray  # (n_batches + 1,)
+    row_ptr: np.ndarray  # (n_rows + 1,)
+    local: np.ndarray  # (n_entries,)
+    row_values: np.ndarray  # (n_entries,), or empty where every value is 1
+    features: np.ndarray  # (n_pairs,)
+    column_ptr: np.ndarray  # (n_pairs + 1,)
+    entry_row: np.ndarray  # (n_entries,)
+    column_values: np.ndarray  # (n_entries,), or empty
+    target: np.ndarray  # (n_rows,)
+    weight: np.ndarray  # (n_rows,), or empty where every weight is 1
+
+
+class Scratch(NamedTuple):
+    """Work space of one batch; ``width`` is n_components rounded up to whole vectors."""
+
+    linear: np.ndarray  # (n_pairs, n_slots)
+    factors: np.ndarray  # (n_pairs, n_slots, width)
+    penalty: np.ndarray  # (n_pairs, 2), of the linear weight and of the factors
+    self_product: np.ndarray  # (n_pairs,), v . v
+    sums: np.ndarray  # (n_outputs, n_rows, width), sum_j x_j v_j of each row
+    output: np.ndarray  # (n_outputs, n_rows)
+    gradient: np.ndarray  # (n_outputs, n_rows)
+    losses: np.ndarray  # (n_rows,)

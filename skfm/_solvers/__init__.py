@@ -1,0 +1,1 @@
+"""How parameters are learned: plain Python loops over epochs. Knows no estimator."""

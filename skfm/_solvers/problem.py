@@ -1,0 +1,84 @@
+"""The training problem as the solvers see it: only used features, each scaled to size 1."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skfm._kernels.features import measure_features, values_are_scales
+
+
+@dataclass
+class Problem:
+    """``sum_i c_i loss(y_i, f(x_i)) + 1/2 sum_j (r_j w_j^2 + s_j |v_j|^2)`` over rows ``x_i``.
+
+    ``indptr``, ``indices`` and ``data`` are the rows in CSR form, ``position`` maps a column to
+    its rank among the ``used`` ones. A used feature's values are divided by ``scale``, their
+    root mean square where they are not zero: with it AdaGrad's step means the same whatever
+    the feature's unit. Parameters of the scaled features are called scaled.
+    """
+
+    indptr: np.ndarray
+    indices: np.ndarray
+    data: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray  # empty where every row weighs 1
+    loss: int
+    used: np.ndarray
+    position: np.ndarray
+    scale: np.ndarray
+    linear_penalty: np.ndarray  # r_j / scale_j^2, for scaled parameters
+    factor_penalty: np.ndarray  # s_j / scale_j^2
+    penalty_share: np.ndarray  # (n_used, 2): both, for each unit of weight of a row with it
+    mean_row_length: float  # weighted mean number of entries of a row
+
+    @property
+    def n_rows(self):
+        return self.indptr.size - 1
+
+    @property
+    def n_used(self):
+        return self.used.size
+
+    @property
+    def total_weight(self):
+        return float(self.weight.sum()) if self.weight.size else float(self.n_rows)
+
+    @property
+    def unit_values(self):
+        """Whether every scaled value is 1, as in one-hot data."""
+        return values_are_scales(self.indices, self.data, self.position, self.scale)
+
+
+def make_problem(X, target, weight, loss, alpha, alpha_linear):
+    """State the problem for a canonical CSR matrix without explicit zeros.
+
+    ``r_j = alpha_linear`` as in ridge regression; ``s_j = alpha * n_j`` with ``n_j`` the weight
+    of the rows in which feature j is not zero.
+    """
+    n_features = X.shape[1]
+    dtype = X.dtype
+    count, square = np.zeros(n_features), np.zeros(n_features)
+    indptr = X.indptr.astype(np.int64)
+    measure_features(indptr, X.indices, X.data, weight, count, square)
+    used = np.flatnonzero(count)
+    position = np.zeros(n_features, dtype=np.uint32)
+    position[used] = np.arange(used.size, dtype=np.uint32)
+    count, square = count[used], square[used]
+    scale = np.sqrt(square / count).astype(dtype)
+    penalty = np.stack([np.full(used.size, float(alpha_linear)), alpha * count], axis=1)
+    penalty *= (count / square)[:, None]
+    return Problem(
+        indptr=indptr,
+        indices=X.indices,
+        data=X.data,
+        target=target.astype(dtype),
+        weight=weight,
+        loss=loss,
+        used=used,
+        position=position,
+        scale=scale,
+        linear_penalty=penalty[:, 0].copy(),
+        factor_penalty=penalty[:, 1].copy(),
+        penalty_share=(penalty / count[:, None]).astype(dtype),
+        mean_row_length=float(count.sum() / (weight.sum() if weight.size else X.shape[0])),
+    )

@@ -1,0 +1,105 @@
+"""The door: what comes in is checked once and brought into one canonical form."""
+
+import numbers
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import validate_data
+
+
+def validate_X(estimator, X, *, reset):
+    """Check ``X`` and return it as a canonical CSR matrix without explicit zeros.
+
+    float32 stays float32, everything else becomes float64. The caller's arrays are not changed.
+    """
+    return as_csr(_validate(estimator, X, reset=reset))
+
+
+def validate_X_y(estimator, X, y, *, numeric_target):
+    """Check ``X`` and ``y`` together; returns canonical CSR and a one-dimensional array."""
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is None."
+        )
+    if numeric_target:
+        _require_numbers(y)
+    X, y = _validate(estimator, X, y=y, y_numeric=numeric_target, reset=True)
+    return as_csr(X), y
+
+
+def _validate(estimator, X, **options):
+    return validate_data(
+        estimator, X, accept_sparse="csr", dtype=[np.float64, np.float32], **options
+    )
+
+
+def _require_numbers(y):
+    kind = getattr(np.asarray(y), "dtype", np.dtype(float)).kind
+    if kind in "US":
+        raise ValueError(
+            "y must hold numbers for a regression, got strings; convert it with astype(float), "
+            "or use FMClassifier if they are labels."
+        )
+
+
+def as_csr(X):
+    """Canonical CSR: sorted, no duplicates, no explicit zeros. Copies rather than change X."""
+    if not sparse.issparse(X):
+        filled = X != 0
+        indptr = np.append(0, np.cumsum(np.count_nonzero(filled, axis=1)))
+        columns = np.nonzero(filled)[1].astype(np.int32)
+        return sparse.csr_matrix((X[filled], columns, indptr), shape=X.shape)
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    if np.count_nonzero(X.data) < X.data.size:
+        X = X.copy()
+        X.eliminate_zeros()
+    return X
+
+
+def check_sample_weight(sample_weight, n_rows, dtype):
+    """Weights as one array of the given dtype, or ones."""
+    if sample_weight is None:
+        return np.ones(n_rows, dtype=dtype)
+    if isinstance(sample_weight, numbers.Number):
+        sample_weight = np.full(n_rows, sample_weight)
+    weight = np.asarray(sample_weight, dtype=dtype)
+    if weight.ndim != 1:
+        raise ValueError("Sample weights must be 1D array or scalar (argument sample_weight).")
+    if weight.size != n_rows:
+        raise ValueError(
+            f"sample_weight.shape == {weight.shape}, expected ({n_rows},): one weight a row of X."
+        )
+    if not np.isfinite(weight).all():
+        raise ValueError("sample_weight contains NaN or infinity; replace or drop those rows.")
+    if (weight < 0).any():
+        raise ValueError("sample_weight contains negative values; weights must be at least 0.")
+    if not weight.any():
+        raise ValueError(
+            "sample_weight is zero for every row: all weights are zero, nothing is left to fit."
+        )
+    return weight
+
+
+def check_number(value, name, kind, *, low=None, high=None, boundaries="both"):
+    """A number of the right kind within bounds, else an error that names the parameter."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a number, got {value!r}.")
+    check_scalar(
+        value, name, kind, min_val=low, max_val=high, include_boundaries=boundaries
+    )
+    if not np.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value!r}.")
+
+
+def check_option(value, name, options):
+    if not isinstance(value, str) or value not in options:
+        names = ", ".join(map(repr, options))
+        raise ValueError(f"{name} must be one of {names}; got {value!r}.")
+
+
+def check_flag(value, name):
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}.")

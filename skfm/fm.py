@@ -1,0 +1,522 @@
+"""Factorization machines for regression and classification."""
+
+import numbers
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit, log_expit, log_softmax, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state, compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from skfm import _validation as door
+from skfm._kernels import losses
+from skfm._kernels.decision import decide
+from skfm._solvers import minibatch
+from skfm._solvers.problem import make_problem
+from skfm._solvers.team import n_threads
+
+ROWS_PER_THREAD = 10_000  # below this a second thread costs more than it brings
+
+
+@dataclass
+class _Link:
+    """How the solver's target relates to the user's: ``raw = solver's * unit + shift``."""
+
+    loss: int
+    intercept: np.ndarray  # (n_outputs,), where the solver's intercept starts
+    baseline: float  # mean loss of that intercept alone
+    unit: float = 1.0
+    shift: float = 0.0
+
+
+class _BaseFM(BaseEstimator):
+    """What FMRegressor and FMClassifier share: parameters, training, the raw output."""
+
+    def __init__(
+        self,
+        n_components,
+        *,
+        loss,
+        solver,
+        alpha,
+        alpha_linear,
+        learning_rate,
+        initial_accumulator,
+        batch_size,
+        max_iter,
+        tol,
+        n_iter_no_change,
+        init_scale,
+        fit_intercept,
+        fit_linear,
+        warm_start,
+        random_state,
+        n_jobs,
+        verbose,
+    ):
+        self.n_components = n_components
+        self.loss = loss
+        self.solver = solver
+        self.alpha = alpha
+        self.alpha_linear = alpha_linear
+        self.learning_rate = learning_rate
+        self.initial_accumulator = initial_accumulator
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.init_scale = init_scale
+        self.fit_intercept = fit_intercept
+        self.fit_linear = fit_linear
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _check_parameters(self):
+        integer, real = numbers.Integral, numbers.Real
+        door.check_number(self.n_components, "n_components", integer, low=0)
+        door.check_option(self.loss, "loss", self._losses)
+        door.check_option(self.solver, "solver", ("adagrad",))
+        door.check_number(self.alpha, "alpha", real, low=0)
+        door.check_number(self.alpha_linear, "alpha_linear", real, low=0)
+        door.check_number(
+            self.learning_rate, "learning_rate", real, low=0, boundaries="neither"
+        )
+        door.check_number(
+            self.initial_accumulator, "initial_accumulator", real, low=0, boundaries="neither"
+        )
+        if self.batch_size != "auto":
+            if isinstance(self.batch_size, str):
+                raise ValueError(
+                    f"batch_size must be 'auto' or a positive integer; got {self.batch_size!r}."
+                )
+            door.check_number(self.batch_size, "batch_size", integer, low=1)
+        door.check_number(self.max_iter, "max_iter", integer, low=1)
+        door.check_number(self.tol, "tol", real, low=0)
+        door.check_number(self.n_iter_no_change, "n_iter_no_change", integer, low=1)
+        door.check_number(self.init_scale, "init_scale", real, low=0)
+        for name in ("fit_intercept", "fit_linear", "warm_start"):
+            door.check_flag(getattr(self, name), name)
+        if self.n_jobs is not None:
+            door.check_number(self.n_jobs, "n_jobs", integer)
+            if self.n_jobs == 0:
+                raise ValueError("n_jobs must not be 0; use None, a positive number or -1.")
+        if not isinstance(self.verbose, (bool, np.bool_)):
+            door.check_number(self.verbose, "verbose", integer, low=0)
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
+            Training rows: one-hot encoded ids, attributes, numbers. float32 is trained in
+            float32, everything else in float64.
+        y : array-like of shape (n_samples,)
+            Targets: numbers for a regressor, labels of any type for a classifier.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; a row of weight 2 counts as two rows, one of weight 0 as none.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is not usable (NaN or infinity, lengths that do not fit,
+            negative weights, one class only), or if training diverges for every step size tried.
+        """
+        before = dict(vars(self))
+        try:
+            return self._fit(X, y, sample_weight)
+        except BaseException:
+            # Nothing half-fitted: whoever interrupts a fit keeps the model from before.
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _fit(self, X, y, sample_weight):
+        self._check_parameters()
+        previous = self._parameters() if self.warm_start and hasattr(self, "coef_") else None
+        X, y = door.validate_X_y(self, X, y, numeric_target=self._numeric_target)
+        weight = door.check_sample_weight(sample_weight, X.shape[0], X.dtype)
+        if not weight.all():
+            X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
+        target, weight, link = self._encode(y, weight)
+        if previous is not None:
+            self._check_previous(previous, X.shape[1], link)
+        rng = check_random_state(self.random_state)
+        if (weight == 1).all():
+            weight = weight[:0]
+        problem = make_problem(
+            X, target, weight, link.loss, self.alpha, self.alpha_linear
+        )
+        if previous is None:
+            start = self._initial(problem, link, rng)
+        else:
+            start = self._scaled(previous, problem, link)
+        settings = minibatch.Settings(
+            learning_rate=float(self.learning_rate),
+            floor=float(self.initial_accumulator),
+            batch_size=self.batch_size,
+            max_iter=int(self.max_iter),
+            tol=float(self.tol),
+            n_iter_no_change=int(self.n_iter_no_change),
+            fit_intercept=bool(self.fit_intercept),
+            fit_linear=bool(self.fit_linear),
+            n_threads=n_threads(self.n_jobs),
+            verbose=bool(self.verbose),
+        )
+        parameters, history = minibatch.train(
+            problem,
+            minibatch.make_state(*start),
+            self.n_components,
+            settings,
+            rng,
+            link.baseline,
+        )
+        self._store(parameters, problem, link, X.shape[1])
+        self.n_iter_ = len(history.loss_curve)
+        self.loss_curve_ = history.loss_curve
+        if not history.converged:
+            warnings.warn(
+                f"max_iter={self.max_iter} epochs ended before the objective stopped improving "
+                f"by tol={self.tol}; raise max_iter or tol.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return self
+
+    def _initial(self, problem, link, rng):
+        """Random factors; their size falls with the length of rows, so that rows start alike."""
+        shape = (link.intercept.size, problem.n_used, self.n_components)
+        length = problem.mean_row_length
+        factors = rng.standard_normal(shape)
+        factors *= self.init_scale / np.sqrt(max(length, 1.0))
+        linear = np.zeros(shape[:2], dtype=problem.data.dtype)
+        return link.intercept, linear, factors.astype(problem.data.dtype)
+
+    def _scaled(self, fitted, problem, link):
+        """Fitted parameters in the units of the solver, for a warm start."""
+        intercept, linear, factors = fitted
+        scale = problem.scale
+        return (
+            (intercept - link.shift) / link.unit,
+            linear[:, problem.used] * scale / link.unit,
+            factors[:, problem.used] * (scale / np.sqrt(link.unit))[:, None],
+        )
+
+    def _store(self, parameters, problem, link, n_features):
+        """Solver's parameters in the units of X and y; features never seen get zeros."""
+        intercept, linear, factors = parameters
+        n_outputs, _, n_components = factors.shape
+        dtype = factors.dtype
+        coef = np.zeros((n_outputs, n_features), dtype=dtype)
+        coef[:, problem.used] = linear * (link.unit / problem.scale)
+        # Feature by feature in memory, as prediction reads them; shown transposed.
+        table = np.zeros((n_outputs, n_features, n_components), dtype=dtype)
+        table[:, problem.used] = factors * (np.sqrt(link.unit) / problem.scale)[:, None]
+        self._show(intercept * link.unit + link.shift, coef, np.swapaxes(table, 1, 2))
+
+    def _parameters(self):
+        """Fitted parameters as the kernels read them, without copies as long as they were fitted
+        here: intercept (n_outputs,), linear (n_outputs, n_features) and factors (n_outputs,
+        n_features, n_components)."""
+        components = self.components_
+        if components.ndim == 2:
+            components = components[None]
+        return (
+            np.atleast_1d(np.asarray(self.intercept_, dtype=np.float64)),
+            np.ascontiguousarray(np.atleast_2d(self.coef_)),
+            np.ascontiguousarray(np.swapaxes(components, 1, 2)),
+        )
+
+    def _check_previous(self, previous, n_features, link):
+        shape = (link.intercept.size, n_features, self.n_components)
+        if previous[2].shape != shape:
+            raise ValueError(
+                "warm_start needs the same (n_outputs, n_features, n_components) as before: "
+                f"got {shape}, the fitted model has {previous[2].shape}. Set warm_start=False "
+                "to start anew."
+            )
+
+    def _raw_output(self, X):
+        """Raw outputs of shape (n_samples, n_outputs)."""
+        check_is_fitted(self)
+        X = door.validate_X(self, X, reset=False)
+        intercept, linear, factors = self._parameters()
+        output = np.empty((X.shape[0], intercept.size), dtype=factors.dtype)
+        arguments = (
+            X.indptr.astype(np.int64, copy=False),
+            X.indices,
+            X.data.astype(factors.dtype, copy=False),
+            intercept,
+            linear,
+            factors,
+        )
+        threads = min(n_threads(self.n_jobs), X.shape[0] // ROWS_PER_THREAD + 1)
+        bounds = [X.shape[0] * part // threads for part in range(threads + 1)]
+        if threads == 1:
+            decide(*arguments, *bounds, output)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                for done in [
+                    pool.submit(decide, *arguments, start, stop, output)
+                    for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+                ]:
+                    done.result()
+        return output
+
+
+class FMRegressor(RegressorMixin, _BaseFM):
+    """Factorization machine for regression."""
+
+    _losses = ("squared_error",)
+    _numeric_target = True
+
+    def __init__(
+        self,
+        n_components=8,
+        *,
+        loss="squared_error",
+        solver="adagrad",
+        alpha=0.1,
+        alpha_linear=1.0,
+        learning_rate=0.1,
+        initial_accumulator=1.0,
+        batch_size="auto",
+        max_iter=200,
+        tol=1e-4,
+        n_iter_no_change=5,
+        init_scale=0.05,
+        fit_intercept=True,
+        fit_linear=True,
+        warm_start=False,
+        random_state=None,
+        n_jobs=None,
+        verbose=0,
+    ):
+        super().__init__(
+            n_components,
+            loss=loss,
+            solver=solver,
+            alpha=alpha,
+            alpha_linear=alpha_linear,
+            learning_rate=learning_rate,
+            initial_accumulator=initial_accumulator,
+            batch_size=batch_size,
+            max_iter=max_iter,
+            tol=tol,
+            n_iter_no_change=n_iter_no_change,
+            init_scale=init_scale,
+            fit_intercept=fit_intercept,
+            fit_linear=fit_linear,
+            warm_start=warm_start,
+            random_state=random_state,
+            n_jobs=n_jobs,
+            verbose=verbose,
+        )
+
+    def _encode(self, y, weight):
+        """Standardise the target, so that penalties mean the same whatever its unit."""
+        y = np.asarray(y, dtype=np.float64)
+        shift = float(np.average(y, weights=weight)) if self.fit_intercept else 0.0
+        unit = float(np.sqrt(np.average((y - shift) ** 2, weights=weight))) or 1.0
+        target = (y - shift) / unit
+        if not np.isfinite(target).all():
+            raise ValueError("y is too large for its variance to be computed; scale y down.")
+        baseline = float(np.average(target**2, weights=weight)) / 2
+        link = _Link(losses.SQUARED_ERROR, np.zeros(1), baseline, unit, shift)
+        return target, weight, link
+
+    def _show(self, intercept, coef, components):
+        self.intercept_ = float(intercept[0])
+        self.coef_ = coef[0]
+        self.components_ = components[0]
+
+    def predict(self, X):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
+            Rows; features never seen in training contribute nothing.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Predictions in the unit of the training targets, float32 for a model fitted on
+            float32.
+        """
+        return self._raw_output(X)[:, 0]
+
+
+class FMClassifier(ClassifierMixin, _BaseFM):
+    """Factorization machine for classification, two classes or more."""
+
+    _losses = ("log_loss",)
+    _numeric_target = False
+
+    def __init__(
+        self,
+        n_components=8,
+        *,
+        loss="log_loss",
+        class_weight=None,
+        solver="adagrad",
+        alpha=0.1,
+        alpha_linear=1.0,
+        learning_rate=0.1,
+        initial_accumulator=1.0,
+        batch_size="auto",
+        max_iter=200,
+        tol=1e-4,
+        n_iter_no_change=5,
+        init_scale=0.05,
+        fit_intercept=True,
+        fit_linear=True,
+        warm_start=False,
+        random_state=None,
+        n_jobs=None,
+        verbose=0,
+    ):
+        super().__init__(
+            n_components,
+            loss=loss,
+            solver=solver,
+            alpha=alpha,
+            alpha_linear=alpha_linear,
+            learning_rate=learning_rate,
+            initial_accumulator=initial_accumulator,
+            batch_size=batch_size,
+            max_iter=max_iter,
+            tol=tol,
+            n_iter_no_change=n_iter_no_change,
+            init_scale=init_scale,
+            fit_intercept=fit_intercept,
+            fit_linear=fit_linear,
+            warm_start=warm_start,
+            random_state=random_state,
+            n_jobs=n_jobs,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
+
+    def _encode(self, y, weight):
+        """Labels as numbers, class weights as row weights, the intercept at the base rates."""
+        check_classification_targets(y)
+        before = getattr(self, "classes_", None)
+        classes, labels = np.unique(y, return_inverse=True)
+        if classes.size < 2:
+            raise ValueError(
+                "FMClassifier needs samples of at least two classes in y (with positive "
+                f"weight); got one class: {classes[0]!r}."
+            )
+        if self.warm_start and before is not None and not np.array_equal(before, classes):
+            raise ValueError(
+                f"warm_start needs the same classes as before: got {classes}, the fitted model "
+                f"has {before}. Set warm_start=False to start anew."
+            )
+        if self.class_weight is not None:
+            factors = compute_class_weight(self.class_weight, classes=classes, y=y)
+            if not (np.isfinite(factors) & (factors > 0)).all():
+                raise ValueError("class_weight must give each class a positive, finite weight.")
+            weight = weight * factors[labels].astype(weight.dtype)
+        self.classes_ = classes
+        rate = np.bincount(labels, weights=weight) / weight.sum(dtype=np.float64)
+        if not self.fit_intercept:
+            rate = np.full(classes.size, 1 / classes.size)
+        baseline = float(-np.bincount(labels, weights=weight) @ np.log(rate) / weight.sum())
+        if classes.size == 2:
+            link = _Link(losses.LOG_LOSS, np.log(rate[1:] / rate[0]), baseline)
+        else:
+            link = _Link(losses.SOFTMAX, np.log(rate), baseline)
+        return labels, weight, link
+
+    def _show(self, intercept, coef, components):
+        self.intercept_ = intercept
+        self.coef_ = coef
+        self.components_ = components[0] if intercept.size == 1 else components
+
+    def decision_function(self, X):
+        """Raw outputs: log-odds of the second class, or one score a class before softmax.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
+            Rows; features never seen in training contribute nothing.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Scores.
+        """
+        output = self._raw_output(X)
+        return output[:, 0] if output.shape[1] == 1 else output
+
+    def predict(self, X):
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
+            Rows; features never seen in training contribute nothing.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            The most probable label of each row.
+        """
+        output = self._raw_output(X)
+        if output.shape[1] == 1:
+            return self.classes_[(output[:, 0] > 0).astype(np.intp)]
+        return self.classes_[output.argmax(axis=1)]
+
+    def predict_proba(self, X):
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
+            Rows; features never seen in training contribute nothing.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``; rows sum to 1.
+        """
+        output = self._raw_output(X)
+        if output.shape[1] == 1:
+            return expit(output * np.array([-1, 1], dtype=output.dtype))
+        return softmax(output, axis=1)
+
+    def predict_log_proba(self, X):
+        """Logarithms of the probabilities, exact also where those round to 0.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
+            Rows; features never seen in training contribute nothing.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        output = self._raw_output(X)
+        if output.shape[1] == 1:
+            return log_expit(output * np.array([-1, 1], dtype=output.dtype))
+        return log_softmax(output, axis=1)
