@@ -52,8 +52,10 @@ class Problem:
 def make_problem(X, target, weight, loss, alpha, alpha_linear):
     """State the problem for a canonical CSR matrix without explicit zeros.
 
-    ``r_j = alpha_linear`` as in ridge regression; ``s_j = alpha * n_j`` with ``n_j`` the weight
-    of the rows in which feature j is not zero.
+    ``r_j = alpha_linear`` as in ridge regression. ``s_j = alpha * sqrt(n_j)`` with ``n_j`` the
+    weight of the rows in which feature j is not zero: the noise in what those rows say of
+    ``v_j`` grows like that root, so that one alpha suits rare and frequent features, and little
+    data and much.
     """
     n_features = X.shape[1]
     dtype = X.dtype
@@ -65,7 +67,9 @@ def make_problem(X, target, weight, loss, alpha, alpha_linear):
     position[used] = np.arange(used.size, dtype=np.uint32)
     count, square = count[used], square[used]
     scale = np.sqrt(square / count).astype(dtype)
-    penalty = np.stack([np.full(used.size, float(alpha_linear)), alpha * count], axis=1)
+    penalty = np.stack(
+        [np.full(used.size, float(alpha_linear)), alpha * np.sqrt(count)], axis=1
+    )
     penalty *= (count / square)[:, None]
     return Problem(
         indptr=indptr,

@@ -1,0 +1,336 @@
+"""Data drawn from a planted factorization machine."""
+
+import numbers
+
+import numpy as np
+from scipy import sparse
+from scipy.special import expit, softmax
+from sklearn.utils import Bunch, check_random_state
+
+from skfm import _validation as door
+
+
+def make_fm_regression(
+    n_samples=1000,
+    *,
+    n_fields=4,
+    n_levels=50,
+    n_components=4,
+    kind="one_hot",
+    skew=1.0,
+    linear_scale=1.0,
+    interaction_scale=1.0,
+    mean=0.0,
+    noise=0.1,
+    return_params=False,
+    dtype=np.float64,
+    random_state=None,
+):
+    """Draw a regression problem from a factorization machine.
+
+    The targets are the output of a random factorization machine, shifted and scaled over the
+    drawn rows to standard deviation 1, plus normal noise. For training and test rows of one and
+    the same model, draw them together and split them.
+
+    Parameters
+    ----------
+    n_samples : int, default=1000
+        Number of rows.
+    n_fields : int, default=4
+        Number of categorical fields, or of columns if ``kind="dense"``.
+    n_levels : int, default=50
+        Number of categories of each field. Ignored if ``kind="dense"``.
+    n_components : int, default=4
+        Length of the planted factors; 0 plants a linear model.
+    kind : {"one_hot", "dense"}, default="one_hot"
+        Rows of `n_fields` one-hot encoded categories in a sparse matrix, or of `n_fields`
+        standard normal numbers in an array.
+    skew : float, default=1.0
+        How unequal the categories are: the k-th most frequent of a field has a probability
+        proportional to ``1 / k ** skew`` (which one that is differs by field). 0 makes them
+        equally frequent.
+    linear_scale : float, default=1.0
+        Standard deviation of the linear part, before the sum of both is scaled.
+    interaction_scale : float, default=1.0
+        Standard deviation of the interactions, before the sum of both is scaled.
+    mean : float, default=0.0
+        Mean of the targets before noise.
+    noise : float, default=0.1
+        Standard deviation of the noise.
+    return_params : bool, default=False
+        Whether to return the planted parameters, too.
+    dtype : {np.float64, np.float32}, default=np.float64
+        Type of X and y.
+    random_state : int, RandomState instance or None, default=None
+        Seed for the same data in every call.
+
+    Returns
+    -------
+    X : CSR matrix of shape (n_samples, n_fields * n_levels) or ndarray of shape \
+            (n_samples, n_fields)
+        Rows.
+    y : ndarray of shape (n_samples,)
+        Targets.
+    params : :class:`~sklearn.utils.Bunch`
+        Only with ``return_params=True``: ``intercept``, ``coef`` and ``components``, named and
+        shaped as the fitted attributes of :class:`~skfm.FMRegressor`.
+
+    See Also
+    --------
+    make_fm_classification : The same for classes.
+
+    Examples
+    --------
+    >>> from skfm.datasets import make_fm_regression
+    >>> X, y, params = make_fm_regression(
+    ...     n_fields=3, n_levels=10, n_components=2, return_params=True, random_state=0
+    ... )
+    >>> X.shape, y.shape
+    ((1000, 30), (1000,))
+    >>> params.components.shape
+    (2, 30)
+    """
+    door.check_number(mean, "mean", numbers.Real)
+    door.check_number(noise, "noise", numbers.Real, low=0)
+    rng = check_random_state(random_state)
+    X = _draw_rows(rng, n_samples, n_fields, n_levels, kind, skew, dtype)
+    planted = _plant(rng, X, n_fields, n_components, linear_scale, interaction_scale)
+    y = mean + planted.output + noise * rng.standard_normal(X.shape[0])
+    y = y.astype(dtype, copy=False)
+    if not return_params:
+        return X, y
+    params = Bunch(
+        intercept=float(mean + planted.intercept),
+        coef=planted.coef,
+        components=planted.components,
+    )
+    return X, y, params
+
+
+def make_fm_classification(
+    n_samples=1000,
+    *,
+    n_classes=2,
+    n_fields=4,
+    n_levels=50,
+    n_components=4,
+    kind="one_hot",
+    skew=1.0,
+    linear_scale=1.0,
+    interaction_scale=1.0,
+    signal=2.0,
+    base_rate=None,
+    return_params=False,
+    dtype=np.float64,
+    random_state=None,
+):
+    """Draw a classification problem from factorization machines.
+
+    Two classes are drawn with the probability whose log-odds is the output of a random
+    factorization machine; more classes with the softmax of one machine for each. For training
+    and test rows of one and the same model, draw them together and split them.
+
+    Parameters
+    ----------
+    n_samples : int, default=1000
+        Number of rows.
+    n_classes : int, default=2
+        Number of classes.
+    n_fields : int, default=4
+        Number of categorical fields, or of columns if ``kind="dense"``.
+    n_levels : int, default=50
+        Number of categories of each field. Ignored if ``kind="dense"``.
+    n_components : int, default=4
+        Length of the planted factors; 0 plants a linear model.
+    kind : {"one_hot", "dense"}, default="one_hot"
+        Rows of `n_fields` one-hot encoded categories in a sparse matrix, or of `n_fields`
+        standard normal numbers in an array.
+    skew : float, default=1.0
+        How unequal the categories are: the k-th most frequent of a field has a probability
+        proportional to ``1 / k ** skew`` (which one that is differs by field). 0 makes them
+        equally frequent.
+    linear_scale : float, default=1.0
+        Standard deviation of the linear part, before the sum of both is scaled.
+    interaction_scale : float, default=1.0
+        Standard deviation of the interactions, before the sum of both is scaled.
+    signal : float, default=2.0
+        Standard deviation of the log-odds, or of the score of each of more than two classes.
+        With 0 the classes are pure chance.
+    base_rate : float or array-like of shape (n_classes,), default=None
+        Expected share of class 1, or of each class. By default all are equally frequent.
+    return_params : bool, default=False
+        Whether to return the planted parameters, too.
+    dtype : {np.float64, np.float32}, default=np.float64
+        Type of X.
+    random_state : int, RandomState instance or None, default=None
+        Seed for the same data in every call.
+
+    Returns
+    -------
+    X : CSR matrix of shape (n_samples, n_fields * n_levels) or ndarray of shape \
+            (n_samples, n_fields)
+        Rows.
+    y : ndarray of shape (n_samples,)
+        Classes, from 0 to ``n_classes - 1``.
+    params : :class:`~sklearn.utils.Bunch`
+        Only with ``return_params=True``: ``intercept``, ``coef`` and ``components``, named and
+        shaped as the fitted attributes of :class:`~skfm.FMClassifier`.
+
+    See Also
+    --------
+    make_fm_regression : The same for numbers.
+
+    Examples
+    --------
+    >>> from skfm.datasets import make_fm_classification
+    >>> X, y = make_fm_classification(20_000, base_rate=0.1, random_state=0)
+    >>> X.shape
+    (20000, 200)
+    >>> print(f"{y.mean():.2f}")
+    0.10
+    """
+    door.check_number(n_classes, "n_classes", numbers.Integral, low=2)
+    door.check_number(signal, "signal", numbers.Real, low=0)
+    rates = _check_rates(base_rate, n_classes)
+    rng = check_random_state(random_state)
+    X = _draw_rows(rng, n_samples, n_fields, n_levels, kind, skew, dtype)
+    planted = [
+        _plant(rng, X, n_fields, n_components, linear_scale, interaction_scale)
+        for _ in range(1 if n_classes == 2 else n_classes)
+    ]
+    scores = signal * np.column_stack([one.output for one in planted])
+    offset = _base_offset(scores, rates)
+    chance = rng.random_sample((X.shape[0], 1))
+    y = (chance > _cumulated(scores + offset)).sum(axis=1)
+    if not return_params:
+        return X, y
+    components = np.sqrt(signal) * np.stack([one.components for one in planted])
+    params = Bunch(
+        intercept=offset + signal * np.array([one.intercept for one in planted]),
+        coef=signal * np.stack([one.coef for one in planted]),
+        components=components[0] if n_classes == 2 else components,
+    )
+    return X, y, params
+
+
+def _check_rates(base_rate, n_classes):
+    """Expected shares of all classes."""
+    if base_rate is None:
+        return np.full(n_classes, 1 / n_classes)
+    rates = np.asarray(base_rate, dtype=np.float64)
+    if rates.ndim == 0 and n_classes == 2:
+        rates = np.array([1 - rates, rates])
+    if rates.shape != (n_classes,) or not (rates > 0).all() or abs(rates.sum() - 1) > 1e-6:
+        raise ValueError(
+            "base_rate must be the share of class 1 between 0 and 1 (two classes only), or "
+            f"{n_classes} positive shares with the sum 1; got {base_rate!r}."
+        )
+    return rates / rates.sum()
+
+
+def _base_offset(scores, rates, tol=1e-6, max_iter=1000):
+    """What to add to the scores so that the mean probabilities are the given rates.
+
+    Proportional fitting: raise each class by as much as it falls short, until none does.
+    """
+    if scores.shape[1] == 1:
+        target = np.log(rates[1] / rates[0])
+    else:
+        target = np.log(rates)
+    offset = np.broadcast_to(target, scores.shape[1:]).copy()
+    for _ in range(max_iter):
+        if scores.shape[1] == 1:
+            mean = np.clip(expit(scores + offset).mean(), 1e-300, 1 - 1e-16)
+            short = target - np.log(mean / (1 - mean))
+        else:
+            short = target - np.log(softmax(scores + offset, axis=1).mean(axis=0))
+        offset += short
+        if np.abs(short).max() < tol:
+            break
+    return offset
+
+
+def _cumulated(scores):
+    """Cumulated probabilities of all classes but the last, whose is 1."""
+    if scores.shape[1] == 1:
+        return expit(-scores)
+    return np.cumsum(softmax(scores, axis=1), axis=1)[:, :-1]
+
+
+def _draw_rows(rng, n_samples, n_fields, n_levels, kind, skew, dtype):
+    door.check_number(n_samples, "n_samples", numbers.Integral, low=1)
+    door.check_number(n_fields, "n_fields", numbers.Integral, low=1)
+    door.check_number(n_levels, "n_levels", numbers.Integral, low=1)
+    door.check_option(kind, "kind", ("one_hot", "dense"))
+    door.check_number(skew, "skew", numbers.Real, low=0)
+    if dtype not in (np.float64, np.float32):
+        raise ValueError(f"dtype must be np.float64 or np.float32; got {dtype!r}.")
+    if kind == "dense":
+        return rng.standard_normal((n_samples, n_fields)).astype(dtype, copy=False)
+    if n_fields * n_levels > np.iinfo(np.int32).max:
+        raise ValueError("n_fields * n_levels must be less than 2 ** 31.")
+    share = np.arange(1, n_levels + 1) ** -float(skew)
+    bounds = np.cumsum(share / share.sum())[:-1]
+    levels = np.empty((n_samples, n_fields), dtype=np.int32)
+    for field in range(n_fields):
+        # As in real data, the number of a category does not tell how frequent it is.
+        names = rng.permutation(n_levels).astype(np.int32) + np.int32(field * n_levels)
+        levels[:, field] = names[np.searchsorted(bounds, rng.random_sample(n_samples))]
+    size = n_samples * n_fields
+    index = np.int32 if size <= np.iinfo(np.int32).max else np.int64
+    indptr = np.arange(0, size + 1, n_fields, dtype=index)
+    return sparse.csr_matrix(
+        (np.ones(size, dtype=dtype), levels.ravel(), indptr),
+        shape=(n_samples, n_fields * n_levels),
+    )
+
+
+def _plant(rng, X, n_fields, n_components, linear_scale, interaction_scale):
+    """Parameters of a random machine whose output over X has mean 0 and deviation 1."""
+    door.check_number(n_components, "n_components", numbers.Integral, low=0)
+    door.check_number(linear_scale, "linear_scale", numbers.Real, low=0)
+    door.check_number(interaction_scale, "interaction_scale", numbers.Real, low=0)
+    coef = rng.standard_normal(X.shape[1])
+    components = rng.standard_normal((n_components, X.shape[1]))
+    linear, pairs = _outputs(X, n_fields, coef, components)
+    by_coef = linear_scale / _deviation(linear)
+    by_pairs = interaction_scale / _deviation(pairs)
+    output = by_coef * linear + by_pairs * pairs
+    unit = _deviation(output)
+    output /= unit
+    mean = output.mean()
+    return Bunch(
+        output=output - mean,
+        intercept=-mean,
+        coef=coef * (by_coef / unit),
+        components=components * np.sqrt(by_pairs / unit),
+    )
+
+
+def _deviation(values):
+    """Standard deviation to divide by; 1 where it is nothing but rounding."""
+    deviation = values.std()
+    return deviation if deviation > 1e-9 * np.abs(values).max() else 1.0
+
+
+def _outputs(X, n_fields, coef, components):
+    """Linear part and interactions of every row, a few rows at a time for the memory's sake."""
+    n_components = components.shape[0]
+    table = np.ascontiguousarray(components.T)
+    linear, pairs = np.zeros(X.shape[0]), np.zeros(X.shape[0])
+    step = max(1, 2**20 // (n_fields * max(n_components, 1)))
+    for start in range(0, X.shape[0], step):
+        rows = slice(start, start + step)
+        if sparse.issparse(X):
+            levels = X.indices[start * n_fields : (start + step) * n_fields]
+            levels = levels.reshape(-1, n_fields)
+            linear[rows] = coef[levels].sum(axis=1)
+            factors = table[levels]
+            total, own = factors.sum(axis=1), np.einsum("rfk,rfk->r", factors, factors)
+        else:
+            values = X[rows].astype(np.float64)
+            linear[rows] = values @ coef
+            total, own = values @ table, (values**2 @ table**2).sum(axis=1)
+        if n_fields > 1:  # else there is no pair, only rounding errors
+            pairs[rows] = (np.einsum("rk,rk->r", total, total) - own) / 2
+    return linear, pairs
