@@ -4,6 +4,7 @@ import numbers
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.special import expit, log_expit, log_softmax, softmax
@@ -273,16 +274,130 @@ class _BaseFM(BaseEstimator):
             decide(*arguments, *bounds, output)
         else:
             with ThreadPoolExecutor(threads) as pool:
-                for done in [
+                parts = [
                     pool.submit(decide, *arguments, start, stop, output)
-                    for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
-                ]:
-                    done.result()
+                    for start, stop in pairwise(bounds)
+                ]
+            for part in parts:
+                part.result()
         return output
 
 
 class FMRegressor(RegressorMixin, _BaseFM):
-    """Factorization machine for regression."""
+    """Factorization machine for regression.
+
+    A linear model plus all pairwise interactions, whose weights are inner products of learned
+    vectors, one a feature [1]_:
+
+    ``f(x) = w_0 + sum_j w_j x_j + sum_{i<j} <v_i, v_j> x_i x_j``
+
+    It learns interactions also between features that rarely or never meet in training, which
+    makes it the model for sparse, categorical data such as one-hot encoded ids. Of the targets,
+    standardised to mean 0 and variance 1, it minimises
+
+    ``sum_i c_i (f(x_i) - y_i)^2 / 2 + sum_j (alpha_linear w_j^2 + alpha sqrt(n_j) ||v_j||^2) / 2``
+
+    with ``c_i`` the sample weights.
+
+    Parameters
+    ----------
+    n_components : int, default=8
+        Length of the vectors ``v_j``; 0 gives a linear model.
+    loss : {"squared_error"}, default="squared_error"
+        Loss to minimise.
+    solver : {"adagrad"}, default="adagrad"
+        "adagrad": mini-batches with AdaGrad steps [2]_.
+    alpha : float, default=1.2
+        L2 penalty of the factors, at least 0. Feature j pays
+        ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
+        it is not zero, and y has
+        variance 1.
+    alpha_linear : float, default=5.0
+        L2 penalty of the linear weights, at least 0, as in ridge regression: feature j pays
+        ``alpha_linear / 2 * w_j^2``. The intercept is not penalised.
+    learning_rate : float, default=0.1
+        Length of AdaGrad's first steps, above 0. Features are scaled inside to a root mean
+        square of 1 over their entries, so it needs no adjustment to their units.
+    initial_accumulator : float, default=1.0
+        What AdaGrad's sums of squared gradients start at, above 0. A small value lets the first
+        steps be long however small the gradient.
+    batch_size : int or "auto", default="auto"
+        Rows a step. "auto" takes all rows of data with at most 1024, so that row order does not
+        matter and weights equal repetition, and 1024 to 4096 of larger data.
+    max_iter : int, default=300
+        Largest number of epochs (passes over the rows).
+    tol : float, default=1e-4
+        Training stops when the objective, for each unit of sample weight, has not fallen by
+        `tol` below the best so far in `n_iter_no_change` epochs in a row.
+    n_iter_no_change : int, default=5
+        See `tol`. Also the number of bad epochs after which training starts again with smaller
+        steps.
+    init_scale : float, default=0.05
+        Standard deviation of the initial random factors of a feature of size 1, in rows with
+        one entry; for longer rows divided by the root of their mean number of entries.
+    fit_intercept : bool, default=True
+        Whether to fit the intercept ``w_0``; else it is 0.
+    fit_linear : bool, default=True
+        Whether to fit the linear weights ``w_j``; else they are 0.
+    warm_start : bool, default=False
+        Whether `fit` starts from the parameters of the last one, given equal shapes,
+        instead of from random factors.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial factors and of the order of rows and batches. Pass an int for
+        reproducible results; they do not depend on `n_jobs`.
+    n_jobs : int, default=None
+        Threads; None is 1, -1 all processors.
+    verbose : int, default=0
+        1 shows a progress bar on stderr, with the objective and the rows per second.
+
+    Attributes
+    ----------
+    intercept_ : float
+        ``w_0``. This and the next two are in the units of X and y: they give `predict`.
+    coef_ : ndarray of shape (n_features_in_,)
+        Linear weights ``w_j``; 0 for features that never occurred.
+    components_ : ndarray of shape (n_components, n_features_in_)
+        The vectors ``v_j``, as columns; 0 for features that never occurred.
+    n_iter_ : int
+        Number of epochs.
+    loss_curve_ : list of float of length n_iter_
+        Objective, for each unit of sample weight, in each epoch, of
+        the standardised targets. A row's loss is taken
+        just before the step that uses it.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had names that are all strings.
+
+    See Also
+    --------
+    FMClassifier : The same for labels.
+    sklearn.linear_model.Ridge : A linear model, without interactions.
+
+    References
+    ----------
+    .. [1] S. Rendle, "Factorization Machines", ICDM 2010.
+    .. [2] J. Duchi, E. Hazan, Y. Singer, "Adaptive Subgradient Methods for Online Learning and
+       Stochastic Optimization", JMLR 12, 2011.
+
+    Examples
+    --------
+    Ratings of (user, film) pairs:
+
+    >>> import numpy as np
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import FMRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> pairs = rng.integers(10, size=(500, 2))
+    >>> likes = rng.normal(size=(10, 2)) @ rng.normal(size=(2, 10))
+    >>> ratings = 3 + likes[pairs[:, 0], pairs[:, 1]]
+    >>> model = make_pipeline(
+    ...     OneHotEncoder(handle_unknown="ignore"), FMRegressor(random_state=0)
+    ... )
+    >>> bool(model.fit(pairs, ratings).score(pairs, ratings) > 0.9)
+    True
+    """
 
     _losses = ("squared_error",)
     _numeric_target = True
@@ -365,7 +480,119 @@ class FMRegressor(RegressorMixin, _BaseFM):
 
 
 class FMClassifier(ClassifierMixin, _BaseFM):
-    """Factorization machine for classification, two classes or more."""
+    """Factorization machine for classification, of two classes or more.
+
+    A linear model plus all pairwise interactions, whose weights are inner products of learned
+    vectors, one a feature [1]_:
+
+    ``f(x) = w_0 + sum_j w_j x_j + sum_{i<j} <v_i, v_j> x_i x_j``
+
+    It learns interactions also between features that rarely or never meet in training, which
+    makes it the model for sparse, categorical data such as clicks. ``f`` is the log-odds of the
+    second class; of more classes, each has its own ``f``, and their softmax gives the
+    probabilities. All are fitted together; with ``c_i`` the sample weights they minimise
+
+    ``sum_i c_i log_loss(y_i, f(x_i)) + sum_j (alpha_linear w_j^2 + alpha sqrt(n_j) ||v_j||^2) / 2``
+
+    Parameters
+    ----------
+    n_components : int, default=8
+        Length of the vectors ``v_j``; 0 gives a linear model.
+    loss : {"log_loss"}, default="log_loss"
+        Loss to minimise.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, by label, multiplied with the sample weights. "balanced": inverse
+        to the number of rows of the class, ``n_samples / (n_classes * n_rows_of_class)``.
+    solver : {"adagrad"}, default="adagrad"
+        "adagrad": mini-batches with AdaGrad steps [2]_.
+    alpha : float, default=3.0
+        L2 penalty of the factors, at least 0. Feature j pays
+        ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
+        it is not zero.
+    alpha_linear : float, default=5.0
+        L2 penalty of the linear weights, at least 0, as in ridge regression: feature j pays
+        ``alpha_linear / 2 * w_j^2``. The intercept is not penalised.
+    learning_rate : float, default=0.1
+        Length of AdaGrad's first steps, above 0. Features are scaled inside to a root mean
+        square of 1 over their entries, so it needs no adjustment to their units.
+    initial_accumulator : float, default=1.0
+        What AdaGrad's sums of squared gradients start at, above 0. A small value lets the first
+        steps be long however small the gradient.
+    batch_size : int or "auto", default="auto"
+        Rows a step. "auto" takes all rows of data with at most 1024, so that row order does not
+        matter and weights equal repetition, and 1024 to 4096 of larger data.
+    max_iter : int, default=300
+        Largest number of epochs (passes over the rows).
+    tol : float, default=1e-4
+        Training stops when the objective, for each unit of sample weight, has not fallen by
+        `tol` below the best so far in `n_iter_no_change` epochs in a row.
+    n_iter_no_change : int, default=5
+        See `tol`. Also the number of bad epochs after which training starts again with smaller
+        steps.
+    init_scale : float, default=0.05
+        Standard deviation of the initial random factors of a feature of size 1, in rows with
+        one entry; for longer rows divided by the root of their mean number of entries.
+    fit_intercept : bool, default=True
+        Whether to fit the intercept ``w_0``; else it is 0.
+    fit_linear : bool, default=True
+        Whether to fit the linear weights ``w_j``; else they are 0.
+    warm_start : bool, default=False
+        Whether `fit` starts from the parameters of the last one, given equal shapes and
+        classes,
+        instead of from random factors.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial factors and of the order of rows and batches. Pass an int for
+        reproducible results; they do not depend on `n_jobs`.
+    n_jobs : int, default=None
+        Threads; None is 1, -1 all processors.
+    verbose : int, default=0
+        1 shows a progress bar on stderr, with the objective and the rows per second.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        ``w_0``. This and the next two are in the units of X: they give `decision_function`.
+    coef_ : ndarray of shape (1, n_features_in_) or (n_classes, n_features_in_)
+        Linear weights ``w_j``; 0 for features that never occurred.
+    components_ : ndarray of shape ([n_classes, ]n_components, n_features_in_)
+        The vectors ``v_j``, as columns; 0 for features that never occurred. Of two classes
+        without the first axis.
+    n_iter_ : int
+        Number of epochs.
+    loss_curve_ : list of float of length n_iter_
+        Objective, for each unit of sample weight, in each epoch. A row's loss is taken
+        just before the step that uses it.
+    n_features_in_ : int
+        Number of features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had names that are all strings.
+
+    See Also
+    --------
+    FMRegressor : The same for numbers.
+    sklearn.linear_model.LogisticRegression : A linear model, without interactions.
+
+    References
+    ----------
+    .. [1] S. Rendle, "Factorization Machines", ICDM 2010.
+    .. [2] J. Duchi, E. Hazan, Y. Singer, "Adaptive Subgradient Methods for Online Learning and
+       Stochastic Optimization", JMLR 12, 2011.
+
+    Examples
+    --------
+    Exclusive or: no linear model can learn it.
+
+    >>> from skfm import FMClassifier
+    >>> X = [[0, 0], [0, 1], [1, 0], [1, 1]] * 50
+    >>> y = ["no", "yes", "yes", "no"] * 50
+    >>> model = FMClassifier(alpha=0.1, random_state=0).fit(X, y)
+    >>> model.predict([[0, 1], [1, 1]])
+    array(['yes', 'no'], dtype='<U3')
+    >>> model.predict_proba([[0, 1], [1, 1]]).shape
+    (2, 2)
+    """
 
     _losses = ("log_loss",)
     _numeric_target = False
@@ -419,7 +646,8 @@ class FMClassifier(ClassifierMixin, _BaseFM):
         """Labels as numbers, class weights as row weights, the intercept at the base rates."""
         check_classification_targets(y)
         before = getattr(self, "classes_", None)
-        classes, labels = np.unique(y, return_inverse=True)
+        classes = np.unique(y)
+        labels = np.searchsorted(classes, y)  # much quicker than return_inverse
         if classes.size < 2:
             raise ValueError(
                 "FMClassifier needs samples of at least two classes in y (with positive "

@@ -310,7 +310,7 @@ def pip(monkeypatch):
     """Stand-in for pip: puts a wheel with a few lines where it is told to, and counts calls."""
     contents = {name: text.encode() for name, text in WHEEL_FILES.items()}
     monkeypatch.setattr(
-        datasets, "SHA256", {name: digest(content) for name, content in contents.items()}
+        _movielens, "SHA256", {name: digest(content) for name, content in contents.items()}
     )
     calls = []
 

@@ -29,7 +29,7 @@ def plan_batches(
     """Plan the rows ``rows`` of a CSR matrix; returns the number of (batch, feature) pairs.
 
     In: the CSR arrays; ``position``, the rank of each feature among the used ones;
-    ``inverse_scale`` by rank. Scratch: ``first_seen`` (one integer a used feature, all -1),
+    ``inverse_scale`` by rank. Scratch: ``first_seen`` (int32, a used feature each, all -1),
     ``entry_feature`` and ``count`` (one integer an entry of the longest batch).
 
     Out, over all batches, one after another: ``features``, the distinct features of a batch,
@@ -40,56 +40,64 @@ def plan_batches(
     """
     n_rows = rows.size
     with_values = row_values.size > 0
-    tick = 0
-    f0 = 0
-    e0 = 0
-    batch = 0
+    tick = np.int32(0)
+    f0, e0 = np.uintp(0), np.uintp(0)
     feature_ptr[0] = 0
     row_ptr[0] = 0
-    for start in range(0, n_rows, batch_size):
+    one = np.uintp(1)
+    for batch, start in enumerate(range(0, n_rows, batch_size)):
         stop = min(n_rows, start + batch_size)
-        # A plain copy first: its cache misses overlap, those of the branchy loop below would not.
+        # Loops of one purpose each: the copy's cache misses overlap, the rest stays in cache.
         e = e0
         for i in range(start, stop):
-            r = rows[i]
-            for a in range(indptr[r], indptr[r + 1]):
-                j = position[indices[a]]
-                entry_feature[e - e0] = j
-                if with_values:
-                    row_values[e] = data[a] * inverse_scale[j]
-                e += 1
+            r = np.uintp(rows[i])
+            first = np.uintp(indptr[r])
+            length = np.uintp(indptr[r + one]) - first
+            for a in range(length):
+                entry_feature[e - e0 + a] = indices[first + a]
+            if with_values:
+                for a in range(length):
+                    row_values[e + a] = data[first + a]
+            e += length
             row_ptr[i + 1] = e
         n_entries = e - e0
-        n_features = 0
-        for e in range(n_entries):
-            j = np.uintp(entry_feature[e])
+        for a in range(n_entries):
+            entry_feature[a] = position[np.uintp(entry_feature[a])]
+        if with_values:
+            for a in range(n_entries):
+                row_values[e0 + a] *= inverse_scale[np.uintp(entry_feature[a])]
+        # Number the features as they come; without a branch, which could not be predicted.
+        n_features = np.int32(0)
+        for a in range(n_entries):
+            j = np.uintp(entry_feature[a])
             number = first_seen[j] - tick
-            if number < 0:
-                number = n_features
-                first_seen[j] = tick + number
-                features[f0 + number] = j
-                count[number] = 0
-                n_features += 1
-            count[number] += 1
-            local[e0 + e] = number
-        # From here on, count[number] is where the feature's next entry goes.
-        total = e0
+            new = number < 0
+            number = n_features if new else number
+            first_seen[j] = tick + number
+            features[f0 + np.uintp(n_features)] = j
+            n_features += np.int32(new)
+            local[e0 + a] = number
         for number in range(n_features):
-            column_ptr[f0 + number] = total
+            count[number] = 0
+        for a in range(n_entries):
+            count[np.uintp(local[e0 + a])] += 1
+        # From here on, count[number] is where the feature's next entry goes.
+        total = np.int64(e0)
+        for number in range(n_features):
+            column_ptr[f0 + np.uintp(number)] = total
             total += count[number]
-            count[number] = column_ptr[f0 + number]
+            count[number] = total - count[number]
         for i in range(start, stop):
-            for e in range(row_ptr[i], row_ptr[i + 1]):
+            for e in range(np.uintp(row_ptr[i]), np.uintp(row_ptr[i + 1])):
                 number = np.uintp(local[e])
-                place = count[number]
+                place = np.uintp(count[number])
                 entry_row[place] = i - start
                 if with_values:
                     column_values[place] = row_values[e]
-                count[number] = place + 1
+                count[number] += 1
         tick += n_features
-        f0 += n_features
+        f0 += np.uintp(n_features)
         e0 += n_entries
-        batch += 1
-        feature_ptr[batch] = f0
+        feature_ptr[batch + 1] = f0
     column_ptr[f0] = e0
-    return f0
+    return np.int64(f0)

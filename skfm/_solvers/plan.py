@@ -5,7 +5,7 @@ import numpy as np
 from skfm._kernels.plan import plan_batches
 from skfm._kernels.records import Window
 
-WINDOW_ENTRIES = 1 << 22
+WINDOW_ENTRIES = 1 << 21
 KEPT_BYTES = 512 << 20
 
 
@@ -79,7 +79,7 @@ class Planner:
         n_values = 0 if self._unit else n_entries
         dtype = problem.data.dtype
         feature_start = np.empty(last - first + 1, dtype=np.int64)
-        features = np.empty(n_entries, dtype=np.uint32)
+        features = np.empty(n_entries + 1, dtype=np.uint32)  # one spare place to write to
         column_ptr = np.empty(n_entries + 1, dtype=np.uint32)
         row_ptr = np.empty(rows.size + 1, dtype=np.uint32)
         local = np.empty(n_entries, dtype=self._narrow)

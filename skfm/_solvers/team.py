@@ -6,6 +6,7 @@ nothing spins while it waits, a fork after a fit is safe and two fits may run at
 
 import os
 import threading
+from queue import SimpleQueue
 
 
 def n_threads(n_jobs):
@@ -18,32 +19,69 @@ def n_threads(n_jobs):
     return max(1, (available or os.cpu_count() or 1) + 1 + int(n_jobs))
 
 
+class _Stopped(Exception):
+    """Another member failed."""
+
+
+class _Meeting:
+    """Where the members wait for each other: part 0 hears from each other one, then lets them go.
+
+    Queues written in C: several times quicker than ``threading.Barrier``.
+    """
+
+    def __init__(self, size):
+        self._arrivals = SimpleQueue()
+        self._departures = [SimpleQueue() for _ in range(1, size)]
+
+    def wait(self, part):
+        if part == 0:
+            for _ in self._departures:
+                self._check(self._arrivals.get())
+            self._release(None)
+        else:
+            self._arrivals.put(None)
+            self._check(self._departures[part - 1].get())
+
+    def leave(self, part, failure):
+        """Nobody waits for a member that failed."""
+        if part == 0:
+            self._release(failure)
+        else:
+            self._arrivals.put(failure)
+
+    def _release(self, message):
+        for departure in self._departures:
+            departure.put(message)
+
+    @staticmethod
+    def _check(message):
+        if message is not None:
+            raise _Stopped
+
+
 def run_together(work, size):
     """Call ``work(part, wait)`` in ``size`` threads, this one being part 0.
 
     ``wait()`` returns when all of them have called it. If one fails, the others stop at their
     next wait, and its exception is raised here.
     """
-    barrier = threading.Barrier(size)
+    meeting = _Meeting(size)
     failures = []
 
     def member(part):
         try:
-            work(part, barrier.wait)
-        except threading.BrokenBarrierError:
-            pass
+            work(part, lambda: meeting.wait(part))
+        except _Stopped as stopped:
+            meeting.leave(part, stopped)
         except BaseException as failure:
             failures.append(failure)
-            barrier.abort()
+            meeting.leave(part, failure)
 
     others = [threading.Thread(target=member, args=(part,)) for part in range(1, size)]
     for thread in others:
         thread.start()
-    try:
-        member(0)
-    finally:
-        barrier.abort() if failures else None
-        for thread in others:
-            thread.join()
+    member(0)
+    for thread in others:
+        thread.join()
     if failures:
         raise failures[0]

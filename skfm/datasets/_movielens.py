@@ -60,8 +60,8 @@ frame : user_id, item_id, rating, timestamp (seconds since 1970), in the origina
 users : user_id, age, gender, occupation, zip_code
 items : item_id, title, year (NaN for one film), genres (a tuple of names)
 
-Fold u{{i}} of the five classic folds, i = 1 to 5, tests on the rows 20000 * (i - 1) to 20000 * i of
-frame and trains on the others.
+Fold u{{i}} of the five classic folds, i = 1 to 5, tests on the rows 20000 * (i - 1) to
+20000 * i of frame and trains on the others.
 
 {TERMS}
 """
