@@ -188,6 +188,7 @@ class _BaseFM(BaseEstimator):
             settings,
             rng,
             link.baseline,
+            is_fitted=previous is not None,
         )
         self._store(parameters, problem, link, X.shape[1])
         self.n_iter_ = len(history.loss_curve)
@@ -354,19 +355,19 @@ class FMRegressor(RegressorMixin, _BaseFM):
     ----------
     intercept_ : float
         ``w_0``. This and the next two are in the units of X and y: they give `predict`.
-    coef_ : ndarray of shape (n_features_in_,)
+    coef_ : ndarray of shape (n_features,)
         Linear weights ``w_j``; 0 for features that never occurred.
-    components_ : ndarray of shape (n_components, n_features_in_)
+    components_ : ndarray of shape (n_components, n_features)
         The vectors ``v_j``, as columns; 0 for features that never occurred.
     n_iter_ : int
         Number of epochs.
-    loss_curve_ : list of float of length n_iter_
-        Objective, for each unit of sample weight, in each epoch, of
+    loss_curve_ : list of float, one an epoch
+        Objective, for each unit of sample weight, of
         the standardised targets. A row's loss is taken
         just before the step that uses it.
     n_features_in_ : int
         Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, if X had names that are all strings.
 
     See Also
@@ -492,7 +493,8 @@ class FMClassifier(ClassifierMixin, _BaseFM):
     second class; of more classes, each has its own ``f``, and their softmax gives the
     probabilities. All are fitted together; with ``c_i`` the sample weights they minimise
 
-    ``sum_i c_i log_loss(y_i, f(x_i)) + sum_j (alpha_linear w_j^2 + alpha sqrt(n_j) ||v_j||^2) / 2``
+    ``sum_i c_i log_loss(y_i, f(x_i))
+    + sum_j (alpha_linear w_j^2 + alpha sqrt(n_j) ||v_j||^2) / 2``
 
     Parameters
     ----------
@@ -505,7 +507,7 @@ class FMClassifier(ClassifierMixin, _BaseFM):
         to the number of rows of the class, ``n_samples / (n_classes * n_rows_of_class)``.
     solver : {"adagrad"}, default="adagrad"
         "adagrad": mini-batches with AdaGrad steps [2]_.
-    alpha : float, default=3.0
+    alpha : float, default=2.0
         L2 penalty of the factors, at least 0. Feature j pays
         ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
         it is not zero.
@@ -554,19 +556,19 @@ class FMClassifier(ClassifierMixin, _BaseFM):
         The labels.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         ``w_0``. This and the next two are in the units of X: they give `decision_function`.
-    coef_ : ndarray of shape (1, n_features_in_) or (n_classes, n_features_in_)
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
         Linear weights ``w_j``; 0 for features that never occurred.
-    components_ : ndarray of shape ([n_classes, ]n_components, n_features_in_)
+    components_ : ndarray of shape ([n_classes,] n_components, n_features)
         The vectors ``v_j``, as columns; 0 for features that never occurred. Of two classes
         without the first axis.
     n_iter_ : int
         Number of epochs.
-    loss_curve_ : list of float of length n_iter_
-        Objective, for each unit of sample weight, in each epoch. A row's loss is taken
+    loss_curve_ : list of float, one an epoch
+        Objective, for each unit of sample weight. A row's loss is taken
         just before the step that uses it.
     n_features_in_ : int
         Number of features seen in `fit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, if X had names that are all strings.
 
     See Also
@@ -604,7 +606,7 @@ class FMClassifier(ClassifierMixin, _BaseFM):
         loss="log_loss",
         class_weight=None,
         solver="adagrad",
-        alpha=3.0,
+        alpha=2.0,
         alpha_linear=5.0,
         learning_rate=0.1,
         initial_accumulator=1.0,

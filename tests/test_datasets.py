@@ -208,7 +208,7 @@ def test_signal_is_the_deviation_of_the_scores(n_classes):
     )
     components = params.components.reshape(-1, 4, 10)
     scores = np.column_stack(
-        [raw_output(X, *one) for one in zip(params.intercept, params.coef, components)]
+        [raw_output(X, *one) for one in zip(params.intercept, params.coef, components, strict=True)]
     )
     np.testing.assert_allclose(scores.std(axis=0), 3)
     rate = expit(scores).mean() if n_classes == 2 else softmax(scores, axis=1).mean(axis=0)
@@ -390,7 +390,8 @@ def test_archive_in_the_default_folder(home, tiny, no_pip):
 def test_incomplete_archive(home, tiny, no_pip, changed):
     pytest.importorskip("pandas")
     write_archive(home, **changed)
-    with pytest.raises(OSError, match=r"ml-100k\.zip is not a complete copy.*Replace it") as caught:
+    incomplete = r"ml-100k\.zip is not a complete copy.*Replace it"
+    with pytest.raises(OSError, match=incomplete) as caught:
         fetch_movielens_100k(home)
     assert caught.value.__cause__ is not None
 

@@ -234,32 +234,31 @@ def finish(window, batch, state, rule, scratch):
 
 
 @jit
-def train_batches(window, order, state, penalties, rule, scratch):
-    """Go through a window's batches in the given order; returns the sum of the losses."""
+def run_steps(window, order, first, last, state, penalties, rule, scratch, part, n_parts):
+    """Take a window's batches, in the given order, through the steps ``first:last`` of training.
+
+    A batch of n outputs has 4 n steps: for each output gather and forward, then for each gather
+    and backward. Returns the sum of the losses where that includes part 0 of the backward steps.
+
+    One function for all, called with every step by a single thread and with one step at a time
+    by threads that share a batch: the same machine code gives the same bits.
+    """
     n_outputs = state.intercept.shape[0]
     loss = 0.0
     for batch in order:
-        for c in range(n_outputs):
-            gather(window, batch, state, c, penalties, scratch, 0, 1)
-            forward(window, batch, state, c, scratch, 0, 1)
-        differentiate(window, batch, rule.loss, scratch, 0, 1)
-        loss += finish(window, batch, state, rule, scratch)
-        for c in range(n_outputs):
-            if n_outputs > 1:  # the scratch holds one output's parameters at a time
-                gather(window, batch, state, c, penalties, scratch, 0, 1)
-            backward(window, batch, state, c, rule, scratch, 0, 1)
-    return loss
-
-
-@jit
-def measure_batches(window, state, penalties, rule, scratch):
-    """Sum of the losses over a window's rows; trains nothing."""
-    loss = 0.0
-    for batch in range(window.row_start.size - 1):
-        for c in range(state.intercept.shape[0]):
-            gather(window, batch, state, c, penalties, scratch, 0, 1)
-            forward(window, batch, state, c, scratch, 0, 1)
-        differentiate(window, batch, rule.loss, scratch, 0, 1)
-        for r in range(window.row_start[batch + 1] - window.row_start[batch]):
-            loss += scratch.losses[r]
+        for step in range(first, last):
+            is_forward = step < 2 * n_outputs
+            output = step // 2 % n_outputs
+            if step % 2 == 0:
+                # The scratch holds the parameters of one output at a time.
+                if is_forward or n_outputs > 1:
+                    gather(window, batch, state, output, penalties, scratch, part, n_parts)
+            elif is_forward:
+                forward(window, batch, state, output, scratch, part, n_parts)
+                if output == n_outputs - 1:
+                    differentiate(window, batch, rule.loss, scratch, part, n_parts)
+            else:
+                if output == 0 and part == 0:
+                    loss += finish(window, batch, state, rule, scratch)
+                backward(window, batch, state, output, rule, scratch, part, n_parts)
     return loss

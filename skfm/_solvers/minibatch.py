@@ -100,6 +100,7 @@ class _Trainer:
             settings.fit_linear,
         )
         n_outputs, _, n_slots, width = state.factors.shape
+        self.n_outputs = n_outputs
         n_rows, n_pairs = self.planner.batch_size, self.planner.max_pairs
         dtype = state.factors.dtype
         self.scratch = Scratch(
@@ -128,75 +129,72 @@ class _Trainer:
         for number in self.rng.permutation(self.planner.n_windows):
             window = self.planner.window(number)
             order = self.rng.permutation(window.row_start.size - 1)
-            train = _train_together if self.settings.n_threads > 1 else kernels.train_batches
-            total += train(*self._arguments(window, order))
+            if self.settings.n_threads == 1:
+                total += self._run(window, order, 0, 4 * self.n_outputs, 0, 1)
+            else:
+                total += self._run_together(window, order)
         return total / self.problem.total_weight
 
-    def _arguments(self, window, order):
-        arguments = (
+    def _run(self, window, order, first, last, part, n_parts):
+        return kernels.run_steps(
             window,
             order,
+            first,
+            last,
             self.state,
             self.problem.penalty_share,
             self.rule,
             self.scratch,
+            part,
+            n_parts,
         )
-        if self.settings.n_threads > 1:
-            arguments += (self.settings.n_threads,)
-        return arguments
+
+    def _run_together(self, window, order):
+        """The same steps, each batch shared by several threads that wait after each step.
+
+        Who computes a row's or a feature's sums does not change them.
+        """
+        steps = list(range(4 * self.n_outputs))
+        if self.n_outputs == 1:
+            steps.remove(2)  # nothing to gather again
+        n_threads = self.settings.n_threads
+        losses = []
+
+        def work(part, wait):
+            for position in range(order.size):
+                batch_of_one = order[position : position + 1]
+                total = 0.0
+                for step in steps:
+                    total += self._run(window, batch_of_one, step, step + 1, part, n_threads)
+                    wait()
+                if part == 0:
+                    losses.append(total)
+
+        run_together(work, n_threads)
+        total = 0.0
+        for loss in losses:  # not sum(), which may compensate: the kernel does not
+            total += loss
+        return total
 
     def measure(self):
         """Mean loss of the present parameters over the first window; changes nothing."""
         window = self.planner.window(0)
-        total = kernels.measure_batches(
-            window, self.state, self.problem.penalty_share, self.rule, self.scratch
-        )
+        total = 0.0
+        for batch in range(window.row_start.size - 1):
+            self._run(window, np.array([batch]), 0, 2 * self.n_outputs, 0, 1)
+            n_rows = window.row_start[batch + 1] - window.row_start[batch]
+            total += self.scratch.losses[:n_rows].sum()
         weight = window.weight.sum() if window.weight.size else window.target.size
         return total / weight
 
 
-def _train_together(window, order, state, penalty_share, rule, scratch, n_threads):
-    """What ``kernels.train_batches`` does, each batch shared by several threads.
-
-    Who computes a row's or a feature's sums does not change them, so the results are the same.
-    """
-    n_outputs = state.intercept.shape[0]
-    losses = []
-
-    def work(part, wait):
-        for batch in order:
-            for c in range(n_outputs):
-                kernels.gather(window, batch, state, c, penalty_share, scratch, part, n_threads)
-                wait()
-                kernels.forward(window, batch, state, c, scratch, part, n_threads)
-                if n_outputs > 1:
-                    wait()
-            kernels.differentiate(window, batch, rule.loss, scratch, part, n_threads)
-            wait()
-            if part == 0:
-                losses.append(kernels.finish(window, batch, state, rule, scratch))
-            for c in range(n_outputs):
-                if n_outputs > 1:
-                    kernels.gather(
-                        window, batch, state, c, penalty_share, scratch, part, n_threads
-                    )
-                    wait()
-                kernels.backward(window, batch, state, c, rule, scratch, part, n_threads)
-                wait()
-
-    run_together(work, n_threads)
-    total = 0.0
-    for loss in losses:  # not sum(), which may compensate: the serial kernel does not
-        total += loss
-    return total
-
-
-def train(problem, state, n_components, settings, rng, baseline):
+def train(problem, state, n_components, settings, rng, baseline, is_fitted=False):
     """Minimise the objective from ``state``; returns the parameters and the history.
 
     ``baseline`` is the mean loss of the intercept alone. Where the loss is not finite or stays
     far above it, training starts again from the last parameters whose loss was measured and
-    found good, with a quarter of the step.
+    found good, with a quarter of the step. A start that ``is_fitted`` may be worse than that,
+    its data having changed since.
     """
     trainer = _Trainer(problem, state, settings, rng)
     progress = Progress(settings.max_iter, problem.n_rows, settings.verbose)
@@ -204,10 +202,12 @@ def train(problem, state, n_components, settings, rng, baseline):
     good = candidate = get_parameters(state, n_components)
     restarts = bad = still = 0
     best = np.inf
+    if is_fitted:
+        baseline = max(baseline, trainer.measure())
     limit = 1.1 * baseline + 0.01  # a little room: random factors are not zero
 
     def restart():
-        nonlocal restarts, bad, candidate
+        nonlocal restarts, bad, still, best, candidate
         if restarts == MAX_RESTARTS:
             raise ValueError(
                 f"Training diverged {MAX_RESTARTS + 1} times, at last with learning_rate="
@@ -215,7 +215,8 @@ def train(problem, state, n_components, settings, rng, baseline):
                 "sklearn.preprocessing.MaxAbsScaler), or lower learning_rate or init_scale."
             )
         restarts += 1
-        bad = 0
+        bad = still = 0
+        best = np.inf
         smaller = trainer.rule.learning_rate / 4
         warnings.warn(
             f"Training diverged; it starts again with learning_rate={smaller:.3g}. Scaling "

@@ -1,0 +1,78 @@
+"""Test sessions: ``nox`` runs all, ``nox -s oldest`` one; ``nox -l`` lists them."""
+
+import configparser
+from pathlib import Path
+
+import nox
+
+nox.options.error_on_missing_interpreters = True
+
+
+def lower_bounds():
+    """The oldest supported version of each dependency, read from setup.cfg."""
+    config = configparser.ConfigParser()
+    config.read(Path(__file__).parent / "setup.cfg")
+    options, extras = config["options"], config["options.extras_require"]
+    lines = (options["install_requires"] + extras["datasets"]).split()
+    return [line.replace(">=", "==") for line in lines]
+
+
+def install(session, *extras, pins=()):
+    """Install the package and no more than wheels for what it needs."""
+    session.install("--only-binary=:all:", "-e", f".[{','.join(extras)}]", *pins)
+    session.run("python", "-m", "pip", "list", silent=False)
+
+
+@nox.session
+def newest(session):
+    """All tests on the newest dependencies, then once more with the array API switched on."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", *session.posargs, env={"SCIPY_ARRAY_API": "1"})
+
+
+@nox.session(python="3.11")
+def oldest(session):
+    """All tests on the lower bounds of setup.cfg, which hold for the oldest Python."""
+    # scikit-learn 1.7 hands pytest a generator of checks, which pytest 10 is going to refuse.
+    install(session, "test", pins=[*lower_bounds(), "pytest<10"])
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def nojit(session):
+    """The tests with the kernels as plain Python, and which lines they reach."""
+    install(session, "test", pins=["coverage"])
+    tests = session.posargs or ["tests"]
+    env = {"NUMBA_DISABLE_JIT": "1"}
+    session.run("python", "-m", "coverage", "run", "-m", "pytest", *tests, env=env)
+    session.run("python", "-m", "coverage", "report")
+
+
+@nox.session
+def docs(session):
+    """Build the documentation; any warning is an error."""
+    install(session, "docs")
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "docs", "docs/_build/html")
+
+
+@nox.session
+def lint(session):
+    """Ruff, with the settings of pyproject.toml."""
+    session.install("ruff")
+    session.run("ruff", "check", ".")
+
+
+@nox.session
+def wheel(session):
+    """Build the wheel, install it alone and use it from another folder."""
+    session.install("build")
+    folder = session.create_tmp()
+    dist = Path(folder, "dist").resolve()
+    for old in dist.glob("*.whl"):
+        old.unlink()
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(dist))
+    (built,) = dist.glob("*-py3-none-any.whl")
+    session.install("--force-reinstall", "--only-binary=:all:", str(built))
+    session.chdir(folder)
+    session.run("python", "-c", "import skfm; skfm.FMRegressor().fit([[1], [2]], [1, 2])")

@@ -1,0 +1,658 @@
+"""Each kernel against its slow twin, with the JIT and, in a fresh process, without it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import reference
+from helpers import JIT, run_python, size
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+
+from skfm._kernels import losses
+from skfm._kernels import minibatch as kernels
+from skfm._kernels.decision import decide
+from skfm._kernels.features import penalty, values_are_scales
+from skfm._kernels.records import Rule, Scratch
+from skfm._kernels.updates import adagrad
+from skfm._solvers import plan
+from skfm._solvers.minibatch import get_parameters, make_state
+from skfm._solvers.plan import Planner, auto_batch_size
+from skfm._solvers.problem import make_problem
+
+CODES = {
+    "squared_error": losses.SQUARED_ERROR,
+    "log_loss": losses.LOG_LOSS,
+    "softmax": losses.SOFTMAX,
+}
+KINDS = [("squared_error", 1), ("log_loss", 1), ("softmax", 3)]
+EXAMPLES = settings(max_examples=size(100, 25), deadline=None)
+ALPHA, ALPHA_LINEAR = 0.3, 0.7
+
+
+# Problems
+
+
+def make_X(rng, n_rows, n_features, values="general"):
+    """A dense array with many zeros, one empty row and one empty column."""
+    filled = rng.random((n_rows, n_features)) < 0.5
+    filled[n_rows // 2] = False
+    filled[:, n_features // 2] = False
+    if values == "unit":
+        return filled.astype(float)
+    return filled * rng.uniform(0.5, 2, size=filled.shape) * rng.choice([-1, 1], filled.shape)
+
+
+def make_y(rng, kind, n_outputs, n_rows):
+    if kind == "squared_error":
+        return rng.normal(size=n_rows)
+    return rng.integers(2 if kind == "log_loss" else n_outputs, size=n_rows)
+
+
+def as_problem(X, y, weight, kind, dtype=np.float64):
+    weight = np.empty(0, dtype) if weight is None else weight.astype(dtype)
+    X = sparse.csr_matrix(X.astype(dtype))
+    return make_problem(X, np.asarray(y), weight, CODES[kind], ALPHA, ALPHA_LINEAR)
+
+
+def planner_for(problem, batch_size, **options):
+    return Planner(problem, batch_size, np.random.RandomState(3), **options)
+
+
+def rows_of_batches(problem, batch_size):
+    """The row numbers of each batch that ``planner_for`` plans, told by a target that counts."""
+    counted = replace(problem, target=np.arange(problem.n_rows, dtype=np.float64))
+    planner = planner_for(counted, batch_size)
+    return [
+        window.target[window.row_start[b] : window.row_start[b + 1]].astype(int)
+        for window in map(planner.window, range(planner.n_windows))
+        for b in range(window.row_start.size - 1)
+    ]
+
+
+def random_parameters(rng, n_outputs, n_components, n_features):
+    return (
+        rng.normal(size=n_outputs) / 3,
+        rng.normal(size=(n_outputs, n_features)) / 3,
+        rng.normal(size=(n_outputs, n_components, n_features)) / 3,
+    )
+
+
+def state_of(problem, parameters):
+    """The kernels' state at parameters in the reference's shapes, of scaled features."""
+    intercept, coef, components = parameters
+    dtype = problem.data.dtype
+    factors = np.swapaxes(components[:, :, problem.used], 1, 2)
+    return make_state(intercept, coef[:, problem.used].astype(dtype), factors.astype(dtype))
+
+
+def make_scratch(state, n_rows, n_pairs, fill=0):
+    n_outputs, _, n_slots, width = state.factors.shape
+    dtype = state.factors.dtype
+    shapes = {
+        "linear": (n_pairs, n_slots),
+        "factors": (n_pairs, n_slots, width),
+        "penalty": (n_pairs, 2),
+        "self_product": (n_pairs,),
+        "sums": (n_outputs, n_rows, width),
+        "output": (n_outputs, n_rows),
+        "gradient": (n_outputs, n_rows),
+    }
+    arrays = {name: np.full(shape, fill, dtype=dtype) for name, shape in shapes.items()}
+    return Scratch(**arrays, losses=np.full(n_rows, fill, dtype=np.float64))
+
+
+def copy_record(record):
+    return type(record)(*(array.copy() for array in record))
+
+
+def rule_for(kind, learning_rate=0.1, floor=0.5, fit_intercept=True, fit_linear=True):
+    return Rule(CODES[kind], learning_rate, floor, fit_intercept, fit_linear)
+
+
+def train_epoch(problem, planner, state, rule):
+    """All windows in turn, each with its batches in order; returns the sum of the losses."""
+    scratch = make_scratch(state, planner.batch_size, planner.max_pairs)
+    total = 0.0
+    for number in range(planner.n_windows):
+        window = planner.window(number)
+        order = np.arange(window.row_start.size - 1)
+        total += kernels.train_batches(
+            window, order, state, problem.penalty_share, rule, scratch
+        )
+    return total
+
+
+# Planning
+
+
+@st.composite
+def sparse_rows(draw):
+    """A dense array with few distinct values, zeros among them."""
+    n_rows = draw(st.integers(1, 12))
+    n_features = draw(st.integers(1, 8))
+    unit = draw(st.booleans())
+    value = st.sampled_from([0.0, 1.0] if unit else [0.0, 0.0, 1.0, -2.0, 0.5, 3.0])
+    flat = draw(st.lists(value, min_size=n_rows * n_features, max_size=n_rows * n_features))
+    return np.array(flat).reshape(n_rows, n_features)
+
+
+def entries_by_row(window, batch):
+    """The (row, feature, value) triples of a batch as its row order holds them."""
+    r0, r1 = window.row_start[batch], window.row_start[batch + 1]
+    f0 = window.feature_start[batch]
+    return [
+        (
+            r - r0,
+            int(window.features[f0 + int(window.local[e])]),
+            float(window.row_values[e]) if window.row_values.size else 1.0,
+        )
+        for r in range(r0, r1)
+        for e in range(window.row_ptr[r], window.row_ptr[r + 1])
+    ]
+
+
+def entries_by_column(window, batch):
+    f0, f1 = window.feature_start[batch], window.feature_start[batch + 1]
+    return [
+        (
+            int(window.entry_row[e]),
+            int(window.features[f]),
+            float(window.column_values[e]) if window.column_values.size else 1.0,
+        )
+        for f in range(f0, f1)
+        for e in range(window.column_ptr[f], window.column_ptr[f + 1])
+    ]
+
+
+@EXAMPLES
+@given(sparse_rows(), st.integers(1, 14), st.booleans(), st.integers(1, 40))
+def test_plan_holds_every_entry_once_in_both_orders(X, batch_size, weighted, window_entries):
+    weight = np.arange(1.0, X.shape[0] + 1) if weighted else None
+    problem = as_problem(X, np.arange(X.shape[0]), weight, "squared_error")
+    scaled = X / reference.feature_scale(X, weight)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "WINDOW_ENTRIES", window_entries)
+        planner = planner_for(problem, batch_size)
+        seen = []
+        for window in map(planner.window, range(planner.n_windows)):
+            for batch in range(window.row_start.size - 1):
+                r0, r1 = window.row_start[batch], window.row_start[batch + 1]
+                assert 1 <= r1 - r0 <= batch_size
+                rows = window.target[r0:r1].astype(int)
+                assert_array_equal(window.weight[r0:r1], rows + 1.0 if weighted else [])
+                seen.extend(rows)
+                dense = scaled[rows][:, problem.used]
+                expected = [(r, j, dense[r, j]) for r, j in zip(*dense.nonzero(), strict=True)]
+                by_row, by_column = entries_by_row(window, batch), entries_by_column(window, batch)
+                for found in by_row, by_column:
+                    assert_allclose(sorted(found), sorted(expected), rtol=1e-12)
+                assert [r for r, *_ in by_row] == sorted(r for r, *_ in by_row)
+                f0, f1 = window.feature_start[batch], window.feature_start[batch + 1]
+                features = window.features[f0:f1]
+                assert np.unique(features).size == features.size  # pairs are distinct
+                assert f1 - f0 <= planner.max_pairs
+                # A feature's rows go up, so that its sums have one order.
+                for f in range(f0, f1):
+                    part = window.entry_row[window.column_ptr[f] : window.column_ptr[f + 1]]
+                    assert (np.diff(part.astype(int)) > 0).all()
+    assert sorted(seen) == list(range(X.shape[0]))
+
+
+def test_rows_are_shuffled_only_when_there_are_several_batches():
+    X = make_X(np.random.default_rng(0), 40, 5)
+    problem = as_problem(X, np.zeros(40), None, "squared_error")
+    assert_array_equal(np.concatenate(rows_of_batches(problem, 40)), np.arange(40))
+    shuffled = np.concatenate(rows_of_batches(problem, 10))
+    assert not np.array_equal(shuffled, np.arange(40))
+    assert_array_equal(np.sort(shuffled), np.arange(40))
+
+
+@pytest.mark.parametrize("batch_size", [50, 5000, 70_000])
+@pytest.mark.parametrize("values", ["unit", "general"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_plan_is_at_most_twice_the_input(dtype, values, batch_size):
+    """Rows of ten fields; wide ids too, with batches beyond 65536 rows."""
+    n_rows, n_fields, n_levels = size(80_000, 300), 10, 40
+    rng = np.random.default_rng(0)
+    columns = rng.integers(n_levels, size=(n_rows, n_fields)) + np.arange(n_fields) * n_levels
+    data = np.ones(columns.size) if values == "unit" else rng.uniform(1, 2, columns.size)
+    X = sparse.csr_matrix(
+        (data.astype(dtype), columns.ravel(), np.arange(n_rows + 1) * n_fields),
+        shape=(n_rows, n_fields * n_levels),
+    )
+    problem = make_problem(X, np.zeros(n_rows), np.empty(0, dtype), CODES["log_loss"], 0.1, 1.0)
+    assert problem.unit_values == (values == "unit")
+    planner = planner_for(problem, batch_size)
+    arrays = [a for number in range(planner.n_windows) for a in planner.window(number)]
+    csr_bytes = problem.indptr.nbytes + problem.indices.nbytes + problem.data.nbytes
+    assert planner.nbytes <= 2 * csr_bytes  # what is kept
+    if values == "unit" or batch_size > 1000:  # all of it
+        assert sum(array.nbytes for array in arrays) <= 2 * csr_bytes
+
+
+def test_plan_omits_values_where_each_column_has_one_value():
+    X = np.array([[2.0, 0.0, -3.0], [2.0, 5.0, 0.0]])
+    for problem, unit in [
+        (as_problem(np.abs(X), [0, 1], None, "log_loss"), True),
+        (as_problem(X * [[1], [2]], [0, 1], None, "log_loss"), False),
+    ]:
+        window = planner_for(problem, 2).window(0)
+        assert problem.unit_values == unit
+        assert (window.row_values.size == 0) == (window.column_values.size == 0) == unit
+
+
+def test_auto_batch_size_takes_small_data_at_once():
+    sizes = [auto_batch_size(n) for n in (1, 1000, 10**5, 10**6, 10**8)]
+    assert sizes == sorted(sizes) and sizes[0] >= 1000
+
+
+# Training
+
+
+@pytest.mark.parametrize("batch_size", [7, 1000])
+@pytest.mark.parametrize("values", ["unit", "general"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_components", [0, 1, 3, 8, 10])
+@pytest.mark.parametrize("kind, n_outputs", KINDS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_training_matches_the_twin(
+    dtype, kind, n_outputs, n_components, weighted, values, batch_size
+):
+    rng = np.random.default_rng(n_components)
+    n_rows, n_features = 30, 9
+    X, y = make_X(rng, n_rows, n_features, values), make_y(rng, kind, n_outputs, n_rows)
+    weight = rng.uniform(0.1, 3, size=n_rows) if weighted else None
+    problem = as_problem(X, y, weight, kind, dtype)
+    batches = rows_of_batches(problem, batch_size)
+    parameters = random_parameters(rng, n_outputs, n_components, n_features)
+    state = state_of(problem, parameters)
+    memory = [np.zeros_like(array) for array in parameters]
+    planner, rule = planner_for(problem, batch_size), rule_for(kind)
+    tolerance = {"rtol": 1e-9, "atol": 1e-10}
+    if dtype == np.float32:
+        tolerance = {"rtol": 1e-3, "atol": 1e-4}
+    for _ in range(size(3, 2)):
+        expected_loss = 0.0
+        parameters, memory, expected_loss = reference.adagrad_epoch(
+            parameters, memory, batches, X, y, weight, kind, ALPHA, ALPHA_LINEAR,
+            rule.learning_rate, rule.floor,
+        )  # fmt: skip
+        loss = train_epoch(problem, planner, state, rule)
+        assert_allclose(loss, expected_loss, **tolerance)
+    intercept, linear, factors = get_parameters(state, n_components)
+    assert linear.dtype == factors.dtype == dtype
+    used = problem.used
+    assert used.size == n_features - 1  # the empty column
+    assert_allclose(intercept, parameters[0], **tolerance)
+    assert_allclose(linear, parameters[1][:, used], **tolerance)
+    assert_allclose(np.swapaxes(factors, 1, 2), parameters[2][:, :, used], **tolerance)
+    assert_allclose(state.linear[:, :, 1], memory[1][:, used], **tolerance)
+    assert not state.factors[..., n_components:].any()  # the padding stays zero
+
+
+@pytest.mark.parametrize("fit_intercept, fit_linear", [(False, True), (True, False)])
+@pytest.mark.parametrize("kind, n_outputs", KINDS)
+def test_parts_that_are_not_fitted_stay(kind, n_outputs, fit_intercept, fit_linear):
+    rng = np.random.default_rng(0)
+    X, y = make_X(rng, 30, 9), make_y(rng, kind, n_outputs, 30)
+    problem = as_problem(X, y, None, kind)
+    start = random_parameters(rng, n_outputs, 2, 9)
+    state = state_of(problem, start)
+    rule = rule_for(kind, fit_intercept=fit_intercept, fit_linear=fit_linear)
+    train_epoch(problem, planner_for(problem, 8), state, rule)
+    expected, _, _ = reference.adagrad_epoch(
+        start, [np.zeros_like(array) for array in start], rows_of_batches(problem, 8), X, y, None,
+        kind, ALPHA, ALPHA_LINEAR, rule.learning_rate, rule.floor, fit_intercept, fit_linear,
+    )  # fmt: skip
+    intercept, linear, factors = get_parameters(state, 2)
+    assert_allclose(factors, np.swapaxes(expected[2], 1, 2)[:, problem.used], rtol=1e-9)
+    assert_allclose(linear, expected[1][:, problem.used], rtol=1e-9)
+    assert_allclose(intercept, expected[0], rtol=1e-9)
+    if not fit_intercept:
+        assert_array_equal(intercept, start[0])
+    if not fit_linear:
+        assert_array_equal(linear, start[1][:, problem.used])
+
+
+@pytest.mark.parametrize("kind, n_outputs", KINDS)
+def test_measuring_gives_the_loss_and_changes_nothing(kind, n_outputs):
+    rng = np.random.default_rng(0)
+    X, y = make_X(rng, 30, 9), make_y(rng, kind, n_outputs, 30)
+    weight = rng.uniform(0.1, 3, size=30)
+    problem = as_problem(X, y, weight, kind)
+    parameters = random_parameters(rng, n_outputs, 3, 9)
+    state = state_of(problem, parameters)
+    before = copy_record(state)
+    planner = planner_for(problem, 7)
+    scratch = make_scratch(state, planner.batch_size, planner.max_pairs)
+    loss = kernels.measure_batches(
+        planner.window(0), state, problem.penalty_share, rule_for(kind), scratch
+    )
+    scaled = X / reference.feature_scale(X, weight)
+    raw = reference.raw_output(parameters, scaled)
+    assert_allclose(loss, weight @ reference.losses(kind, raw, y))
+    for one, other in zip(before, state, strict=True):
+        assert_array_equal(one, other)
+
+
+# Parts of a batch
+
+
+def phases(window, batch, state, share, rule, scratch, n_parts, order):
+    """One batch by ``n_parts`` parts, phase after phase; returns its loss."""
+    n_outputs = state.intercept.shape[0]
+
+    def every(kernel, *arguments):
+        for part in order(range(n_parts)):
+            kernel(window, batch, *arguments, part, n_parts)
+
+    for c in range(n_outputs):
+        every(kernels.gather, state, c, share, scratch)
+        every(kernels.forward, state, c, scratch)
+    every(kernels.differentiate, rule.loss, scratch)
+    loss = kernels.finish(window, batch, state, rule, scratch)
+    for c in range(n_outputs):
+        if n_outputs > 1:
+            every(kernels.gather, state, c, share, scratch)
+        every(kernels.backward, state, c, rule, scratch)
+    return loss
+
+
+@pytest.mark.parametrize("order", [list, lambda parts: list(parts)[::-1]])
+@pytest.mark.parametrize("n_parts", [1, 2, 3, 5, 64])
+@pytest.mark.parametrize("kind, n_outputs", KINDS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_any_number_of_parts_gives_the_same_bits(dtype, kind, n_outputs, n_parts, order):
+    rng = np.random.default_rng(0)
+    n_rows = size(200, 40)
+    X, y = make_X(rng, n_rows, 23), make_y(rng, kind, n_outputs, n_rows)
+    problem = as_problem(X, y, rng.uniform(0.1, 3, size=n_rows), kind, dtype)
+    serial = state_of(problem, random_parameters(rng, n_outputs, 10, 23))
+    shared = copy_record(serial)
+    planner, rule = planner_for(problem, 48), rule_for(kind)
+    scratch = make_scratch(serial, planner.batch_size, planner.max_pairs)
+    window = planner.window(0)
+    batches = rng.permutation(window.row_start.size - 1)
+    share = problem.penalty_share
+    expected = kernels.train_batches(window, batches, serial, share, rule, scratch)
+    loss = 0.0
+    for batch in batches:
+        loss += phases(window, batch, shared, share, rule, scratch, n_parts, order)
+    assert loss == expected
+    for one, other in zip(serial, shared, strict=True):
+        assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 3, 5, 64])
+@pytest.mark.parametrize("kind, n_outputs", KINDS)
+def test_parts_cover_everything_exactly_once(kind, n_outputs, n_parts):
+    rng = np.random.default_rng(0)
+    X, y = make_X(rng, 40, 23), make_y(rng, kind, n_outputs, 40)
+    problem = as_problem(X, y, None, kind)
+    state = state_of(problem, random_parameters(rng, n_outputs, 4, 23))
+    planner, rule = planner_for(problem, 16), rule_for(kind)
+    window, share = planner.window(0), problem.penalty_share
+    n_batch_rows, n_pairs = planner.batch_size, planner.max_pairs
+    for batch in range(window.row_start.size - 1):
+        rows = window.row_start[batch + 1] - window.row_start[batch]
+        pairs = window.feature_start[batch + 1] - window.feature_start[batch]
+        features = window.features[window.feature_start[batch] : window.feature_start[batch + 1]]
+        ready = make_scratch(state, n_batch_rows, n_pairs)
+        kernels.gather(window, batch, state, 0, share, ready, 0, 1)
+        for c in range(n_outputs):
+            kernels.forward(window, batch, state, c, ready, 0, 1)
+        gathered, forwarded = np.zeros(n_pairs, int), np.zeros(n_batch_rows, int)
+        differentiated, updated = np.zeros(n_batch_rows, int), np.zeros(problem.n_used, int)
+        for part in range(n_parts):
+            empty = make_scratch(state, n_batch_rows, n_pairs, np.nan)
+            kernels.gather(window, batch, state, 0, share, empty, part, n_parts)
+            written = ~np.isnan(empty.self_product)
+            for array in empty.linear, empty.factors, empty.penalty:
+                    filled = ~np.isnan(array.reshape(n_pairs, -1))
+                    assert_array_equal(filled.any(axis=1), written)
+                    assert_array_equal(filled.all(axis=1), written)
+            gathered += written
+            some = copy_record(ready)
+            some.output[...] = some.sums[...] = np.nan
+            kernels.forward(window, batch, state, 0, some, part, n_parts)
+            forwarded += ~np.isnan(some.output[0])
+            some = copy_record(ready)
+            some.losses[...] = np.nan
+            kernels.differentiate(window, batch, rule.loss, some, part, n_parts)
+            differentiated += ~np.isnan(some.losses)
+            whole, moved = copy_record(ready), copy_record(state)
+            kernels.differentiate(window, batch, rule.loss, whole, 0, 1)
+            kernels.backward(window, batch, moved, 0, rule, whole, part, n_parts)
+            updated += moved.linear[0, :, 1] != 0
+        assert_array_equal(gathered, np.arange(n_pairs) < pairs)
+        assert_array_equal(forwarded, np.arange(n_batch_rows) < rows)
+        assert_array_equal(differentiated, np.arange(n_batch_rows) < rows)
+        assert_array_equal(updated, np.isin(np.arange(problem.n_used), features))
+
+
+# Windows
+
+
+@pytest.mark.parametrize("kind, n_outputs", KINDS)
+def test_windows_planned_anew_train_to_the_same_bits(kind, n_outputs, monkeypatch):
+    rng = np.random.default_rng(0)
+    X, y = make_X(rng, 90, 9), make_y(rng, kind, n_outputs, 90)
+    problem = as_problem(X, y, None, kind)
+    start = random_parameters(rng, n_outputs, 3, 9)
+    results = []
+    for window_entries, options in [
+        (plan.WINDOW_ENTRIES, {}),
+        (60, {}),
+        (60, {"kept_bytes": 0}),
+        (1, {"kept_bytes": 0}),
+        (60, {"kept_bytes": 3000}),
+    ]:
+        monkeypatch.setattr(plan, "WINDOW_ENTRIES", window_entries)
+        planner = planner_for(problem, 8, **options)
+        assert (planner.n_windows == 1) == (window_entries > 1000)
+        state = state_of(problem, start)
+        total = [train_epoch(problem, planner, state, rule_for(kind)) for _ in range(3)]
+        if "kept_bytes" in options:
+            assert planner.nbytes <= options["kept_bytes"]
+            assert options["kept_bytes"] == 0 or planner.nbytes > 0
+        results.append((total, state))
+    for total, state in results[1:]:
+        assert_allclose(total, results[0][0], rtol=1e-12)  # sums of other partial sums
+        for one, other in zip(state, results[0][1], strict=True):
+            assert_array_equal(one, other)
+
+
+def test_kept_windows_are_not_planned_again():
+    problem = as_problem(make_X(np.random.default_rng(0), 30, 9), np.zeros(30), None, "log_loss")
+    kept, anew = planner_for(problem, 8), planner_for(problem, 8, kept_bytes=0)
+    assert kept.window(0) is kept.window(0)
+    assert anew.window(0) is not anew.window(0)
+    for one, other in zip(kept.window(0), anew.window(0), strict=True):
+        assert_array_equal(one, other)
+
+
+# Prediction, penalty, features
+
+
+@st.composite
+def machines(draw):
+    """Random parameters and rows; few numbers from hypothesis, the rest from a seed."""
+    n_outputs, n_components = draw(st.integers(1, 3)), draw(st.integers(0, 9))
+    n_rows, n_features = draw(st.integers(1, 6)), draw(st.integers(1, 12))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    parameters = random_parameters(rng, n_outputs, n_components, n_features)
+    filled = rng.random((n_rows, n_features)) < draw(st.sampled_from([0.0, 0.3, 1.0]))
+    return parameters, filled * rng.normal(size=filled.shape)
+
+
+@EXAMPLES
+@given(machines(), st.sampled_from(["d", "f"]), st.sampled_from([np.int32, np.int64]))
+def test_decide_matches_a_loop_over_pairs(machine, dtype, index_dtype):
+    parameters, X = machine
+    intercept, coef, components = parameters
+    rows = sparse.csr_matrix(X)
+    output = np.full((X.shape[0] + 2, len(intercept)), np.nan, dtype=dtype)
+    for start, stop in [(0, X.shape[0] // 2), (X.shape[0] // 2, X.shape[0])]:
+        decide(
+            rows.indptr.astype(np.int64),
+            rows.indices.astype(index_dtype),
+            rows.data.astype(dtype),
+            intercept,
+            coef.astype(dtype),
+            np.ascontiguousarray(np.swapaxes(components, 1, 2)).astype(dtype),
+            start,
+            stop,
+            output,
+        )
+    by_pairs = [reference.predict(*one, X) for one in zip(*parameters, strict=True)]
+    tolerance = 1e-10 if dtype == "d" else 2e-4
+    assert_allclose(output[: X.shape[0]], np.transpose(by_pairs), rtol=tolerance, atol=tolerance)
+    assert np.isnan(output[X.shape[0] :]).all()  # rows not asked for are not written
+
+
+@pytest.mark.parametrize("n_components", [0, 1, 5])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_penalty(dtype, n_components):
+    rng = np.random.default_rng(0)
+    linear = rng.normal(size=(7, 2)).astype(dtype)
+    factors = rng.normal(size=(7, 2, n_components)).astype(dtype)
+    r, s = rng.random(7), rng.random(7)
+    expected = (r * linear[:, 0] ** 2).sum() / 2 + (s[:, None] * factors[:, 0] ** 2).sum() / 2
+    assert_allclose(penalty(linear, factors, r, s), expected, rtol=1e-6)
+
+
+@EXAMPLES
+@given(sparse_rows(), st.booleans(), st.sampled_from([np.float64, np.float32]))
+def test_problem_measures_the_features(X, weighted, dtype):
+    weight = np.linspace(0.5, 2, X.shape[0]) if weighted else None
+    problem = as_problem(X, np.zeros(X.shape[0]), weight, "squared_error", dtype)
+    w = reference.ones_if_none(weight, X)
+    used = np.flatnonzero((X != 0).any(axis=0))
+    assert_array_equal(problem.used, used)
+    assert_array_equal(problem.position[used], np.arange(used.size))
+    scale = reference.feature_scale(X, weight)[used]
+    penalties = [
+        np.full(used.size, ALPHA_LINEAR) / scale**2,
+        reference.factor_penalties(X, w, ALPHA)[used] / scale**2,
+    ]
+    n = reference.feature_weight(X, w)[used]
+    assert_allclose(problem.scale, scale, rtol=1e-6)
+    assert_allclose(problem.linear_penalty, penalties[0], rtol=1e-6)
+    assert_allclose(problem.factor_penalty, penalties[1], rtol=1e-6)
+    assert_allclose(problem.penalty_share.T, penalties / n, rtol=1e-6)
+    assert_allclose(problem.mean_row_length, n.sum() / w.sum(), rtol=1e-6)
+    assert_allclose(problem.total_weight, w.sum(), rtol=1e-6)
+
+
+def test_values_are_scales():
+    indices, position = np.array([0, 2, 2]), np.array([0, 9, 1])
+    scale = np.array([2.0, 0.5])
+    assert values_are_scales(indices, np.array([2.0, 0.5, 0.5]), position, scale)
+    assert not values_are_scales(indices, np.array([2.0, 0.5, -0.5]), position, scale)
+
+
+@pytest.mark.parametrize("kind, n_outputs", KINDS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_problem_states_the_objective(kind, n_outputs, weighted):
+    """The problem's scale and penalties, on scaled parameters, are the reference's objective."""
+    rng = np.random.default_rng(0)
+    X, y = make_X(rng, 30, 9), make_y(rng, kind, n_outputs, 30)
+    weight = rng.uniform(0.1, 3, size=30) if weighted else None
+    problem = as_problem(X, y, weight, kind)
+    parameters = random_parameters(rng, n_outputs, 3, 9)
+    scale = reference.feature_scale(X, weight)
+    scaled = parameters[0], parameters[1] * scale, parameters[2] * scale
+    state = state_of(problem, scaled)
+    total = sum(
+        penalty(linear, factors, problem.linear_penalty, problem.factor_penalty)
+        for linear, factors in zip(state.linear, state.factors, strict=True)
+    )
+    raw = reference.raw_output(parameters, X)
+    unpenalised = reference.ones_if_none(weight, X) @ reference.losses(kind, raw, y)
+    used_only = [p if p.ndim == 1 else p * (np.abs(X).sum(axis=0) > 0) for p in parameters]
+    expected = reference.objective(used_only, X, y, weight, kind, ALPHA, ALPHA_LINEAR)
+    assert_allclose(total + unpenalised, expected)
+
+
+# Losses and update rule
+
+EXTREMES = np.array([-1000.0, -745.0, -40.0, -1.0, -1e-9, 0.0, 1e-9, 1.0, 40.0, 745.0, 1000.0])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("kind, targets", [("squared_error", [-3.0, 2.5]), ("log_loss", [0, 1])])
+def test_scalar_loss(kind, targets, dtype):
+    tolerance = 1e-12 if dtype == np.float64 else 1e-5
+    for target in targets:
+        for z in EXTREMES.astype(dtype):
+            value, slope = losses.scalar_loss(CODES[kind], z, dtype(target))
+            assert np.isfinite(value) and np.isfinite(slope)
+            z = float(z)
+            assert_allclose(value, reference.loss(kind, z, target), rtol=tolerance, atol=1e-17)
+            expected = reference.loss_gradient(kind, np.array([[z]]), [target])[0, 0]
+            assert_allclose(slope, expected, rtol=tolerance, atol=tolerance)
+            above, below = (losses.scalar_loss(CODES[kind], z + h, target) for h in (1e-5, -1e-5))
+            assert_allclose(slope, (above[0] - below[0]) / 2e-5, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_softmax_loss(dtype):
+    cases = [[0, 0, 0], [1000, -1000, 0], [-1000, -1000, -1000], [1000, 1000, 999], [-0.3, 2, 0.5]]
+    output = np.array(cases, dtype=dtype).T.copy()
+    for row in range(output.shape[1]):
+        for target in range(3):
+            gradient = np.full_like(output, np.nan)
+            value = losses.softmax_loss(output, row, target, gradient)
+            z = output[:, row].astype(float)
+            tolerance = 1e-12 if dtype == np.float64 else 1e-4  # of 1000
+            assert_allclose(value, reference.loss("softmax", z, target), atol=tolerance)
+            expected = reference.loss_gradient("softmax", z[None], [target])[0]
+            assert_allclose(gradient[:, row], expected, rtol=1e-5, atol=1e-7)
+            assert np.isnan(np.delete(gradient, row, axis=1)).all()
+            for c in range(3):
+                numeric = 0.0
+                for h in (1e-5, -1e-5):
+                    moved = output.astype(float)
+                    moved[c, row] += h
+                    unused = np.empty_like(moved)
+                    numeric += losses.softmax_loss(moved, row, target, unused) / (2 * h)
+                assert_allclose(gradient[c, row], numeric, rtol=1e-4, atol=1e-4)
+
+
+def test_softmax_of_two_classes_is_log_loss():
+    for z in EXTREMES:
+        for target in (0, 1):
+            output, gradient = np.array([[0.0], [z]]), np.empty((2, 1))
+            value = losses.softmax_loss(output, 0, target, gradient)
+            expected, slope = losses.scalar_loss(losses.LOG_LOSS, z, float(target))
+            assert_allclose(value, expected, rtol=1e-9, atol=1e-12)
+            assert_allclose(gradient[:, 0], [-slope, slope], atol=1e-12)
+
+
+def test_a_loss_that_is_not_finite_shows():
+    """Divergence must be seen: NaN and infinity keep their meaning in compiled code."""
+    for kind in ("squared_error", "log_loss"):
+        value, slope = losses.scalar_loss(CODES[kind], np.nan, 1.0)
+        assert np.isnan(value) and np.isnan(slope)
+    assert losses.scalar_loss(losses.SQUARED_ERROR, np.inf, 1.0)[0] == np.inf
+    gradient = np.empty((3, 1))
+    assert np.isnan(losses.softmax_loss(np.array([[1.0], [np.nan], [0.0]]), 0, 1, gradient))
+
+
+def test_adagrad_update():
+    value, memory = adagrad(1.0, 3.0, 7.0, 0.5, 9.0)
+    assert memory == 16.0
+    assert_allclose(value, 1 - 0.5 * 3 / 5)
+
+
+@pytest.mark.skipif(not JIT, reason="this is the run without the JIT")
+def test_everything_again_without_the_jit():
+    done = run_python(
+        *("-m", "pytest", "-q", "-p", "no:cacheprovider", __file__),
+        NUMBA_DISABLE_JIT=1,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
