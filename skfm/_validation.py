@@ -35,12 +35,13 @@ def _validate(estimator, X, **options):
 
 
 def _require_numbers(y):
-    kind = getattr(np.asarray(y), "dtype", np.dtype(float)).kind
-    if kind in "US":
+    try:
+        np.asarray(y, dtype=np.float64)
+    except (TypeError, ValueError) as error:
         raise ValueError(
-            "y must hold numbers for a regression, got strings; convert it with astype(float), "
-            "or use FMClassifier if they are labels."
-        )
+            f"y must hold numbers for a regression ({error}); convert it with astype(float), or "
+            "use FMClassifier if these are labels."
+        ) from error
 
 
 def as_csr(X):
@@ -65,7 +66,10 @@ def check_sample_weight(sample_weight, n_rows, dtype):
         return np.ones(n_rows, dtype=dtype)
     if isinstance(sample_weight, numbers.Number):
         sample_weight = np.full(n_rows, sample_weight)
-    weight = np.asarray(sample_weight, dtype=dtype)
+    try:
+        weight = np.asarray(sample_weight, dtype=dtype)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"sample_weight must hold numbers, one a row of X ({error}).") from error
     if weight.ndim != 1:
         raise ValueError("Sample weights must be 1D array or scalar (argument sample_weight).")
     if weight.size != n_rows:

@@ -84,6 +84,13 @@ class _BaseFM(BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        components = getattr(self, "components_", None)
+        if components is not None:  # pickle does not keep the order of three axes in memory
+            table = np.ascontiguousarray(np.swapaxes(components, -1, -2))
+            self.components_ = np.swapaxes(table, -1, -2)
+
     def _check_parameters(self):
         integer, real = numbers.Integral, numbers.Real
         door.check_number(self.n_components, "n_components", integer, low=0)
@@ -449,13 +456,14 @@ class FMRegressor(RegressorMixin, _BaseFM):
     def _encode(self, y, weight):
         """Standardise the target, so that penalties mean the same whatever its unit."""
         y = np.asarray(y, dtype=np.float64)
+        largest = np.abs(y).max() or 1.0  # divided out first, so that no square overflows
+        y = y / largest
         shift = float(np.average(y, weights=weight)) if self.fit_intercept else 0.0
-        unit = float(np.sqrt(np.average((y - shift) ** 2, weights=weight))) or 1.0
+        unit = float(np.sqrt(np.average((y - shift) ** 2, weights=weight)))
+        unit = max(unit, np.finfo(np.float64).eps)  # of a constant target, rounding is left
         target = (y - shift) / unit
-        if not np.isfinite(target).all():
-            raise ValueError("y is too large for its variance to be computed; scale y down.")
         baseline = float(np.average(target**2, weights=weight)) / 2
-        link = _Link(losses.SQUARED_ERROR, np.zeros(1), baseline, unit, shift)
+        link = _Link(losses.SQUARED_ERROR, np.zeros(1), baseline, unit * largest, shift * largest)
         return target, weight, link
 
     def _show(self, intercept, coef, components):
@@ -668,12 +676,13 @@ class FMClassifier(ClassifierMixin, _BaseFM):
         self.classes_ = classes
         rate = np.bincount(labels, weights=weight) / weight.sum(dtype=np.float64)
         if not self.fit_intercept:
-            rate = np.full(classes.size, 1 / classes.size)
+            rate = np.ones(classes.size) / classes.size
         baseline = float(-np.bincount(labels, weights=weight) @ np.log(rate) / weight.sum())
         if classes.size == 2:
             link = _Link(losses.LOG_LOSS, np.log(rate[1:] / rate[0]), baseline)
         else:
-            link = _Link(losses.SOFTMAX, np.log(rate), baseline)
+            start = np.log(rate) if self.fit_intercept else np.zeros(classes.size)
+            link = _Link(losses.SOFTMAX, start, baseline)
         return labels, weight, link
 
     def _show(self, intercept, coef, components):

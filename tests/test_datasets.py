@@ -208,7 +208,10 @@ def test_signal_is_the_deviation_of_the_scores(n_classes):
     )
     components = params.components.reshape(-1, 4, 10)
     scores = np.column_stack(
-        [raw_output(X, *one) for one in zip(params.intercept, params.coef, components, strict=True)]
+        [
+            raw_output(X, *one)
+            for one in zip(params.intercept, params.coef, components, strict=True)
+        ]
     )
     np.testing.assert_allclose(scores.std(axis=0), 3)
     rate = expit(scores).mean() if n_classes == 2 else softmax(scores, axis=1).mean(axis=0)
@@ -281,7 +284,7 @@ WHEEL_FILES = {
     "ml-100k.user": "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token\n"
     "1\t24\tM\tnone\t05711\n2\t53\tF\tother\tT8H1N\n",
     "ml-100k.item": "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
-    "1\tLost \"Misérables\", The (Les)\t1995\tChildren's Sci-Fi\n"
+    '1\tLost "Misérables", The (Les)\t1995\tChildren\'s Sci-Fi\n'
     "7\t1984\t1956\tFilm-Noir\n"
     "267\tunkonwn\tunkonwn\tunknown\n"
     "1412\tLand of Time (1995)\tV\tAction Children's\n",
@@ -289,7 +292,7 @@ WHEEL_FILES = {
 ARCHIVE_FILES = {
     "u.data": "2\t267\t3\t881250949\n1\t1\t5\t891717742\n1\t1412\t1\t878887116\n",
     "u.user": "1|24|M|none|05711\n2|53|F|other|T8H1N\n",
-    "u.item": "1|Lost \"Misérables\", The (Les) (1995)|01-Jan-1995||http://a|0|0|1|0|1\n"
+    "u.item": '1|Lost "Misérables", The (Les) (1995)|01-Jan-1995||http://a|0|0|1|0|1\n'
     "7|1984 (1956)|01-Jan-1956||http://b|0|0|0|1|0\n"
     "267|unknown||||1|0|0|0|0\n"
     "1412|Land of Time (1995) (V)|01-Jan-1995||http://c|0|1|1|0|0\n",

@@ -1357,7 +1357,7 @@ def test_failure_within_a_batch_is_raised(n_jobs, monkeypatch):
     def fail(*arguments):
         raise Stop
 
-    name = "train_batches" if n_jobs is None else "forward"
+    name = "run_steps"
     monkeypatch.setattr(minibatch.kernels, name, fail)
     model = FMRegressor(n_jobs=n_jobs)
     with pytest.raises(Stop):

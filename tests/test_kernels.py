@@ -112,6 +112,12 @@ def rule_for(kind, learning_rate=0.1, floor=0.5, fit_intercept=True, fit_linear=
     return Rule(CODES[kind], learning_rate, floor, fit_intercept, fit_linear)
 
 
+def run_all(window, order, state, share, rule, scratch):
+    """Every step of training by one thread."""
+    steps = 4 * state.intercept.shape[0]
+    return kernels.run_steps(window, order, 0, steps, state, share, rule, scratch, 0, 1)
+
+
 def train_epoch(problem, planner, state, rule):
     """All windows in turn, each with its batches in order; returns the sum of the losses."""
     scratch = make_scratch(state, planner.batch_size, planner.max_pairs)
@@ -119,9 +125,7 @@ def train_epoch(problem, planner, state, rule):
     for number in range(planner.n_windows):
         window = planner.window(number)
         order = np.arange(window.row_start.size - 1)
-        total += kernels.train_batches(
-            window, order, state, problem.penalty_share, rule, scratch
-        )
+        total += run_all(window, order, state, problem.penalty_share, rule, scratch)
     return total
 
 
@@ -328,9 +332,12 @@ def test_measuring_gives_the_loss_and_changes_nothing(kind, n_outputs):
     before = copy_record(state)
     planner = planner_for(problem, 7)
     scratch = make_scratch(state, planner.batch_size, planner.max_pairs)
-    loss = kernels.measure_batches(
-        planner.window(0), state, problem.penalty_share, rule_for(kind), scratch
-    )
+    loss, window, rule = 0.0, planner.window(0), rule_for(kind)
+    for batch in range(window.row_start.size - 1):
+        order, steps = np.array([batch]), 2 * n_outputs
+        share = problem.penalty_share
+        kernels.run_steps(window, order, 0, steps, state, share, rule, scratch, 0, 1)
+        loss += scratch.losses[: window.row_start[batch + 1] - window.row_start[batch]].sum()
     scaled = X / reference.feature_scale(X, weight)
     raw = reference.raw_output(parameters, scaled)
     assert_allclose(loss, weight @ reference.losses(kind, raw, y))
@@ -342,22 +349,14 @@ def test_measuring_gives_the_loss_and_changes_nothing(kind, n_outputs):
 
 
 def phases(window, batch, state, share, rule, scratch, n_parts, order):
-    """One batch by ``n_parts`` parts, phase after phase; returns its loss."""
-    n_outputs = state.intercept.shape[0]
-
-    def every(kernel, *arguments):
+    """One batch by ``n_parts`` parts, step after step; returns its loss."""
+    loss = 0.0
+    one = np.array([batch])
+    for step in range(4 * state.intercept.shape[0]):
         for part in order(range(n_parts)):
-            kernel(window, batch, *arguments, part, n_parts)
-
-    for c in range(n_outputs):
-        every(kernels.gather, state, c, share, scratch)
-        every(kernels.forward, state, c, scratch)
-    every(kernels.differentiate, rule.loss, scratch)
-    loss = kernels.finish(window, batch, state, rule, scratch)
-    for c in range(n_outputs):
-        if n_outputs > 1:
-            every(kernels.gather, state, c, share, scratch)
-        every(kernels.backward, state, c, rule, scratch)
+            loss += kernels.run_steps(
+                window, one, step, step + 1, state, share, rule, scratch, part, n_parts
+            )
     return loss
 
 
@@ -377,7 +376,7 @@ def test_any_number_of_parts_gives_the_same_bits(dtype, kind, n_outputs, n_parts
     window = planner.window(0)
     batches = rng.permutation(window.row_start.size - 1)
     share = problem.penalty_share
-    expected = kernels.train_batches(window, batches, serial, share, rule, scratch)
+    expected = run_all(window, batches, serial, share, rule, scratch)
     loss = 0.0
     for batch in batches:
         loss += phases(window, batch, shared, share, rule, scratch, n_parts, order)

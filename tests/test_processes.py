@@ -108,12 +108,12 @@ import json, warnings
 import numpy as np
 from skfm import FMRegressor
 from skfm._kernels.decision import decide
-from skfm._kernels.minibatch import train_batches
+from skfm._kernels.minibatch import run_steps
 
 warnings.simplefilter("ignore")
 X = np.random.default_rng(0).normal(size=(50, 3))
 FMRegressor(max_iter=3).fit(X, X[:, 0]).predict(X)
-kernels = {"train_batches": train_batches, "decide": decide}
+kernels = {"run_steps": run_steps, "decide": decide}
 stats = {name: kernel.stats for name, kernel in kernels.items()}
 print(json.dumps({
     name: [sum(stat.cache_hits.values()), sum(stat.cache_misses.values())]
@@ -125,17 +125,17 @@ print(json.dumps({
 def test_second_process_finds_the_compiled_kernels(tmp_path):
     options = {"NUMBA_CACHE_DIR": tmp_path, "NUMBA_DISABLE_JIT": None}
     first, second = (json.loads(run_code(STATS, **options)) for _ in range(2))
-    for name in ("train_batches", "decide"):
+    for name in ("run_steps", "decide"):
         assert first[name] == [0, 1]
         assert second[name] == [1, 0]
 
 
 def test_parallel_fit_finds_the_compiled_kernels(tmp_path):
-    code = STATS.replace("max_iter=3", "max_iter=3, n_jobs=2").replace("train_batches", "backward")
+    code = STATS.replace("max_iter=3", "max_iter=3, n_jobs=2")
     options = {"NUMBA_CACHE_DIR": tmp_path, "NUMBA_DISABLE_JIT": None}
     first, second = (json.loads(run_code(code, **options)) for _ in range(2))
-    assert first["backward"] == [0, 1]
-    assert second["backward"] == [1, 0]
+    assert first["run_steps"] == [0, 1]
+    assert second["run_steps"] == [1, 0]
 
 
 USE = """

@@ -188,82 +188,113 @@ class _Trainer:
         return total / weight
 
 
-def train(problem, state, n_components, settings, rng, baseline, is_fitted=False):
+class _Training:
+    """What training knows of its course: where it was best, and whether it goes astray.
+
+    An epoch's loss is that of the parameters before it, or nearly so in several batches, so the
+    best parameters were measured; those after the last epoch are measured apart.
+    """
+
+    def __init__(self, trainer, n_components, baseline, is_fitted):
+        self.trainer = trainer
+        self.n_components = n_components
+        self.settings = trainer.settings
+        if is_fitted:  # on data that has changed, the start may be worse than the intercept
+            baseline = max(baseline, trainer.measure())
+        self.limit = 1.1 * baseline + 0.01  # a little room: random factors are not zero
+        self.before = get_parameters(trainer.state, n_components)  # those before this epoch
+        self.best_parameters = self.before
+        self.best = np.inf
+        self.bad = 0  # epochs in a row with a loss above the limit
+        self.still = 0  # epochs in a row without progress
+        self.restarts = 0
+
+    def after_epoch(self, loss, shrinkage):
+        """Take note of an epoch; returns whether training has converged."""
+        objective = loss + shrinkage
+        patience = self.settings.n_iter_no_change
+        self.bad = self.bad + 1 if loss > self.limit else 0
+        if not np.isfinite(objective) or self.bad >= patience:
+            self._restart()
+            return False
+        self.still = 0 if objective < self.best - self.settings.tol else self.still + 1
+        if objective < self.best and not self.bad:
+            self.best, self.best_parameters = objective, self.before
+        self.before = get_parameters(self.trainer.state, self.n_components)
+        if self.still < patience or self.bad:
+            return False
+        if objective > self.best + 10 * self.settings.tol:
+            self._step_back()  # not at rest, but beyond the minimum
+            return False
+        return True
+
+    def finish(self):
+        """The parameters to keep: the last ones, unless others were better."""
+        loss = self.trainer.measure()
+        objective = loss + self.trainer.penalty()
+        if loss <= self.limit and objective <= self.best + self.settings.tol:
+            return get_parameters(self.trainer.state, self.n_components)
+        if self.best == np.inf:
+            self._give_up()
+        if not loss <= self.limit:
+            _warn("The last epoch diverged; better parameters from before it are kept.")
+        return self.best_parameters
+
+    def _restart(self):
+        if self.restarts == MAX_RESTARTS:
+            self._give_up()
+        self.restarts += 1
+        self._step_back()
+        _warn(
+            "Training diverged; it starts again with learning_rate="
+            f"{self.trainer.rule.learning_rate:.3g}."
+        )
+
+    def _step_back(self):
+        """On from the best parameters, with smaller steps and AdaGrad's memory empty."""
+        rule = self.trainer.rule
+        self.trainer.rule = rule._replace(learning_rate=rule.learning_rate / 4)
+        _set_parameters(self.trainer.state, self.best_parameters)
+        self.before = self.best_parameters
+        self.bad = self.still = 0
+
+    def _give_up(self):
+        raise ValueError(
+            "Training diverged for every step size tried, at last with learning_rate="
+            f"{self.trainer.rule.learning_rate:.3g}. Scale the columns of X (for example with "
+            "sklearn.preprocessing.MaxAbsScaler), or lower learning_rate or init_scale."
+        )
+
+
+def _warn(message):
+    warnings.warn(
+        f"{message} Scaling the columns of X or a smaller learning_rate avoids this.",
+        RuntimeWarning,
+        stacklevel=6,
+    )
+
+
+def train(problem, state, n_components, settings, rng, baseline, is_fitted):
     """Minimise the objective from ``state``; returns the parameters and the history.
 
-    ``baseline`` is the mean loss of the intercept alone. Where the loss is not finite or stays
-    far above it, training starts again from the last parameters whose loss was measured and
-    found good, with a quarter of the step. A start that ``is_fitted`` may be worse than that,
-    its data having changed since.
+    ``baseline`` is the mean loss of the intercept alone, and ``is_fitted`` says whether the
+    state comes from an earlier fit. Where the loss is not finite or stays far above the
+    baseline, training starts again from the best parameters measured, with a quarter of the
+    step; so it does, without a warning, where it comes to rest above them.
     """
     trainer = _Trainer(problem, state, settings, rng)
+    training = _Training(trainer, n_components, baseline, is_fitted)
     progress = Progress(settings.max_iter, problem.n_rows, settings.verbose)
     history = History()
-    good = candidate = get_parameters(state, n_components)
-    restarts = bad = still = 0
-    best = np.inf
-    if is_fitted:
-        baseline = max(baseline, trainer.measure())
-    limit = 1.1 * baseline + 0.01  # a little room: random factors are not zero
-
-    def restart():
-        nonlocal restarts, bad, still, best, candidate
-        if restarts == MAX_RESTARTS:
-            raise ValueError(
-                f"Training diverged {MAX_RESTARTS + 1} times, at last with learning_rate="
-                f"{trainer.rule.learning_rate:.3g}. Scale the columns of X (for example with "
-                "sklearn.preprocessing.MaxAbsScaler), or lower learning_rate or init_scale."
-            )
-        restarts += 1
-        bad = still = 0
-        best = np.inf
-        smaller = trainer.rule.learning_rate / 4
-        warnings.warn(
-            f"Training diverged; it starts again with learning_rate={smaller:.3g}. Scaling "
-            "the columns of X or a smaller learning_rate avoids this.",
-            RuntimeWarning,
-            stacklevel=4,
-        )
-        trainer.rule = trainer.rule._replace(learning_rate=smaller)
-        _set_parameters(state, good)
-        candidate = good
-
     try:
         for number in range(1, settings.max_iter + 1):
             shrinkage = trainer.penalty()
             loss = trainer.epoch()
-            objective = loss + shrinkage
-            history.loss_curve.append(objective)
-            progress.epoch(number, objective)
-            if not np.isfinite(objective):
-                restart()
-                continue
-            if loss > limit:
-                bad += 1
-                if bad >= settings.n_iter_no_change:
-                    restart()
-                    continue
-            else:
-                bad = 0
-                good = candidate
-            candidate = get_parameters(state, n_components)
-            if objective > best - settings.tol:
-                still += 1
-            else:
-                still = 0
-            best = min(best, objective)
-            if still >= settings.n_iter_no_change:
-                history.converged = True
+            history.loss_curve.append(loss + shrinkage)
+            progress.epoch(number, loss + shrinkage)
+            history.converged = training.after_epoch(loss, shrinkage)
+            if history.converged:
                 break
-        # The last update has not been measured yet.
-        if not trainer.measure() <= max(limit, best):
-            warnings.warn(
-                "The last epoch diverged; the parameters from before it are kept. Scaling the "
-                "columns of X or a smaller learning_rate avoids this.",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-            _set_parameters(state, good)
     finally:
         progress.close()
-    return get_parameters(state, n_components), history
+    return training.finish(), history

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from skfm._kernels.features import measure_features, values_are_scales
 
@@ -62,7 +63,13 @@ def make_problem(X, target, weight, loss, alpha, alpha_linear):
     count, square = np.zeros(n_features), np.zeros(n_features)
     indptr = X.indptr.astype(np.int64)
     measure_features(indptr, X.indices, X.data, weight, count, square)
-    used = np.flatnonzero(count)
+    # What is too small to be squared cannot matter: it counts as never seen.
+    used = np.flatnonzero(square > 1e6 * np.finfo(dtype).tiny * count)
+    if used.size < np.count_nonzero(count):
+        kept = np.isin(X.indices, used)
+        X = sparse.csr_matrix((X.data * kept, X.indices, X.indptr), shape=X.shape)
+        X.eliminate_zeros()
+        indptr = X.indptr.astype(np.int64)
     position = np.zeros(n_features, dtype=np.uint32)
     position[used] = np.arange(used.size, dtype=np.uint32)
     count, square = count[used], square[used]
