@@ -1,5 +1,6 @@
 """The door: what comes in is checked once and brought into one canonical form."""
 
+import math
 import numbers
 
 import numpy as np
@@ -8,16 +9,16 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import validate_data
 
 
-def validate_X(estimator, X, *, reset):
-    """Check ``X`` and return it as a canonical CSR matrix without explicit zeros.
-
-    float32 stays float32, everything else becomes float64. The caller's arrays are not changed.
-    """
-    return as_csr(_validate(estimator, X, reset=reset))
+def validate_X(estimator, X):
+    """Check the ``X`` of a prediction and return it as canonical CSR."""
+    return as_csr(_validate(estimator, X, reset=False))
 
 
 def validate_X_y(estimator, X, y, *, numeric_target):
-    """Check ``X`` and ``y`` together; returns canonical CSR and a one-dimensional array."""
+    """Check what a fit gets; returns canonical CSR without zeros and a one-dimensional array.
+
+    float32 stays float32, everything else becomes float64. The caller's arrays are not changed.
+    """
     if y is None:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
@@ -35,13 +36,20 @@ def _validate(estimator, X, **options):
 
 
 def _require_numbers(y):
+    values = np.asarray(y)
     try:
+        if values.dtype.kind in "US" or any(isinstance(v, str) for v in _objects(values)):
+            raise ValueError("got strings")
         np.asarray(y, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"y must hold numbers for a regression ({error}); convert it with astype(float), or "
             "use FMClassifier if these are labels."
         ) from error
+
+
+def _objects(values):
+    return values.ravel() if values.dtype == object else ()
 
 
 def as_csr(X):
@@ -51,11 +59,16 @@ def as_csr(X):
         indptr = np.append(0, np.cumsum(np.count_nonzero(filled, axis=1)))
         columns = np.nonzero(filled)[1].astype(np.int32)
         return sparse.csr_matrix((X[filled], columns, indptr), shape=X.shape)
-    if not X.has_canonical_format:
+    if X.nnz and not 0 <= X.indices.min() <= X.indices.max() < X.shape[1]:
+        raise ValueError(
+            f"X is a damaged sparse matrix: it has {X.shape[1]} columns, but its indices run from "
+            f"{X.indices.min()} to {X.indices.max()}."
+        )
+    canonical = X.has_canonical_format
+    if not canonical or not X.data.all():
         X = X.copy()
-        X.sum_duplicates()
-    if np.count_nonzero(X.data) < X.data.size:
-        X = X.copy()
+        if not canonical:
+            X.sum_duplicates()
         X.eliminate_zeros()
     return X
 
@@ -80,6 +93,8 @@ def check_sample_weight(sample_weight, n_rows, dtype):
         raise ValueError("sample_weight contains NaN or infinity; replace or drop those rows.")
     if (weight < 0).any():
         raise ValueError("sample_weight contains negative values; weights must be at least 0.")
+    if not np.isfinite(weight.sum(dtype=np.float64)):
+        raise ValueError("sample_weight is too large: the sum of the weights is not finite.")
     if not weight.any():
         raise ValueError(
             "sample_weight is zero for every row: all weights are zero, nothing is left to fit."
@@ -94,7 +109,7 @@ def check_number(value, name, kind, *, low=None, high=None, boundaries="both"):
     check_scalar(
         value, name, kind, min_val=low, max_val=high, include_boundaries=boundaries
     )
-    if not np.isfinite(value):
+    if not math.isfinite(value):
         raise ValueError(f"{name} must be finite, got {value!r}.")
 
 

@@ -2,12 +2,10 @@
 
 import numbers
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.special import log_expit, log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, compute_class_weight
@@ -18,8 +16,9 @@ from skfm import _validation as door
 from skfm._kernels import losses
 from skfm._kernels.decision import decide
 from skfm._solvers import minibatch
+from skfm._solvers.memory import aligned_zeros
 from skfm._solvers.problem import make_problem
-from skfm._solvers.team import n_threads
+from skfm._solvers.team import n_threads, run_together
 
 ROWS_PER_THREAD = 10_000  # below this a second thread costs more than it brings
 
@@ -87,8 +86,10 @@ class _BaseFM(BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__(state)
         components = getattr(self, "components_", None)
-        if components is not None:  # pickle does not keep the order of three axes in memory
-            table = np.ascontiguousarray(np.swapaxes(components, -1, -2))
+        if components is not None and not isinstance(components, np.memmap):
+            # Pickle keeps neither the order of three axes in memory nor where arrays start.
+            table = aligned_zeros(np.swapaxes(components, -1, -2).shape, components.dtype)
+            table[...] = np.swapaxes(components, -1, -2)
             self.components_ = np.swapaxes(table, -1, -2)
 
     def _check_parameters(self):
@@ -175,7 +176,7 @@ class _BaseFM(BaseEstimator):
         if previous is None:
             start = self._initial(problem, link, rng)
         else:
-            start = self._scaled(previous, problem, link)
+            start = self._scaled(previous, problem, link, rng)
         settings = minibatch.Settings(
             learning_rate=float(self.learning_rate),
             floor=float(self.initial_accumulator),
@@ -218,15 +219,21 @@ class _BaseFM(BaseEstimator):
         linear = np.zeros(shape[:2], dtype=problem.data.dtype)
         return link.intercept, linear, factors.astype(problem.data.dtype)
 
-    def _scaled(self, fitted, problem, link):
-        """Fitted parameters in the units of the solver, for a warm start."""
+    def _scaled(self, fitted, problem, link, rng):
+        """Fitted parameters in the units of the solver, for a warm start.
+
+        Features without factors yet get random ones: they could not leave zero by themselves.
+        """
+        start, _, random_factors = self._initial(problem, link, rng)
+        dtype = problem.data.dtype
         intercept, linear, factors = fitted
-        scale = problem.scale
-        return (
-            (intercept - link.shift) / link.unit,
-            linear[:, problem.used] * scale / link.unit,
-            factors[:, problem.used] * (scale / np.sqrt(link.unit))[:, None],
-        )
+        scale = problem.scale.astype(np.float64)
+        intercept = (intercept - link.shift) / link.unit if self.fit_intercept else 0 * start
+        linear = linear[:, problem.used] * (scale / link.unit) * self.fit_linear
+        factors = factors[:, problem.used] * (scale / np.sqrt(link.unit))[:, None]
+        is_new = ~factors.any(axis=2, keepdims=True)
+        factors = np.where(is_new, random_factors, factors)
+        return intercept, linear.astype(dtype), factors.astype(dtype)
 
     def _store(self, parameters, problem, link, n_features):
         """Solver's parameters in the units of X and y; features never seen get zeros."""
@@ -236,8 +243,13 @@ class _BaseFM(BaseEstimator):
         coef = np.zeros((n_outputs, n_features), dtype=dtype)
         coef[:, problem.used] = linear * (link.unit / problem.scale)
         # Feature by feature in memory, as prediction reads them; shown transposed.
-        table = np.zeros((n_outputs, n_features, n_components), dtype=dtype)
+        table = aligned_zeros((n_outputs, n_features, n_components), dtype)
         table[:, problem.used] = factors * (np.sqrt(link.unit) / problem.scale)[:, None]
+        if not (np.isfinite(coef).all() and np.isfinite(table).all()):
+            raise ValueError(
+                f"y is too large, or a column of X too small, for parameters in {dtype}; scale "
+                "them, or pass X in float64."
+            )
         self._show(intercept * link.unit + link.shift, coef, np.swapaxes(table, 1, 2))
 
     def _parameters(self):
@@ -265,7 +277,7 @@ class _BaseFM(BaseEstimator):
     def _raw_output(self, X):
         """Raw outputs of shape (n_samples, n_outputs)."""
         check_is_fitted(self)
-        X = door.validate_X(self, X, reset=False)
+        X = door.validate_X(self, X)
         intercept, linear, factors = self._parameters()
         output = np.empty((X.shape[0], intercept.size), dtype=factors.dtype)
         arguments = (
@@ -278,16 +290,11 @@ class _BaseFM(BaseEstimator):
         )
         threads = min(n_threads(self.n_jobs), X.shape[0] // ROWS_PER_THREAD + 1)
         bounds = [X.shape[0] * part // threads for part in range(threads + 1)]
-        if threads == 1:
-            decide(*arguments, *bounds, output)
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                parts = [
-                    pool.submit(decide, *arguments, start, stop, output)
-                    for start, stop in pairwise(bounds)
-                ]
-            for part in parts:
-                part.result()
+
+        def work(part, wait):
+            decide(*arguments, bounds[part], bounds[part + 1], output)
+
+        run_together(work, threads)
         return output
 
 
@@ -673,6 +680,10 @@ class FMClassifier(ClassifierMixin, _BaseFM):
             if not (np.isfinite(factors) & (factors > 0)).all():
                 raise ValueError("class_weight must give each class a positive, finite weight.")
             weight = weight * factors[labels].astype(weight.dtype)
+            if not (weight > 0).all() or not np.isfinite(weight.sum(dtype=np.float64)):
+                raise ValueError(
+                    f"class_weight gives weights that are too small or large for {weight.dtype}."
+                )
         self.classes_ = classes
         rate = np.bincount(labels, weights=weight) / weight.sum(dtype=np.float64)
         if not self.fit_intercept:
@@ -739,7 +750,7 @@ class FMClassifier(ClassifierMixin, _BaseFM):
         """
         output = self._raw_output(X)
         if output.shape[1] == 1:
-            return expit(output * np.array([-1, 1], dtype=output.dtype))
+            return _two_probabilities(output[:, 0])
         return softmax(output, axis=1)
 
     def predict_log_proba(self, X):
@@ -759,3 +770,14 @@ class FMClassifier(ClassifierMixin, _BaseFM):
         if output.shape[1] == 1:
             return log_expit(output * np.array([-1, 1], dtype=output.dtype))
         return log_softmax(output, axis=1)
+
+
+def _two_probabilities(z):
+    """Probabilities of both classes from log-odds: one exponential, exact in both tails."""
+    rest = np.exp(-np.abs(z))
+    large = 1 / (1 + rest)
+    small = rest * large
+    probabilities = np.empty((z.size, 2), dtype=z.dtype)
+    np.copyto(probabilities[:, 0], np.where(z > 0, small, large))
+    np.copyto(probabilities[:, 1], np.where(z > 0, large, small))
+    return probabilities

@@ -4,6 +4,9 @@ import numpy as np
 
 from skfm._kernels._jit import jit
 
+LINE = 64  # bytes that memory delivers at once
+BLOCK = 64  # rows whose factors are fetched together: they fit into the fastest cache
+
 
 @jit
 def decide(indptr, indices, data, intercept, linear, factors, start, stop, output):
@@ -12,39 +15,53 @@ def decide(indptr, indices, data, intercept, linear, factors, start, stop, outpu
     ``linear`` has shape (n_outputs, n_features), ``factors`` (n_outputs, n_features,
     n_components). A row's result does not depend on the other rows. The pairs are summed as
     ``1/2 sum_f ((sum_j x_j v_jf)^2 - sum_j (x_j v_jf)^2)``, four entries at a time.
+
+    Returns a number without meaning, lest the compiler drop what computes it: before a block of
+    rows is computed, its factors are touched, in a loop so short that the processor has many of
+    the waits for memory under way at once. That makes the whole nearly twice as fast.
     """
     n_outputs, _, n_components = factors.shape
     zero, half = factors.dtype.type(0), factors.dtype.type(0.5)
     total = np.empty(n_components, factors.dtype)
     square = np.empty(n_components, factors.dtype)
+    touched = zero
     for output_number in range(n_outputs):
         w, v = linear[output_number], factors[output_number]
-        for r in range(start, stop):
-            e, end = np.uintp(indptr[r]), np.uintp(indptr[r + 1])
-            z = zero
-            for f in range(n_components):
-                total[f] = zero
-                square[f] = zero
-            while e < end:
-                a, xa = np.uintp(indices[e]), data[e]
-                z += xa * w[a]
-                if e + np.uintp(4) <= end:
-                    b, xb = np.uintp(indices[e + np.uintp(1)]), data[e + np.uintp(1)]
-                    c, xc = np.uintp(indices[e + np.uintp(2)]), data[e + np.uintp(2)]
-                    d, xd = np.uintp(indices[e + np.uintp(3)]), data[e + np.uintp(3)]
-                    z += xb * w[b] + xc * w[c] + xd * w[d]
-                    for f in range(n_components):
-                        pa, pb, pc, pd = xa * v[a, f], xb * v[b, f], xc * v[c, f], xd * v[d, f]
-                        total[f] += pa + pb + pc + pd
-                        square[f] += pa * pa + pb * pb + pc * pc + pd * pd
-                    e += np.uintp(4)
-                else:
-                    for f in range(n_components):
-                        pa = xa * v[a, f]
-                        total[f] += pa
-                        square[f] += pa * pa
-                    e += np.uintp(1)
-            pairs = zero
-            for f in range(n_components):
-                pairs += total[f] * total[f] - square[f]
-            output[r, output_number] = intercept[output_number] + z + half * pairs
+        for first in range(start, stop, BLOCK):
+            last = min(stop, first + BLOCK)
+            if n_components > 0:
+                for e in range(np.uintp(indptr[first]), np.uintp(indptr[last])):
+                    touched = max(touched, v[np.uintp(indices[e]), 0])
+            if n_components * factors.itemsize > LINE:
+                for e in range(np.uintp(indptr[first]), np.uintp(indptr[last])):
+                    touched = max(touched, v[np.uintp(indices[e]), n_components - 1])
+            for r in range(first, last):
+                e, end = np.uintp(indptr[r]), np.uintp(indptr[r + 1])
+                z = zero
+                for f in range(n_components):
+                    total[f] = zero
+                    square[f] = zero
+                while e < end:
+                    a, xa = np.uintp(indices[e]), data[e]
+                    z += xa * w[a]
+                    if e + np.uintp(4) <= end:
+                        b, xb = np.uintp(indices[e + np.uintp(1)]), data[e + np.uintp(1)]
+                        c, xc = np.uintp(indices[e + np.uintp(2)]), data[e + np.uintp(2)]
+                        d, xd = np.uintp(indices[e + np.uintp(3)]), data[e + np.uintp(3)]
+                        z += xb * w[b] + xc * w[c] + xd * w[d]
+                        for f in range(n_components):
+                            pa, pb, pc, pd = xa * v[a, f], xb * v[b, f], xc * v[c, f], xd * v[d, f]
+                            total[f] += pa + pb + pc + pd
+                            square[f] += pa * pa + pb * pb + pc * pc + pd * pd
+                        e += np.uintp(4)
+                    else:
+                        for f in range(n_components):
+                            pa = xa * v[a, f]
+                            total[f] += pa
+                            square[f] += pa * pa
+                        e += np.uintp(1)
+                pairs = zero
+                for f in range(n_components):
+                    pairs += total[f] * total[f] - square[f]
+                output[r, output_number] = intercept[output_number] + z + half * pairs
+    return touched

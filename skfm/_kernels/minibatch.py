@@ -14,18 +14,27 @@ from skfm._kernels._jit import jit
 from skfm._kernels.losses import SOFTMAX, scalar_loss, softmax_loss
 from skfm._kernels.updates import adagrad
 
+# What a row or a feature costs besides its entries, in entries; only the balance of threads
+# depends on it. Later features of a batch are rarer, and so further away in memory.
+ROW_COST = 1
+GATHER_COST = 1000
+UPDATE_COST = 8
+
 
 @jit
-def _boundary(ptr, start, stop, part, n_parts):
-    """Where part ``part`` of ``start:stop`` begins, parts being equal in length plus entries."""
+def _boundary(ptr, start, stop, cost, part, n_parts):
+    """Where part ``part`` of ``start:stop`` begins, for parts of equal work.
+
+    Item i's work is that of its entries, ``ptr[i]:ptr[i + 1]``, and that of ``cost`` more.
+    """
     if part == 0 or part == n_parts:
         return start if part == 0 else stop
-    base = np.int64(ptr[start]) + start
-    goal = base + (np.int64(ptr[stop]) + stop - base) * part // n_parts
+    base = np.int64(ptr[start]) + cost * start
+    goal = base + (np.int64(ptr[stop]) + cost * stop - base) * part // n_parts
     low, high = start, stop
     while low < high:
         middle = (low + high) // 2
-        if np.int64(ptr[middle]) + middle < goal:
+        if np.int64(ptr[middle]) + cost * middle < goal:
             low = middle + 1
         else:
             high = middle
@@ -43,8 +52,8 @@ def gather(window, batch, state, output, penalties, scratch, part, n_parts):
     n_features, n_slots, n_components = factors.shape
     far = factors.reshape(n_features, n_slots * n_components)
     near = scratch.factors.reshape(scratch.factors.shape[0], n_slots * n_components)
-    first = _boundary(window.column_ptr, f0, f1, part, n_parts) - f0
-    last = _boundary(window.column_ptr, f0, f1, part + 1, n_parts) - f0
+    first = _boundary(window.column_ptr, f0, f1, GATHER_COST, part, n_parts) - f0
+    last = _boundary(window.column_ptr, f0, f1, GATHER_COST, part + 1, n_parts) - f0
     # Two loops: the first is so short that many of its cache misses are under way at once.
     for i in range(np.uintp(first), np.uintp(last)):
         j = np.uintp(features[np.uintp(f0) + i])
@@ -75,8 +84,8 @@ def forward(window, batch, state, output, scratch, part, n_parts):
     zero, half, one = sums.dtype.type(0), sums.dtype.type(0.5), sums.dtype.type(1)
     width = sums.shape[1]
     unit = values.size == 0
-    first = _boundary(row_ptr, r0, r1, part, n_parts) - r0
-    last = _boundary(row_ptr, r0, r1, part + 1, n_parts) - r0
+    first = _boundary(row_ptr, r0, r1, ROW_COST, part, n_parts) - r0
+    last = _boundary(row_ptr, r0, r1, ROW_COST, part + 1, n_parts) - r0
     for r in range(np.uintp(first), np.uintp(last)):
         e = np.uintp(row_ptr[np.uintp(r0) + r])
         end = np.uintp(row_ptr[np.uintp(r0) + r + np.uintp(1)])
@@ -123,8 +132,8 @@ def differentiate(window, batch, loss, scratch, part, n_parts):
     target, row_weight = window.target, window.weight
     n_outputs, _, width = sums.shape
     weighted = row_weight.size > 0
-    first = _boundary(window.row_ptr, r0, r1, part, n_parts) - r0
-    last = _boundary(window.row_ptr, r0, r1, part + 1, n_parts) - r0
+    first = _boundary(window.row_ptr, r0, r1, ROW_COST, part, n_parts) - r0
+    last = _boundary(window.row_ptr, r0, r1, ROW_COST, part + 1, n_parts) - r0
     for r in range(np.uintp(first), np.uintp(last)):
         i = np.uintp(r0) + r
         weight = row_weight[i] if weighted else gradient.dtype.type(1)
@@ -160,8 +169,8 @@ def backward(
     n_components = factors.shape[2]
     unit = values.size == 0
     total = np.empty(width, sums.dtype)
-    first = _boundary(column_ptr, f0, f1, part, n_parts) - f0
-    last = _boundary(column_ptr, f0, f1, part + 1, n_parts) - f0
+    first = _boundary(column_ptr, f0, f1, UPDATE_COST, part, n_parts) - f0
+    last = _boundary(column_ptr, f0, f1, UPDATE_COST, part + 1, n_parts) - f0
     for i in range(np.uintp(first), np.uintp(last)):
         e = np.uintp(column_ptr[np.uintp(f0) + i])
         end = np.uintp(column_ptr[np.uintp(f0) + i + np.uintp(1)])

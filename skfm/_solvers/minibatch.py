@@ -8,6 +8,7 @@ import numpy as np
 from skfm._kernels import minibatch as kernels
 from skfm._kernels.features import penalty
 from skfm._kernels.records import Rule, Scratch, State
+from skfm._solvers.memory import aligned_zeros
 from skfm._solvers.plan import Planner, auto_batch_size
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import run_together
@@ -15,6 +16,7 @@ from skfm._solvers.team import run_together
 N_SLOTS = 2  # the parameter and AdaGrad's sum of squared gradients
 VECTOR_BYTES = 32  # rows of factors are padded with zeros to whole vectors of this size
 MAX_RESTARTS = 6
+ROWS_A_THREAD = 32
 
 
 @dataclass
@@ -39,15 +41,6 @@ class History:
     converged: bool = False
 
 
-def _aligned_zeros(shape, dtype):
-    """Zeros that start at a cache line, so that a feature's factors cover as few as can be."""
-    size = int(np.prod(shape))
-    itemsize = np.dtype(dtype).itemsize
-    raw = np.zeros(size + 64 // itemsize, dtype=dtype)
-    offset = -raw.ctypes.data % 64 // itemsize
-    return raw[offset : offset + size].reshape(shape)
-
-
 def make_state(intercept, linear, factors):
     """The state that starts at the given scaled parameters; see ``records.State`` for shapes."""
     n_outputs, n_used, n_components = factors.shape
@@ -55,17 +48,18 @@ def make_state(intercept, linear, factors):
     width = -(-n_components // vector) * vector
     state = State(
         intercept=np.zeros((n_outputs, N_SLOTS)),
-        linear=_aligned_zeros((n_outputs, n_used, N_SLOTS), factors.dtype),
-        factors=_aligned_zeros((n_outputs, n_used, N_SLOTS, width), factors.dtype),
+        linear=aligned_zeros((n_outputs, n_used, N_SLOTS), factors.dtype),
+        factors=aligned_zeros((n_outputs, n_used, N_SLOTS, width), factors.dtype),
     )
-    _set_parameters(state, (intercept, linear, factors))
+    _set_parameters(state, (intercept, linear, factors), forget=True)
     return state
 
 
-def _set_parameters(state, parameters):
-    """Put parameters into a state and forget what the optimizer remembered."""
-    for array in state:
-        array[...] = 0
+def _set_parameters(state, parameters, *, forget):
+    """Put parameters into a state; the optimizer's memory of them stays or is emptied."""
+    if forget:
+        for array in state:
+            array[...] = 0
     intercept, linear, factors = parameters
     state.intercept[:, 0] = intercept
     state.linear[:, :, 0] = linear
@@ -92,6 +86,8 @@ class _Trainer:
         if batch_size == "auto":
             batch_size = auto_batch_size(problem.n_rows)
         self.planner = Planner(problem, batch_size, rng)
+        # Threads that get less than this wait longer than they work.
+        self.n_threads = max(1, min(settings.n_threads, self.planner.batch_size // ROWS_A_THREAD))
         self.rule = Rule(
             problem.loss,
             settings.learning_rate,
@@ -105,10 +101,10 @@ class _Trainer:
         dtype = state.factors.dtype
         self.scratch = Scratch(
             linear=np.zeros((n_pairs, n_slots), dtype),
-            factors=_aligned_zeros((n_pairs, n_slots, width), dtype),
+            factors=aligned_zeros((n_pairs, n_slots, width), dtype),
             penalty=np.zeros((n_pairs, 2), dtype),
             self_product=np.zeros(n_pairs, dtype),
-            sums=_aligned_zeros((n_outputs, n_rows, width), dtype),
+            sums=aligned_zeros((n_outputs, n_rows, width), dtype),
             output=np.zeros((n_outputs, n_rows), dtype),
             gradient=np.zeros((n_outputs, n_rows), dtype),
             losses=np.zeros(n_rows),
@@ -129,7 +125,7 @@ class _Trainer:
         for number in self.rng.permutation(self.planner.n_windows):
             window = self.planner.window(number)
             order = self.rng.permutation(window.row_start.size - 1)
-            if self.settings.n_threads == 1:
+            if self.n_threads == 1:
                 total += self._run(window, order, 0, 4 * self.n_outputs, 0, 1)
             else:
                 total += self._run_together(window, order)
@@ -157,7 +153,7 @@ class _Trainer:
         steps = list(range(4 * self.n_outputs))
         if self.n_outputs == 1:
             steps.remove(2)  # nothing to gather again
-        n_threads = self.settings.n_threads
+        n_threads = self.n_threads
         losses = []
 
         def work(part, wait):
@@ -177,22 +173,24 @@ class _Trainer:
         return total
 
     def measure(self):
-        """Mean loss of the present parameters over the first window; changes nothing."""
-        window = self.planner.window(0)
+        """Mean loss and objective of the present parameters; changes nothing."""
         total = 0.0
-        for batch in range(window.row_start.size - 1):
-            self._run(window, np.array([batch]), 0, 2 * self.n_outputs, 0, 1)
-            n_rows = window.row_start[batch + 1] - window.row_start[batch]
-            total += self.scratch.losses[:n_rows].sum()
-        weight = window.weight.sum() if window.weight.size else window.target.size
-        return total / weight
+        for number in range(self.planner.n_windows):
+            window = self.planner.window(number)
+            for batch in range(window.row_start.size - 1):
+                self._run(window, np.array([batch]), 0, 2 * self.n_outputs, 0, 1)
+                n_rows = window.row_start[batch + 1] - window.row_start[batch]
+                total += self.scratch.losses[:n_rows].sum()
+        loss = total / self.problem.total_weight
+        return loss, loss + self.penalty()
 
 
 class _Training:
     """What training knows of its course: where it was best, and whether it goes astray.
 
-    An epoch's loss is that of the parameters before it, or nearly so in several batches, so the
-    best parameters were measured; those after the last epoch are measured apart.
+    An epoch's loss counts for the parameters before it. In several batches it is the mean on the
+    way to the next ones, mostly better than the first and worse than the last; so what to keep
+    at the end is measured once more.
     """
 
     def __init__(self, trainer, n_components, baseline, is_fitted):
@@ -200,7 +198,7 @@ class _Training:
         self.n_components = n_components
         self.settings = trainer.settings
         if is_fitted:  # on data that has changed, the start may be worse than the intercept
-            baseline = max(baseline, trainer.measure())
+            baseline = max(baseline, trainer.measure()[0])
         self.limit = 1.1 * baseline + 0.01  # a little room: random factors are not zero
         self.before = get_parameters(trainer.state, n_components)  # those before this epoch
         self.best_parameters = self.before
@@ -224,54 +222,54 @@ class _Training:
         if self.still < patience or self.bad:
             return False
         if objective > self.best + 10 * self.settings.tol:
-            self._step_back()  # not at rest, but beyond the minimum
+            self._step_back(forget=False)  # not at rest, but beyond the minimum
             return False
         return True
 
     def finish(self):
-        """The parameters to keep: the last ones, unless others were better."""
-        loss = self.trainer.measure()
-        objective = loss + self.trainer.penalty()
-        if loss <= self.limit and objective <= self.best + self.settings.tol:
-            return get_parameters(self.trainer.state, self.n_components)
-        if self.best == np.inf:
-            self._give_up()
+        """The parameters to keep: the last ones, unless those called best are better."""
+        state = self.trainer.state
+        loss, objective = self.trainer.measure()
+        kept = get_parameters(state, self.n_components)
+        if not objective <= self.best or not loss <= self.limit:
+            _set_parameters(state, self.best_parameters, forget=False)
+            best_loss, best_objective = self.trainer.measure()
+            if not objective <= best_objective:
+                if not loss <= self.limit:
+                    _warn("The last epochs diverged; better parameters are kept.", 6)
+                kept, loss = self.best_parameters, best_loss
         if not loss <= self.limit:
-            _warn("The last epoch diverged; better parameters from before it are kept.")
-        return self.best_parameters
+            self._give_up()
+        return kept
 
     def _restart(self):
         if self.restarts == MAX_RESTARTS:
             self._give_up()
         self.restarts += 1
-        self._step_back()
-        _warn(
-            "Training diverged; it starts again with learning_rate="
-            f"{self.trainer.rule.learning_rate:.3g}."
-        )
+        self._step_back(forget=True)
+        rate = self.trainer.rule.learning_rate
+        _warn(f"Training diverged; it starts again with learning_rate={rate:.3g}.", 7)
 
-    def _step_back(self):
-        """On from the best parameters, with smaller steps and AdaGrad's memory empty."""
+    def _step_back(self, *, forget):
+        """On from the best parameters with smaller steps."""
         rule = self.trainer.rule
         self.trainer.rule = rule._replace(learning_rate=rule.learning_rate / 4)
-        _set_parameters(self.trainer.state, self.best_parameters)
+        _set_parameters(self.trainer.state, self.best_parameters, forget=forget)
         self.before = self.best_parameters
         self.bad = self.still = 0
 
     def _give_up(self):
         raise ValueError(
-            "Training diverged for every step size tried, at last with learning_rate="
+            "Training diverged, at last with learning_rate="
             f"{self.trainer.rule.learning_rate:.3g}. Scale the columns of X (for example with "
             "sklearn.preprocessing.MaxAbsScaler), or lower learning_rate or init_scale."
         )
 
 
-def _warn(message):
-    warnings.warn(
-        f"{message} Scaling the columns of X or a smaller learning_rate avoids this.",
-        RuntimeWarning,
-        stacklevel=6,
-    )
+def _warn(message, level):
+    """Warn at the line that called ``fit``, ``level`` calls above."""
+    cure = "Scaling the columns of X or a smaller learning_rate avoids this."
+    warnings.warn(f"{message} {cure}", RuntimeWarning, stacklevel=level)
 
 
 def train(problem, state, n_components, settings, rng, baseline, is_fitted):

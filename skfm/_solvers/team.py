@@ -77,9 +77,15 @@ def run_together(work, size):
             failures.append(failure)
             meeting.leave(part, failure)
 
-    others = [threading.Thread(target=member, args=(part,)) for part in range(1, size)]
-    for thread in others:
-        thread.start()
+    others = [
+        threading.Thread(target=member, args=(part,), daemon=True) for part in range(1, size)
+    ]
+    try:
+        for thread in others:
+            thread.start()
+    except BaseException as failure:  # no more threads to be had, or an interrupt
+        meeting.leave(0, failure)
+        raise
     member(0)
     for thread in others:
         thread.join()

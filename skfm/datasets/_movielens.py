@@ -9,6 +9,7 @@ import sys
 import tempfile
 import uuid
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ SHA256 = {
     "ml-100k.user": "4f670007d9cfbeb9807e757209af1555b9bcc186bde25e767f67cb67c6dd5972",
 }
 N_RATINGS, N_USERS, N_FILMS = 100_000, 943, 1682
+DAMAGED = (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)  # what zipfile raises
 
 FRAME_TYPES = {
     "user_id": np.int64,
@@ -193,7 +195,7 @@ def _read_archive(archive):
         sizes = tuple(map(len, tables))
         if sizes != (N_RATINGS, N_USERS, N_FILMS):
             raise ValueError(f"it has {sizes} ratings, users and films.")
-    except (OSError, zipfile.BadZipFile, KeyError, IndexError, ValueError) as error:
+    except (*DAMAGED, IndexError, ValueError) as error:
         raise OSError(
             f"{archive} is not a complete copy of the official MovieLens-100k archive: {error} "
             "Replace it, or remove it to have the data downloaded."
@@ -228,7 +230,7 @@ def _get_files(folder, download_if_missing):
         )
     try:
         files = _download_files()
-    except (OSError, subprocess.SubprocessError, zipfile.BadZipFile, KeyError) as error:
+    except (*DAMAGED, subprocess.SubprocessError) as error:
         raise OSError(
             f"MovieLens-100k could not be downloaded: {_reason(error)} {ways}"
         ) from error
