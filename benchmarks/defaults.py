@@ -45,8 +45,8 @@ make_problem = skfm.fm.make_problem
 def set_exponent(exponent):
     """Let the factors' penalty grow with another power of the features' counts."""
 
-    def changed(*arguments):
-        problem = make_problem(*arguments)
+    def changed(*arguments, **options):
+        problem = make_problem(*arguments, **options)
         count = problem.linear_penalty / problem.penalty_share[:, 0]
         factor = count ** (exponent - 0.5)
         problem.factor_penalty = problem.factor_penalty * factor

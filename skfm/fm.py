@@ -171,7 +171,13 @@ class _BaseFM(BaseEstimator):
         if (weight == 1).all():
             weight = weight[:0]
         problem = make_problem(
-            X, target, weight, link.loss, self.alpha, self.alpha_linear
+            X,
+            target,
+            weight,
+            link.loss,
+            self.alpha,
+            self.alpha_linear,
+            may_center=self.fit_intercept and self.fit_linear,
         )
         if previous is None:
             start = self._initial(problem, link, rng)
@@ -228,9 +234,11 @@ class _BaseFM(BaseEstimator):
         dtype = problem.data.dtype
         intercept, linear, factors = fitted
         scale = problem.scale.astype(np.float64)
+        factors = factors[:, problem.used]
+        intercept, linear = problem.to_centered(intercept, linear[:, problem.used], factors)
         intercept = (intercept - link.shift) / link.unit if self.fit_intercept else 0 * start
-        linear = linear[:, problem.used] * (scale / link.unit) * self.fit_linear
-        factors = factors[:, problem.used] * (scale / np.sqrt(link.unit))[:, None]
+        linear = linear * (scale / link.unit) * self.fit_linear
+        factors = factors * (scale / np.sqrt(link.unit))[:, None]
         is_new = ~factors.any(axis=2, keepdims=True)
         factors = np.where(is_new, random_factors, factors)
         return intercept, linear.astype(dtype), factors.astype(dtype)
@@ -240,17 +248,21 @@ class _BaseFM(BaseEstimator):
         intercept, linear, factors = parameters
         n_outputs, _, n_components = factors.shape
         dtype = factors.dtype
+        linear = linear * (link.unit / problem.scale)
+        factors = factors * (np.sqrt(link.unit) / problem.scale)[:, None]
+        intercept = intercept * link.unit + link.shift
+        intercept, linear = problem.from_centered(intercept, linear, factors)
         coef = np.zeros((n_outputs, n_features), dtype=dtype)
-        coef[:, problem.used] = linear * (link.unit / problem.scale)
+        coef[:, problem.used] = linear
         # Feature by feature in memory, as prediction reads them; shown transposed.
         table = aligned_zeros((n_outputs, n_features, n_components), dtype)
-        table[:, problem.used] = factors * (np.sqrt(link.unit) / problem.scale)[:, None]
+        table[:, problem.used] = factors
         if not (np.isfinite(coef).all() and np.isfinite(table).all()):
             raise ValueError(
                 f"y is too large, or a column of X too small, for parameters in {dtype}; scale "
                 "them, or pass X in float64."
             )
-        self._show(intercept * link.unit + link.shift, coef, np.swapaxes(table, 1, 2))
+        self._show(intercept, coef, np.swapaxes(table, 1, 2))
 
     def _parameters(self):
         """Fitted parameters as the kernels read them, without copies as long as they were fitted

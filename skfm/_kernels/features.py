@@ -1,21 +1,25 @@
 """How often and how large each feature occurs."""
 
+import numpy as np
+
 from skfm._kernels._jit import jit
 
 
 @jit
-def measure_features(indptr, indices, data, weight, count, square):
-    """Adds each feature's weighted number of entries to ``count``, of x^2 to ``square``.
+def measure_features(indptr, indices, data, weight, center, count, total, square):
+    """Adds over the entries of each feature: weight, weighted ``x - center``, its square.
 
     ``weight`` is empty where every row weighs 1.
     """
     weighted = weight.size > 0
     for r in range(indptr.size - 1):
         w = weight[r] if weighted else 1.0
-        for e in range(indptr[r], indptr[r + 1]):
-            j = indices[e]
+        for e in range(np.uintp(indptr[r]), np.uintp(indptr[r + 1])):
+            j = np.uintp(indices[e])
+            x = data[e] - center[j]
             count[j] += w
-            square[j] += w * data[e] * data[e]
+            total[j] += w * x
+            square[j] += w * x * x
 
 
 @jit

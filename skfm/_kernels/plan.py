@@ -11,6 +11,7 @@ def plan_batches(
     indices,
     data,
     position,
+    center,
     inverse_scale,
     rows,
     batch_size,
@@ -28,9 +29,9 @@ def plan_batches(
 ):
     """Plan the rows ``rows`` of a CSR matrix; returns the number of (batch, feature) pairs.
 
-    In: the CSR arrays; ``position``, the rank of each feature among the used ones;
-    ``inverse_scale`` by rank. Scratch: ``first_seen`` (int32, a used feature each, all -1),
-    ``entry_feature`` and ``count`` (one integer an entry of the longest batch).
+    In: the CSR arrays; ``position``, the rank of each feature among the used ones; by rank,
+    ``center`` and ``inverse_scale``. Scratch: ``first_seen`` (int32, a used feature each, all
+    -1), ``entry_feature`` and ``count`` (one integer an entry of the longest batch).
 
     Out, over all batches, one after another: ``features``, the distinct features of a batch,
     batch b's from ``feature_ptr[b]``; ``column_ptr``, where a feature's entries start in
@@ -65,7 +66,8 @@ def plan_batches(
             entry_feature[a] = position[np.uintp(entry_feature[a])]
         if with_values:
             for a in range(n_entries):
-                row_values[e0 + a] *= inverse_scale[np.uintp(entry_feature[a])]
+                j = np.uintp(entry_feature[a])
+                row_values[e0 + a] = (row_values[e0 + a] - center[j]) * inverse_scale[j]
         # Number the features as they come; without a branch, which could not be predicted.
         n_features = np.int32(0)
         for a in range(n_entries):

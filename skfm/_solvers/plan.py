@@ -91,6 +91,7 @@ class Planner:
             problem.indices,
             problem.data,
             problem.position,
+            problem.center,
             1 / problem.scale,
             rows,
             self.batch_size,

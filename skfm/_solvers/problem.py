@@ -7,6 +7,8 @@ from scipy import sparse
 
 from skfm._kernels.features import measure_features, values_are_scales
 
+FAR = 3.0  # standard deviations between zero and the mean of a column that is centered
+
 
 @dataclass
 class Problem:
@@ -15,7 +17,9 @@ class Problem:
     ``indptr``, ``indices`` and ``data`` are the rows in CSR form, ``position`` maps a column to
     its rank among the ``used`` ones. A used feature's values are divided by ``scale``, their
     root mean square where they are not zero: with it AdaGrad's step means the same whatever
-    the feature's unit. Parameters of the scaled features are called scaled.
+    the feature's unit. From a feature that is far from zero in every row, its mean ``center``
+    is subtracted before: else it could hardly be told from the intercept. Parameters of what
+    comes out are called scaled.
     """
 
     indptr: np.ndarray
@@ -26,6 +30,7 @@ class Problem:
     loss: int
     used: np.ndarray
     position: np.ndarray
+    center: np.ndarray  # 0 for most
     scale: np.ndarray
     linear_penalty: np.ndarray  # r_j / scale_j^2, for scaled parameters
     factor_penalty: np.ndarray  # s_j / scale_j^2
@@ -47,10 +52,35 @@ class Problem:
     @property
     def unit_values(self):
         """Whether every scaled value is 1, as in one-hot data."""
-        return values_are_scales(self.indices, self.data, self.position, self.scale)
+        return not self.center.any() and values_are_scales(
+            self.indices, self.data, self.position, self.scale
+        )
 
 
-def make_problem(X, target, weight, loss, alpha, alpha_linear):
+    def to_centered(self, intercept, linear, factors):
+        """Parameters of the used features as those of the features less their centers.
+
+        ``(x_i - m_i) (x_j - m_j)`` differs from ``x_i x_j`` by linear terms and a constant.
+        """
+        linear, constant = self._shift(linear, factors, 1)
+        return intercept + linear @ self.center.astype(np.float64) - constant, linear
+
+    def from_centered(self, intercept, linear, factors):
+        """The other way round: intercept and linear weights of the features as they are."""
+        moved, constant = self._shift(linear, factors, -1)
+        return intercept - linear @ self.center.astype(np.float64) + constant, moved
+
+    def _shift(self, linear, factors, sign):
+        center = self.center.astype(np.float64)
+        factors = factors.astype(np.float64)
+        mean = np.einsum("j,cjf->cf", center, factors)  # sum_j m_j v_j
+        own = np.einsum("j,cjf,cjf->cj", center, factors, factors)  # m_j v_j . v_j
+        pull = np.einsum("cjf,cf->cj", factors, mean) - own
+        constant = ((mean**2).sum(axis=1) - own @ center) / 2
+        return linear + sign * pull, constant
+
+
+def make_problem(X, target, weight, loss, alpha, alpha_linear, may_center=False):
     """State the problem for a canonical CSR matrix without explicit zeros.
 
     ``r_j = alpha_linear`` as in ridge regression. ``s_j = alpha * sqrt(n_j)`` with ``n_j`` the
@@ -60,9 +90,28 @@ def make_problem(X, target, weight, loss, alpha, alpha_linear):
     """
     n_features = X.shape[1]
     dtype = X.dtype
-    count, square = np.zeros(n_features), np.zeros(n_features)
     indptr = X.indptr.astype(np.int64)
-    measure_features(indptr, X.indices, X.data, weight, count, square)
+    total_weight = weight.sum(dtype=np.float64) if weight.size else X.shape[0]
+
+    def measure(center):
+        sums = np.zeros(n_features), np.zeros(n_features), np.zeros(n_features)
+        measure_features(indptr, X.indices, X.data, weight, center, *sums)
+        return sums
+
+    center = np.zeros(n_features)
+    count, total, square = measure(center)
+    if may_center:
+        full = np.flatnonzero(count > (1 - 1e-9) * total_weight)
+        mean = total[full] / count[full]
+        spread = np.maximum(square[full] / count[full] - mean**2, 0)
+        far = full[mean**2 > FAR**2 * spread]
+        if far.size:
+            center[far] = mean[np.isin(full, far)]
+            center = center.astype(dtype).astype(np.float64)
+            centered = measure(center)[2]
+            constant = far[centered[far] <= 1e-24 * square[far]]
+            center[constant] = 0  # nothing would be left of it
+            square = np.where(center != 0, centered, square)
     # What is too small to be squared cannot matter: it counts as never seen.
     used = np.flatnonzero(square > 1e6 * np.finfo(dtype).tiny * count)
     if used.size < np.count_nonzero(count):
@@ -72,7 +121,7 @@ def make_problem(X, target, weight, loss, alpha, alpha_linear):
         indptr = X.indptr.astype(np.int64)
     position = np.zeros(n_features, dtype=np.uint32)
     position[used] = np.arange(used.size, dtype=np.uint32)
-    count, square = count[used], square[used]
+    count, square, center = count[used], square[used], center[used].astype(dtype)
     scale = np.sqrt(square / count).astype(dtype)
     penalty = np.stack(
         [np.full(used.size, float(alpha_linear)), alpha * np.sqrt(count)], axis=1
@@ -87,9 +136,10 @@ def make_problem(X, target, weight, loss, alpha, alpha_linear):
         loss=loss,
         used=used,
         position=position,
+        center=center,
         scale=scale,
         linear_penalty=penalty[:, 0].copy(),
         factor_penalty=penalty[:, 1].copy(),
         penalty_share=(penalty / count[:, None]).astype(dtype),
-        mean_row_length=float(count.sum() / (weight.sum() if weight.size else X.shape[0])),
+        mean_row_length=float(count.sum() / total_weight),
     )
