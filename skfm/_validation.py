@@ -93,7 +93,9 @@ def check_sample_weight(sample_weight, n_rows, dtype):
         raise ValueError("sample_weight contains NaN or infinity; replace or drop those rows.")
     if (weight < 0).any():
         raise ValueError("sample_weight contains negative values; weights must be at least 0.")
-    if not np.isfinite(weight.sum(dtype=np.float64)):
+    with np.errstate(over="ignore"):
+        total = weight.sum(dtype=np.float64)
+    if not np.isfinite(total):
         raise ValueError("sample_weight is too large: the sum of the weights is not finite.")
     if not weight.any():
         raise ValueError(

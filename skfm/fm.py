@@ -253,10 +253,11 @@ class _BaseFM(BaseEstimator):
         intercept = intercept * link.unit + link.shift
         intercept, linear = problem.from_centered(intercept, linear, factors)
         coef = np.zeros((n_outputs, n_features), dtype=dtype)
-        coef[:, problem.used] = linear
         # Feature by feature in memory, as prediction reads them; shown transposed.
         table = aligned_zeros((n_outputs, n_features, n_components), dtype)
-        table[:, problem.used] = factors
+        with np.errstate(over="ignore"):  # the result is checked below
+            coef[:, problem.used] = linear
+            table[:, problem.used] = factors
         if not (np.isfinite(coef).all() and np.isfinite(table).all()):
             raise ValueError(
                 f"y is too large, or a column of X too small, for parameters in {dtype}; scale "
