@@ -129,14 +129,14 @@ def main():
     print("LogisticRegression:", *(classify(loader, logistic) for loader in loaders))
     ids = ["user_id", "item_id"]
     print(
-        f"{'':<28}ratings  + attr.  clicks 30,000      clicks 120,000     cancer  digits  wine"
+        f"{'':<34}ratings  + attr.  clicks 30,000      clicks 120,000     cancer  digits  wine"
         "    300 rows"
     )
 
     def line(name, regressor=None, classifier=None):
         regressor, classifier = regressor or {}, classifier or {}
         print(
-            f"{name:<28}"
+            f"{name:<34}"
             + "  ".join(
                 [
                     rate(table, example.one_hot, ids, (3, 4, 5), regressor),

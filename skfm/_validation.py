@@ -57,7 +57,10 @@ def as_csr(X):
     if not sparse.issparse(X):
         filled = X != 0
         indptr = np.append(0, np.cumsum(np.count_nonzero(filled, axis=1)))
-        columns = np.nonzero(filled)[1].astype(np.int32)
+        columns = np.empty(indptr[-1], dtype=np.int32)
+        for start in range(0, X.shape[0], 4096):  # nonzero() takes 16 bytes an entry
+            stop = min(X.shape[0], start + 4096)
+            columns[indptr[start] : indptr[stop]] = np.nonzero(filled[start:stop])[1]
         return sparse.csr_matrix((X[filled], columns, indptr), shape=X.shape)
     if X.nnz and not 0 <= X.indices.min() <= X.indices.max() < X.shape[1]:
         raise ValueError(

@@ -100,7 +100,10 @@ def parameters_of(model):
 def assert_same(one, other):
     """Two fitted models have the same parameters, bit by bit."""
     for name in ("intercept_", "coef_", "components_"):
-        assert_array_equal(getattr(one, name), getattr(other, name), strict=True)
+        first, second = np.asarray(getattr(one, name)), np.asarray(getattr(other, name))
+        assert first.dtype == second.dtype
+        assert first.shape == second.shape
+        assert_array_equal(first, second)
 
 
 def assert_close(one, other, **tolerance):

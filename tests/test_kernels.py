@@ -648,6 +648,10 @@ def test_adagrad_update():
 
 
 @pytest.mark.skipif(not JIT, reason="this is the run without the JIT")
+@pytest.mark.skipif(
+    np.__version__.startswith("1."),
+    reason="NumPy 1 makes a float of an unsigned id plus an int, which compiled kernels do not",
+)
 def test_everything_again_without_the_jit():
     done = run_python(
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", __file__),

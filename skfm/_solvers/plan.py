@@ -10,7 +10,7 @@ KEPT_BYTES = 512 << 20
 
 
 def auto_batch_size(n_rows):
-    """A few hundred batches an epoch for large data, the whole of small data at once.
+    """Small data at once; else enough rows for whole batches to stay in the processor's cache.
 
     Small data is full-batch, so that weights equal repetition and row order does not matter.
     """
