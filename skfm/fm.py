@@ -790,7 +790,5 @@ def _two_probabilities(z):
     rest = np.exp(-np.abs(z))
     large = 1 / (1 + rest)
     small = rest * large
-    probabilities = np.empty((z.size, 2), dtype=z.dtype)
-    np.copyto(probabilities[:, 0], np.where(z > 0, small, large))
-    np.copyto(probabilities[:, 1], np.where(z > 0, large, small))
-    return probabilities
+    first = np.where(z > 0, small, large)
+    return np.stack([first, np.where(z > 0, large, small)]).T  # two columns, each contiguous
