@@ -25,7 +25,10 @@ for result in results:
 """
 
 
-@pytest.mark.parametrize("model", ["FMRegressor(n_jobs=2)", "FMClassifier()"])
+@pytest.mark.parametrize(
+    "model",
+    ["FMRegressor()", "FMRegressor(n_jobs=2)", "FMClassifier()", "FMClassifier(n_jobs=2)"],
+)
 def test_nothing_is_skipped_with_the_array_api(model):
     first, *others = run_code(CODE.format(model=model), SCIPY_ARRAY_API=1).splitlines()
     assert int(first) > 50
