@@ -338,8 +338,7 @@ class FMRegressor(RegressorMixin, _BaseFM):
     alpha : float, default=1.2
         L2 penalty of the factors, at least 0. Feature j pays
         ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
-        it is not zero, and y has
-        variance 1.
+        it is not zero, and y scaled to variance 1. The parameter to tune first.
     alpha_linear : float, default=5.0
         L2 penalty of the linear weights, at least 0, as in ridge regression: feature j pays
         ``alpha_linear / 2 * w_j^2``. The intercept is not penalised.
@@ -368,8 +367,8 @@ class FMRegressor(RegressorMixin, _BaseFM):
     fit_linear : bool, default=True
         Whether to fit the linear weights ``w_j``; else they are 0.
     warm_start : bool, default=False
-        Whether `fit` starts from the parameters of the last one, given equal shapes,
-        instead of from random factors.
+        Whether `fit` starts from the parameters of the last one, given equal shapes, instead of
+        from random factors.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial factors and of the order of rows and batches. Pass an int for
         reproducible results; they do not depend on `n_jobs`.
@@ -389,9 +388,8 @@ class FMRegressor(RegressorMixin, _BaseFM):
     n_iter_ : int
         Number of epochs.
     loss_curve_ : list of float, one an epoch
-        Objective, for each unit of sample weight, of
-        the standardised targets. A row's loss is taken
-        just before the step that uses it.
+        Objective, for each unit of sample weight, of the standardised targets. A row's loss is
+        taken just before the step that uses it. Epochs that diverged count, too.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -538,7 +536,7 @@ class FMClassifier(ClassifierMixin, _BaseFM):
     alpha : float, default=2.0
         L2 penalty of the factors, at least 0. Feature j pays
         ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
-        it is not zero.
+        it is not zero. The parameter to tune first.
     alpha_linear : float, default=5.0
         L2 penalty of the linear weights, at least 0, as in ridge regression: feature j pays
         ``alpha_linear / 2 * w_j^2``. The intercept is not penalised.
@@ -568,8 +566,7 @@ class FMClassifier(ClassifierMixin, _BaseFM):
         Whether to fit the linear weights ``w_j``; else they are 0.
     warm_start : bool, default=False
         Whether `fit` starts from the parameters of the last one, given equal shapes and
-        classes,
-        instead of from random factors.
+        classes, instead of from random factors.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial factors and of the order of rows and batches. Pass an int for
         reproducible results; they do not depend on `n_jobs`.
@@ -592,8 +589,8 @@ class FMClassifier(ClassifierMixin, _BaseFM):
     n_iter_ : int
         Number of epochs.
     loss_curve_ : list of float, one an epoch
-        Objective, for each unit of sample weight. A row's loss is taken
-        just before the step that uses it.
+        Objective, for each unit of sample weight. A row's loss is taken just before the step
+        that uses it. Epochs that diverged count, too.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
