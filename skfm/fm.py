@@ -252,17 +252,18 @@ class _BaseFM(BaseEstimator):
         factors = factors * (np.sqrt(link.unit) / problem.scale)[:, None]
         intercept = intercept * link.unit + link.shift
         intercept, linear = problem.from_centered(intercept, linear, factors)
-        coef = np.zeros((n_outputs, n_features), dtype=dtype)
-        # Feature by feature in memory, as prediction reads them; shown transposed.
-        table = aligned_zeros((n_outputs, n_features, n_components), dtype)
-        with np.errstate(over="ignore"):  # the result is checked below
-            coef[:, problem.used] = linear
-            table[:, problem.used] = factors
-        if not (np.isfinite(coef).all() and np.isfinite(table).all()):
+        with np.errstate(over="ignore"):  # the result is checked instead
+            linear, factors = linear.astype(dtype), factors.astype(dtype)
+        if not (np.isfinite(linear).all() and np.isfinite(factors).all()):
             raise ValueError(
                 f"y is too large, or a column of X too small, for parameters in {dtype}; scale "
                 "them, or pass X in float64."
             )
+        coef = np.zeros((n_outputs, n_features), dtype=dtype)
+        coef[:, problem.used] = linear
+        # Feature by feature in memory, as prediction reads them; shown transposed.
+        table = aligned_zeros((n_outputs, n_features, n_components), dtype)
+        table[:, problem.used] = factors
         self._show(intercept, coef, np.swapaxes(table, 1, 2))
 
     def _parameters(self):

@@ -184,3 +184,12 @@ def test_no_thread_is_left_when_one_cannot_start(monkeypatch):
         team.run_together(lambda part, wait: wait(), 3)
     started[0].join(timeout=10)
     assert not started[0].is_alive()
+
+
+def test_a_column_too_small_to_matter_leaves_the_callers_arrays_alone():
+    X = sparse.csr_matrix(np.random.default_rng(0).normal(size=(50, 4)) * [1, 1e-200, 1, 1])
+    before = X.copy()
+    model = FMRegressor(max_iter=5, random_state=0).fit(X, np.arange(50.0))
+    assert model.coef_[1] == 0
+    for name in ("data", "indices", "indptr"):
+        assert_array_equal(getattr(X, name), getattr(before, name))

@@ -62,11 +62,15 @@ class Problem:
 
         ``(x_i - m_i) (x_j - m_j)`` differs from ``x_i x_j`` by linear terms and a constant.
         """
+        if not self.center.any():
+            return intercept, linear
         linear, constant = self._shift(linear, factors, 1)
         return intercept + linear @ self.center.astype(np.float64) - constant, linear
 
     def from_centered(self, intercept, linear, factors):
         """The other way round: intercept and linear weights of the features as they are."""
+        if not self.center.any():
+            return intercept, linear
         moved, constant = self._shift(linear, factors, -1)
         return intercept - linear @ self.center.astype(np.float64) + constant, moved
 
@@ -116,7 +120,7 @@ def make_problem(X, target, weight, loss, alpha, alpha_linear, may_center=False)
     used = np.flatnonzero(square > 1e6 * np.finfo(dtype).tiny * count)
     if used.size < np.count_nonzero(count):
         kept = np.isin(X.indices, used)
-        X = sparse.csr_matrix((X.data * kept, X.indices, X.indptr), shape=X.shape)
+        X = sparse.csr_matrix((X.data * kept, X.indices, X.indptr), shape=X.shape, copy=True)
         X.eliminate_zeros()
         indptr = X.indptr.astype(np.int64)
     position = np.zeros(n_features, dtype=np.uint32)
