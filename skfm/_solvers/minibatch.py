@@ -1,7 +1,6 @@
 """Epochs of planned mini-batches: order, stopping, divergence, history."""
 
-import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,10 +11,10 @@ from skfm._solvers.memory import aligned_zeros
 from skfm._solvers.plan import Planner, auto_batch_size
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import run_together
+from skfm._solvers.training import run_epochs
 
 N_SLOTS = 2  # the parameter and AdaGrad's sum of squared gradients
 VECTOR_BYTES = 32  # rows of factors are padded with zeros to whole vectors of this size
-MAX_RESTARTS = 6
 ROWS_A_THREAD = 32
 
 
@@ -33,12 +32,6 @@ class Settings:
     fit_linear: bool
     n_threads: int
     verbose: bool
-
-
-@dataclass
-class History:
-    loss_curve: list = field(default_factory=list)
-    converged: bool = False
 
 
 def make_state(intercept, linear, factors):
@@ -77,9 +70,15 @@ def get_parameters(state, n_components):
 class _Trainer:
     """One training run: the plan, the state and the work space."""
 
-    def __init__(self, problem, state, settings, rng):
+    cure = (
+        "Scale the columns of X (for example with sklearn.preprocessing.MaxAbsScaler), or lower "
+        "learning_rate or init_scale."
+    )
+
+    def __init__(self, problem, state, n_components, settings, rng):
         self.problem = problem
         self.state = state
+        self.n_components = n_components
         self.settings = settings
         self.rng = rng
         batch_size = settings.batch_size
@@ -109,6 +108,19 @@ class _Trainer:
             gradient=np.zeros((n_outputs, n_rows), dtype),
             losses=np.zeros(n_rows),
         )
+
+    @property
+    def learning_rate(self):
+        return self.rule.learning_rate
+
+    def slow_down(self):
+        self.rule = self.rule._replace(learning_rate=self.rule.learning_rate / 4)
+
+    def parameters(self):
+        return get_parameters(self.state, self.n_components)
+
+    def set_parameters(self, parameters, *, forget):
+        _set_parameters(self.state, parameters, forget=forget)
 
     def penalty(self):
         """The penalty term of the objective, for each unit of weight."""
@@ -185,114 +197,13 @@ class _Trainer:
         return loss, loss + self.penalty()
 
 
-class _Training:
-    """What training knows of its course: where it was best, and whether it goes astray.
-
-    An epoch's loss counts for the parameters before it. In several batches it is the mean on the
-    way to the next ones, mostly better than the first and worse than the last; so what to keep
-    at the end is measured once more.
-    """
-
-    def __init__(self, trainer, n_components, baseline, is_fitted):
-        self.trainer = trainer
-        self.n_components = n_components
-        self.settings = trainer.settings
-        if is_fitted:  # on data that has changed, the start may be worse than the intercept
-            baseline = max(baseline, trainer.measure()[0])
-        self.limit = 1.1 * baseline + 0.01  # a little room: random factors are not zero
-        self.before = get_parameters(trainer.state, n_components)  # those before this epoch
-        self.best_parameters = self.before
-        self.best = np.inf
-        self.bad = 0  # epochs in a row with a loss above the limit
-        self.still = 0  # epochs in a row without progress
-        self.restarts = 0
-
-    def after_epoch(self, loss, shrinkage):
-        """Take note of an epoch; returns whether training has converged."""
-        objective = loss + shrinkage
-        patience = self.settings.n_iter_no_change
-        self.bad = self.bad + 1 if loss > self.limit else 0
-        if not np.isfinite(objective) or self.bad >= patience:
-            self._restart()
-            return False
-        self.still = 0 if objective < self.best - self.settings.tol else self.still + 1
-        if objective < self.best and not self.bad:
-            self.best, self.best_parameters = objective, self.before
-        self.before = get_parameters(self.trainer.state, self.n_components)
-        if self.still < patience or self.bad:
-            return False
-        if objective > self.best + 10 * self.settings.tol:
-            self._step_back(forget=False)  # not at rest, but beyond the minimum
-            return False
-        return True
-
-    def finish(self):
-        """The parameters to keep: the last ones, unless those called best are better."""
-        state = self.trainer.state
-        loss, objective = self.trainer.measure()
-        kept = get_parameters(state, self.n_components)
-        if not objective <= self.best or not loss <= self.limit:
-            _set_parameters(state, self.best_parameters, forget=False)
-            best_loss, best_objective = self.trainer.measure()
-            if not objective <= best_objective:
-                if not loss <= self.limit:
-                    _warn("The last epochs diverged; better parameters are kept.", 6)
-                kept, loss = self.best_parameters, best_loss
-        if not loss <= self.limit:
-            self._give_up()
-        return kept
-
-    def _restart(self):
-        if self.restarts == MAX_RESTARTS:
-            self._give_up()
-        self.restarts += 1
-        self._step_back(forget=True)
-        rate = self.trainer.rule.learning_rate
-        _warn(f"Training diverged; it starts again with learning_rate={rate:.3g}.", 7)
-
-    def _step_back(self, *, forget):
-        """On from the best parameters with smaller steps."""
-        rule = self.trainer.rule
-        self.trainer.rule = rule._replace(learning_rate=rule.learning_rate / 4)
-        _set_parameters(self.trainer.state, self.best_parameters, forget=forget)
-        self.before = self.best_parameters
-        self.bad = self.still = 0
-
-    def _give_up(self):
-        raise ValueError(
-            "Training diverged, at last with learning_rate="
-            f"{self.trainer.rule.learning_rate:.3g}. Scale the columns of X (for example with "
-            "sklearn.preprocessing.MaxAbsScaler), or lower learning_rate or init_scale."
-        )
-
-
-def _warn(message, level):
-    """Warn at the line that called ``fit``, ``level`` calls above."""
-    cure = "Scaling the columns of X or a smaller learning_rate avoids this."
-    warnings.warn(f"{message} {cure}", RuntimeWarning, stacklevel=level)
-
-
 def train(problem, state, n_components, settings, rng, baseline, is_fitted):
     """Minimise the objective from ``state``; returns the parameters and the history.
 
     ``baseline`` is the mean loss of the intercept alone, and ``is_fitted`` says whether the
-    state comes from an earlier fit. Where the loss is not finite or stays far above the
-    baseline, training starts again from the best parameters measured, with a quarter of the
-    step; so it does, without a warning, where it comes to rest above them.
+    state comes from an earlier fit.
     """
-    trainer = _Trainer(problem, state, settings, rng)
-    training = _Training(trainer, n_components, baseline, is_fitted)
-    progress = Progress(settings.max_iter, problem.n_rows, settings.verbose)
-    history = History()
-    try:
-        for number in range(1, settings.max_iter + 1):
-            shrinkage = trainer.penalty()
-            loss = trainer.epoch()
-            history.loss_curve.append(loss + shrinkage)
-            progress.epoch(number, loss + shrinkage)
-            history.converged = training.after_epoch(loss, shrinkage)
-            if history.converged:
-                break
-    finally:
-        progress.close()
-    return training.finish(), history
+    trainer = _Trainer(problem, state, n_components, settings, rng)
+    if is_fitted:  # on data that has changed, the start may be worse than the intercept
+        baseline = max(baseline, trainer.measure()[0])
+    return run_epochs(trainer, baseline, settings, Progress(settings, problem.n_rows, "rows"))

@@ -5,12 +5,13 @@ import time
 
 
 class Progress:
-    """One line on stderr, drawn again after each epoch: loss and rows per second."""
+    """One line on stderr, drawn again after each epoch: loss and rows (or ratings) a second."""
 
-    def __init__(self, n_epochs, n_rows, enabled):
-        self.n_epochs = n_epochs
+    def __init__(self, settings, n_rows, name):
+        self.n_epochs = settings.max_iter
         self.n_rows = n_rows
-        self.enabled = enabled
+        self.name = name
+        self.enabled = settings.verbose
         self.started = time.perf_counter()
 
     def epoch(self, number, loss):
@@ -20,7 +21,7 @@ class Progress:
         done = 30 * number // self.n_epochs
         bar = "#" * done + "." * (30 - done)
         sys.stderr.write(
-            f"\rEpoch {number}/{self.n_epochs} [{bar}] loss {loss:.6g}, {speed:,.0f} rows/s "
+            f"\rEpoch {number}/{self.n_epochs} [{bar}] loss {loss:.6g}, {speed:,.0f} {self.name}/s "
         )
         sys.stderr.flush()
 

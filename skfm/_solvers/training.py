@@ -1,0 +1,121 @@
+"""The course of training by steps of some length: stopping, divergence, history."""
+
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+
+MAX_RESTARTS = 6
+
+
+@dataclass
+class History:
+    loss_curve: list = field(default_factory=list)
+    converged: bool = False
+
+
+class _Course:
+    """What is known of a training run: where it was best, and whether it goes astray.
+
+    An epoch's loss counts for the parameters before it. In several batches it is the mean on the
+    way to the next ones, mostly better than the first and worse than the last; so what to keep
+    at the end is measured once more.
+    """
+
+    def __init__(self, trainer, baseline, tol, patience):
+        self.trainer = trainer
+        self.tol = tol
+        self.patience = patience
+        self.limit = 1.1 * baseline + 0.01  # a little room: random factors are not zero
+        self.before = trainer.parameters()  # those before this epoch
+        self.best_parameters = self.before
+        self.best = np.inf
+        self.bad = 0  # epochs in a row with a loss above the limit
+        self.still = 0  # epochs in a row without progress
+        self.restarts = 0
+
+    def after_epoch(self, loss, shrinkage):
+        """Take note of an epoch; returns whether training has converged."""
+        objective = loss + shrinkage
+        self.bad = self.bad + 1 if loss > self.limit else 0
+        if not np.isfinite(objective) or self.bad >= self.patience:
+            self._restart()
+            return False
+        self.still = 0 if objective < self.best - self.tol else self.still + 1
+        if objective < self.best and not self.bad:
+            self.best, self.best_parameters = objective, self.before
+        self.before = self.trainer.parameters()
+        if self.still < self.patience or self.bad:
+            return False
+        if objective > self.best + 10 * self.tol:
+            self._step_back(forget=False)  # not at rest, but beyond the minimum
+            return False
+        return True
+
+    def finish(self):
+        """The parameters to keep: the last ones, unless those called best are better."""
+        loss, objective = self.trainer.measure()
+        kept = self.trainer.parameters()
+        if not objective <= self.best or not loss <= self.limit:
+            self.trainer.set_parameters(self.best_parameters, forget=False)
+            best_loss, best_objective = self.trainer.measure()
+            if not objective <= best_objective:
+                if not loss <= self.limit:
+                    self._warn("The last epochs diverged; better parameters are kept.", 7)
+                kept, loss = self.best_parameters, best_loss
+        if not loss <= self.limit:
+            self._give_up()
+        return kept
+
+    def _restart(self):
+        if self.restarts == MAX_RESTARTS:
+            self._give_up()
+        self.restarts += 1
+        self._step_back(forget=True)
+        rate = self.trainer.learning_rate
+        self._warn(f"Training diverged; it starts again with learning_rate={rate:.3g}.", 8)
+
+    def _step_back(self, *, forget):
+        """On from the best parameters with smaller steps."""
+        self.trainer.slow_down()
+        self.trainer.set_parameters(self.best_parameters, forget=forget)
+        self.before = self.best_parameters
+        self.bad = self.still = 0
+
+    def _give_up(self):
+        raise ValueError(
+            f"Training diverged, at last with learning_rate={self.trainer.learning_rate:.3g}. "
+            + self.trainer.cure
+        )
+
+    def _warn(self, message, level):
+        """Warn at the line that called ``fit``, ``level`` calls above."""
+        warnings.warn(f"{message} {self.trainer.cure}", RuntimeWarning, stacklevel=level)
+
+
+def run_epochs(trainer, baseline, settings, progress):
+    """Train until the objective rests; returns the parameters to keep and the history.
+
+    ``trainer`` has ``penalty()`` and ``epoch()`` (its mean loss), ``measure()`` (loss and
+    objective, changing nothing), ``parameters()``, ``set_parameters(parameters, forget=)``,
+    ``learning_rate``, ``slow_down()`` and ``cure``, a sentence for who reads that it diverged.
+    ``settings`` has ``max_iter``, ``tol`` and ``n_iter_no_change``.
+
+    Where the loss is not finite or stays far above the baseline, training starts again from the
+    best parameters measured, with smaller steps; so it does, without a warning, where it comes
+    to rest above them.
+    """
+    course = _Course(trainer, baseline, settings.tol, settings.n_iter_no_change)
+    history = History()
+    try:
+        for number in range(1, settings.max_iter + 1):
+            shrinkage = trainer.penalty()
+            loss = trainer.epoch()
+            history.loss_curve.append(loss + shrinkage)
+            progress.epoch(number, loss + shrinkage)
+            history.converged = course.after_epoch(loss, shrinkage)
+            if history.converged:
+                break
+    finally:
+        progress.close()
+    return course.finish(), history
