@@ -1,7 +1,8 @@
 """Factorization machines and matrix factorization in scikit-learn's shape."""
 
 from skfm.fm import FMClassifier, FMRegressor
+from skfm.mf import MFRecommender
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["FMClassifier", "FMRegressor"]
+__all__ = ["FMClassifier", "FMRegressor", "MFRecommender"]

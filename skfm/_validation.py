@@ -6,7 +6,7 @@ import numbers
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_scalar
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_non_negative, validate_data
 
 
 def validate_X(estimator, X):
@@ -52,8 +52,28 @@ def _objects(values):
     return values.ravel() if values.dtype == object else ()
 
 
-def as_csr(X):
-    """Canonical CSR: sorted, no duplicates, no explicit zeros. Copies rather than change X."""
+def validate_cells(estimator, X, is_confidence, *, reset):
+    """A users x items matrix as canonical CSR of cells; a stored zero is a cell.
+
+    Of confidences, zeros are none and negative values an error.
+    """
+    X = _validate(estimator, X, reset=reset)
+    if is_confidence:
+        check_non_negative(X, f"{type(estimator).__name__} with feedback='implicit'")
+    csr = as_csr(X, keep_zeros=not is_confidence)
+    if csr.indices.dtype != np.int32 and max(*csr.shape, csr.nnz) < 2**31:
+        csr = sparse.csr_matrix(
+            (csr.data, csr.indices.astype(np.int32), csr.indptr.astype(np.int32)),
+            shape=csr.shape,
+        )
+    return csr
+
+
+def as_csr(X, *, keep_zeros=False):
+    """Canonical CSR: sorted, no duplicates, no explicit zeros unless kept.
+
+    Copies rather than change X.
+    """
     if not sparse.issparse(X):
         filled = X != 0
         indptr = np.append(0, np.cumsum(np.count_nonzero(filled, axis=1)))
@@ -68,11 +88,13 @@ def as_csr(X):
             f"{X.indices.min()} to {X.indices.max()}."
         )
     canonical = X.has_canonical_format
-    if not canonical or not X.data.all():
+    has_zeros = not keep_zeros and not X.data.all()
+    if not canonical or has_zeros:
         X = X.copy()
         if not canonical:
             X.sum_duplicates()
-        X.eliminate_zeros()
+        if not keep_zeros:
+            X.eliminate_zeros()
     return X
 
 
@@ -127,3 +149,19 @@ def check_option(value, name, options):
 def check_flag(value, name):
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {value!r}.")
+
+
+def check_auto_or_number(value, name, **bounds):
+    if isinstance(value, str):
+        check_option(value, name, ("auto",))
+    else:
+        check_number(value, name, numbers.Real, **bounds)
+
+
+def check_n_jobs_and_verbose(n_jobs, verbose):
+    if n_jobs is not None:
+        check_number(n_jobs, "n_jobs", numbers.Integral)
+        if n_jobs == 0:
+            raise ValueError("n_jobs must not be 0; use None, a positive number or -1.")
+    if not isinstance(verbose, (bool, np.bool_)):
+        check_number(verbose, "verbose", numbers.Integral, low=0)

@@ -117,12 +117,7 @@ class _BaseFM(BaseEstimator):
         door.check_number(self.init_scale, "init_scale", real, low=0)
         for name in ("fit_intercept", "fit_linear", "warm_start"):
             door.check_flag(getattr(self, name), name)
-        if self.n_jobs is not None:
-            door.check_number(self.n_jobs, "n_jobs", integer)
-            if self.n_jobs == 0:
-                raise ValueError("n_jobs must not be 0; use None, a positive number or -1.")
-        if not isinstance(self.verbose, (bool, np.bool_)):
-            door.check_number(self.verbose, "verbose", integer, low=0)
+        door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
     def fit(self, X, y, sample_weight=None):
         """Fit the model.

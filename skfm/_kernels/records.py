@@ -54,3 +54,35 @@ class Scratch(NamedTuple):
     output: np.ndarray  # (n_outputs, n_rows)
     gradient: np.ndarray  # (n_outputs, n_rows)
     losses: np.ndarray  # (n_rows,)
+
+
+class Entries(NamedTuple):
+    """The stored entries of a matrix in CSR form, as observations."""
+
+    indptr: np.ndarray  # (n_rows + 1,)
+    indices: np.ndarray  # (n_entries,)
+    values: np.ndarray  # (n_entries,), targets of weight 1, or confidences: weights of target 1
+    is_confidence: bool
+
+
+class Ridge(NamedTuple):
+    """L2 penalties of a row's solution: ``fixed + strength * scaled`` for each coordinate."""
+
+    fixed: np.ndarray  # (width,)
+    scaled: np.ndarray  # (width,)
+    free: np.ndarray  # (width,), 0 where a coordinate is held, else 1
+
+
+class Grid(NamedTuple):
+    """The entries of a matrix, block by block."""
+
+    rows: np.ndarray  # (n_entries,), positions in the shuffled rows
+    columns: np.ndarray  # (n_entries,)
+    targets: np.ndarray  # (n_entries,)
+
+
+class Side(NamedTuple):
+    """What is learned of the rows, or of the columns, of a matrix by gradient steps."""
+
+    factors: np.ndarray  # (n, width)
+    record: np.ndarray  # (n, N_RECORD), the columns named in sgd.py

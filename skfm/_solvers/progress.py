@@ -21,7 +21,8 @@ class Progress:
         done = 30 * number // self.n_epochs
         bar = "#" * done + "." * (30 - done)
         sys.stderr.write(
-            f"\rEpoch {number}/{self.n_epochs} [{bar}] loss {loss:.6g}, {speed:,.0f} {self.name}/s "
+            f"\rEpoch {number}/{self.n_epochs} [{bar}] loss {loss:.6g}, "
+            f"{speed:,.0f} {self.name}/s "
         )
         sys.stderr.flush()
 

@@ -1,0 +1,163 @@
+"""Many small ridge regressions, one a row of a sparse matrix, by conjugate gradients."""
+
+import numpy as np
+
+from skfm._kernels._jit import jit
+
+LINE = 64  # bytes that memory delivers at once
+AHEAD = 512  # entries whose design rows are fetched together
+
+
+@jit
+def solve_rows(
+    first, last, entries, design, ridge, strength, n_steps, precision, solution, objective
+):
+    """Improve the solutions of rows ``first:last`` by at most ``n_steps`` steps each.
+
+    Row u minimises ``1/2 sum_e w_e (t_e - h_e . x)^2 + 1/2 sum_f d_f x_f^2`` over the free
+    coordinates of ``x``, from ``solution[u]`` on: ``h_e`` is the row of ``design`` that the entry
+    points to, ``d = ridge.fixed + strength[u] * ridge.scaled``. ``entries.values`` holds targets,
+    of weight 1, or confidences, which are weights of target 1. A row without entries gets zeros.
+
+    Conjugate gradients, with the ridge as preconditioner, stop early when the squared residual
+    has become ``precision`` times the first one. Each step lowers what is minimised;
+    ``objective[u]`` tells its value. A row's result depends on no other row.
+
+    Returns a number without meaning, see ``_touch``.
+    """
+    indptr, indices, values, is_confidence = entries
+    fixed, scaled, free = ridge
+    width = design.shape[1]
+    zero, one, half = design.dtype.type(0), design.dtype.type(1), design.dtype.type(0.5)
+    point = np.empty(width, design.dtype)
+    penalty = np.empty(width, design.dtype)
+    inverse = np.empty(width, design.dtype)  # of the penalty; 0 for coordinates that are held
+    residual = np.empty(width, design.dtype)
+    direction = np.empty(width, design.dtype)
+    change = np.empty(width, design.dtype)
+    touched = zero
+    ahead = np.uintp(indptr[first])
+    for u in range(np.uintp(first), np.uintp(last)):
+        start, end = np.uintp(indptr[u]), np.uintp(indptr[u + np.uintp(1)])
+        if start == end:
+            for f in range(width):
+                solution[u, f] *= one - free[f]
+            objective[u] = 0
+            continue
+        if ahead < end:
+            stop = max(end, min(ahead + np.uintp(AHEAD), np.uintp(indptr[last])))
+            touched = max(touched, _touch(indices, ahead, stop, design))
+            ahead = stop
+        for f in range(width):
+            penalty[f] = fixed[f] + strength[u] * scaled[f]
+            inverse[f] = free[f] / penalty[f]
+            point[f] = solution[u, f]
+            residual[f] = -penalty[f] * point[f]
+        squares = _add_gradient(
+            indices, values, start, end, is_confidence, True, design, point, residual
+        )
+        shrinkage, product = zero, zero
+        for f in range(width):
+            shrinkage += free[f] * penalty[f] * point[f] * point[f]
+            direction[f] = inverse[f] * residual[f]
+            product += residual[f] * direction[f]
+        value = half * (squares + shrinkage)
+        enough = precision * product
+        for _ in range(n_steps):
+            if not product > enough:
+                break
+            for f in range(width):
+                change[f] = -penalty[f] * direction[f]
+            _add_gradient(
+                indices, values, start, end, is_confidence, False, design, direction, change
+            )
+            curvature = zero
+            for f in range(width):
+                curvature -= direction[f] * change[f]
+            if not curvature > zero:  # what is left is rounding
+                break
+            step = product / curvature
+            value -= half * step * product
+            last_product = product
+            product = zero
+            for f in range(width):
+                point[f] += step * direction[f]
+                residual[f] += step * change[f]
+                product += inverse[f] * residual[f] * residual[f]
+            momentum = product / last_product
+            for f in range(width):
+                direction[f] = inverse[f] * residual[f] + momentum * direction[f]
+        for f in range(width):
+            solution[u, f] = point[f]
+        objective[u] = value
+    return touched
+
+
+@jit
+def _touch(indices, start, stop, design):
+    """Have the memory deliver the design rows of some entries.
+
+    In a loop so short that many of the waits are under way at once. The result must be used,
+    lest the compiler drop the loop.
+    """
+    touched = design.dtype.type(0)
+    n_lines = (design.shape[1] * design.itemsize + LINE - 1) // LINE
+    step = LINE // design.itemsize
+    for e in range(start, stop):
+        row = np.uintp(indices[e])
+        for line in range(n_lines):
+            touched = max(touched, design[row, line * step])
+    return touched
+
+
+@jit
+def _add_gradient(indices, values, start, end, is_confidence, has_target, design, point, out):
+    """Add ``sum_e w_e r_e h_e`` to ``out``, ``r_e = t_e - h_e . point``; all targets 0 if told so.
+
+    Returns ``sum_e w_e r_e^2``. Four entries at a time.
+    """
+    width = design.shape[1]
+    zero, one = design.dtype.type(0), design.dtype.type(1)
+    goal = one if has_target else zero
+    squares = zero
+    e = start
+    while e < end:
+        a = np.uintp(indices[e])
+        va = values[e]
+        ra = zero
+        if e + np.uintp(4) <= end:
+            b, vb = np.uintp(indices[e + np.uintp(1)]), values[e + np.uintp(1)]
+            c, vc = np.uintp(indices[e + np.uintp(2)]), values[e + np.uintp(2)]
+            d, vd = np.uintp(indices[e + np.uintp(3)]), values[e + np.uintp(3)]
+            rb, rc, rd = zero, zero, zero
+            for f in range(width):
+                ra -= design[a, f] * point[f]
+                rb -= design[b, f] * point[f]
+                rc -= design[c, f] * point[f]
+                rd -= design[d, f] * point[f]
+            if is_confidence:
+                ra, rb, rc, rd = ra + goal, rb + goal, rc + goal, rd + goal
+                squares += va * ra * ra + vb * rb * rb + vc * rc * rc + vd * rd * rd
+                ra, rb, rc, rd = va * ra, vb * rb, vc * rc, vd * rd
+            else:
+                ra, rb, rc, rd = ra + goal * va, rb + goal * vb, rc + goal * vc, rd + goal * vd
+                squares += ra * ra + rb * rb + rc * rc + rd * rd
+            for f in range(width):
+                out[f] += (
+                    ra * design[a, f] + rb * design[b, f] + rc * design[c, f] + rd * design[d, f]
+                )
+            e += np.uintp(4)
+        else:
+            for f in range(width):
+                ra -= design[a, f] * point[f]
+            if is_confidence:
+                ra += goal
+                squares += va * ra * ra
+                ra *= va
+            else:
+                ra += goal * va
+                squares += ra * ra
+            for f in range(width):
+                out[f] += ra * design[a, f]
+            e += np.uintp(1)
+    return squares

@@ -1,0 +1,130 @@
+"""Stochastic gradient descent for matrix factorization, on blocks of the matrix."""
+
+import math
+
+import numpy as np
+
+from skfm._kernels._jit import jit
+
+# What the record of a row or column holds beside its factors.
+BIAS, BIAS_SQUARES, SQUARES, BIAS_SHARE, SHARE = range(5)
+N_RECORD = 5
+
+
+@jit
+def count_blocks(indptr, indices, row_block, column_block, n_blocks, count):
+    """Add up the entries of each block; block (a, b) has number ``a * n_blocks + b``."""
+    for r in range(np.uintp(indptr.size - 1)):
+        a = np.uintp(row_block[r]) * np.uintp(n_blocks)
+        for e in range(np.uintp(indptr[r]), np.uintp(indptr[r + np.uintp(1)])):
+            count[a + np.uintp(column_block[np.uintp(indices[e])])] += 1
+
+
+@jit
+def fill_blocks(
+    indptr, indices, values, row_block, column_block, row_place, column_place, n_blocks, slot, grid
+):
+    """Write the entries block by block into ``grid``, with their rows' and columns' new places.
+
+    ``slot`` tells where each block starts, and in the end where it stops.
+    """
+    rows, columns, targets = grid
+    for r in range(np.uintp(indptr.size - 1)):
+        a = np.uintp(row_block[r]) * np.uintp(n_blocks)
+        for e in range(np.uintp(indptr[r]), np.uintp(indptr[r + np.uintp(1)])):
+            column = np.uintp(indices[e])
+            block = a + np.uintp(column_block[column])
+            s = np.uintp(slot[block])
+            slot[block] += 1
+            rows[s] = row_place[r]
+            columns[s] = column_place[column]
+            targets[s] = values[e]
+
+
+@jit
+def shuffle_blocks(block_start, seeds, grid):
+    """Shuffle the entries of each block (Fisher and Yates, by xorshift from the block's seed)."""
+    rows, columns, targets = grid
+    for block in range(block_start.size - 1):
+        state = seeds[block] | np.uint64(1)
+        start = np.uintp(block_start[block])
+        for k in range(np.uintp(block_start[block + 1]) - start):
+            state ^= state << np.uint64(13)
+            state ^= state >> np.uint64(7)
+            state ^= state << np.uint64(17)
+            i = start + np.uintp(k)
+            j = start + np.uintp(state % np.uint64(k + np.uintp(1)))
+            rows[i], rows[j] = rows[j], rows[i]
+            columns[i], columns[j] = columns[j], columns[i]
+            targets[i], targets[j] = targets[j], targets[i]
+
+
+@jit
+def run_blocks(first, last, grid, row_side, column_side, rate, fit_bias):
+    """One step for each entry ``first:last``; returns the sum of the squared errors before them.
+
+    A side is (factors (n, width), record (n, N_RECORD)). AdaGrad, with one sum of squares for a
+    whole vector of factors: the mean over its coordinates. Each step takes its share of the
+    penalty.
+    """
+    rows, columns, targets = grid
+    P, row_record = row_side
+    Q, column_record = column_side
+    width = P.shape[1]
+    zero = P.dtype.type(0)
+    rate = P.dtype.type(rate)
+    mean = P.dtype.type(1) / P.dtype.type(max(width, 1))
+    total = 0.0
+    for e in range(np.uintp(first), np.uintp(last)):
+        r, c = np.uintp(rows[e]), np.uintp(columns[e])
+        error = _error(targets[e], P, row_record, r, Q, column_record, c)
+        total += error * error
+        if fit_bias:
+            _step_bias(row_record, r, error, rate)
+            _step_bias(column_record, c, error, rate)
+        row_rate = rate / math.sqrt(row_record[r, SQUARES])
+        column_rate = rate / math.sqrt(column_record[c, SQUARES])
+        row_share, column_share = row_record[r, SHARE], column_record[c, SHARE]
+        row_squares, column_squares = zero, zero
+        for f in range(width):
+            p, q = P[r, f], Q[c, f]
+            dp = error * q - row_share * p
+            dq = error * p - column_share * q
+            row_squares += dp * dp
+            column_squares += dq * dq
+            P[r, f] = p + row_rate * dp
+            Q[c, f] = q + column_rate * dq
+        row_record[r, SQUARES] += mean * row_squares
+        column_record[c, SQUARES] += mean * column_squares
+    return total
+
+
+@jit
+def squared_error(first, last, grid, row_side, column_side):
+    """The sum of the squared errors of entries ``first:last``; changes nothing."""
+    rows, columns, targets = grid
+    P, row_record = row_side
+    Q, column_record = column_side
+    total = 0.0
+    for e in range(np.uintp(first), np.uintp(last)):
+        r, c = np.uintp(rows[e]), np.uintp(columns[e])
+        error = _error(targets[e], P, row_record, r, Q, column_record, c)
+        total += error * error
+    return total
+
+
+@jit
+def _error(target, P, row_record, r, Q, column_record, c):
+    product = P.dtype.type(0)
+    for f in range(P.shape[1]):
+        product += P[r, f] * Q[c, f]
+    return target - row_record[r, BIAS] - column_record[c, BIAS] - product
+
+
+@jit
+def _step_bias(record, r, error, rate):
+    bias = record[r, BIAS]
+    step = error - record[r, BIAS_SHARE] * bias
+    squares = record[r, BIAS_SQUARES] + step * step
+    record[r, BIAS_SQUARES] = squares
+    record[r, BIAS] = bias + rate * step / math.sqrt(squares)

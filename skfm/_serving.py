@@ -1,0 +1,119 @@
+"""What recommenders serve: the best items of each row, by position or by name."""
+
+import numbers
+
+import numpy as np
+from scipy import sparse
+
+from skfm import _validation as door
+from skfm._solvers import top
+
+
+class Catalogue:
+    """The items of a fitted model, known by position and, if it has them, by name."""
+
+    def __init__(self, n_items, names=None):
+        self.n_items = n_items
+        self.names = names
+
+    def positions(self, ids, argument):
+        """Positions of items that are given by name, or by position if they have no names."""
+        ids = np.asarray(ids)
+        if ids.ndim != 1:
+            raise ValueError(
+                f"{argument} must be one-dimensional; it has {ids.ndim} dimensions."
+            )
+        if self.names is not None and ids.size and ids.dtype.kind not in "iu":
+            return self._by_name(ids, argument)
+        return check_positions(ids, self.n_items, argument)
+
+    def _by_name(self, ids, argument):
+        order = np.argsort(self.names)
+        place = np.searchsorted(self.names, ids.astype(object), sorter=order)
+        found = order[np.minimum(place, self.n_items - 1)]
+        unknown = ids[self.names[found] != ids]
+        if unknown.size:
+            raise ValueError(
+                f"{argument} names items that X did not have in fit: {unknown[:5].tolist()}."
+            )
+        return found
+
+    def show(self, items):
+        """Items as they are given back: names if there are any; None where nothing is."""
+        if self.names is None:
+            return items
+        shown = self.names.astype(object)[items]
+        shown[items < 0] = None
+        return shown
+
+
+def check_positions(positions, n, argument):
+    positions = np.asarray(positions)
+    if positions.ndim != 1:
+        raise ValueError(
+            f"{argument} must be one-dimensional; it has {positions.ndim} dimensions."
+        )
+    if positions.size == 0:
+        return positions.astype(np.int64)
+    if positions.dtype.kind not in "iu":
+        raise TypeError(f"{argument} must hold integers, got {positions.dtype}.")
+    if positions.min() < 0 or positions.max() >= n:
+        raise ValueError(
+            f"{argument} must be between 0 and {n - 1}; they run from {positions.min()} to "
+            f"{positions.max()}."
+        )
+    return positions.astype(np.int64)
+
+
+def best_items(users, items, seen, n_items, candidates, exclude, catalogue, n_threads):
+    """The ``n_items`` best of the allowed items for each row of ``users``, and their products.
+
+    ``seen`` is CSR whose cells are left out, or None; ``candidates`` and ``exclude`` are what the
+    user of the estimator passed, see ``MFRecommender.recommend``.
+    """
+    door.check_number(n_items, "n_items", numbers.Integral, low=1)
+    n_rows, n_all = users.shape[0], items.shape[0]
+    allowed = np.ones(n_all, bool)
+    if candidates is not None:
+        allowed[:] = False
+        allowed[catalogue.positions(candidates, "candidates")] = True
+    hidden = seen
+    if exclude is not None:
+        if sparse.issparse(exclude) or np.ndim(exclude) == 2:
+            cells = _excluded_cells(exclude, (n_rows, n_all))
+            hidden = cells if hidden is None else _pattern(hidden) + cells
+        else:
+            allowed[catalogue.positions(exclude, "exclude")] = False
+    columns = np.flatnonzero(allowed)
+    if n_items > columns.size:
+        raise ValueError(
+            f"n_items={n_items} is more than the {columns.size} items to choose from; lower it, "
+            "or pass more candidates."
+        )
+    if columns.size < n_all:
+        items = items[columns]
+        hidden = None if hidden is None else _pattern(hidden)[:, columns]
+    if hidden is None:
+        hidden = sparse.csr_matrix((n_rows, columns.size), dtype=bool)
+    if not hidden.has_sorted_indices:
+        hidden = hidden.sorted_indices()
+    found, scores = top.best(
+        users, items, int(n_items), (hidden.indptr, hidden.indices), n_threads
+    )
+    return np.where(found < 0, -1, columns[found]), scores
+
+
+def _pattern(cells):
+    return sparse.csr_matrix(
+        (np.ones(cells.nnz, bool), cells.indices, cells.indptr), shape=cells.shape
+    )
+
+
+def _excluded_cells(exclude, shape):
+    cells = sparse.csr_matrix(exclude)
+    if cells.shape != shape:
+        raise ValueError(
+            f"exclude must have the shape of X, {shape}, or be a list of items; its shape is "
+            f"{cells.shape}."
+        )
+    return _pattern(cells)

@@ -1,0 +1,134 @@
+"""Alternating least squares: the rows of one side solved while the other side is held."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from skfm._kernels.records import Entries
+from skfm._kernels.ridge import solve_rows
+from skfm._solvers import matrix
+from skfm._solvers.matrix import ITEM, USER
+from skfm._solvers.team import run_together
+from skfm._solvers.training import History
+
+N_STEPS = 3  # of conjugate gradients in a half-step
+CHUNK_WORK = 20_000  # entries, a row counting as one more: what a thread takes at a time
+THREAD_WORK = 40_000  # below this a second thread costs more than it brings
+
+
+@dataclass
+class _Rows:
+    """One side's entries, what penalises its rows, and how threads share them."""
+
+    entries: Entries
+    strength: np.ndarray
+    bounds: np.ndarray
+    n_threads: int
+
+
+def _rows(model, csr, n_threads):
+    count = np.diff(csr.indptr)
+    work = np.append(0, np.cumsum(count + 1))
+    n_chunks = max(1, int(work[-1] // CHUNK_WORK))
+    bounds = np.searchsorted(work, np.linspace(0, work[-1], n_chunks + 1))
+    bounds[0], bounds[-1] = 0, count.size
+    return _Rows(
+        matrix.entries_of(csr, model.is_implicit),
+        model.strength(count, csr.shape[1]).astype(csr.dtype),
+        np.unique(bounds),
+        max(1, min(n_threads, int(work[-1] // THREAD_WORK))),
+    )
+
+
+def _solve(model, rows, side, design, gram_diagonal, solution, n_steps, precision):
+    """Solve the rows of one side in place; returns what they minimise, summed."""
+    objective = np.zeros(solution.shape[0])
+    ridge = model.ridge(side, gram_diagonal, solution.dtype)
+    precision = solution.dtype.type(precision)
+    turn = itertools.count()
+
+    def work(part, wait):
+        for number in turn:
+            if number >= rows.bounds.size - 1:
+                break
+            solve_rows(
+                rows.bounds[number],
+                rows.bounds[number + 1],
+                rows.entries,
+                design,
+                ridge,
+                rows.strength,
+                n_steps,
+                precision,
+                solution,
+                objective,
+            )
+
+    run_together(work, rows.n_threads)
+    return objective.sum()
+
+
+def fold_in(model, csr, items, n_threads):
+    """The users' table for some rows, the items' table being given; solved to full precision.
+
+    Implicit feedback needs items whose factors are orthogonal to each other.
+    """
+    users = model.table(csr.shape[0], USER, items.dtype)
+    factors = model.factors(items)
+    squares = np.einsum("if,if->f", factors, factors, dtype=np.float64)
+    precision = np.finfo(items.dtype).eps ** 2 * 10
+    n_steps = 2 * items.shape[1] + 10
+    rows = _rows(model, csr, n_threads)
+    _solve(model, rows, USER, items, squares, users, n_steps, precision)
+    return users
+
+
+def train(model, csr, items, settings, progress):
+    """Factorize by alternating between users and items; returns the items and the history.
+
+    ``items`` is their table to start from. Of implicit feedback both tables are turned before
+    each half-step so that the factors held are orthogonal: all their unobserved cells together
+    then are penalties of single coordinates.
+    """
+    by_column = csr.T.tocsr()
+    sides = [
+        _rows(model, csr, settings.n_threads),
+        _rows(model, by_column, settings.n_threads),
+    ]
+    tables = [model.table(csr.shape[0], USER, csr.dtype), items]
+    history = History()
+    last = np.inf
+    try:
+        for number in range(1, settings.max_iter + 1):
+            for side in (USER, ITEM):
+                objective = _half_step(model, sides, tables, side)
+            objective /= csr.nnz
+            history.loss_curve.append(objective)
+            progress.epoch(number, objective)
+            if not np.isfinite(objective):
+                raise ValueError(
+                    "Training diverged: the objective is not finite. Raise alpha, or pass X in "
+                    "float64."
+                )
+            history.converged = bool(last - objective <= settings.tol) and settings.tol > 0
+            if history.converged:
+                break
+            last = objective
+    finally:
+        progress.close()
+    return tables[ITEM], history
+
+
+def _half_step(model, sides, tables, side):
+    """Solve one side; returns the objective after it."""
+    other = 1 - side
+    squares = 0
+    if model.is_implicit:
+        squares, axes = matrix.principal_axes(model.factors(tables[other]))
+        for table in tables:
+            model.factors(table)[...] = model.factors(table) @ axes
+    objective = _solve(
+        model, sides[side], side, tables[other], squares, tables[side], N_STEPS, 0
+    )
+    return objective + model.penalty(tables[other], other, sides[other].strength)

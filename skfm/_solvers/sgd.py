@@ -1,0 +1,174 @@
+"""Stochastic gradient descent on a grid of blocks of the matrix.
+
+Rows and columns are shuffled and cut into equally many parts. Blocks that share neither rows nor
+columns may be trained at the same time, so an epoch goes through diagonals of the grid, one after
+the other. The grid depends on the data alone: threads change who trains a block, not the result.
+"""
+
+import itertools
+
+import numpy as np
+
+from skfm._kernels import sgd as kernels
+from skfm._kernels.records import Grid, Side
+from skfm._kernels.sgd import BIAS, BIAS_SHARE, BIAS_SQUARES, N_RECORD, SHARE, SQUARES
+from skfm._solvers.matrix import ITEM, USER
+from skfm._solvers.memory import aligned_zeros
+from skfm._solvers.team import run_together
+from skfm._solvers.training import run_epochs
+
+BLOCK_BYTES = 1 << 21  # factors of a block: about what fits into a core's own cache
+VECTOR = 8  # factors are padded with zeros to a multiple of this
+SMALL = 400_000  # entries below which threads cost more than they bring
+N_PARTS = 4  # at least, of data that threads share
+
+
+class _Part:
+    """The rows (or the columns) in a random order, cut into parts; what is learned of them."""
+
+    def __init__(self, model, side, table, count, n_others, n_parts, rng):
+        n = count.size
+        self.order = rng.permutation(n)
+        self.place = np.empty(n, np.uint32)
+        self.place[self.order] = np.arange(n)
+        self.part = (self.place * np.uint64(n_parts) // np.uint64(n)).astype(np.uint32)
+        self.model, self.side = model, side
+        self.count = count[self.order]
+        self.strength = model.strength(self.count, n_others)
+        factors = model.factors(table)
+        width = -(-factors.shape[1] // VECTOR) * VECTOR
+        self.state = Side(
+            aligned_zeros((n, width), table.dtype), np.zeros((n, N_RECORD), table.dtype)
+        )
+        record = self.state.record
+        times = np.maximum(self.count, 1)
+        record[:, SHARE] = self.strength / times
+        record[:, BIAS_SHARE] = model.alpha_bias / times
+        # Of who has no entries nothing is known.
+        self.set((factors[self.order] * (self.count > 0)[:, None], 0), forget=True)
+
+    def get(self):
+        factors = self.state.factors[:, : self.model.n_components]
+        return factors.copy(), self.state.record[:, BIAS].copy()
+
+    def set(self, parameters, *, forget):
+        factors, bias = parameters
+        self.state.factors[:, : self.model.n_components] = factors
+        self.state.record[:, BIAS] = bias
+        if forget:
+            self.state.record[:, [BIAS_SQUARES, SQUARES]] = 1
+
+    def penalty(self):
+        factors, bias = self.get()
+        squares = np.einsum("uf,uf->u", factors, factors, dtype=np.float64)
+        return (squares @ self.strength + self.model.alpha_bias * (bias @ bias)) / 2
+
+    def fill(self, table, parameters):
+        """Write parameters into a table, back in the order of the matrix."""
+        factors, bias = parameters
+        self.model.factors(table)[self.order] = factors
+        if self.model.has_bias:
+            self.model.bias(table, self.side)[self.order] = bias
+
+
+class _Trainer:
+    """One training run: the grid, and the state of its rows and columns."""
+
+    cure = "Lower learning_rate, or use solver='als', which takes no such steps."
+
+    def __init__(self, model, csr, tables, settings, rng):
+        self.model = model
+        self.rng = rng
+        self.learning_rate = settings.learning_rate
+        self.n_entries = csr.nnz
+        n_bytes = sum(model.factors(table).nbytes for table in tables)
+        n_parts = -(-n_bytes // BLOCK_BYTES)
+        self.n_threads = 1
+        if csr.nnz >= SMALL:
+            n_parts = max(N_PARTS, n_parts)
+            self.n_threads = settings.n_threads
+        self.n_parts = n_parts = int(max(1, min(n_parts, *csr.shape)))
+        counts = np.diff(csr.indptr), np.bincount(csr.indices, minlength=csr.shape[1])
+        self.sides = [
+            _Part(model, side, tables[side], counts[side], csr.shape[1 - side], n_parts, rng)
+            for side in (USER, ITEM)
+        ]
+        self._plan(csr)
+
+    def _plan(self, csr):
+        """Sort the entries into blocks, shuffled within each."""
+        rows, columns = self.sides
+        count = np.zeros(self.n_parts**2, np.int64)
+        kernels.count_blocks(
+            csr.indptr, csr.indices, rows.part, columns.part, self.n_parts, count
+        )
+        self.block_start = np.append(0, np.cumsum(count))
+        self.grid = Grid(
+            np.empty(csr.nnz, np.uint32), np.empty(csr.nnz, np.uint32), np.empty_like(csr.data)
+        )
+        kernels.fill_blocks(
+            csr.indptr,
+            csr.indices,
+            csr.data,
+            rows.part,
+            columns.part,
+            rows.place,
+            columns.place,
+            self.n_parts,
+            self.block_start[:-1].copy(),
+            self.grid,
+        )
+        seeds = self.rng.randint(1, 2**63 - 1, size=count.size, dtype=np.int64)
+        kernels.shuffle_blocks(self.block_start, seeds.astype(np.uint64), self.grid)
+
+    def parameters(self):
+        return [part.get() for part in self.sides]
+
+    def set_parameters(self, parameters, *, forget):
+        for part, values in zip(self.sides, parameters, strict=True):
+            part.set(values, forget=forget)
+
+    def slow_down(self):
+        self.learning_rate /= 4
+
+    def penalty(self):
+        """The penalty term of the objective, for each entry."""
+        return sum(part.penalty() for part in self.sides) / self.n_entries
+
+    def epoch(self):
+        """A step for each entry; returns the mean loss, each entry's before its step."""
+        states = [part.state for part in self.sides]
+        arguments = self.grid, *states, self.learning_rate, self.model.has_bias
+        losses = np.zeros(self.n_parts**2)
+        for shift in self.rng.permutation(self.n_parts):
+            turn = itertools.count()
+
+            def work(part, wait, shift=shift, turn=turn):
+                for row in turn:
+                    if row >= self.n_parts:
+                        break
+                    block = row * self.n_parts + (row + shift) % self.n_parts
+                    first, last = self.block_start[block : block + 2]
+                    losses[block] = kernels.run_blocks(first, last, *arguments)
+
+            run_together(work, self.n_threads)
+        return losses.sum() / (2 * self.n_entries)
+
+    def measure(self):
+        """Mean loss and objective of the present parameters; changes nothing."""
+        states = [part.state for part in self.sides]
+        loss = kernels.squared_error(0, self.n_entries, self.grid, *states) / (2 * self.n_entries)
+        return loss, loss + self.penalty()
+
+
+def train(model, csr, items, settings, rng, progress):
+    """Factorize from the items' table and random users; returns the items and the history."""
+    users = model.table(csr.shape[0], USER, csr.dtype)
+    spread = model.factors(items).std() if model.n_components else 0
+    model.factors(users)[...] = rng.standard_normal(model.factors(users).shape) * spread
+    trainer = _Trainer(model, csr, (users, items), settings, rng)
+    baseline = csr.data @ csr.data.astype(np.float64) / (2 * csr.nnz)
+    parameters, history = run_epochs(trainer, baseline, settings, progress)
+    items = model.table(csr.shape[1], ITEM, csr.dtype)
+    trainer.sides[ITEM].fill(items, parameters[ITEM])
+    return items, history

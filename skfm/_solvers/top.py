@@ -1,0 +1,51 @@
+"""The best items of many rows, a block of rows at a time, in several threads."""
+
+import itertools
+
+import numpy as np
+
+from skfm._kernels.top import TILE, best_columns
+from skfm._solvers.team import run_together
+
+BLOCK = 128  # rows for which the items' table is read once
+THREAD_WORK = 10_000_000  # products below which a second thread costs more than it brings
+
+
+def best(rows, columns, n_best, hidden, n_threads):
+    """The ``n_best`` columns with the largest products, best first, and these products.
+
+    ``rows`` and ``columns`` are tables of one width, a multiple of 4; ``hidden`` is a pair
+    (indptr, indices) of the columns to leave out for each row, sorted. Missing places are -1 with
+    -inf.
+    """
+    n, width = rows.shape
+    n_tiles = -(-columns.shape[0] // TILE)
+    padded = np.zeros((n_tiles * TILE, width), columns.dtype)
+    padded[: columns.shape[0]] = columns
+    tiles = np.ascontiguousarray(padded.reshape(n_tiles, TILE, width).transpose(0, 2, 1))
+    items = np.empty((n, n_best), np.int64)
+    scores = np.empty((n, n_best), rows.dtype)
+    indptr, indices = hidden
+    indptr = indptr.astype(np.int64, copy=False)
+    turn = itertools.count()
+
+    def work(part, wait):
+        for number in turn:
+            first = number * BLOCK
+            if first >= n:
+                break
+            best_columns(
+                first,
+                min(n, first + BLOCK),
+                rows,
+                tiles,
+                columns.shape[0],
+                indptr,
+                indices,
+                items,
+                scores,
+            )
+
+    threads = min(n_threads, n * columns.shape[0] * width // THREAD_WORK + 1, -(-n // BLOCK))
+    run_together(work, max(1, threads))
+    return items, scores

@@ -1,0 +1,555 @@
+"""How good rankings are: metrics over rows, and scorers for scikit-learn's model selection.
+
+All metrics compare the items that a recommender puts first with cells that were hidden from it.
+Greater is better for each, and 1 the highest value.
+"""
+
+import numbers
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array
+
+from skfm import _validation as door
+
+__all__ = [
+    "average_precision_at_k",
+    "hit_rate",
+    "make_ranking_scorer",
+    "mrr",
+    "ndcg_at_k",
+    "precision_at_k",
+    "recall_at_k",
+]
+
+
+def ndcg_at_k(Y_hidden, items, k=10, *, average=True):
+    """Normalized discounted cumulative gain of the first `k` places.
+
+    A relevant item brings its value in `Y_hidden`, divided by ``log2(rank + 1)``: the first place
+    counts fully. The sum is divided by that of the best possible ranking of the row, which is
+    cut at `k`, too.
+
+    Parameters
+    ----------
+    Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
+        Values above 0 are relevant items, the value is the gain. Zeros and negative values,
+        stored or not, are not relevant. Duplicate entries are summed.
+    items : array-like of int, shape (n_rows, n_ranked)
+        Column positions, best first. -1 stands for a place without an item. Only the first `k`
+        columns are read; places that are missing are misses.
+    k : int, default=10
+        Number of places that count.
+    average : bool, default=True
+        Whether to return the mean of the rows or the value of each.
+
+    Returns
+    -------
+    ndcg : float or ndarray of shape (n_judged,)
+        Rows without a relevant item are not judged: they are left out of the mean and of the
+        array, which is in the order of the rows.
+
+    Raises
+    ------
+    ValueError
+        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
+        in the first `k` places of a row.
+
+    Examples
+    --------
+    >>> from skfm.metrics import ndcg_at_k
+    >>> ndcg_at_k([[0, 3, 1], [1, 0, 0]], [[1, 0, 2], [0, 1, 2]], k=2, average=False).round(3)
+    array([0.826, 1.   ])
+    """
+    judged = _judge(Y_hidden, items, k, average)
+    n_rows, n_ranked = judged.hits.shape
+    rows = np.repeat(np.arange(n_rows), judged.n_relevant)
+    starts = np.cumsum(judged.n_relevant) - judged.n_relevant
+    # The unit of a row's gains does not matter. In units of the largest, sums cannot overflow.
+    gains = judged.gains / np.maximum.reduceat(judged.gains, starts)[rows]
+    ranks = np.arange(rows.size) - starts[rows]
+    in_ideal = ranks < k
+    # Both rankings are summed in one shape, so that a perfect one gets exactly 1.
+    actual = np.zeros((n_rows, max(n_ranked, min(k, judged.n_relevant.max()))))
+    ideal = np.zeros_like(actual)
+    actual[:, :n_ranked][judged.hits] = gains[judged.found[judged.hits]]
+    ideal[rows[in_ideal], ranks[in_ideal]] = gains[np.lexsort((-gains, rows))][in_ideal]
+    discount = 1 / np.log2(np.arange(2, actual.shape[1] + 2))
+    ratio = (actual * discount).sum(axis=1) / (ideal * discount).sum(axis=1)
+    # Gains that are nearly equal, in the wrong order, may round to more than 1.
+    return _summary(np.minimum(ratio, 1), average)
+
+
+def recall_at_k(Y_hidden, items, k=10, *, average=True):
+    """Share of a row's relevant items that are in the first `k` places.
+
+    The divisor is the number of relevant items even if that is above `k`. A row with more than
+    `k` of them cannot reach 1.
+
+    Parameters
+    ----------
+    Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
+        Values above 0 are relevant items. Zeros and negative values, stored or not, are not.
+        Duplicate entries are summed.
+    items : array-like of int, shape (n_rows, n_ranked)
+        Column positions, best first. -1 stands for a place without an item. Only the first `k`
+        columns are read; places that are missing are misses.
+    k : int, default=10
+        Number of places that count.
+    average : bool, default=True
+        Whether to return the mean of the rows or the value of each.
+
+    Returns
+    -------
+    recall : float or ndarray of shape (n_judged,)
+        Rows without a relevant item are not judged: they are left out of the mean and of the
+        array, which is in the order of the rows.
+
+    Raises
+    ------
+    ValueError
+        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
+        in the first `k` places of a row.
+
+    Examples
+    --------
+    >>> from skfm.metrics import recall_at_k
+    >>> recall_at_k([[0, 3, 1], [1, 0, 0]], [[1, 0, 2], [0, 1, 2]], k=2, average=False)
+    array([0.5, 1. ])
+    """
+    judged = _judge(Y_hidden, items, k, average)
+    return _summary(judged.hits.sum(axis=1) / judged.n_relevant, average)
+
+
+def precision_at_k(Y_hidden, items, k=10, *, average=True):
+    """Share of the first `k` places that hold relevant items.
+
+    The divisor is `k`, even if a row has fewer relevant items or fewer ranked ones.
+
+    Parameters
+    ----------
+    Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
+        Values above 0 are relevant items. Zeros and negative values, stored or not, are not.
+        Duplicate entries are summed.
+    items : array-like of int, shape (n_rows, n_ranked)
+        Column positions, best first. -1 stands for a place without an item. Only the first `k`
+        columns are read; places that are missing are misses.
+    k : int, default=10
+        Number of places that count.
+    average : bool, default=True
+        Whether to return the mean of the rows or the value of each.
+
+    Returns
+    -------
+    precision : float or ndarray of shape (n_judged,)
+        Rows without a relevant item are not judged: they are left out of the mean and of the
+        array, which is in the order of the rows.
+
+    Raises
+    ------
+    ValueError
+        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
+        in the first `k` places of a row.
+
+    Examples
+    --------
+    >>> from skfm.metrics import precision_at_k
+    >>> precision_at_k([[0, 3, 1], [1, 0, 0]], [[1, 2, 0], [0, 1, 2]], k=2, average=False)
+    array([1. , 0.5])
+    """
+    judged = _judge(Y_hidden, items, k, average)
+    return _summary(judged.hits.sum(axis=1) / k, average)
+
+
+def average_precision_at_k(Y_hidden, items, k=10, *, average=True):
+    """Average precision of the first `k` places; its mean over rows is known as MAP.
+
+    At each place that holds a relevant item, the precision of the ranking down to there is
+    taken. The sum is divided by the number of relevant items of the row, even if that is above
+    `k`: then the row cannot reach 1. (Others divide by `k` in that case; ranx divides as here.)
+
+    Parameters
+    ----------
+    Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
+        Values above 0 are relevant items. Zeros and negative values, stored or not, are not.
+        Duplicate entries are summed.
+    items : array-like of int, shape (n_rows, n_ranked)
+        Column positions, best first. -1 stands for a place without an item. Only the first `k`
+        columns are read; places that are missing are misses.
+    k : int, default=10
+        Number of places that count.
+    average : bool, default=True
+        Whether to return the mean of the rows or the value of each.
+
+    Returns
+    -------
+    average_precision : float or ndarray of shape (n_judged,)
+        Rows without a relevant item are not judged: they are left out of the mean and of the
+        array, which is in the order of the rows.
+
+    Raises
+    ------
+    ValueError
+        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
+        in the first `k` places of a row.
+
+    Examples
+    --------
+    >>> from skfm.metrics import average_precision_at_k
+    >>> average_precision_at_k([[0, 3, 1], [1, 0, 0]], [[1, 0, 2], [1, 0, 2]], average=False)
+    array([0.83333333, 0.5       ])
+    """
+    judged = _judge(Y_hidden, items, k, average)
+    precisions = judged.hits.cumsum(axis=1) / np.arange(1, judged.hits.shape[1] + 1)
+    return _summary((precisions * judged.hits).sum(axis=1) / judged.n_relevant, average)
+
+
+def mrr(Y_hidden, items, k=10, *, average=True):
+    """Mean reciprocal rank: 1 divided by the place of the first relevant item.
+
+    A row without a relevant item in the first `k` places gets 0.
+
+    Parameters
+    ----------
+    Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
+        Values above 0 are relevant items. Zeros and negative values, stored or not, are not.
+        Duplicate entries are summed.
+    items : array-like of int, shape (n_rows, n_ranked)
+        Column positions, best first. -1 stands for a place without an item. Only the first `k`
+        columns are read; places that are missing are misses.
+    k : int, default=10
+        Number of places that count.
+    average : bool, default=True
+        Whether to return the mean of the rows or the value of each.
+
+    Returns
+    -------
+    reciprocal_rank : float or ndarray of shape (n_judged,)
+        Rows without a relevant item are not judged: they are left out of the mean and of the
+        array, which is in the order of the rows.
+
+    Raises
+    ------
+    ValueError
+        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
+        in the first `k` places of a row.
+
+    Examples
+    --------
+    >>> from skfm.metrics import mrr
+    >>> mrr([[0, 3, 1], [1, 0, 0]], [[1, 0, 2], [1, 0, 2]])
+    0.75
+    """
+    judged = _judge(Y_hidden, items, k, average)
+    reciprocal = judged.hits / np.arange(1, judged.hits.shape[1] + 1)
+    return _summary(reciprocal.max(axis=1, initial=0), average)
+
+
+def hit_rate(Y_hidden, items, k=10, *, average=True):
+    """Share of the rows that have a relevant item in the first `k` places.
+
+    Parameters
+    ----------
+    Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
+        Values above 0 are relevant items. Zeros and negative values, stored or not, are not.
+        Duplicate entries are summed.
+    items : array-like of int, shape (n_rows, n_ranked)
+        Column positions, best first. -1 stands for a place without an item. Only the first `k`
+        columns are read; places that are missing are misses.
+    k : int, default=10
+        Number of places that count.
+    average : bool, default=True
+        Whether to return the mean of the rows or the value of each, 0 or 1.
+
+    Returns
+    -------
+    rate : float or ndarray of shape (n_judged,)
+        Rows without a relevant item are not judged: they are left out of the mean and of the
+        array, which is in the order of the rows.
+
+    Raises
+    ------
+    ValueError
+        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
+        in the first `k` places of a row.
+
+    Examples
+    --------
+    >>> from skfm.metrics import hit_rate
+    >>> hit_rate([[0, 3, 1], [1, 0, 0]], [[1, 0, 2], [1, 0, 2]], k=1)
+    0.5
+    """
+    judged = _judge(Y_hidden, items, k, average)
+    return _summary(judged.hits.any(axis=1).astype(np.float64), average)
+
+
+METRICS = {
+    "ndcg": ndcg_at_k,
+    "recall": recall_at_k,
+    "precision": precision_at_k,
+    "average_precision": average_precision_at_k,
+    "mrr": mrr,
+    "hit_rate": hit_rate,
+}
+
+
+def make_ranking_scorer(metric, k=10, **recommend_options):
+    """Make a scorer that ranks items and compares the ranking with hidden cells.
+
+    The scorer is what the parameter ``scoring`` of scikit-learn's
+    :class:`~sklearn.model_selection.GridSearchCV` and
+    :func:`~sklearn.model_selection.cross_val_score` takes. Pass the visible cells as ``X`` and
+    the hidden ones as ``y``: see :func:`skfm.model_selection.split_cells`.
+
+    Parameters
+    ----------
+    metric : {"ndcg", "recall", "precision", "average_precision", "mrr", "hit_rate"} or callable
+        One of the metrics of this module, or a function with the signature
+        ``metric(Y_hidden, items, k)`` for which greater is better.
+    k : int, default=10
+        Number of places that count.
+    **recommend_options : dict
+        Handed to ``recommend``, such as ``exclude_seen=False``. They are the same for all rows
+        and all folds.
+
+    Returns
+    -------
+    scorer : callable
+        ``scorer(estimator, X, Y_hidden)`` calls ``estimator.recommend(X, ...)`` and returns the
+        metric, a float. It can be pickled.
+
+        The estimator may be a :class:`~sklearn.pipeline.Pipeline` whose last step recommends: X
+        goes through the steps before it, which must keep the columns. It may be a fitted search
+        such as :class:`~sklearn.model_selection.GridSearchCV`: its best estimator is scored.
+        Names of items, which an estimator gives that was fitted on a DataFrame, are turned back
+        into positions.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is invalid. When called, if X, `Y_hidden` and the estimator do not fit
+        each other.
+
+    Notes
+    -----
+    :class:`~sklearn.model_selection.GridSearchCV` takes a sparse ``y``, but
+    :func:`~sklearn.model_selection.cross_val_score` refuses it at its door. Call it within
+    ``sklearn.config_context(skip_parameter_validation=True)``, pass ``Y_hidden.toarray()`` if
+    that is small, or search a grid of one point, ``GridSearchCV(model, {}, ...)``.
+
+    Examples
+    --------
+    A recommender that ranks by popularity, scored on other rows than it was fitted on:
+
+    >>> import numpy as np
+    >>> from sklearn.base import BaseEstimator
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from skfm.metrics import make_ranking_scorer
+    >>> class Popular(BaseEstimator):
+    ...     def fit(self, X, y=None):
+    ...         self.counts_ = np.asarray((X != 0).sum(axis=0)).ravel()
+    ...         return self
+    ...     def recommend(self, X, n_items=10):
+    ...         best = np.argsort(-self.counts_, kind="stable")[:n_items]
+    ...         items = np.tile(best, (X.shape[0], 1))
+    ...         return items, self.counts_[items]
+    >>> X_visible = np.array([[1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]])
+    >>> Y_hidden = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0], [1, 0, 0]])
+    >>> scorer = make_ranking_scorer("recall", k=2)
+    >>> scorer
+    make_ranking_scorer(recall_at_k, k=2)
+    >>> cross_val_score(Popular(), X_visible, Y_hidden, scoring=scorer, cv=2)
+    array([0.5, 1. ])
+    """
+    if not callable(metric):
+        door.check_option(metric, "metric", METRICS)
+        metric = METRICS[metric]
+    door.check_number(k, "k", numbers.Integral, low=1)
+    if "n_items" in recommend_options:
+        raise TypeError("n_items is not an option of a scorer: k says how many items it needs.")
+    return _RankingScorer(metric, k, recommend_options)
+
+
+class _RankingScorer:
+    """What make_ranking_scorer returns: a class, since a closure cannot be pickled."""
+
+    def __init__(self, metric, k, options):
+        self.metric = metric
+        self.k = k
+        self.options = options
+
+    def __repr__(self):
+        metric = getattr(self.metric, "__name__", repr(self.metric))
+        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        return f"make_ranking_scorer({metric}, k={self.k}{options})"
+
+    def __call__(self, estimator, X, Y_hidden):
+        if Y_hidden is None:
+            raise ValueError("Y_hidden is None: pass the hidden cells, in place of y.")
+        _require_matrix(Y_hidden)
+        recommender, X = _last_step(estimator, X)
+        if np.shape(X) != np.shape(Y_hidden):
+            raise ValueError(
+                "Y_hidden must have a row for each row of X and a column for each item: its shape "
+                f"is {np.shape(Y_hidden)}, that of X before recommend is {np.shape(X)}."
+            )
+        names = getattr(recommender, "feature_names_in_", None)
+        columns = getattr(Y_hidden, "columns", None)
+        if names is not None and columns is not None and not np.array_equal(names, columns):
+            raise ValueError(
+                "The columns of Y_hidden are not those of the X that was fitted, in that order."
+            )
+        n_items = min(self.k, _n_candidates(X, self.options.get("candidates")))
+        items, _ = recommender.recommend(X, n_items=n_items, **self.options)
+        return float(self.metric(Y_hidden, _as_positions(items, names), self.k))
+
+
+def _last_step(estimator, X):
+    """The estimator that recommends, out of searches and pipelines, and the X that it gets."""
+    while not hasattr(estimator, "recommend"):
+        if isinstance(estimator, Pipeline):
+            if len(estimator) > 1:
+                X = estimator[:-1].transform(X)
+            estimator = estimator[-1]
+        elif hasattr(estimator, "best_estimator_"):
+            estimator = estimator.best_estimator_
+        else:
+            raise TypeError(
+                f"A ranking scorer needs a recommender: {estimator!r} has no method recommend."
+            )
+    return estimator, X
+
+
+def _n_candidates(X, candidates):
+    if candidates is None:
+        return np.shape(X)[1]
+    candidates = np.asarray(candidates)
+    if candidates.dtype == bool:
+        return np.count_nonzero(candidates)
+    return np.unique(candidates).size
+
+
+def _as_positions(items, names):
+    """Positions of items, which are positions already, or names with None as padding."""
+    items = np.asarray(items)
+    if items.dtype.kind in "iu":
+        return items
+    if names is None:
+        raise ValueError(
+            f"recommend returned items of type {items.dtype}, and the estimator has no "
+            "feature_names_in_ to find their columns by."
+        )
+    names = np.asarray(names, dtype=object)
+    order = np.argsort(names)
+    names = names[order]
+    if (names[1:] == names[:-1]).any():
+        raise ValueError("feature_names_in_ has a name twice: items cannot be told apart by name.")
+    items = items.astype(object)
+    there = items != np.full_like(items, None)
+    places = np.minimum(np.searchsorted(names, items[there]), names.size - 1)
+    unknown = names[places] != items[there]
+    if unknown.any():
+        raise ValueError(
+            f"recommend returned {items[there][unknown][0]!r}, which is not in feature_names_in_."
+        )
+    positions = np.full(items.shape, -1)
+    positions[there] = order[places]
+    return positions
+
+
+@dataclass
+class _Judged:
+    """Rows with a relevant item: what is relevant, and where the ranking has it."""
+
+    n_relevant: np.ndarray  # (n_judged,), relevant items of each row
+    gains: np.ndarray  # (n_relevant.sum(),), row after row
+    hits: np.ndarray  # (n_judged, places), whether a relevant item is there
+    found: np.ndarray  # (n_judged, places), its position in gains; anything where there is none
+
+
+def _judge(Y_hidden, items, k, average):
+    """Check what a metric gets, and look the ranked items up among the relevant ones."""
+    door.check_number(k, "k", numbers.Integral, low=1)
+    door.check_flag(average, "average")
+    Y = _as_canonical(Y_hidden)
+    items = _check_items(items, k, Y.shape)
+    relevant = Y.data > 0
+    rows = np.repeat(np.arange(Y.shape[0], dtype=np.int64), np.diff(Y.indptr))[relevant]
+    n_relevant = np.bincount(rows, minlength=Y.shape[0])
+    judged = np.flatnonzero(n_relevant)
+    if not judged.size:
+        raise ValueError("Y_hidden has no value above 0: no row has a relevant item.")
+    # One number for each cell of the matrix. Those of the relevant cells are in order already.
+    keys = rows * Y.shape[1] + Y.indices[relevant]
+    items = items[judged]
+    ranked = judged[:, np.newaxis] * Y.shape[1] + items
+    found = np.minimum(np.searchsorted(keys, ranked), keys.size - 1)
+    return _Judged(
+        n_relevant=n_relevant[judged],
+        gains=Y.data[relevant],
+        hits=(keys[found] == ranked) & (items >= 0),
+        found=found,
+    )
+
+
+def _require_matrix(Y_hidden):
+    if np.ndim(Y_hidden) != 2:
+        raise ValueError(
+            "Y_hidden must be a matrix with a row for each user and a column for each item; it "
+            f"has {np.ndim(Y_hidden)} dimension(s)."
+        )
+
+
+def _as_canonical(Y_hidden):
+    """CSR of float64 without duplicates, in the order of rows and columns. Changes no input."""
+    _require_matrix(Y_hidden)
+    Y = check_array(
+        Y_hidden,
+        accept_sparse="csr",
+        input_name="Y_hidden",
+        ensure_min_samples=0,
+        ensure_min_features=0,
+    )
+    Y = sparse.csr_matrix(Y, dtype=np.float64)
+    if Y.nnz and not 0 <= Y.indices.min() <= Y.indices.max() < Y.shape[1]:
+        raise ValueError("Y_hidden is a damaged sparse matrix: its indices do not fit its shape.")
+    if not Y.has_canonical_format:
+        Y = Y.copy()
+        Y.sum_duplicates()
+    return Y
+
+
+def _check_items(items, k, shape):
+    """The first `k` places of each row, as signed 64 bit integers."""
+    if sparse.issparse(items):
+        raise TypeError("items must be a dense array of column positions, not a sparse matrix.")
+    items = np.asarray(items)
+    if items.ndim != 2 or items.shape[0] != shape[0]:
+        raise ValueError(
+            f"items must have one row for each of the {shape[0]} rows of Y_hidden, and the ranked "
+            f"items as columns; its shape is {items.shape}."
+        )
+    items = items[:, :k]
+    if items.size and items.dtype.kind not in "iu":
+        raise ValueError(f"items must hold integers, positions of columns; got {items.dtype}.")
+    if items.size and not -1 <= items.min() <= items.max() < shape[1]:
+        raise ValueError(
+            f"items must be in the range from -1 to {shape[1] - 1}, as Y_hidden has {shape[1]} "
+            f"columns; they run from {items.min()} to {items.max()}."
+        )
+    items = items.astype(np.int64)
+    ordered = np.sort(items, axis=1)
+    twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)
+    if twice.any():
+        row = np.flatnonzero(twice.any(axis=1))[0]
+        raise ValueError(
+            f"items must not repeat within the first k={k} places of a row: row {row} has item "
+            f"{ordered[row, 1:][twice[row]][0]} more than once."
+        )
+    return items
+
+
+def _summary(values, average):
+    return float(values.mean()) if average else values

@@ -1,0 +1,654 @@
+"""Matrix factorization of users x items: ratings and implicit feedback."""
+
+import numbers
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import r2_score
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skfm import _cells
+from skfm import _validation as door
+from skfm._serving import Catalogue, best_items, check_positions
+from skfm._solvers import als, matrix, sgd
+from skfm._solvers.matrix import ITEM, USER
+from skfm._solvers.progress import Progress
+from skfm._solvers.team import n_threads
+from skfm.metrics import ndcg_at_k
+
+HIDDEN_SHARE = 0.2  # of each row's cells, for `score`
+RANKED = 10  # items, for the `score` of implicit feedback
+PAIRS = 1 << 18  # predicted together
+DEFAULTS = {  # of parameters that are "auto": explicit, implicit
+    "solver": ("als", "als"),
+    "alpha": (1.2, 0.3),
+    "nu": (0.5, 0.5),
+}
+
+
+@dataclass
+class _Settings:
+    learning_rate: float
+    max_iter: int
+    tol: float
+    n_threads: int
+    verbose: bool
+    n_iter_no_change: int = 5
+
+
+class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Matrix factorization of users x items, for ratings and for implicit feedback.
+
+    Rows are users, columns items. Like :class:`~sklearn.decomposition.NMF` it is a transformer:
+    `fit` learns vectors of the items, `transform` finds those of users, whether they were there
+    in `fit` or not, from their rows alone ("fold-in"). `recommend` ranks items for them.
+
+    *Explicit feedback*: stored cells are ratings, also stored zeros; of dense input the values
+    that are not zero. The score is ``mu + b_u + b_i + <p_u, q_i>``, with ``mu`` the mean rating.
+    Of the ratings, standardised to mean 0 and variance 1, this is minimised, n being the number
+    of ratings of a user or an item:
+
+    ``sum_{stored} (score_ui - x_ui)^2 / 2 + sum_u (alpha n_u^nu ||p_u||^2 + alpha_bias b_u^2) / 2
+    + sum_i (alpha n_i^nu ||q_i||^2 + alpha_bias b_i^2) / 2``
+
+    With ``nu = 1/2`` that is the objective of :class:`FMRegressor` on one-hot encoded users and
+    items, but that its intercept is fitted and `mu` is not.
+
+    *Implicit feedback* [1]_ [2]_: every cell counts. Those stored are positive, and their values
+    are confidences ``c_ui``, that is weights; all cells also pull towards 0, with weight
+    `unobserved_weight`. The score is ``<p_u, q_i>``, without biases:
+
+    ``sum_{stored} c_ui (score_ui - 1)^2 / 2 + unobserved_weight sum_{all} score_ui^2 / 2
+    + alpha sum_u (n_u + unobserved_weight n_items)^nu ||p_u||^2 / 2
+    + alpha sum_i (n_i + unobserved_weight n_users)^nu ||q_i||^2 / 2``
+
+    Parameters
+    ----------
+    n_components : int, default=32
+        Length of the vectors of users and items.
+    feedback : {"explicit", "implicit"}, default="explicit"
+        Whether stored values are ratings, or confidences that a user wants an item (clicks,
+        purchases, times played); these must not be negative.
+    solver : {"auto", "als", "sgd"}, default="auto"
+        "als": alternating least squares, which needs no step size: items and users in turn, each
+        by a few steps of conjugate gradients [3]_. "sgd": stochastic gradient descent, for
+        explicit feedback only, with AdaGrad's step sizes, one a vector [4]_. "auto" is "als".
+    alpha : float or "auto", default="auto"
+        L2 penalty of the vectors, above 0. "auto": 1.2 for explicit, 0.3 for implicit feedback.
+        The parameter to tune first. (Beware: the package `implicit` calls `alpha` what
+        confidences are multiplied with. Here, multiply X.)
+    alpha_bias : float, default=3.0
+        L2 penalty of the biases, above 0.
+    nu : float or "auto", default="auto"
+        How the penalty grows with the number of cells of a user or an item: 0 not at all, 1 in
+        proportion. "auto" is 0.5.
+    unobserved_weight : float, default=0.1
+        Weight of a cell that is not stored, beside confidences of 1, at least 0. For implicit
+        feedback only. Tune it together with `alpha`.
+    fit_bias : bool, default=True
+        Whether to fit the mean and the biases of users and items; else they are 0. For explicit
+        feedback only, implicit feedback has none.
+    learning_rate : float, default=0.1
+        Length of the first steps of "sgd", above 0.
+    init_scale : float, default=0.1
+        Size of the initial random vectors, the root of their expected squared length, above 0.
+    max_iter : int, default=100
+        Largest number of iterations: of "als" both sides once, of "sgd" all cells once.
+    tol : float, default=1e-4
+        Training stops when the objective, for each stored cell, falls by no more than `tol` in
+        an iteration ("als") or in five ("sgd"). 0: never, or as soon as "sgd" stands still.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial vectors and of the order of the cells. Pass an int for reproducible
+        results; they do not depend on `n_jobs`.
+    n_jobs : int, default=None
+        Threads; None is 1, -1 all processors.
+    verbose : int, default=0
+        1 shows a progress bar on stderr, with the objective and the cells per second.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features)
+        The items' vectors ``q_i``, as columns, turned such that the rows are orthogonal, longest
+        first. 0 for items without cells.
+    item_bias_ : ndarray of shape (n_features,)
+        The items' biases ``b_i``; 0 for items without cells, and for implicit feedback.
+    mean_ : float
+        The mean rating ``mu``; 0 without biases and for implicit feedback.
+    scale_ : float
+        Standard deviation of the ratings, inside the unit of the penalties; 1 for implicit
+        feedback.
+    n_iter_ : int
+        Number of iterations.
+    loss_curve_ : list of float, one an iteration
+        Objective for each stored cell. With "sgd" a cell's loss is taken just before its step.
+    n_features_in_ : int
+        Number of items seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Names of the items, if X had names that are all strings. Then items are named, not
+        numbered, in what `recommend` and `similar_items` return.
+
+    See Also
+    --------
+    FMRegressor : Learns from (user, item) pairs with further features; with none, the same model.
+    skfm.preprocessing.UserItemEncoder : Makes the matrix of a log of users and items.
+    sklearn.decomposition.NMF : Factors that are not negative; a missing cell is a zero.
+
+    References
+    ----------
+    .. [1] Y. Hu, Y. Koren, C. Volinsky, "Collaborative Filtering for Implicit Feedback Datasets",
+       ICDM 2008.
+    .. [2] S. Rendle, W. Krichene, L. Zhang, Y. Koren, "Revisiting the Performance of iALS on Item
+       Recommendation Benchmarks", RecSys 2022.
+    .. [3] G. Takacs, I. Pilaszy, D. Tikk, "Applications of the Conjugate Gradient Method for
+       Implicit Feedback Collaborative Filtering", RecSys 2011.
+    .. [4] W.-S. Chin, Y. Zhuang, Y.-C. Juan, C.-J. Lin, "A Learning-Rate Schedule for Stochastic
+       Gradient Methods to Matrix Factorization", PAKDD 2015.
+
+    Examples
+    --------
+    Two users, two items, three ratings. The fourth is lower still: the second user gives less,
+    and the first item gets less:
+
+    >>> from scipy.sparse import csr_matrix
+    >>> from skfm import MFRecommender
+    >>> X = csr_matrix([[2.0, 4.0], [0.0, 1.0]])  # the zero is not stored
+    >>> model = MFRecommender(1, alpha_bias=0.01, random_state=0).fit(X)
+    >>> model.predict_pairs(X, rows=[0, 0, 1, 1], items=[0, 1, 1, 0]).round(1)
+    array([ 2. ,  4. ,  1. , -0.9])
+
+    What each of two groups of people bought, one purchase withheld:
+
+    >>> import numpy as np
+    >>> bought = np.kron(np.eye(2), np.ones((3, 3)))
+    >>> bought[0, 2] = 0
+    >>> model = MFRecommender(2, feedback="implicit", random_state=0).fit(bought)
+    >>> items, scores = model.recommend(bought[:1], n_items=1)
+    >>> items
+    array([[2]])
+    """
+
+    def __init__(
+        self,
+        n_components=32,
+        *,
+        feedback="explicit",
+        solver="auto",
+        alpha="auto",
+        alpha_bias=3.0,
+        nu="auto",
+        unobserved_weight=0.1,
+        fit_bias=True,
+        learning_rate=0.1,
+        init_scale=0.1,
+        max_iter=100,
+        tol=1e-4,
+        random_state=None,
+        n_jobs=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.feedback = feedback
+        self.solver = solver
+        self.alpha = alpha
+        self.alpha_bias = alpha_bias
+        self.nu = nu
+        self.unobserved_weight = unobserved_weight
+        self.fit_bias = fit_bias
+        self.learning_rate = learning_rate
+        self.init_scale = init_scale
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.positive_only = self.feedback == "implicit"
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _check_parameters(self):
+        integer, real = numbers.Integral, numbers.Real
+        door.check_number(self.n_components, "n_components", integer, low=1)
+        door.check_option(self.feedback, "feedback", ("explicit", "implicit"))
+        door.check_option(self.solver, "solver", ("auto", "als", "sgd"))
+        if self.feedback == "implicit" and self.solver == "sgd":
+            raise ValueError(
+                "solver='sgd' learns from stored cells only and knows no implicit feedback, which "
+                "is about all cells; use solver='als'."
+            )
+        door.check_auto_or_number(self.alpha, "alpha", low=0, boundaries="neither")
+        door.check_auto_or_number(self.nu, "nu", low=0)
+        door.check_number(self.alpha_bias, "alpha_bias", real, low=0, boundaries="neither")
+        door.check_number(self.unobserved_weight, "unobserved_weight", real, low=0)
+        door.check_flag(self.fit_bias, "fit_bias")
+        door.check_number(
+            self.learning_rate, "learning_rate", real, low=0, boundaries="neither"
+        )
+        door.check_number(self.init_scale, "init_scale", real, low=0, boundaries="neither")
+        door.check_number(self.max_iter, "max_iter", integer, low=1)
+        door.check_number(self.tol, "tol", real, low=0)
+        door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
+
+    def _chosen(self, name):
+        """The value of a parameter that may be "auto"."""
+        value = getattr(self, name)
+        return DEFAULTS[name][self.feedback == "implicit"] if value == "auto" else value
+
+    def _make_model(self):
+        is_implicit = self.feedback == "implicit"
+        return matrix.Model(
+            n_components=int(self.n_components),
+            is_implicit=is_implicit,
+            has_bias=bool(self.fit_bias) and not is_implicit,
+            alpha=float(self._chosen("alpha")),
+            alpha_bias=float(self.alpha_bias),
+            nu=float(self._chosen("nu")),
+            unobserved_weight=float(self.unobserved_weight),
+        )
+
+    def fit(self, X, y=None):
+        """Learn the items' vectors.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+            Ratings or confidences. float32 is trained in float32, everything else in float64.
+            Duplicate entries of sparse input are summed.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or X is not usable (NaN or infinity, negative confidences, no cells),
+            or if training diverges.
+        """
+        before = dict(vars(self))
+        try:
+            return self._fit(X)
+        except BaseException:
+            # Nothing half-fitted: whoever interrupts a fit keeps the model from before.
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _fit(self, X):
+        self._check_parameters()
+        model = self._make_model()
+        csr = door.validate_cells(self, X, model.is_implicit, reset=True)
+        if csr.nnz == 0:
+            raise ValueError(
+                "X has no stored cells to learn from: it needs at least one "
+                f"{'positive value' if model.is_implicit else 'rating'}."
+            )
+        self.mean_, self.scale_ = self._units(csr.data, model)
+        csr = self._standardised(csr)
+        rng = check_random_state(self.random_state)
+        items = model.table(csr.shape[1], ITEM, csr.dtype)
+        factors = model.factors(items)
+        factors[...] = rng.standard_normal(factors.shape) * (
+            self.init_scale / np.sqrt(self.n_components)
+        )
+        settings = _Settings(
+            learning_rate=float(self.learning_rate),
+            max_iter=int(self.max_iter),
+            tol=float(self.tol),
+            n_threads=n_threads(self.n_jobs),
+            verbose=bool(self.verbose),
+        )
+        progress = Progress(settings, csr.nnz, "cells")
+        if self._chosen("solver") == "sgd":
+            items, history = sgd.train(model, csr, items, settings, rng, progress)
+        else:
+            items, history = als.train(model, csr, items, settings, progress)
+        self._store(model, items)
+        self.n_iter_ = len(history.loss_curve)
+        self.loss_curve_ = history.loss_curve
+        if not history.converged:
+            warnings.warn(
+                f"max_iter={self.max_iter} iterations ended before the objective stopped "
+                f"improving by tol={self.tol}; raise max_iter or tol.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        return self
+
+    def _units(self, values, model):
+        """Mean and standard deviation of the ratings, which are standardised inside."""
+        if model.is_implicit:
+            return 0.0, 1.0
+        values = values.astype(np.float64)
+        largest = np.abs(values).max() or 1.0  # divided out first, so that no square overflows
+        values /= largest
+        mean = values.mean() if model.has_bias else 0.0
+        scale = np.sqrt(np.mean((values - mean) ** 2))
+        if scale <= 10 * np.finfo(np.float64).eps:  # all equal: what is left is rounding
+            scale = 1.0
+        return float(mean * largest), float(scale * largest)
+
+    def _standardised(self, csr):
+        if self.mean_ == 0 and self.scale_ == 1:
+            return csr
+        values = ((csr.data - self.mean_) / self.scale_).astype(csr.dtype)
+        return sparse.csr_matrix((values, csr.indices, csr.indptr), shape=csr.shape)
+
+    def _store(self, model, items):
+        """The items' table in the units of X, its factors turned to their principal axes."""
+        _, axes = matrix.principal_axes(model.factors(items))
+        dtype = items.dtype
+        self.components_ = np.ascontiguousarray(
+            ((model.factors(items) @ axes) * np.sqrt(self.scale_)).T.astype(dtype)
+        )
+        bias = model.bias(items, ITEM) * self.scale_ if model.has_bias else np.zeros(len(items))
+        self.item_bias_ = bias.astype(dtype)
+        self._model = model
+        if not (np.isfinite(self.components_).all() and np.isfinite(self.item_bias_).all()):
+            raise ValueError(
+                f"The ratings in X are too large for parameters in {dtype}; scale them, or pass X "
+                "in float64."
+            )
+
+    @property
+    def _n_features_out(self):
+        return self.components_.shape[0] + self._model.has_bias
+
+    def _items(self):
+        """The items' table in the solver's units."""
+        model = self._model
+        items = model.table(self.components_.shape[1], ITEM, self.components_.dtype)
+        model.factors(items)[...] = self.components_.T / np.sqrt(self.scale_)
+        if model.has_bias:
+            model.bias(items, ITEM)[...] = self.item_bias_ / self.scale_
+        return items
+
+    def _catalogue(self):
+        return Catalogue(self.n_features_in_, getattr(self, "feature_names_in_", None))
+
+    def _cells(self, X):
+        """The cells of rows to serve."""
+        check_is_fitted(self)
+        csr = door.validate_cells(self, X, self._model.is_implicit, reset=False)
+        return csr.astype(self.components_.dtype, copy=False)
+
+    def _fold_in(self, csr):
+        """Tables of the users and of the items, in the solver's units."""
+        items = self._items()
+        users = als.fold_in(self._model, self._standardised(csr), items, n_threads(self.n_jobs))
+        return users, items
+
+    def _in_units(self, scores):
+        """Products of the tables' rows as scores in the units of X."""
+        return scores * scores.dtype.type(self.scale_) + scores.dtype.type(self.mean_)
+
+    def transform(self, X):
+        """Find users' vectors from their cells, the items' vectors being given.
+
+        Each row is a small ridge regression of its own, the one that training solves for a user,
+        so rows that were in `fit` and new ones are treated alike.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+            Cells as in `fit`.
+
+        Returns
+        -------
+        users : ndarray of shape (n_users, n_components) or (n_users, n_components + 1)
+            The vectors ``p_u``, then, if there are biases, ``b_u``. Zeros for a row without
+            cells.
+        """
+        users, _ = self._fold_in(self._cells(X))
+        model = self._model
+        known = model.factors(users) * np.sqrt(self.scale_)
+        if model.has_bias:
+            bias = model.bias(users, USER)[:, None] * self.scale_
+            known = np.concatenate([known, bias], axis=1)
+        return known.astype(users.dtype, copy=False)
+
+    def inverse_transform(self, X):
+        """Scores of all items.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_users, n_components) or (n_users, n_components + 1)
+            What `transform` returned.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_users, n_items)
+            Dense: for many users and items rather use `recommend` or `predict_pairs`.
+        """
+        check_is_fitted(self)
+        X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        if X.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has {X.shape[1]} columns, but transform gives {self._n_features_out}."
+            )
+        n_components = self.components_.shape[0]
+        scores = X[:, :n_components] @ self.components_
+        if self._model.has_bias:
+            scores += X[:, n_components:] + self.item_bias_ + self.mean_
+        return scores
+
+    def user_vectors(self, X):
+        """Users as query vectors, for an index of nearest neighbours by inner product.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+            Cells as in `fit`.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n_users, n_components) or (n_users, n_components + 2)
+            Their products with `item_vectors` are the scores; with biases two coordinates are
+            appended to that end.
+        """
+        return self._vectors(self.transform(X), is_user=True)
+
+    def item_vectors(self):
+        """Items as vectors, for an index of nearest neighbours by inner product.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n_items, n_components) or (n_items, n_components + 2)
+            See `user_vectors`.
+        """
+        check_is_fitted(self)
+        bias = [self.item_bias_[:, None]] if self._model.has_bias else []
+        return self._vectors(np.concatenate([self.components_.T, *bias], axis=1), is_user=False)
+
+    def _vectors(self, known, *, is_user):
+        if not self._model.has_bias:
+            return known
+        one = np.ones((known.shape[0], 1), known.dtype)
+        factors, bias = known[:, :-1], known[:, -1:]
+        if is_user:
+            return np.concatenate([factors, one, bias + known.dtype.type(self.mean_)], axis=1)
+        return np.concatenate([factors, bias, one], axis=1)
+
+    def predict_pairs(self, X, rows, items):
+        """Scores of pairs of a user and an item.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+            What is known of the users: cells as in `fit`.
+        rows : array-like of int of shape (n_pairs,)
+            The users: rows of X.
+        items : array-like of shape (n_pairs,)
+            The items: columns of X, or their names.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_pairs,)
+            Ratings, or for implicit feedback scores that are mostly between 0 and 1.
+        """
+        csr = self._cells(X)
+        rows = check_positions(rows, csr.shape[0], "rows")
+        items = self._catalogue().positions(items, "items")
+        if rows.shape != items.shape:
+            raise ValueError(
+                f"rows and items must be equally long; got {rows.size} and {items.size}."
+            )
+        used, rows = np.unique(rows, return_inverse=True)
+        users, table = self._fold_in(csr[used])
+        return self._in_units(_products(users, table, rows, items))
+
+    def recommend(self, X, n_items=10, *, exclude_seen=True, candidates=None, exclude=None):
+        """The items with the highest scores for each user.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+            What is known of the users: cells as in `fit`.
+        n_items : int, default=10
+            How many items, at most as many as there are to choose from.
+        exclude_seen : bool, default=True
+            Whether to leave out the items that a user has a cell for.
+        candidates : array-like of shape (n_candidates,), default=None
+            Recommend among these items only: columns of X, or their names.
+        exclude : array-like of items, or sparse matrix of shape (n_users, n_items), default=None
+            Items never to recommend, or cells: those items for those users.
+
+        Returns
+        -------
+        items : ndarray of shape (n_users, n_items)
+            Columns of X, best first, or names if X had names in `fit`. Where too few are left
+            for a user, -1 (or None).
+        scores : ndarray of shape (n_users, n_items)
+            Their scores; of equal ones the first column comes first. -inf where there is no item.
+
+        Raises
+        ------
+        ValueError
+            If `n_items` is more than the items to choose from, or an item is unknown.
+        """
+        door.check_flag(exclude_seen, "exclude_seen")
+        csr = self._cells(X)
+        users, table = self._fold_in(csr)
+        catalogue = self._catalogue()
+        items, scores = best_items(
+            users,
+            table,
+            csr if exclude_seen else None,
+            n_items,
+            candidates,
+            exclude,
+            catalogue,
+            n_threads(self.n_jobs),
+        )
+        return catalogue.show(items), self._in_units(scores)
+
+    def similar_items(self, items, n_items=10):
+        """The items most similar to given ones.
+
+        Parameters
+        ----------
+        items : array-like of shape (n_queries,)
+            Columns of X, or names.
+        n_items : int, default=10
+            How many.
+
+        Returns
+        -------
+        similar : ndarray of shape (n_queries, n_items)
+            Columns of X, most similar first, or names; never the item itself.
+        similarities : ndarray of shape (n_queries, n_items)
+            Cosines of the angles between their vectors; 0 with items without cells.
+        """
+        check_is_fitted(self)
+        catalogue = self._catalogue()
+        asked = catalogue.positions(items, "items")
+        factors = self._model.factors(self._items())
+        length = np.sqrt(np.einsum("if,if->i", factors, factors))
+        table = self._model.table(len(factors), ITEM, factors.dtype)
+        table[...] = 0
+        self._model.factors(table)[...] = factors / np.where(length > 0, length, 1)[:, None]
+        itself = sparse.csr_matrix(
+            (np.ones(asked.size, bool), asked, np.arange(asked.size + 1)),
+            shape=(asked.size, len(factors)),
+        )
+        found, scores = best_items(
+            table[asked],
+            table,
+            itself,
+            n_items,
+            None,
+            None,
+            catalogue,
+            n_threads(self.n_jobs),
+        )
+        return catalogue.show(found), scores
+
+    def score(self, X, y=None):
+        """How well cells that are hidden from the fold-in are predicted.
+
+        A fifth of each row's cells is hidden, at least one of two. Which ones depends on the
+        row's own columns alone, so that models are always compared on the same cells, and a
+        search over `n_components` finds the best rather than the largest.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+            Cells as in `fit`; for an honest score, of users that were not in it.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+            Explicit feedback: R2 of the hidden ratings. Implicit feedback: NDCG of the ten items
+            recommended. Greater is better.
+
+        Raises
+        ------
+        ValueError
+            If no row has two cells.
+        """
+        visible, hidden = _cells.hide_by_hash(self._cells(X), HIDDEN_SHARE)
+        judged = np.diff(hidden.indptr) > 0
+        if not judged.any():
+            raise ValueError(
+                "score hides some cells of each row and judges how they are predicted from the "
+                "others: it needs a row with at least two cells in X."
+            )
+        users, table = self._fold_in(visible[judged])
+        hidden = hidden[judged]
+        if self._model.is_implicit:
+            n_items = min(RANKED, table.shape[0])
+            ranked, _ = best_items(
+                users,
+                table,
+                visible[judged],
+                n_items,
+                None,
+                None,
+                self._catalogue(),
+                n_threads(self.n_jobs),
+            )
+            return float(ndcg_at_k(hidden, ranked, RANKED))
+        predicted = self._in_units(_products(users, table, _cells.rows_of(hidden), hidden.indices))
+        return float(r2_score(hidden.data, predicted))
+
+
+def _products(users, items, rows, columns):
+    """Products of pairs of rows of two tables, some at a time."""
+    products = np.empty(rows.size, users.dtype)
+    for start in range(0, rows.size, PAIRS):
+        block = slice(start, start + PAIRS)
+        np.einsum("pf,pf->p", users[rows[block]], items[columns[block]], out=products[block])
+    return products
