@@ -347,11 +347,10 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _store(self, model, items):
         """The items' table in the units of X, its factors turned to their principal axes."""
-        _, axes = matrix.principal_axes(model.factors(items))
+        self._squares, axes = matrix.principal_axes(model.factors(items))
         dtype = items.dtype
-        self.components_ = np.ascontiguousarray(
-            ((model.factors(items) @ axes) * np.sqrt(self.scale_)).T.astype(dtype)
-        )
+        rows = model.factors(items) @ axes * np.sqrt(self.scale_)
+        self.components_ = rows.astype(dtype, copy=False).T  # item by item in memory
         bias = model.bias(items, ITEM) * self.scale_ if model.has_bias else np.zeros(len(items))
         self.item_bias_ = bias.astype(dtype)
         self._model = model
@@ -386,7 +385,9 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def _fold_in(self, csr):
         """Tables of the users and of the items, in the solver's units."""
         items = self._items()
-        users = als.fold_in(self._model, self._standardised(csr), items, n_threads(self.n_jobs))
+        users = als.fold_in(
+            self._model, self._standardised(csr), items, self._squares, n_threads(self.n_jobs)
+        )
         return users, items
 
     def _in_units(self, scores):

@@ -69,14 +69,13 @@ def _solve(model, rows, side, design, gram_diagonal, solution, n_steps, precisio
     return objective.sum()
 
 
-def fold_in(model, csr, items, n_threads):
+def fold_in(model, csr, items, squares, n_threads):
     """The users' table for some rows, the items' table being given; solved to full precision.
 
-    Implicit feedback needs items whose factors are orthogonal to each other.
+    Implicit feedback needs items whose factors are orthogonal to each other, ``squares`` being
+    their squared lengths.
     """
     users = model.table(csr.shape[0], USER, items.dtype)
-    factors = model.factors(items)
-    squares = np.einsum("if,if->f", factors, factors, dtype=np.float64)
     precision = np.finfo(items.dtype).eps ** 2 * 10
     n_steps = 2 * items.shape[1] + 10
     rows = _rows(model, csr, n_threads)
