@@ -23,20 +23,21 @@ class Catalogue:
             raise ValueError(
                 f"{argument} must be one-dimensional; it has {ids.ndim} dimensions."
             )
+        if ids.dtype == bool and ids.size == self.n_items:
+            return np.flatnonzero(ids)
         if self.names is not None and ids.size and ids.dtype.kind not in "iu":
             return self._by_name(ids, argument)
         return check_positions(ids, self.n_items, argument)
 
     def _by_name(self, ids, argument):
-        order = np.argsort(self.names)
-        place = np.searchsorted(self.names, ids.astype(object), sorter=order)
-        found = order[np.minimum(place, self.n_items - 1)]
-        unknown = ids[self.names[found] != ids]
-        if unknown.size:
+        place = {name: position for position, name in enumerate(self.names)}
+        ids = ids.tolist()
+        unknown = [name for name in ids if not isinstance(name, str) or name not in place]
+        if unknown:
             raise ValueError(
-                f"{argument} names items that X did not have in fit: {unknown[:5].tolist()}."
+                f"{argument} names items that X did not have in fit: {unknown[:5]}."
             )
-        return found
+        return np.array([place[name] for name in ids], dtype=np.int64)
 
     def show(self, items):
         """Items as they are given back: names if there are any; None where nothing is."""
@@ -80,7 +81,7 @@ def best_items(users, items, seen, n_items, candidates, exclude, catalogue, n_th
     hidden = seen
     if exclude is not None:
         if sparse.issparse(exclude) or np.ndim(exclude) == 2:
-            cells = _excluded_cells(exclude, (n_rows, n_all))
+            cells = _excluded_cells(exclude, (n_rows, n_all), catalogue.names)
             hidden = cells if hidden is None else _pattern(hidden) + cells
         else:
             allowed[catalogue.positions(exclude, "exclude")] = False
@@ -109,8 +110,11 @@ def _pattern(cells):
     )
 
 
-def _excluded_cells(exclude, shape):
-    cells = sparse.csr_matrix(exclude)
+def _excluded_cells(exclude, shape, names):
+    columns = getattr(exclude, "columns", None)
+    if columns is not None and names is not None and list(columns) != list(names):
+        raise ValueError("exclude must have the columns of X in fit, in the same order.")
+    cells = door.as_csr(sparse.csr_matrix(exclude), keep_zeros=True, name="exclude")
     if cells.shape != shape:
         raise ValueError(
             f"exclude must have the shape of X, {shape}, or be a list of items; its shape is "

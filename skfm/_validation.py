@@ -69,7 +69,7 @@ def validate_cells(estimator, X, is_confidence, *, reset):
     return csr
 
 
-def as_csr(X, *, keep_zeros=False):
+def as_csr(X, *, keep_zeros=False, name="X"):
     """Canonical CSR: sorted, no duplicates, no explicit zeros unless kept.
 
     Copies rather than change X.
@@ -84,8 +84,8 @@ def as_csr(X, *, keep_zeros=False):
         return sparse.csr_matrix((X[filled], columns, indptr), shape=X.shape)
     if X.nnz and not 0 <= X.indices.min() <= X.indices.max() < X.shape[1]:
         raise ValueError(
-            f"X is a damaged sparse matrix: it has {X.shape[1]} columns, but its indices run from "
-            f"{X.indices.min()} to {X.indices.max()}."
+            f"{name} is a damaged sparse matrix: it has {X.shape[1]} columns, but its indices run "
+            f"from {X.indices.min()} to {X.indices.max()}."
         )
     canonical = X.has_canonical_format
     has_zeros = not keep_zeros and not X.data.all()

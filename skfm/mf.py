@@ -16,6 +16,7 @@ from skfm import _cells
 from skfm import _validation as door
 from skfm._serving import Catalogue, best_items, check_positions
 from skfm._solvers import als, matrix, sgd
+from skfm._solvers.axes import principal_axes, turn
 from skfm._solvers.matrix import ITEM, USER
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import n_threads
@@ -51,7 +52,7 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     *Explicit feedback*: stored cells are ratings, also stored zeros; of dense input the values
     that are not zero. The score is ``mu + b_u + b_i + <p_u, q_i>``, with ``mu`` the mean rating.
     Of the ratings, standardised to mean 0 and variance 1, this is minimised, n being the number
-    of ratings of a user or an item:
+    of ratings of a user or an item, at least 1:
 
     ``sum_{stored} (score_ui - x_ui)^2 / 2 + sum_u (alpha n_u^nu ||p_u||^2 + alpha_bias b_u^2) / 2
     + sum_i (alpha n_i^nu ||q_i||^2 + alpha_bias b_i^2) / 2``
@@ -330,6 +331,7 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """Mean and standard deviation of the ratings, which are standardised inside."""
         if model.is_implicit:
             return 0.0, 1.0
+        dtype = values.dtype
         values = values.astype(np.float64)
         largest = np.abs(values).max() or 1.0  # divided out first, so that no square overflows
         values /= largest
@@ -337,6 +339,9 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         scale = np.sqrt(np.mean((values - mean) ** 2))
         if scale <= 10 * np.finfo(np.float64).eps:  # all equal: what is left is rounding
             scale = 1.0
+        limits = np.finfo(dtype)
+        if not limits.tiny < scale * largest or largest > limits.max / 4:
+            raise ValueError(f"The ratings in X are too large or small for {dtype}; scale them.")
         return float(mean * largest), float(scale * largest)
 
     def _standardised(self, csr):
@@ -347,9 +352,11 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
     def _store(self, model, items):
         """The items' table in the units of X, its factors turned to their principal axes."""
-        self._squares, axes = matrix.principal_axes(model.factors(items))
+        threads = n_threads(self.n_jobs)
+        self._squares, turning = principal_axes(model, items, threads)
+        turn(items, turning, threads)
         dtype = items.dtype
-        rows = model.factors(items) @ axes * np.sqrt(self.scale_)
+        rows = model.factors(items) * np.sqrt(self.scale_)
         self.components_ = rows.astype(dtype, copy=False).T  # item by item in memory
         bias = model.bias(items, ITEM) * self.scale_ if model.has_bias else np.zeros(len(items))
         self.item_bias_ = bias.astype(dtype)
@@ -411,6 +418,10 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             The vectors ``p_u``, then, if there are biases, ``b_u``. Zeros for a row without
             cells.
         """
+        return self._known(X)
+
+    def _known(self, X):
+        """What `transform` returns, always as an array."""
         users, _ = self._fold_in(self._cells(X))
         model = self._model
         known = model.factors(users) * np.sqrt(self.scale_)
@@ -458,7 +469,7 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             Their products with `item_vectors` are the scores; with biases two coordinates are
             appended to that end.
         """
-        return self._vectors(self.transform(X), is_user=True)
+        return self._vectors(self._known(X), is_user=True)
 
     def item_vectors(self):
         """Items as vectors, for an index of nearest neighbours by inner product.
@@ -521,7 +532,7 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         exclude_seen : bool, default=True
             Whether to leave out the items that a user has a cell for.
         candidates : array-like of shape (n_candidates,), default=None
-            Recommend among these items only: columns of X, or their names.
+            Recommend among these items only: columns of X, a mask of them, or names.
         exclude : array-like of items, or sparse matrix of shape (n_users, n_items), default=None
             Items never to recommend, or cells: those items for those users.
 
@@ -642,8 +653,9 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 n_threads(self.n_jobs),
             )
             return float(ndcg_at_k(hidden, ranked, RANKED))
-        predicted = self._in_units(_products(users, table, _cells.rows_of(hidden), hidden.indices))
-        return float(r2_score(hidden.data, predicted))
+        predicted = _products(users, table, _cells.rows_of(hidden), hidden.indices)
+        true = (hidden.data.astype(np.float64) - self.mean_) / self.scale_
+        return float(r2_score(true, predicted))
 
 
 def _products(users, items, rows, columns):

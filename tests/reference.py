@@ -1,7 +1,9 @@
-"""Factorization machines the slow, obvious way: what the kernels are tested against.
+"""The models the slow, obvious way: what the kernels are tested against.
 
-Parameters of a model are ``(intercept, coef, components)`` of shapes (n_outputs,), (n_outputs,
-n_features) and (n_outputs, n_components, n_features). ``X`` is a dense array throughout.
+Parameters of a factorization machine are ``(intercept, coef, components)`` of shapes (n_outputs,),
+(n_outputs, n_features) and (n_outputs, n_components, n_features). Those of a matrix factorization
+are ``(users, items, user_bias, item_bias)`` of shapes (n_users, n_components), (n_items,
+n_components), (n_users,) and (n_items,). ``X`` is a dense array throughout.
 """
 
 import numpy as np
@@ -177,3 +179,157 @@ def adagrad_epoch(
                 memory[i] += slopes[i] ** 2
                 parameters[i] -= learning_rate * slopes[i] / np.sqrt(floor + memory[i])
     return parameters, memory, total
+
+
+# Matrix factorization. ``stored`` is True for the cells of X that are there.
+
+
+def ridge_objective(x, design, target, weight, penalty, free):
+    """``1/2 sum_e w_e (t_e - h_e . x)^2 + 1/2 sum_f d_f x_f^2``, f over the free coordinates."""
+    total = 0.0
+    for h, t, w in zip(design, target, weight, strict=True):
+        total += w * (t - h @ x) ** 2 / 2
+    for f in range(len(x)):
+        if free[f]:
+            total += penalty[f] * x[f] ** 2 / 2
+    return total
+
+
+def ridge_solution(start, design, target, weight, penalty, free):
+    """Where that is least; coordinates that are not free stay where they start."""
+    free = np.asarray(free, dtype=bool)
+    x = np.array(start, dtype=np.float64)
+    h = design[:, free]
+    rest = target - design[:, ~free] @ x[~free]
+    x[free] = np.linalg.solve(
+        h.T @ (weight[:, None] * h) + np.diag(penalty[free]), h.T @ (weight * rest)
+    )
+    return x
+
+
+def mf_strength(stored, alpha, nu, unobserved_weight=0.0):
+    """What multiplies ``1/2 |p_u|^2`` of each row; for the columns pass ``stored.T``.
+
+    Of a row without cells it is as if there were one: its vector ends at 0 anyway.
+    """
+    n = stored.sum(axis=1) + unobserved_weight * stored.shape[1]
+    return alpha * np.maximum(n, 1) ** nu
+
+
+def mf_score(parameters, u, i):
+    users, items, user_bias, item_bias = parameters
+    return user_bias[u] + item_bias[i] + users[u] @ items[i]
+
+
+def mf_loss(parameters, X, stored, unobserved_weight=None):
+    """The sum over the cells, one by one: explicit feedback without, implicit with a weight.
+
+    Of explicit feedback X holds ratings less their mean, of implicit feedback confidences.
+    """
+    total = 0.0
+    for u in range(X.shape[0]):
+        for i in range(X.shape[1]):
+            score = mf_score(parameters, u, i)
+            if unobserved_weight is None:
+                if stored[u, i]:
+                    total += (score - X[u, i]) ** 2 / 2
+            else:
+                total += unobserved_weight * score**2 / 2
+                if stored[u, i]:
+                    total += X[u, i] * (score - 1) ** 2 / 2
+    return total
+
+
+def mf_objective(parameters, X, stored, alpha, alpha_bias, nu, unobserved_weight=None):
+    """What `MFRecommender` minimises, of standardised ratings or of confidences."""
+    users, items, user_bias, item_bias = parameters
+    total = mf_loss(parameters, X, stored, unobserved_weight)
+    of_users = mf_strength(stored, alpha, nu, unobserved_weight or 0)
+    of_items = mf_strength(stored.T, alpha, nu, unobserved_weight or 0)
+    for p, bias, strength in zip(users, user_bias, of_users, strict=True):
+        total += (strength * (p @ p) + alpha_bias * bias**2) / 2
+    for q, bias, strength in zip(items, item_bias, of_items, strict=True):
+        total += (strength * (q @ q) + alpha_bias * bias**2) / 2
+    return total
+
+
+def mf_slopes(parameters, X, stored, alpha, alpha_bias, nu, unobserved_weight=None):
+    """The objective by matrix products, and its gradient in the shapes of the parameters."""
+    users, items, user_bias, item_bias = parameters
+    scores = users @ items.T + user_bias[:, None] + item_bias
+    if unobserved_weight is None:
+        slope = stored * (scores - X)
+        total = (slope**2).sum() / 2
+    else:
+        confidence = stored * X
+        slope = confidence * (scores - 1) + unobserved_weight * scores
+        total = (confidence * (scores - 1) ** 2 + unobserved_weight * scores**2).sum() / 2
+    of_users = mf_strength(stored, alpha, nu, unobserved_weight or 0)[:, None]
+    of_items = mf_strength(stored.T, alpha, nu, unobserved_weight or 0)[:, None]
+    total += ((of_users * users**2).sum() + (of_items * items**2).sum()) / 2
+    total += alpha_bias * ((user_bias**2).sum() + (item_bias**2).sum()) / 2
+    return total, (
+        slope @ items + of_users * users,
+        slope.T @ users + of_items * items,
+        slope.sum(axis=1) + alpha_bias * user_bias,
+        slope.sum(axis=0) + alpha_bias * item_bias,
+    )
+
+
+def mf_sgd_epoch(
+    parameters,
+    memory,
+    entries,
+    stored,
+    alpha,
+    alpha_bias,
+    nu,
+    learning_rate,
+    n_coordinates,
+    fit_bias=True,
+):
+    """One step for each (user, item, target) of ``entries``, in this order.
+
+    AdaGrad: each step is divided by the root of a sum of squared slopes, which ``memory`` holds
+    in the order of the parameters, one number for a vector: the sum over its coordinates, divided
+    by ``n_coordinates``. A bias's sum has this step's slope, a vector's has not. A step bears its
+    share of the penalty: that of the user or item, divided by its number of cells. Returns the
+    parameters, the memory, and the sum of the squared errors, each before its step.
+    """
+    users, items, user_bias, item_bias = (array.copy() for array in parameters)
+    memory = [array.copy() for array in memory]
+    n_user, n_item = stored.sum(axis=1), stored.sum(axis=0)
+    of_users = mf_strength(stored, alpha, nu)
+    of_items = mf_strength(stored.T, alpha, nu)
+    total = 0.0
+    for u, i, target in entries:
+        error = target - mf_score((users, items, user_bias, item_bias), u, i)
+        total += error**2
+        slope_user = of_users[u] / n_user[u] * users[u] - error * items[i]
+        slope_item = of_items[i] / n_item[i] * items[i] - error * users[u]
+        users[u] -= learning_rate * slope_user / np.sqrt(memory[0][u])
+        items[i] -= learning_rate * slope_item / np.sqrt(memory[1][i])
+        memory[0][u] += slope_user @ slope_user / n_coordinates
+        memory[1][i] += slope_item @ slope_item / n_coordinates
+        if fit_bias:
+            slope_user = alpha_bias / n_user[u] * user_bias[u] - error
+            slope_item = alpha_bias / n_item[i] * item_bias[i] - error
+            memory[2][u] += slope_user**2
+            memory[3][i] += slope_item**2
+            user_bias[u] -= learning_rate * slope_user / np.sqrt(memory[2][u])
+            item_bias[i] -= learning_rate * slope_item / np.sqrt(memory[3][i])
+    return (users, items, user_bias, item_bias), memory, total
+
+
+def best_columns(table, columns, n_best, hidden):
+    """The columns with the largest products for each row, best first, and these products.
+
+    ``hidden`` is True where a column is left out; what is missing is -1 with -inf.
+    """
+    scores = table @ columns.T
+    scores[hidden] = -np.inf
+    missing = max(0, n_best - scores.shape[1])
+    scores = np.pad(scores, ((0, 0), (0, missing)), constant_values=-np.inf)
+    items = np.argsort(-scores, axis=1, kind="stable")[:, :n_best]
+    scores = np.take_along_axis(scores, items, axis=1)
+    return np.where(scores > -np.inf, items, -1), scores

@@ -110,3 +110,112 @@ def test_adagrad_twin_descends_the_objective(kind, n_outputs):
     assert_allclose(
         total, weight @ reference.losses(kind, reference.raw_output(parameters, X), y)
     )
+
+
+# Matrix factorization
+
+
+def make_factorization(n_components=2, n_users=5, n_items=4, seed=0):
+    rng = np.random.default_rng(seed)
+    stored = rng.random((n_users, n_items)) < 0.6
+    stored[1], stored[:, 2] = False, False
+    parameters = (
+        rng.normal(size=(n_users, n_components)),
+        rng.normal(size=(n_items, n_components)),
+        rng.normal(size=n_users),
+        rng.normal(size=n_items),
+    )
+    return parameters, stored * rng.uniform(0.2, 3, size=stored.shape), stored
+
+
+def with_one_array_changed(parameters, number, vector):
+    changed = list(parameters)
+    changed[number] = vector.reshape(parameters[number].shape)
+    return changed
+
+
+def test_ridge_solution_is_where_the_objective_is_flat():
+    rng = np.random.default_rng(0)
+    design, target, weight = rng.normal(size=(6, 4)), rng.normal(size=6), rng.uniform(0, 3, size=6)
+    penalty, free, start = rng.uniform(0.1, 1, size=4), np.array([1, 0, 1, 1]), rng.normal(size=4)
+    data = design, target, weight, penalty, free
+    solution = reference.ridge_solution(start, *data)
+    slopes = central_differences(lambda x: reference.ridge_objective(x, *data), solution)
+    assert_allclose(slopes[free == 1], 0, atol=1e-8)
+    assert solution[1] == start[1] and abs(slopes[1]) > 1e-3
+
+
+def test_ridge_by_hand():
+    # (1 - x)^2 + 2 (3 - x)^2 + x^2, halved: x = 7 / 4
+    data = np.ones((2, 1)), np.array([1.0, 3.0]), np.array([1.0, 2.0]), np.ones(1), np.ones(1)
+    assert_allclose(reference.ridge_solution(np.zeros(1), *data), 7 / 4)
+    assert_allclose(reference.ridge_objective(np.full(1, 2.0), *data), (1 + 2 + 4) / 2)
+
+
+def test_mf_objective_by_hand():
+    parameters = np.array([[1.0]]), np.array([[2.0], [0.5]]), np.array([0.5]), np.array([0.0, 1.0])
+    X, stored = np.array([[3.0, 0.0]]), np.array([[True, False]])
+    # The scores are 2.5 and 2; n is 1 for the user, 1 and 0 for the items.
+    penalty = 2 * (1 + 4 + 0.25) / 2 + 3 * (0.25 + 1) / 2
+    assert_allclose(reference.mf_objective(parameters, X, stored, 2, 3, 0.5), 0.125 + penalty)
+    # Now n is 3 for the user, 2 and 1 for the items, and the confidence is 3.
+    penalty = 2 * (3 + 2 * 4 + 0.25) / 2 + 3 * (0.25 + 1) / 2
+    cells = 3 * 1.5**2 / 2 + (2.5**2 + 2**2) / 2
+    assert_allclose(reference.mf_objective(parameters, X, stored, 2, 3, 1, 1), cells + penalty)
+
+
+@pytest.mark.parametrize("unobserved_weight", [None, 0.0, 0.3])
+@pytest.mark.parametrize("nu", [0.0, 0.5, 1.0])
+def test_mf_slopes_match_loops_and_finite_differences(nu, unobserved_weight):
+    parameters, X, stored = make_factorization()
+    data = X, stored, 0.3, 0.7, nu, unobserved_weight
+    value, slopes = reference.mf_slopes(parameters, *data)
+    assert_allclose(value, reference.mf_objective(parameters, *data), rtol=1e-12)
+    for number, slope in enumerate(slopes):
+        numeric = central_differences(
+            lambda vector, number=number: reference.mf_objective(
+                with_one_array_changed(parameters, number, vector), *data
+            ),
+            parameters[number].ravel(),
+        )
+        assert_allclose(np.ravel(slope), numeric, rtol=1e-6, atol=1e-7)
+
+
+def test_mf_sgd_twin_descends_the_objective():
+    """Tiny steps: an epoch changes the objective as a step along the gradient does."""
+    parameters, X, stored = make_factorization()
+    for array, axis in zip(parameters, (1, 0, 1, 0), strict=True):
+        array[~stored.any(axis=axis)] = 0  # who has no cells takes no steps
+    data = X, stored, 0.3, 0.7, 0.5
+    memory = [np.full(len(array), 1e8) for array in parameters]
+    entries = [(u, i, X[u, i]) for u, i in np.argwhere(stored)]
+    moved, _, total = reference.mf_sgd_epoch(
+        parameters, memory, entries, *data[1:], learning_rate=1e-3, n_coordinates=2
+    )
+    before, slopes = reference.mf_slopes(parameters, *data)
+    after = reference.mf_objective(moved, *data)
+    square = sum((slope**2).sum() for slope in slopes)
+    assert_allclose((after - before) / (-1e-7 * square), 1, rtol=1e-3)
+    assert_allclose(total / 2, reference.mf_loss(parameters, X, stored), rtol=1e-5)
+
+
+def test_mf_sgd_twin_by_hand():
+    parameters = np.array([[1.0, 0.0]]), np.array([[2.0, 1.0]]), np.array([0.5]), np.array([0.5])
+    memory = [np.full(1, 4.0), np.full(1, 1.0), np.full(1, 3.0), np.full(1, 3.0)]
+    # The score is 3, the error 2; n is 1 for both, so the penalties are 1 and 2.
+    (users, items, *biases), memory, total = reference.mf_sgd_epoch(
+        parameters, memory, [(0, 0, 5.0)], np.ones((1, 1), bool), 1, 2, 0.5, 0.1, n_coordinates=2
+    )
+    assert total == 4
+    assert_allclose(users, [[1 + 0.1 * (4 - 1) / 2, 0.1 * 2 / 2]])
+    assert_allclose(items, [[2.0, 1 + 0.1 * -1]])
+    assert_allclose(memory, [[4 + (9 + 4) / 2], [1 + (0 + 1) / 2], [4], [4]])
+    assert_allclose(biases, [[0.5 + 0.1 * (2 - 1) / 2]] * 2)
+
+
+def test_best_columns_by_hand():
+    table, columns = np.array([[1.0], [-1.0]]), np.array([[1.0], [3.0], [3.0]])
+    hidden = np.array([[False, False, False], [True, True, False]])
+    items, scores = reference.best_columns(table, columns, 4, hidden)
+    np.testing.assert_array_equal(items, [[1, 2, 0, -1], [2, -1, -1, -1]])
+    np.testing.assert_array_equal(scores, [[3, 3, 1, -np.inf], [-3, *[-np.inf] * 3]])

@@ -19,9 +19,10 @@ def solve_rows(
     points to, ``d = ridge.fixed + strength[u] * ridge.scaled``. ``entries.values`` holds targets,
     of weight 1, or confidences, which are weights of target 1. A row without entries gets zeros.
 
-    Conjugate gradients, with the ridge as preconditioner, stop early when the squared residual
-    has become ``precision`` times the first one. Each step lowers what is minimised;
-    ``objective[u]`` tells its value. A row's result depends on no other row.
+    Conjugate gradients, preconditioned by the diagonal, stop early when the squared residual has
+    become ``precision`` times the first one. Each step lowers what is minimised;
+    ``objective[u]`` tells its value, NaN if values
+    were too large to compute with. A row's result depends on no other row.
 
     Returns a number without meaning, see ``_touch``.
     """
@@ -29,6 +30,7 @@ def solve_rows(
     fixed, scaled, free = ridge
     width = design.shape[1]
     zero, one, half = design.dtype.type(0), design.dtype.type(1), design.dtype.type(0.5)
+    least = design.dtype.type(np.finfo(design.dtype).tiny / np.finfo(design.dtype).eps)
     point = np.empty(width, design.dtype)
     penalty = np.empty(width, design.dtype)
     inverse = np.empty(width, design.dtype)  # of the penalty; 0 for coordinates that are held
@@ -50,9 +52,12 @@ def solve_rows(
             ahead = stop
         for f in range(width):
             penalty[f] = fixed[f] + strength[u] * scaled[f]
-            inverse[f] = free[f] / penalty[f]
+            inverse[f] = penalty[f]
             point[f] = solution[u, f]
             residual[f] = -penalty[f] * point[f]
+        _add_squares(indices, values, start, end, is_confidence, design, inverse)
+        for f in range(width):
+            inverse[f] = free[f] / inverse[f]
         squares = _add_gradient(
             indices, values, start, end, is_confidence, True, design, point, residual
         )
@@ -62,7 +67,8 @@ def solve_rows(
             direction[f] = inverse[f] * residual[f]
             product += residual[f] * direction[f]
         value = half * (squares + shrinkage)
-        enough = precision * product
+        value += zero * product  # an overflow makes it NaN
+        enough = max(precision * product, least)
         for _ in range(n_steps):
             if not product > enough:
                 break
@@ -74,6 +80,7 @@ def solve_rows(
             curvature = zero
             for f in range(width):
                 curvature -= direction[f] * change[f]
+            value += zero * curvature  # an overflow makes it NaN
             if not curvature > zero:  # what is left is rounding
                 break
             step = product / curvature
@@ -108,6 +115,42 @@ def _touch(indices, start, stop, design):
         for line in range(n_lines):
             touched = max(touched, design[row, line * step])
     return touched
+
+
+@jit
+def _add_squares(indices, values, start, end, is_confidence, design, out):
+    """Add ``sum_e w_e h_e^2`` to ``out``. Four entries at a time."""
+    width = design.shape[1]
+    one = design.dtype.type(1)
+    e = start
+    while e < end:
+        a = np.uintp(indices[e])
+        wa = values[e] if is_confidence else one
+        if e + np.uintp(4) <= end:
+            b, c, d = (
+                np.uintp(indices[e + np.uintp(1)]),
+                np.uintp(indices[e + np.uintp(2)]),
+                np.uintp(indices[e + np.uintp(3)]),
+            )
+            wb, wc, wd = one, one, one
+            if is_confidence:
+                wb, wc, wd = (
+                    values[e + np.uintp(1)],
+                    values[e + np.uintp(2)],
+                    values[e + np.uintp(3)],
+                )
+            for f in range(width):
+                out[f] += (
+                    wa * design[a, f] * design[a, f]
+                    + wb * design[b, f] * design[b, f]
+                    + wc * design[c, f] * design[c, f]
+                    + wd * design[d, f] * design[d, f]
+                )
+            e += np.uintp(4)
+        else:
+            for f in range(width):
+                out[f] += wa * design[a, f] * design[a, f]
+            e += np.uintp(1)
 
 
 @jit

@@ -60,12 +60,12 @@ def shuffle_blocks(block_start, seeds, grid):
 
 
 @jit
-def run_blocks(first, last, grid, row_side, column_side, rate, fit_bias):
+def run_blocks(first, last, grid, row_side, column_side, n_components, rate, fit_bias):
     """One step for each entry ``first:last``; returns the sum of the squared errors before them.
 
-    A side is (factors (n, width), record (n, N_RECORD)). AdaGrad, with one sum of squares for a
-    whole vector of factors: the mean over its coordinates. Each step takes its share of the
-    penalty.
+    A side is (factors (n, width), record (n, N_RECORD)), ``width`` being ``n_components`` and
+    padding. AdaGrad, with one sum of squares for a whole vector of factors: the mean over its
+    components. Each step takes its share of the penalty.
     """
     rows, columns, targets = grid
     P, row_record = row_side
@@ -73,7 +73,7 @@ def run_blocks(first, last, grid, row_side, column_side, rate, fit_bias):
     width = P.shape[1]
     zero = P.dtype.type(0)
     rate = P.dtype.type(rate)
-    mean = P.dtype.type(1) / P.dtype.type(max(width, 1))
+    mean = P.dtype.type(1) / P.dtype.type(n_components)
     total = 0.0
     for e in range(np.uintp(first), np.uintp(last)):
         r, c = np.uintp(rows[e]), np.uintp(columns[e])

@@ -1,6 +1,5 @@
 """Alternating least squares: the rows of one side solved while the other side is held."""
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +7,9 @@ import numpy as np
 from skfm._kernels.records import Entries
 from skfm._kernels.ridge import solve_rows
 from skfm._solvers import matrix
+from skfm._solvers.axes import principal_axes, turn
 from skfm._solvers.matrix import ITEM, USER
-from skfm._solvers.team import run_together
+from skfm._solvers.team import share
 from skfm._solvers.training import History
 
 N_STEPS = 3  # of conjugate gradients in a half-step
@@ -46,26 +46,22 @@ def _solve(model, rows, side, design, gram_diagonal, solution, n_steps, precisio
     objective = np.zeros(solution.shape[0])
     ridge = model.ridge(side, gram_diagonal, solution.dtype)
     precision = solution.dtype.type(precision)
-    turn = itertools.count()
 
-    def work(part, wait):
-        for number in turn:
-            if number >= rows.bounds.size - 1:
-                break
-            solve_rows(
-                rows.bounds[number],
-                rows.bounds[number + 1],
-                rows.entries,
-                design,
-                ridge,
-                rows.strength,
-                n_steps,
-                precision,
-                solution,
-                objective,
-            )
+    def work(number):
+        solve_rows(
+            rows.bounds[number],
+            rows.bounds[number + 1],
+            rows.entries,
+            design,
+            ridge,
+            rows.strength,
+            n_steps,
+            precision,
+            solution,
+            objective,
+        )
 
-    run_together(work, rows.n_threads)
+    share(work, rows.bounds.size - 1, rows.n_threads)
     return objective.sum()
 
 
@@ -77,9 +73,11 @@ def fold_in(model, csr, items, squares, n_threads):
     """
     users = model.table(csr.shape[0], USER, items.dtype)
     precision = np.finfo(items.dtype).eps ** 2 * 10
-    n_steps = 2 * items.shape[1] + 10
+    n_steps = 10 * items.shape[1]  # for ill-conditioned rows; most need as many as 20
     rows = _rows(model, csr, n_threads)
-    _solve(model, rows, USER, items, squares, users, n_steps, precision)
+    objective = _solve(model, rows, USER, items, squares, users, n_steps, precision)
+    if not np.isfinite(objective):
+        raise ValueError(f"X has values that are too large for {items.dtype}; scale them.")
     return users
 
 
@@ -105,11 +103,7 @@ def train(model, csr, items, settings, progress):
             objective /= csr.nnz
             history.loss_curve.append(objective)
             progress.epoch(number, objective)
-            if not np.isfinite(objective):
-                raise ValueError(
-                    "Training diverged: the objective is not finite. Raise alpha, or pass X in "
-                    "float64."
-                )
+            matrix.check_finite(objective)
             history.converged = bool(last - objective <= settings.tol) and settings.tol > 0
             if history.converged:
                 break
@@ -124,9 +118,10 @@ def _half_step(model, sides, tables, side):
     other = 1 - side
     squares = 0
     if model.is_implicit:
-        squares, axes = matrix.principal_axes(model.factors(tables[other]))
+        n_threads = sides[side].n_threads
+        squares, turning = principal_axes(model, tables[other], n_threads)
         for table in tables:
-            model.factors(table)[...] = model.factors(table) @ axes
+            turn(table, turning, n_threads)
     objective = _solve(
         model, sides[side], side, tables[other], squares, tables[side], N_STEPS, 0
     )

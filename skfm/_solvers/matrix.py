@@ -86,19 +86,9 @@ def entries_of(matrix, is_confidence):
     )
 
 
-def gram(factors):
-    """``factors.T @ factors`` in float64, a block at a time."""
-    total = np.zeros((factors.shape[1],) * 2)
-    for start in range(0, factors.shape[0], 4096):
-        block = factors[start : start + 4096]
-        total += block.T @ block
-    return total
-
-
-def principal_axes(factors):
-    """The squared lengths of the factors' principal axes, longest first, and the rotation."""
-    squares, axes = np.linalg.eigh(gram(factors))
-    squares, axes = squares[::-1], axes[:, ::-1]
-    largest = np.abs(axes).argmax(axis=0)
-    axes = axes * np.where(axes[largest, range(axes.shape[1])] < 0, -1, 1)
-    return np.maximum(squares, 0), axes.astype(factors.dtype)
+def check_finite(values):
+    if not np.isfinite(values).all():
+        raise ValueError(
+            "Training diverged: values are not finite any more. Scale X, lower init_scale, raise "
+            "alpha, or pass X in float64."
+        )

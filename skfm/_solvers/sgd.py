@@ -5,8 +5,6 @@ columns may be trained at the same time, so an epoch goes through diagonals of t
 the other. The grid depends on the data alone: threads change who trains a block, not the result.
 """
 
-import itertools
-
 import numpy as np
 
 from skfm._kernels import sgd as kernels
@@ -14,7 +12,7 @@ from skfm._kernels.records import Grid, Side
 from skfm._kernels.sgd import BIAS, BIAS_SHARE, BIAS_SQUARES, N_RECORD, SHARE, SQUARES
 from skfm._solvers.matrix import ITEM, USER
 from skfm._solvers.memory import aligned_zeros
-from skfm._solvers.team import run_together
+from skfm._solvers.team import share
 from skfm._solvers.training import run_epochs
 
 BLOCK_BYTES = 1 << 21  # factors of a block: about what fits into a core's own cache
@@ -54,6 +52,7 @@ class _Part:
     def set(self, parameters, *, forget):
         factors, bias = parameters
         self.state.factors[:, : self.model.n_components] = factors
+        self.state.factors[:, self.model.n_components :] = 0  # after an overflow NaN
         self.state.record[:, BIAS] = bias
         if forget:
             self.state.record[:, [BIAS_SQUARES, SQUARES]] = 1
@@ -74,7 +73,7 @@ class _Part:
 class _Trainer:
     """One training run: the grid, and the state of its rows and columns."""
 
-    cure = "Lower learning_rate, or use solver='als', which takes no such steps."
+    cure = "Lower learning_rate or alpha, or use solver='als', which takes no such steps."
 
     def __init__(self, model, csr, tables, settings, rng):
         self.model = model
@@ -138,20 +137,17 @@ class _Trainer:
     def epoch(self):
         """A step for each entry; returns the mean loss, each entry's before its step."""
         states = [part.state for part in self.sides]
-        arguments = self.grid, *states, self.learning_rate, self.model.has_bias
+        model = self.model
+        arguments = self.grid, *states, model.n_components, self.learning_rate, model.has_bias
         losses = np.zeros(self.n_parts**2)
         for shift in self.rng.permutation(self.n_parts):
-            turn = itertools.count()
 
-            def work(part, wait, shift=shift, turn=turn):
-                for row in turn:
-                    if row >= self.n_parts:
-                        break
-                    block = row * self.n_parts + (row + shift) % self.n_parts
-                    first, last = self.block_start[block : block + 2]
-                    losses[block] = kernels.run_blocks(first, last, *arguments)
+            def work(row, shift=shift):
+                block = row * self.n_parts + (row + shift) % self.n_parts
+                first, last = self.block_start[block : block + 2]
+                losses[block] = kernels.run_blocks(first, last, *arguments)
 
-            run_together(work, self.n_threads)
+            share(work, self.n_parts, self.n_threads)
         return losses.sum() / (2 * self.n_entries)
 
     def measure(self):

@@ -4,6 +4,8 @@ Plain Python threads around kernels that release the GIL: no threading layer of 
 nothing spins while it waits, a fork after a fit is safe and two fits may run at once.
 """
 
+import itertools
+import numbers
 import os
 import threading
 from queue import SimpleQueue
@@ -13,6 +15,8 @@ def n_threads(n_jobs):
     """scikit-learn's ``n_jobs``: None is 1, -1 all processors, -2 all but one."""
     if n_jobs is None:
         return 1
+    if not isinstance(n_jobs, numbers.Integral) or n_jobs == 0:
+        raise ValueError(f"n_jobs must be None, a positive number or -1; got {n_jobs!r}.")
     if n_jobs > 0:
         return int(n_jobs)
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
@@ -91,3 +95,16 @@ def run_together(work, size):
         thread.join()
     if failures:
         raise failures[0]
+
+
+def share(work, n_chunks, n_threads):
+    """Call ``work(number)`` for every chunk; a thread takes the next one when it is free."""
+    turn = itertools.count()
+
+    def member(part, wait):
+        for number in turn:
+            if number >= n_chunks:
+                break
+            work(number)
+
+    run_together(member, max(1, min(n_threads, n_chunks)))

@@ -1,11 +1,9 @@
 """The best items of many rows, a block of rows at a time, in several threads."""
 
-import itertools
-
 import numpy as np
 
 from skfm._kernels.top import TILE, best_columns
-from skfm._solvers.team import run_together
+from skfm._solvers.team import share
 
 BLOCK = 128  # rows for which the items' table is read once
 THREAD_WORK = 10_000_000  # products below which a second thread costs more than it brings
@@ -27,25 +25,21 @@ def best(rows, columns, n_best, hidden, n_threads):
     scores = np.empty((n, n_best), rows.dtype)
     indptr, indices = hidden
     indptr = indptr.astype(np.int64, copy=False)
-    turn = itertools.count()
 
-    def work(part, wait):
-        for number in turn:
-            first = number * BLOCK
-            if first >= n:
-                break
-            best_columns(
-                first,
-                min(n, first + BLOCK),
-                rows,
-                tiles,
-                columns.shape[0],
-                indptr,
-                indices,
-                items,
-                scores,
-            )
+    def work(number):
+        first = number * BLOCK
+        best_columns(
+            first,
+            min(n, first + BLOCK),
+            rows,
+            tiles,
+            columns.shape[0],
+            indptr,
+            indices,
+            items,
+            scores,
+        )
 
-    threads = min(n_threads, n * columns.shape[0] * width // THREAD_WORK + 1, -(-n // BLOCK))
-    run_together(work, max(1, threads))
+    n_products = n * columns.shape[0] * width
+    share(work, -(-n // BLOCK), min(n_threads, n_products // THREAD_WORK + 1))
     return items, scores

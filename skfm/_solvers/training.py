@@ -47,10 +47,25 @@ class _Course:
         self.before = self.trainer.parameters()
         if self.still < self.patience or self.bad:
             return False
-        if objective > self.best + 10 * self.tol:
-            self._step_back(forget=False)  # not at rest, but beyond the minimum
+        if objective > self.best + 10 * self.tol:  # not at rest, but beyond the minimum?
+            if self._is_worse():
+                self._step_back(forget=False)
+            else:
+                self.best, self.best_parameters, self.still = objective, self.before, 0
             return False
         return True
+
+    def _is_worse(self):
+        """Whether the parameters are worse than the best, both being measured.
+
+        The mean loss on an epoch's way, with the penalty at its start, may be less than any
+        parameters have.
+        """
+        _, objective = self.trainer.measure()
+        self.trainer.set_parameters(self.best_parameters, forget=False)
+        _, best = self.trainer.measure()
+        self.trainer.set_parameters(self.before, forget=False)
+        return objective > best + 10 * self.tol
 
     def finish(self):
         """The parameters to keep: the last ones, unless those called best are better."""
