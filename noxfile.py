@@ -50,6 +50,13 @@ def nojit(session):
 
 
 @nox.session
+def crosscheck(session):
+    """Metrics against ranx, and the example of an index of nearest neighbours."""
+    install(session, "crosscheck")
+    session.run("python", "-m", "pytest", "tests/test_metrics.py", "tests/test_mf.py")
+
+
+@nox.session
 def docs(session):
     """Build the documentation; any warning is an error."""
     install(session, "docs")

@@ -2,8 +2,11 @@
 
 import os
 import pickle
+import re
+import runpy
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -46,6 +49,7 @@ BIASED = ["als", "sgd"]
 SERVED = ["als", "als, no bias", "implicit"]  # to whom the solver does not matter any more
 
 EMPTY_USER, EMPTY_ITEM = 3, 4
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 # Data
@@ -1843,6 +1847,16 @@ def test_extreme_values_are_learned_from_or_refused(kind, data):
         assert not hasattr(model, "components_")
     else:
         quietly(assert_no_nan, model, X)
+
+
+# The example
+
+
+def test_example_of_an_index_of_nearest_neighbours(capsys):
+    pytest.importorskip("faiss")
+    runpy.run_path(str(EXAMPLES / "nearest_neighbours.py"), run_name="__main__")
+    share = re.search(r"finds (\d+\.\d)%", capsys.readouterr().out)
+    assert float(share[1]) > 95
 
 
 # Cases that were once wrong
