@@ -11,7 +11,8 @@ cornac's MF with the same; cmfrec's CMF with 30 factors and penalty 15, by Chole
 
 implicit: ratings of 4 and 5 are likes, all else is unobserved. A fifth of each user's likes is
 hidden; NDCG@10 and Recall@20 of the rest of the catalogue. For each tool, factors, weight of the
-unobserved and penalty are searched on a grid (what they mean: mf_peers.py). A fifth of each
+unobserved, penalty and, where it has it, the power nu are searched on a grid (what they mean:
+mf_peers.py). A fifth of each
 user's visible likes is hidden once more for that, NDCG@10 decides, and the tool is fitted once on
 all visible likes. Each fit runs 20 iterations, the peers by their exact solvers. One code ranks
 for all: user factors solved for the item factors, products, visible likes left out. "to skfm" is
@@ -56,8 +57,8 @@ EXPLICIT_GRID = {
     "als": {
         "n_components": (32, 64, 128),
         "alpha": (1.0, 1.1, 1.2, 1.4),
-        "alpha_bias": (1.0, 3.0, 10.0),
-        "max_iter": (10, 20),
+        "max_iter": (5, 10, 20),
+        "init_scale": (0.03, 0.1),
     },
 }
 
@@ -143,7 +144,7 @@ def search(make, X, split):
     """The best settings of the grid on hidden cells of X."""
     X, hidden = split_cells(X, 0.2, random_state=split)
     scores = {}
-    for settings in product(FACTORS, UNOBSERVED, PENALTIES):
+    for settings in product(FACTORS, UNOBSERVED, PENALTIES, make.powers):
         tool = make(*settings, n_threads=2)
         tool.fit(X, N_ITERATIONS)
         scores[settings] = ndcg_at_k(hidden, rank(tool, X), 10)
@@ -152,8 +153,8 @@ def search(make, X, split):
 
 def show_choice(split, name, chosen):
     axes = {"factors": FACTORS, "unobserved": UNOBSERVED, "penalty": PENALTIES}
-    words = []
-    for (axis, values), value in zip(axes.items(), chosen, strict=True):
+    words = [f"nu {chosen[-1]}"]
+    for (axis, values), value in zip(axes.items(), chosen[:-1], strict=True):
         at_edge = value in (values[0], values[-1])
         words.append(f"{axis} {value}{' (edge of the grid)' if at_edge else ''}")
     print(f"split {split}: {name}: {', '.join(words)}", flush=True)

@@ -5,11 +5,11 @@ Implicit feedback: all tools minimise, up to a factor and the scale of the score
     sum of (1 - s)^2 over stored entries + unobserved * sum of s^2 over all
         + sum of penalty_u |p_u|^2 + sum of penalty_i |q_i|^2,
 
-where stored values are 1. In irspack and skfm, penalty_u = penalty * (n_u + unobserved * n_items),
-and penalty_i likewise. implicit and cmfrec have one penalty for all users and items: they are
-given the geometric mean of what the formula gives for the average user and the average item. So
-"unobserved" and "penalty", which the benchmarks search, mean about the same for each tool and on
-data of each size.
+where stored values are 1. In irspack and skfm, penalty_u = alpha * (n_u + unobserved * n_items) **
+nu and penalty_i likewise; implicit and cmfrec have one penalty for all users and items, as with nu
+= 0. What the benchmarks search is nu, where a tool has it, "unobserved" and "penalty": the latter
+is what alpha would be for nu = 1, and is brought to the same mean size for other powers. So it
+means about the same for each tool, each nu and data of each size.
 
 How good a fit is, is judged by its item factors: `solve_users` finds the best user factors for
 them by the tool's own objective, in the same way for each tool.
@@ -62,13 +62,15 @@ class ImplicitTool:
     """
 
     package = ""
+    powers = (0.0,)  # of nu, which only some tools have
     one_blas_thread = False
     goes_on = False  # whether one fit serves all stops
 
-    def __init__(self, n_factors, unobserved, penalty, n_threads):
+    def __init__(self, n_factors, unobserved, penalty, nu, n_threads):
         self.n_factors = n_factors
         self.unobserved = unobserved
         self.penalty = penalty
+        self.nu = nu
         self.n_threads = n_threads
         self.model = None
 
@@ -96,23 +98,36 @@ class ImplicitTool:
 
 
 class ScaledPenalty(ImplicitTool):
+    """A user's penalty is ``alpha * (n_u + unobserved * n_items) ** nu``, an item's likewise."""
+
+    powers = (0.0, 0.5, 1.0)
+
+    def alpha(self, X):
+        return float(self.penalty * typical_size(X, self.unobserved) ** (1 - self.nu))
+
     def system(self, n_stored, n_items):
-        return self.unobserved, 1.0, 1.0, self.penalty * (n_stored + self.unobserved * n_items)
+        size = n_stored + self.unobserved * n_items
+        return self.unobserved, 1.0, 1.0, self.fitted_alpha * size**self.nu
 
 
 class PlainPenalty(ImplicitTool):
     """All is divided by ``unobserved``: each item weighs 1, a stored entry that much more."""
 
     def plain_penalty(self, X):
-        n_users, n_items = X.shape
-        by_user = X.nnz / n_users + self.unobserved * n_items
-        by_item = X.nnz / n_items + self.unobserved * n_users
-        self.plain = float(self.penalty * np.sqrt(by_user * by_item) / self.unobserved)
+        self.plain = float(self.penalty * typical_size(X, self.unobserved) / self.unobserved)
         return self.plain
 
     def system(self, n_stored, n_items):
         extra = 1 / self.unobserved
         return 1.0, extra, 1 + extra, np.full(n_stored.size, self.plain)
+
+
+def typical_size(X, unobserved):
+    """A mean of what the penalties of users and of items are scaled by where nu is 1."""
+    n_users, n_items = X.shape
+    by_user = X.nnz / n_users + unobserved * n_items
+    by_item = X.nnz / n_items + unobserved * n_users
+    return np.sqrt(by_user * by_item)
 
 
 class Skfm(ScaledPenalty):
@@ -121,11 +136,12 @@ class Skfm(ScaledPenalty):
     def fit(self, X, n_iter):
         from skfm import MFRecommender
 
+        self.fitted_alpha = self.alpha(X)
         self.model = MFRecommender(
             self.n_factors,
             feedback="implicit",
-            alpha=self.penalty,
-            nu=1.0,
+            alpha=self.fitted_alpha,
+            nu=self.nu,
             unobserved_weight=self.unobserved,
             max_iter=n_iter,
             tol=0,
@@ -190,12 +206,13 @@ class Irspack(ScaledPenalty):
         from irspack import IALSRecommender
 
         watch = Watch()
+        self.fitted_alpha = self.alpha(X)
         self.model = IALSRecommender(
             X,
             n_components=self.n_factors,
             alpha0=self.unobserved,
-            reg=self.penalty,
-            nu=1.0,
+            reg=self.fitted_alpha,
+            nu=self.nu,
             solver_type=self.solver_type,
             ialspp_subspace_dimension=16,
             n_threads=self.n_threads,

@@ -12,7 +12,7 @@ from skfm._solvers.matrix import ITEM, USER
 from skfm._solvers.team import share
 from skfm._solvers.training import History
 
-N_STEPS = 3  # of conjugate gradients in a half-step
+N_STEPS = 2  # of conjugate gradients in a half-step
 CHUNK_WORK = 20_000  # entries, a row counting as one more: what a thread takes at a time
 THREAD_WORK = 40_000  # below this a second thread costs more than it brings
 
