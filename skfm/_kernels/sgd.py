@@ -114,6 +114,20 @@ def squared_error(first, last, grid, row_side, column_side):
 
 
 @jit
+def penalty(side, strength, alpha_bias):
+    """``1/2 sum_u (strength_u |p_u|^2 + alpha_bias b_u^2)``."""
+    factors, record = side
+    total = 0.0
+    for r in range(np.uintp(strength.size)):
+        square = factors.dtype.type(0)
+        for f in range(factors.shape[1]):
+            square += factors[r, f] * factors[r, f]
+        bias = record[r, BIAS]
+        total += strength[r] * square + alpha_bias * bias * bias
+    return total / 2
+
+
+@jit
 def _error(target, P, row_record, r, Q, column_record, c):
     product = P.dtype.type(0)
     for f in range(P.shape[1]):

@@ -58,9 +58,7 @@ class _Part:
             self.state.record[:, [BIAS_SQUARES, SQUARES]] = 1
 
     def penalty(self):
-        factors, bias = self.get()
-        squares = np.einsum("uf,uf->u", factors, factors, dtype=np.float64)
-        return (squares @ self.strength + self.model.alpha_bias * (bias @ bias)) / 2
+        return kernels.penalty(self.state, self.strength, float(self.model.alpha_bias))
 
     def fill(self, table, parameters):
         """Write parameters into a table, back in the order of the matrix."""
@@ -163,7 +161,7 @@ def train(model, csr, items, settings, rng, progress):
     spread = model.factors(items).std() if model.n_components else 0
     model.factors(users)[...] = rng.standard_normal(model.factors(users).shape) * spread
     trainer = _Trainer(model, csr, (users, items), settings, rng)
-    baseline = csr.data @ csr.data.astype(np.float64) / (2 * csr.nnz)
+    baseline = np.square(csr.data).sum(dtype=np.float64) / (2 * csr.nnz)
     parameters, history = run_epochs(trainer, baseline, settings, progress)
     items = model.table(csr.shape[1], ITEM, csr.dtype)
     trainer.sides[ITEM].fill(items, parameters[ITEM])
