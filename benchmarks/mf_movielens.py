@@ -44,21 +44,28 @@ from skfm.model_selection import split_cells
 
 # By solver of MFRecommender, found with --tune.
 CHOSEN = {
-    "sgd": {"n_components": 64, "alpha": 1.0, "learning_rate": 0.05, "max_iter": 20},
-    "als": {"n_components": 128, "alpha": 1.2, "alpha_bias": 3.0, "max_iter": 10},
-}
-EXPLICIT_GRID = {
     "sgd": {
-        "n_components": (32, 64, 128),
-        "alpha": (0.6, 0.8, 1.0, 1.2),
-        "learning_rate": (0.03, 0.05, 0.1),
-        "max_iter": (10, 15, 20, 30),
+        "n_components": 64,
+        "alpha": 0.8,
+        "learning_rate": 0.05,
+        "init_scale": 0.05,
+        "max_iter": 14,
+    },
+    "als": {"n_components": 128, "alpha": 1.0, "init_scale": 0.03, "max_iter": 4},
+}
+EXPLICIT_GRID = {  # narrowed down by wider ones on the same inner splits
+    "sgd": {
+        "n_components": (32, 64),
+        "alpha": (0.8, 1.0),
+        "learning_rate": (0.05,),
+        "init_scale": (0.05,),
+        "max_iter": (10, 14, 18),
     },
     "als": {
-        "n_components": (32, 64, 128),
-        "alpha": (1.0, 1.1, 1.2, 1.4),
-        "max_iter": (5, 10, 20),
-        "init_scale": (0.03, 0.1),
+        "n_components": (64, 128),
+        "alpha": (1.0, 1.1, 1.2),
+        "init_scale": (0.03,),
+        "max_iter": (4, 6, 8),
     },
 }
 
