@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
 from skfm import _validation as door
@@ -408,6 +407,8 @@ class _RankingScorer:
 
 def _last_step(estimator, X):
     """The estimator that recommends, out of searches and pipelines, and the X that it gets."""
+    from sklearn.pipeline import Pipeline  # here: slow to import, and skfm imports this module
+
     while not hasattr(estimator, "recommend"):
         if isinstance(estimator, Pipeline):
             if len(estimator) > 1:

@@ -8,7 +8,6 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import r2_score
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -653,6 +652,8 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 n_threads(self.n_jobs),
             )
             return float(ndcg_at_k(hidden, ranked, RANKED))
+        from sklearn.metrics import r2_score  # here: slow to import
+
         predicted = _products(users, table, _cells.rows_of(hidden), hidden.indices)
         true = (hidden.data.astype(np.float64) - self.mean_) / self.scale_
         return float(r2_score(true, predicted))
