@@ -18,11 +18,7 @@ class Catalogue:
 
     def positions(self, ids, argument):
         """Positions of items that are given by name, or by position if they have no names."""
-        ids = np.asarray(ids)
-        if ids.ndim != 1:
-            raise ValueError(
-                f"{argument} must be one-dimensional; it has {ids.ndim} dimensions."
-            )
+        ids = one_dimensional(ids, argument)
         if ids.dtype == bool and ids.size == self.n_items:
             return np.flatnonzero(ids)
         if self.names is not None and ids.size and ids.dtype.kind not in "iu":
@@ -48,12 +44,15 @@ class Catalogue:
         return shown
 
 
+def one_dimensional(values, argument):
+    values = np.asarray(values)
+    if values.ndim != 1:
+        raise ValueError(f"{argument} must be one-dimensional; it has {values.ndim} dimensions.")
+    return values
+
+
 def check_positions(positions, n, argument):
-    positions = np.asarray(positions)
-    if positions.ndim != 1:
-        raise ValueError(
-            f"{argument} must be one-dimensional; it has {positions.ndim} dimensions."
-        )
+    positions = one_dimensional(positions, argument)
     if positions.size == 0:
         return positions.astype(np.int64)
     if positions.dtype.kind not in "iu":
@@ -66,7 +65,9 @@ def check_positions(positions, n, argument):
     return positions.astype(np.int64)
 
 
-def best_items(users, items, seen, n_items, candidates, exclude, catalogue, n_threads):
+def best_items(
+    users, items, seen, n_items, catalogue, n_threads, *, candidates=None, exclude=None
+):
     """The ``n_items`` best of the allowed items for each row of ``users``, and their products.
 
     ``seen`` is CSR whose cells are left out, or None; ``candidates`` and ``exclude`` are what the

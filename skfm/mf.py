@@ -557,10 +557,10 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             table,
             csr if exclude_seen else None,
             n_items,
-            candidates,
-            exclude,
             catalogue,
             n_threads(self.n_jobs),
+            candidates=candidates,
+            exclude=exclude,
         )
         return catalogue.show(items), self._in_units(scores)
 
@@ -594,14 +594,7 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             shape=(asked.size, len(factors)),
         )
         found, scores = best_items(
-            table[asked],
-            table,
-            itself,
-            n_items,
-            None,
-            None,
-            catalogue,
-            n_threads(self.n_jobs),
+            table[asked], table, itself, n_items, catalogue, n_threads(self.n_jobs)
         )
         return catalogue.show(found), scores
 
@@ -641,16 +634,8 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         hidden = hidden[judged]
         if self._model.is_implicit:
             n_items = min(RANKED, table.shape[0])
-            ranked, _ = best_items(
-                users,
-                table,
-                visible[judged],
-                n_items,
-                None,
-                None,
-                self._catalogue(),
-                n_threads(self.n_jobs),
-            )
+            seen, threads = visible[judged], n_threads(self.n_jobs)
+            ranked, _ = best_items(users, table, seen, n_items, self._catalogue(), threads)
             return float(ndcg_at_k(hidden, ranked, RANKED))
         from sklearn.metrics import r2_score  # here: slow to import
 

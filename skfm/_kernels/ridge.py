@@ -20,9 +20,9 @@ def solve_rows(
     of weight 1, or confidences, which are weights of target 1. A row without entries gets zeros.
 
     Conjugate gradients, preconditioned by the diagonal, stop early when the squared residual has
-    become ``precision`` times the first one. Each step lowers what is minimised;
-    ``objective[u]`` tells its value, NaN if values
-    were too large to compute with. A row's result depends on no other row.
+    become ``precision`` times the first one. Each step lowers what is minimised; ``objective[u]``
+    tells its value, NaN if values were too large to compute with. A row's result depends on no
+    other row.
 
     Returns a number without meaning, see ``_touch``.
     """
@@ -33,7 +33,7 @@ def solve_rows(
     least = design.dtype.type(np.finfo(design.dtype).tiny / np.finfo(design.dtype).eps)
     point = np.empty(width, design.dtype)
     penalty = np.empty(width, design.dtype)
-    inverse = np.empty(width, design.dtype)  # of the penalty; 0 for coordinates that are held
+    inverse = np.empty(width, design.dtype)  # of the diagonal; 0 where coordinates are held
     residual = np.empty(width, design.dtype)
     direction = np.empty(width, design.dtype)
     change = np.empty(width, design.dtype)

@@ -71,7 +71,7 @@ class Model:
 
     def penalty(self, table, side, strength):
         """Half the weighted squares of a table."""
-        squares = np.einsum("uf,uf->u", self.factors(table), self.factors(table), dtype=float)
+        squares = np.einsum("uf,uf->u", self.factors(table), self.factors(table))
         total = squares @ strength
         if self.has_bias:
             bias = self.bias(table, side).astype(np.float64)

@@ -158,7 +158,7 @@ class _Trainer:
 def train(model, csr, items, settings, rng, progress):
     """Factorize from the items' table and random users; returns the items and the history."""
     users = model.table(csr.shape[0], USER, csr.dtype)
-    spread = model.factors(items).std() if model.n_components else 0
+    spread = model.factors(items).std()
     model.factors(users)[...] = rng.standard_normal(model.factors(users).shape) * spread
     trainer = _Trainer(model, csr, (users, items), settings, rng)
     baseline = np.square(csr.data).sum(dtype=np.float64) / (2 * csr.nnz)
