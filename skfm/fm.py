@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from skfm import _validation as door
+from skfm._fitting import all_or_nothing
 from skfm._kernels import losses
 from skfm._kernels.decision import decide
 from skfm._solvers import minibatch
@@ -143,14 +144,8 @@ class _BaseFM(BaseEstimator):
             If a parameter or the data is not usable (NaN or infinity, lengths that do not fit,
             negative weights, one class only), or if training diverges for every step size tried.
         """
-        before = dict(vars(self))
-        try:
+        with all_or_nothing(self):
             return self._fit(X, y, sample_weight)
-        except BaseException:
-            # Nothing half-fitted: whoever interrupts a fit keeps the model from before.
-            vars(self).clear()
-            vars(self).update(before)
-            raise
 
     def _fit(self, X, y, sample_weight):
         self._check_parameters()

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm import _cells
 from skfm import _validation as door
+from skfm._fitting import all_or_nothing
 from skfm._serving import Catalogue, best_items, check_positions
 from skfm._solvers import als, matrix, sgd
 from skfm._solvers.axes import principal_axes, turn
@@ -276,14 +277,8 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             If a parameter or X is not usable (NaN or infinity, negative confidences, no cells),
             or if training diverges.
         """
-        before = dict(vars(self))
-        try:
+        with all_or_nothing(self):
             return self._fit(X)
-        except BaseException:
-            # Nothing half-fitted: whoever interrupts a fit keeps the model from before.
-            vars(self).clear()
-            vars(self).update(before)
-            raise
 
     def _fit(self, X):
         self._check_parameters()
