@@ -2,37 +2,26 @@
 
 import numbers
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import log_expit, log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, compute_class_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from skfm import _targets as targets
 from skfm import _validation as door
 from skfm._fitting import all_or_nothing
-from skfm._kernels import losses
 from skfm._kernels.decision import decide
 from skfm._solvers import minibatch
 from skfm._solvers.memory import aligned_zeros
-from skfm._solvers.problem import make_problem
+from skfm._solvers.problem import Penalties, make_problem
 from skfm._solvers.team import n_threads, run_together
 
 ROWS_PER_THREAD = 10_000  # below this a second thread costs more than it brings
-
-
-@dataclass
-class _Link:
-    """How the solver's target relates to the user's: ``raw = solver's * unit + shift``."""
-
-    loss: int
-    intercept: np.ndarray  # (n_outputs,), where the solver's intercept starts
-    baseline: float  # mean loss of that intercept alone
-    unit: float = 1.0
-    shift: float = 0.0
 
 
 class _BaseFM(BaseEstimator):
@@ -46,6 +35,8 @@ class _BaseFM(BaseEstimator):
         solver,
         alpha,
         alpha_linear,
+        alpha_l1,
+        alpha_l21,
         learning_rate,
         initial_accumulator,
         batch_size,
@@ -65,6 +56,8 @@ class _BaseFM(BaseEstimator):
         self.solver = solver
         self.alpha = alpha
         self.alpha_linear = alpha_linear
+        self.alpha_l1 = alpha_l1
+        self.alpha_l21 = alpha_l21
         self.learning_rate = learning_rate
         self.initial_accumulator = initial_accumulator
         self.batch_size = batch_size
@@ -97,9 +90,15 @@ class _BaseFM(BaseEstimator):
         integer, real = numbers.Integral, numbers.Real
         door.check_number(self.n_components, "n_components", integer, low=0)
         door.check_option(self.loss, "loss", self._losses)
-        door.check_option(self.solver, "solver", ("adagrad",))
+        door.check_option(self.solver, "solver", tuple(minibatch.UPDATES))
         door.check_number(self.alpha, "alpha", real, low=0)
         door.check_number(self.alpha_linear, "alpha_linear", real, low=0)
+        for name in ("alpha_l1", "alpha_l21"):
+            door.check_number(getattr(self, name), name, real, low=0)
+            if getattr(self, name) and self.solver != "ftrl":
+                raise ValueError(
+                    f"{name} needs solver='ftrl'; the others cannot set weights to exactly 0."
+                )
         door.check_number(
             self.learning_rate, "learning_rate", real, low=0, boundaries="neither"
         )
@@ -165,8 +164,7 @@ class _BaseFM(BaseEstimator):
             target,
             weight,
             link.loss,
-            self.alpha,
-            self.alpha_linear,
+            Penalties(self.alpha, self.alpha_linear, self.alpha_l21, self.alpha_l1),
             may_center=self.fit_intercept and self.fit_linear,
         )
         if previous is None:
@@ -174,6 +172,8 @@ class _BaseFM(BaseEstimator):
         else:
             start = self._scaled(previous, problem, link, rng)
         settings = minibatch.Settings(
+            solver=self.solver,
+            loss_shape=link.shape,
             learning_rate=float(self.learning_rate),
             floor=float(self.initial_accumulator),
             batch_size=self.batch_size,
@@ -187,8 +187,7 @@ class _BaseFM(BaseEstimator):
         )
         parameters, history = minibatch.train(
             problem,
-            minibatch.make_state(*start),
-            self.n_components,
+            start,
             settings,
             rng,
             link.baseline,
@@ -322,10 +321,21 @@ class FMRegressor(RegressorMixin, _BaseFM):
     ----------
     n_components : int, default=8
         Length of the vectors ``v_j``; 0 gives a linear model.
-    loss : {"squared_error"}, default="squared_error"
-        Loss to minimise.
-    solver : {"adagrad"}, default="adagrad"
-        "adagrad": mini-batches with AdaGrad steps [2]_.
+    loss : {"squared_error", "absolute_error", "huber", "quantile", "poisson"}, \
+            default="squared_error"
+        Loss to minimise. "absolute_error" goes for the median, "quantile" for another quantile,
+        "huber" is squared for small errors and absolute for large ones. "poisson" is for counts:
+        half the deviance, with the logarithm of the mean as the raw output, and `predict` gives
+        the mean; y is not standardised then.
+    epsilon : float, default=1.0
+        Where "huber" turns from squared to absolute, above 0, in standard deviations of y.
+    quantile : float, default=0.5
+        Which one "quantile" goes for, between 0 and 1.
+    solver : {"adagrad", "adam", "ftrl", "sgd"}, default="adagrad"
+        Rule of the steps on mini-batches. "adagrad" [2]_; "adam" [3]_, with moments that rest when
+        a feature does not occur; "ftrl" [4]_, which can set weights to exactly 0; "sgd", plain
+        gradient steps, divided by the root of the number of the batch's rows with the feature.
+        The steps of "adam" and "sgd" get shorter like the root of the number of epochs.
     alpha : float, default=1.2
         L2 penalty of the factors, at least 0. Feature j pays
         ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
@@ -333,15 +343,21 @@ class FMRegressor(RegressorMixin, _BaseFM):
     alpha_linear : float, default=5.0
         L2 penalty of the linear weights, at least 0, as in ridge regression: feature j pays
         ``alpha_linear / 2 * w_j^2``. The intercept is not penalised.
+    alpha_l1 : float, default=0.0
+        L1 penalty of the linear weights, at least 0, for "ftrl": ``alpha_l1 * |w_j|``. It sets
+        those that matter little to 0.
+    alpha_l21 : float, default=0.0
+        Penalty of the length of factors, at least 0, for "ftrl":
+        ``alpha_l21 * sqrt(n_j) * ||v_j||``. It sets the factors of some features to 0 altogether.
     learning_rate : float, default=0.1
-        Length of AdaGrad's first steps, above 0. Features are scaled inside to a root mean
+        Length of the first steps, above 0. Features are scaled inside to a root mean
         square of 1 over their entries, so it needs no adjustment to their units.
     initial_accumulator : float, default=1.0
-        What AdaGrad's sums of squared gradients start at, above 0. A small value lets the first
-        steps be long however small the gradient.
+        What the sums of squared gradients of "adagrad" and "ftrl" start at, above 0. A small
+        value lets the first steps be long however small the gradient.
     batch_size : int or "auto", default="auto"
         Rows a step. "auto" takes all rows of data with at most 1024, so that row order does not
-        matter and weights equal repetition, and 1024 to 4096 of larger data.
+        matter and weights equal repetition, and 1024 to 4096 of larger data, 128 for "sgd".
     max_iter : int, default=300
         Largest number of epochs (passes over the rows).
     tol : float, default=1e-4
@@ -396,6 +412,8 @@ class FMRegressor(RegressorMixin, _BaseFM):
     .. [1] S. Rendle, "Factorization Machines", ICDM 2010.
     .. [2] J. Duchi, E. Hazan, Y. Singer, "Adaptive Subgradient Methods for Online Learning and
        Stochastic Optimization", JMLR 12, 2011.
+    .. [3] D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.
+    .. [4] H. B. McMahan et al., "Ad Click Prediction: a View from the Trenches", KDD 2013.
 
     Examples
     --------
@@ -416,7 +434,7 @@ class FMRegressor(RegressorMixin, _BaseFM):
     True
     """
 
-    _losses = ("squared_error",)
+    _losses = tuple(targets.REGRESSION)
     _numeric_target = True
 
     def __init__(
@@ -424,9 +442,13 @@ class FMRegressor(RegressorMixin, _BaseFM):
         n_components=8,
         *,
         loss="squared_error",
+        epsilon=1.0,
+        quantile=0.5,
         solver="adagrad",
         alpha=1.2,
         alpha_linear=5.0,
+        alpha_l1=0.0,
+        alpha_l21=0.0,
         learning_rate=0.1,
         initial_accumulator=1.0,
         batch_size="auto",
@@ -447,6 +469,8 @@ class FMRegressor(RegressorMixin, _BaseFM):
             solver=solver,
             alpha=alpha,
             alpha_linear=alpha_linear,
+            alpha_l1=alpha_l1,
+            alpha_l21=alpha_l21,
             learning_rate=learning_rate,
             initial_accumulator=initial_accumulator,
             batch_size=batch_size,
@@ -461,18 +485,30 @@ class FMRegressor(RegressorMixin, _BaseFM):
             n_jobs=n_jobs,
             verbose=verbose,
         )
+        self.epsilon = epsilon
+        self.quantile = quantile
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = self.loss == "poisson"
+        return tags
+
+    def _check_parameters(self):
+        super()._check_parameters()
+        door.check_number(
+            self.epsilon, "epsilon", numbers.Real, low=0, boundaries="neither"
+        )
+        door.check_number(
+            self.quantile, "quantile", numbers.Real, low=0, high=1, boundaries="neither"
+        )
 
     def _encode(self, y, weight):
-        """Standardise the target, so that penalties mean the same whatever its unit."""
-        y = np.asarray(y, dtype=np.float64)
-        largest = np.abs(y).max() or 1.0  # divided out first, so that no square overflows
-        y = y / largest
-        shift = float(np.average(y, weights=weight)) if self.fit_intercept else 0.0
-        unit = float(np.sqrt(np.average((y - shift) ** 2, weights=weight)))
-        unit = max(unit, np.finfo(np.float64).eps)  # of a constant target, rounding is left
-        target = (y - shift) / unit
-        baseline = float(np.average(target**2, weights=weight)) / 2
-        link = _Link(losses.SQUARED_ERROR, np.zeros(1), baseline, unit * largest, shift * largest)
+        if self.loss == "poisson" and (np.min(y) < 0 or not np.any(y)):
+            raise ValueError(
+                "y must hold counts for loss='poisson': values of at least 0, not all of them 0."
+            )
+        shape = self.quantile if self.loss == "quantile" else self.epsilon
+        target, link = targets.of_numbers(y, weight, self.loss, shape, self.fit_intercept)
         return target, weight, link
 
     def _show(self, intercept, coef, components):
@@ -494,7 +530,14 @@ class FMRegressor(RegressorMixin, _BaseFM):
             Predictions in the unit of the training targets, float32 for a model fitted on
             float32.
         """
-        return self._raw_output(X)[:, 0]
+        output = self._raw_output(X)[:, 0]
+        return np.exp(output) if self.loss == "poisson" else output
+
+
+def _has_probabilities(model):
+    if model.loss != "log_loss":
+        raise AttributeError(f"loss={model.loss!r} gives no probabilities; use loss='log_loss'.")
+    return True
 
 
 class FMClassifier(ClassifierMixin, _BaseFM):
@@ -517,13 +560,17 @@ class FMClassifier(ClassifierMixin, _BaseFM):
     ----------
     n_components : int, default=8
         Length of the vectors ``v_j``; 0 gives a linear model.
-    loss : {"log_loss"}, default="log_loss"
-        Loss to minimise.
+    loss : {"log_loss", "squared_hinge"}, default="log_loss"
+        Loss to minimise. "squared_hinge" has no probabilities; with it each of more than two
+        classes is learned against the rest.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, by label, multiplied with the sample weights. "balanced": inverse
         to the number of rows of the class, ``n_samples / (n_classes * n_rows_of_class)``.
-    solver : {"adagrad"}, default="adagrad"
-        "adagrad": mini-batches with AdaGrad steps [2]_.
+    solver : {"adagrad", "adam", "ftrl", "sgd"}, default="adagrad"
+        Rule of the steps on mini-batches. "adagrad" [2]_; "adam" [3]_, with moments that rest when
+        a feature does not occur; "ftrl" [4]_, which can set weights to exactly 0; "sgd", plain
+        gradient steps, divided by the root of the number of the batch's rows with the feature.
+        The steps of "adam" and "sgd" get shorter like the root of the number of epochs.
     alpha : float, default=2.0
         L2 penalty of the factors, at least 0. Feature j pays
         ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
@@ -531,15 +578,21 @@ class FMClassifier(ClassifierMixin, _BaseFM):
     alpha_linear : float, default=5.0
         L2 penalty of the linear weights, at least 0, as in ridge regression: feature j pays
         ``alpha_linear / 2 * w_j^2``. The intercept is not penalised.
+    alpha_l1 : float, default=0.0
+        L1 penalty of the linear weights, at least 0, for "ftrl": ``alpha_l1 * |w_j|``. It sets
+        those that matter little to 0.
+    alpha_l21 : float, default=0.0
+        Penalty of the length of factors, at least 0, for "ftrl":
+        ``alpha_l21 * sqrt(n_j) * ||v_j||``. It sets the factors of some features to 0 altogether.
     learning_rate : float, default=0.1
-        Length of AdaGrad's first steps, above 0. Features are scaled inside to a root mean
+        Length of the first steps, above 0. Features are scaled inside to a root mean
         square of 1 over their entries, so it needs no adjustment to their units.
     initial_accumulator : float, default=1.0
-        What AdaGrad's sums of squared gradients start at, above 0. A small value lets the first
-        steps be long however small the gradient.
+        What the sums of squared gradients of "adagrad" and "ftrl" start at, above 0. A small
+        value lets the first steps be long however small the gradient.
     batch_size : int or "auto", default="auto"
         Rows a step. "auto" takes all rows of data with at most 1024, so that row order does not
-        matter and weights equal repetition, and 1024 to 4096 of larger data.
+        matter and weights equal repetition, and 1024 to 4096 of larger data, 128 for "sgd".
     max_iter : int, default=300
         Largest number of epochs (passes over the rows).
     tol : float, default=1e-4
@@ -597,6 +650,8 @@ class FMClassifier(ClassifierMixin, _BaseFM):
     .. [1] S. Rendle, "Factorization Machines", ICDM 2010.
     .. [2] J. Duchi, E. Hazan, Y. Singer, "Adaptive Subgradient Methods for Online Learning and
        Stochastic Optimization", JMLR 12, 2011.
+    .. [3] D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.
+    .. [4] H. B. McMahan et al., "Ad Click Prediction: a View from the Trenches", KDD 2013.
 
     Examples
     --------
@@ -612,7 +667,7 @@ class FMClassifier(ClassifierMixin, _BaseFM):
     (2, 2)
     """
 
-    _losses = ("log_loss",)
+    _losses = tuple(targets.CLASSIFICATION)
     _numeric_target = False
 
     def __init__(
@@ -624,6 +679,8 @@ class FMClassifier(ClassifierMixin, _BaseFM):
         solver="adagrad",
         alpha=2.0,
         alpha_linear=5.0,
+        alpha_l1=0.0,
+        alpha_l21=0.0,
         learning_rate=0.1,
         initial_accumulator=1.0,
         batch_size="auto",
@@ -644,6 +701,8 @@ class FMClassifier(ClassifierMixin, _BaseFM):
             solver=solver,
             alpha=alpha,
             alpha_linear=alpha_linear,
+            alpha_l1=alpha_l1,
+            alpha_l21=alpha_l21,
             learning_rate=learning_rate,
             initial_accumulator=initial_accumulator,
             batch_size=batch_size,
@@ -686,15 +745,7 @@ class FMClassifier(ClassifierMixin, _BaseFM):
                     f"class_weight gives weights that are too small or large for {weight.dtype}."
                 )
         self.classes_ = classes
-        rate = np.bincount(labels, weights=weight) / weight.sum(dtype=np.float64)
-        if not self.fit_intercept:
-            rate = np.ones(classes.size) / classes.size
-        baseline = float(-np.bincount(labels, weights=weight) @ np.log(rate) / weight.sum())
-        if classes.size == 2:
-            link = _Link(losses.LOG_LOSS, np.log(rate[1:] / rate[0]), baseline)
-        else:
-            start = np.log(rate) if self.fit_intercept else np.zeros(classes.size)
-            link = _Link(losses.SOFTMAX, start, baseline)
+        link = targets.of_classes(labels, weight, classes.size, self.loss, self.fit_intercept)
         return labels, weight, link
 
     def _show(self, intercept, coef, components):
@@ -736,6 +787,7 @@ class FMClassifier(ClassifierMixin, _BaseFM):
             return self.classes_[(output[:, 0] > 0).astype(np.intp)]
         return self.classes_[output.argmax(axis=1)]
 
+    @available_if(_has_probabilities)
     def predict_proba(self, X):
         """Probabilities of the classes.
 
@@ -754,6 +806,7 @@ class FMClassifier(ClassifierMixin, _BaseFM):
             return _two_probabilities(output[:, 0])
         return softmax(output, axis=1)
 
+    @available_if(_has_probabilities)
     def predict_log_proba(self, X):
         """Logarithms of the probabilities, exact also where those round to 0.
 

@@ -36,34 +36,68 @@ def raw_output(parameters, X):
     return np.stack(columns, axis=1)
 
 
+HUBER_EPSILON, QUANTILE = 0.8, 0.3  # what the losses of these names are tested with
+
+
 def loss(kind, z, y):
-    """Loss of one row; ``z`` is a number, or the vector of the classes' outputs for softmax."""
+    """Loss of one row; ``z`` is a number, or the vector of the classes' outputs."""
     if kind == "squared_error":
         return (z - y) ** 2 / 2
+    if kind == "absolute_error":
+        return abs(z - y)
+    if kind == "huber":
+        r = abs(z - y)
+        return r**2 / 2 if r <= HUBER_EPSILON else HUBER_EPSILON * (r - HUBER_EPSILON / 2)
+    if kind == "quantile":
+        return QUANTILE * (y - z) if y > z else (1 - QUANTILE) * (z - y)
+    if kind == "poisson":
+        mean = np.exp(min(z, 30)) * (1 + max(z - 30, 0))  # a line beyond 30
+        return mean - y - (y * (z - np.log(y)) if y > 0 else 0)
     if kind == "log_loss":
         return np.logaddexp(0, z) - y * z
     if kind == "softmax":
         return np.logaddexp.reduce(z) - z[int(y)]
+    if kind == "squared_hinge":
+        signs = 2 * _is_class(z, y) - 1
+        return (np.maximum(1 - signs * z, 0) ** 2).sum()
     raise ValueError(kind)
+
+
+def _is_class(z, y):
+    """1 for the output of the row's class, else 0; of two classes there is one output."""
+    return np.arange(np.size(z)) == y if np.size(z) > 1 else np.asarray(y)
 
 
 def losses(kind, Z, y):
     """Loss of each row for raw outputs of shape (n_rows, n_outputs)."""
-    if kind != "softmax":
+    if Z.shape[1] == 1:
         Z = Z[:, 0]
     return np.array([loss(kind, z, target) for z, target in zip(Z, y, strict=True)])
 
 
 def loss_gradient(kind, Z, y):
     """Derivatives of each row's loss, (n_rows, n_outputs)."""
+    residual = Z - np.asarray(y)[:, None]
     if kind == "squared_error":
-        return Z - np.asarray(y)[:, None]
+        return residual
+    if kind == "absolute_error":
+        return np.sign(residual)
+    if kind == "huber":
+        return np.clip(residual, -HUBER_EPSILON, HUBER_EPSILON)
+    if kind == "quantile":
+        return np.where(residual > 0, 1 - QUANTILE, np.where(residual < 0, -QUANTILE, 0))
+    if kind == "poisson":
+        return np.exp(np.minimum(Z, 30)) - np.asarray(y)[:, None]
     if kind == "log_loss":
         return np.exp(-np.logaddexp(0, -Z)) - np.asarray(y)[:, None]
     if kind == "softmax":
         probability = np.exp(Z - np.logaddexp.reduce(Z, axis=1)[:, None])
         probability[np.arange(len(y)), np.asarray(y, dtype=int)] -= 1
         return probability
+    if kind == "squared_hinge":
+        signs = 2 * np.array([_is_class(z, t) for z, t in zip(Z, y, strict=True)]) - 1
+        signs = signs.reshape(Z.shape)
+        return -2 * signs * np.maximum(1 - signs * Z, 0)
     raise ValueError(kind)
 
 
@@ -135,7 +169,8 @@ def feature_scale(X, weight=None):
     return np.where(n > 0, np.sqrt(weight @ X**2 / np.maximum(n, 1e-300)), 1.0)
 
 
-def adagrad_epoch(
+def epoch(
+    rule,
     parameters,
     memory,
     batches,
@@ -149,36 +184,95 @@ def adagrad_epoch(
     floor,
     fit_intercept=True,
     fit_linear=True,
+    lasso=(0.0, 0.0),
 ):
-    """One epoch of AdaGrad on summed gradients, batch after batch of row numbers.
+    """One epoch on summed gradients, batch after batch of row numbers, by an update rule.
 
     Each feature is divided by its scale; ``parameters`` and ``memory`` belong to these scaled
     features. A batch bears the share of a feature's penalty that its rows have in the feature's
-    weight. Returns the parameters, the memory, and the sum of the losses before each update.
+    weight. ``memory`` is what the last epoch returned, or None. ``lasso`` has the penalties of
+    ``|w_j|`` and of ``sqrt(n_j) ||v_j||``, for FTRL. Returns the parameters, the memory, and the
+    sum of the losses before each update.
     """
     weight = ones_if_none(weight, X)
     scale = feature_scale(X, weight)
     n = np.maximum(feature_weight(X, weight), 1e-300)
-    linear_penalty = alpha_linear / scale**2
-    factor_penalty = factor_penalties(X, weight, alpha) / scale**2
+    linear, factor = alpha_linear / scale**2, factor_penalties(X, weight, alpha) / scale**2
+    linear_lasso, factor_lasso = lasso[0] / scale, lasso[1] * np.sqrt(n) / scale
+    ridges, lassos = [0.0, linear, factor], [0.0, linear_lasso, factor_lasso]
     Z = X / scale
-    parameters = [array.copy() for array in parameters]
-    memory = [array.copy() for array in memory]
+    parameters = [array.astype(float) for array in parameters]
+    if memory is None:
+        memory = [{} for _ in parameters]
     fitted = fit_intercept, fit_linear, True
     total = 0.0
     for rows in batches:
         x, c = Z[rows], weight[rows]
         total += c @ losses(kind, raw_output(parameters, x), y[rows])
         d = _row_gradients(parameters, x, y[rows], c, kind)
-        slopes = list(_sum_gradients(parameters, x, d))
-        share = feature_weight(x, c) / n
-        slopes[1] = slopes[1] + share * linear_penalty * parameters[1]
-        slopes[2] = slopes[2] + share * factor_penalty * parameters[2]
-        for i in range(3):
+        slopes = _sum_gradients(parameters, x, d)
+        here = feature_weight(x, c)
+        for i, amount, all_weight in (0, c.sum(), 1.0), (1, here, n), (2, here, n):
             if fitted[i]:
-                memory[i] += slopes[i] ** 2
-                parameters[i] -= learning_rate * slopes[i] / np.sqrt(floor + memory[i])
+                parameters[i] = _MOVES[rule](
+                    parameters[i],
+                    slopes[i],
+                    np.broadcast_to(amount, parameters[i].shape),
+                    np.broadcast_to(ridges[i] / all_weight, parameters[i].shape),
+                    np.broadcast_to(lassos[i] / all_weight, parameters[i].shape),
+                    memory[i],
+                    learning_rate,
+                    floor,
+                )
     return parameters, memory, total
+
+
+def _move_adagrad(theta, slope, weight, ridge, lasso, memory, rate, floor):
+    slope = slope + weight * ridge * theta
+    memory["squares"] = memory.get("squares", 0) + slope**2
+    return theta - rate * slope / np.sqrt(floor + memory["squares"])
+
+
+def _move_sgd(theta, slope, weight, ridge, lasso, memory, rate, floor):
+    slope = slope + weight * ridge * theta
+    return theta - rate * slope / np.sqrt(np.maximum(weight, 1))
+
+
+def _move_adam(theta, slope, weight, ridge, lasso, memory, rate, floor):
+    slope = slope + weight * ridge * theta
+    seen = weight > 0
+    zeros = np.zeros(theta.shape)
+    steps = memory["steps"] = memory.get("steps", zeros) + seen
+    mean, squares = memory.get("mean", zeros), memory.get("squares", zeros)
+    mean = memory["mean"] = np.where(seen, 0.9 * mean + 0.1 * slope, mean)
+    squares = memory["squares"] = np.where(seen, 0.999 * squares + 0.001 * slope**2, squares)
+    factor = np.sqrt(1 - 0.999**steps) / np.where(steps > 0, 1 - 0.9**steps, 1)
+    return np.where(seen, theta - rate * factor * mean / (np.sqrt(squares) + 1e-8), theta)
+
+
+def _move_ftrl(theta, slope, weight, ridge, lasso, memory, rate, floor):
+    """As published, with z; factors, of three axes, share a sum of squares and shrink as one."""
+    if not memory:
+        squares = np.zeros(theta.shape)
+        memory.update(z=-theta * np.sqrt(floor) / rate, squares=squares, weight=0 * theta)
+    seen = weight > 0
+    square = slope**2
+    if theta.ndim == 3 and theta.shape[1] > 0:
+        square = np.broadcast_to(square.mean(axis=1, keepdims=True), theta.shape)
+    before = np.sqrt(floor + memory["squares"])
+    memory["squares"] = memory["squares"] + square
+    after = np.sqrt(floor + memory["squares"])
+    memory["z"] = memory["z"] + slope - (after - before) / rate * theta
+    memory["weight"] = memory["weight"] + weight
+    z, bound = memory["z"], memory["weight"] * lasso
+    length = np.abs(z)
+    if theta.ndim == 3:
+        length = np.sqrt((z**2).sum(axis=1, keepdims=True)) + 0 * z
+    share = np.maximum(length - bound, 0) / np.where(length > 0, length, 1)
+    return np.where(seen, -z * share / (after / rate + memory["weight"] * ridge), theta)
+
+
+_MOVES = {"adagrad": _move_adagrad, "sgd": _move_sgd, "adam": _move_adam, "ftrl": _move_ftrl}
 
 
 # Matrix factorization. ``stored`` is True for the cells of X that are there.

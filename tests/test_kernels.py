@@ -16,18 +16,26 @@ from skfm._kernels import minibatch as kernels
 from skfm._kernels.decision import decide
 from skfm._kernels.features import penalty, values_are_scales
 from skfm._kernels.records import Rule, Scratch
-from skfm._kernels.updates import adagrad
 from skfm._solvers import plan
-from skfm._solvers.minibatch import get_parameters, make_state
+from skfm._solvers.minibatch import UPDATES, get_parameters, make_state
 from skfm._solvers.plan import Planner, auto_batch_size
-from skfm._solvers.problem import make_problem
+from skfm._solvers.problem import Penalties, make_problem
 
 CODES = {
     "squared_error": losses.SQUARED_ERROR,
     "log_loss": losses.LOG_LOSS,
     "softmax": losses.SOFTMAX,
+    "absolute_error": losses.ABSOLUTE_ERROR,
+    "huber": losses.HUBER,
+    "quantile": losses.QUANTILE,
+    "poisson": losses.POISSON,
+    "squared_hinge": losses.SQUARED_HINGE,
 }
+SHAPES = {"huber": reference.HUBER_EPSILON, "quantile": reference.QUANTILE}
 KINDS = [("squared_error", 1), ("log_loss", 1), ("softmax", 3)]
+MORE_KINDS = [(kind, 1) for kind in ("absolute_error", "huber", "quantile", "poisson")]
+MORE_KINDS += [("squared_hinge", 1), ("squared_hinge", 3)]
+LASSO = (2.0, 0.2)  # of |w_j| and of ||v_j||
 EXAMPLES = settings(max_examples=size(100, 25), deadline=None)
 ALPHA, ALPHA_LINEAR = 0.3, 0.7
 
@@ -46,15 +54,18 @@ def make_X(rng, n_rows, n_features, values="general"):
 
 
 def make_y(rng, kind, n_outputs, n_rows):
-    if kind == "squared_error":
-        return rng.normal(size=n_rows)
-    return rng.integers(2 if kind == "log_loss" else n_outputs, size=n_rows)
+    if kind == "poisson":
+        return rng.poisson(1.0, size=n_rows).astype(float)
+    if kind in ("log_loss", "softmax", "squared_hinge"):
+        return rng.integers(max(2, n_outputs), size=n_rows)
+    return rng.normal(size=n_rows)
 
 
-def as_problem(X, y, weight, kind, dtype=np.float64):
+def as_problem(X, y, weight, kind, dtype=np.float64, lasso=(0.0, 0.0)):
     weight = np.empty(0, dtype) if weight is None else weight.astype(dtype)
     X = sparse.csr_matrix(X.astype(dtype))
-    return make_problem(X, np.asarray(y), weight, CODES[kind], ALPHA, ALPHA_LINEAR)
+    penalties = Penalties(ALPHA, ALPHA_LINEAR, factor_lasso=lasso[1], linear_lasso=lasso[0])
+    return make_problem(X, np.asarray(y), weight, CODES[kind], penalties)
 
 
 def planner_for(problem, batch_size, **options):
@@ -80,21 +91,22 @@ def random_parameters(rng, n_outputs, n_components, n_features):
     )
 
 
-def state_of(problem, parameters):
+def state_of(problem, parameters, rule="adagrad"):
     """The kernels' state at parameters in the reference's shapes, of scaled features."""
     intercept, coef, components = parameters
     dtype = problem.data.dtype
     factors = np.swapaxes(components[:, :, problem.used], 1, 2)
-    return make_state(intercept, coef[:, problem.used].astype(dtype), factors.astype(dtype))
+    start = intercept, coef[:, problem.used].astype(dtype), factors.astype(dtype)
+    return make_state(start, UPDATES[rule])
 
 
-def make_scratch(state, n_rows, n_pairs, fill=0):
+def make_scratch(state, n_rows, n_pairs, fill=0, n_penalties=2):
     n_outputs, _, n_slots, width = state.factors.shape
     dtype = state.factors.dtype
     shapes = {
-        "linear": (n_pairs, n_slots),
+        "linear": (n_pairs, state.linear.shape[2]),
         "factors": (n_pairs, n_slots, width),
-        "penalty": (n_pairs, 2),
+        "penalty": (n_pairs, n_penalties),
         "self_product": (n_pairs,),
         "sums": (n_outputs, n_rows, width),
         "output": (n_outputs, n_rows),
@@ -108,8 +120,25 @@ def copy_record(record):
     return type(record)(*(array.copy() for array in record))
 
 
-def rule_for(kind, learning_rate=0.1, floor=0.5, fit_intercept=True, fit_linear=True):
-    return Rule(CODES[kind], learning_rate, floor, fit_intercept, fit_linear)
+def rule_for(
+    kind,
+    learning_rate=0.1,
+    floor=0.5,
+    fit_intercept=True,
+    fit_linear=True,
+    update="adagrad",
+    n_components=0,
+):
+    return Rule(
+        loss=CODES[kind],
+        shape=SHAPES.get(kind, 0.0),
+        update=UPDATES[update],
+        n_components=n_components,
+        learning_rate=learning_rate,
+        floor=floor,
+        fit_intercept=fit_intercept,
+        fit_linear=fit_linear,
+    )
 
 
 def run_all(window, order, state, share, rule, scratch):
@@ -120,7 +149,10 @@ def run_all(window, order, state, share, rule, scratch):
 
 def train_epoch(problem, planner, state, rule):
     """All windows in turn, each with its batches in order; returns the sum of the losses."""
-    scratch = make_scratch(state, planner.batch_size, planner.max_pairs)
+    n_penalties = problem.penalty_share.shape[1]
+    scratch = make_scratch(
+        state, planner.batch_size, planner.max_pairs, n_penalties=n_penalties
+    )
     total = 0.0
     for number in range(planner.n_windows):
         window = planner.window(number)
@@ -227,7 +259,8 @@ def test_plan_is_at_most_twice_the_input(dtype, values, batch_size):
         (data.astype(dtype), columns.ravel(), np.arange(n_rows + 1) * n_fields),
         shape=(n_rows, n_fields * n_levels),
     )
-    problem = make_problem(X, np.zeros(n_rows), np.empty(0, dtype), CODES["log_loss"], 0.1, 1.0)
+    target, weight, penalties = np.zeros(n_rows), np.empty(0, dtype), Penalties(0.1, 1.0)
+    problem = make_problem(X, target, weight, CODES["log_loss"], penalties)
     assert problem.unit_values == (values == "unit")
     planner = planner_for(problem, batch_size)
     arrays = [a for number in range(planner.n_windows) for a in planner.window(number)]
@@ -249,8 +282,11 @@ def test_plan_omits_values_where_each_column_has_one_value():
 
 
 def test_auto_batch_size_takes_small_data_at_once():
-    sizes = [auto_batch_size(n) for n in (1, 1000, 10**5, 10**6, 10**8)]
+    numbers = 1, 1000, 10**5, 10**6, 10**8
+    sizes = [auto_batch_size(n, UPDATES["adagrad"]) for n in numbers]
     assert sizes == sorted(sizes) and sizes[0] >= 1000
+    sizes = [auto_batch_size(n, UPDATES["sgd"]) for n in numbers]
+    assert sizes[1] >= 1000 and sizes[-1] < 1000
 
 
 # Training
@@ -273,15 +309,15 @@ def test_training_matches_the_twin(
     batches = rows_of_batches(problem, batch_size)
     parameters = random_parameters(rng, n_outputs, n_components, n_features)
     state = state_of(problem, parameters)
-    memory = [np.zeros_like(array) for array in parameters]
+    memory = None
     planner, rule = planner_for(problem, batch_size), rule_for(kind)
     tolerance = {"rtol": 1e-9, "atol": 1e-10}
     if dtype == np.float32:
         tolerance = {"rtol": 1e-3, "atol": 1e-4}
     for _ in range(size(3, 2)):
         expected_loss = 0.0
-        parameters, memory, expected_loss = reference.adagrad_epoch(
-            parameters, memory, batches, X, y, weight, kind, ALPHA, ALPHA_LINEAR,
+        parameters, memory, expected_loss = reference.epoch(
+            "adagrad", parameters, memory, batches, X, y, weight, kind, ALPHA, ALPHA_LINEAR,
             rule.learning_rate, rule.floor,
         )  # fmt: skip
         loss = train_epoch(problem, planner, state, rule)
@@ -293,8 +329,76 @@ def test_training_matches_the_twin(
     assert_allclose(intercept, parameters[0], **tolerance)
     assert_allclose(linear, parameters[1][:, used], **tolerance)
     assert_allclose(np.swapaxes(factors, 1, 2), parameters[2][:, :, used], **tolerance)
-    assert_allclose(state.linear[:, :, 1], memory[1][:, used], **tolerance)
+    assert_allclose(state.linear[:, :, 1], memory[1]["squares"][:, used], **tolerance)
     assert not state.factors[..., n_components:].any()  # the padding stays zero
+
+
+def assert_matches_the_twin(
+    update, kind, n_outputs, dtype, *, weighted=True, batch_size=7, n_components=3, **options
+):
+    """A few epochs by the kernels and by the twin, from the same start."""
+    rng = np.random.default_rng(0)
+    n_rows, n_features = 30, 9
+    X, y = make_X(rng, n_rows, n_features), make_y(rng, kind, n_outputs, n_rows)
+    weight = rng.uniform(0.1, 3, size=n_rows) if weighted else None
+    lasso = options.pop("lasso", (0.0, 0.0))
+    problem = as_problem(X, y, weight, kind, dtype, lasso)
+    parameters = random_parameters(rng, n_outputs, n_components, n_features)
+    state, memory = state_of(problem, parameters, update), None
+    planner = planner_for(problem, batch_size)
+    rule = rule_for(kind, update=update, n_components=n_components, **options)
+    batches = rows_of_batches(problem, batch_size)
+    tolerance = {"rtol": 1e-9, "atol": 1e-10}
+    if dtype == np.float32:
+        tolerance = {"rtol": 2e-3, "atol": 2e-4}
+    for _ in range(size(3, 2)):
+        parameters, memory, expected = reference.epoch(
+            update, parameters, memory, batches, X, y, weight, kind, ALPHA, ALPHA_LINEAR,
+            rule.learning_rate, rule.floor, rule.fit_intercept, rule.fit_linear, lasso,
+        )  # fmt: skip
+        assert_allclose(train_epoch(problem, planner, state, rule), expected, **tolerance)
+    intercept, linear, factors = get_parameters(state, n_components)
+    assert_allclose(intercept, parameters[0], **tolerance)
+    assert_allclose(linear, parameters[1][:, problem.used], **tolerance)
+    assert_allclose(np.swapaxes(factors, 1, 2), parameters[2][:, :, problem.used], **tolerance)
+    assert not state.factors[:, :, 0, n_components:].any()  # the padding stays zero
+    return linear, factors
+
+
+@pytest.mark.parametrize("kind, n_outputs", MORE_KINDS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_training_on_other_losses_matches_the_twin(dtype, kind, n_outputs):
+    assert_matches_the_twin("adagrad", kind, n_outputs, dtype, learning_rate=0.05)
+
+
+@pytest.mark.parametrize("options", [{}, {"fit_linear": False}, {"fit_intercept": False}])
+@pytest.mark.parametrize("weighted, batch_size", [(True, 7), (False, 1000)])
+@pytest.mark.parametrize("n_components", [0, 3, 10])
+@pytest.mark.parametrize("kind, n_outputs", KINDS)
+@pytest.mark.parametrize("update", ["sgd", "adam", "ftrl"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_other_update_rules_match_the_twin(
+    dtype, update, kind, n_outputs, n_components, weighted, batch_size, options
+):
+    assert_matches_the_twin(
+        *(update, kind, n_outputs, dtype),
+        weighted=weighted,
+        batch_size=batch_size,
+        n_components=n_components,
+        learning_rate=0.02,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("kind, n_outputs", KINDS)
+def test_ftrl_with_lasso_matches_the_twin(kind, n_outputs, dtype):
+    linear, factors = assert_matches_the_twin(
+        "ftrl", kind, n_outputs, dtype, lasso=LASSO, learning_rate=0.3
+    )
+    assert (linear == 0).any() and (linear != 0).any()
+    shrunk = (factors == 0).all(axis=2)
+    assert not shrunk.all() and ((factors != 0).all(axis=2) | shrunk).all()
 
 
 @pytest.mark.parametrize("fit_intercept, fit_linear", [(False, True), (True, False)])
@@ -307,9 +411,9 @@ def test_parts_that_are_not_fitted_stay(kind, n_outputs, fit_intercept, fit_line
     state = state_of(problem, start)
     rule = rule_for(kind, fit_intercept=fit_intercept, fit_linear=fit_linear)
     train_epoch(problem, planner_for(problem, 8), state, rule)
-    expected, _, _ = reference.adagrad_epoch(
-        start, [np.zeros_like(array) for array in start], rows_of_batches(problem, 8), X, y, None,
-        kind, ALPHA, ALPHA_LINEAR, rule.learning_rate, rule.floor, fit_intercept, fit_linear,
+    expected, _, _ = reference.epoch(
+        "adagrad", start, None, rows_of_batches(problem, 8), X, y, None, kind, ALPHA,
+        ALPHA_LINEAR, rule.learning_rate, rule.floor, fit_intercept, fit_linear,
     )  # fmt: skip
     intercept, linear, factors = get_parameters(state, 2)
     assert_allclose(factors, np.swapaxes(expected[2], 1, 2)[:, problem.used], rtol=1e-9)
@@ -420,10 +524,10 @@ def test_parts_cover_everything_exactly_once(kind, n_outputs, n_parts):
             forwarded += ~np.isnan(some.output[0])
             some = copy_record(ready)
             some.losses[...] = np.nan
-            kernels.differentiate(window, batch, rule.loss, some, part, n_parts)
+            kernels.differentiate(window, batch, rule, some, part, n_parts)
             differentiated += ~np.isnan(some.losses)
             whole, moved = copy_record(ready), copy_record(state)
-            kernels.differentiate(window, batch, rule.loss, whole, 0, 1)
+            kernels.differentiate(window, batch, rule, whole, 0, 1)
             kernels.backward(window, batch, moved, 0, rule, whole, part, n_parts)
             updated += moved.linear[0, :, 1] != 0
         assert_array_equal(gathered, np.arange(n_pairs) < pairs)
@@ -582,18 +686,32 @@ EXTREMES = np.array([-1000.0, -745.0, -40.0, -1.0, -1e-9, 0.0, 1e-9, 1.0, 40.0, 
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("kind, targets", [("squared_error", [-3.0, 2.5]), ("log_loss", [0, 1])])
+@pytest.mark.parametrize(
+    "kind, targets",
+    [
+        ("squared_error", [-3.0, 2.5]),
+        ("absolute_error", [-3.0, 2.5]),
+        ("huber", [-3.0, 2.5]),
+        ("quantile", [-3.0, 2.5]),
+        ("poisson", [0.0, 0.5, 3.0]),
+        ("log_loss", [0, 1]),
+        ("squared_hinge", [0, 1]),
+    ],
+)
 def test_scalar_loss(kind, targets, dtype):
+    def scalar(z, target):
+        return losses.scalar_loss(CODES[kind], SHAPES.get(kind, 0.0), z, target)
+
     tolerance = 1e-12 if dtype == np.float64 else 1e-5
     for target in targets:
         for z in EXTREMES.astype(dtype):
-            value, slope = losses.scalar_loss(CODES[kind], z, dtype(target))
+            value, slope = scalar(z, dtype(target))
             assert np.isfinite(value) and np.isfinite(slope)
             z = float(z)
             assert_allclose(value, reference.loss(kind, z, target), rtol=tolerance, atol=1e-17)
             expected = reference.loss_gradient(kind, np.array([[z]]), [target])[0, 0]
             assert_allclose(slope, expected, rtol=tolerance, atol=tolerance)
-            above, below = (losses.scalar_loss(CODES[kind], z + h, target) for h in (1e-5, -1e-5))
+            above, below = scalar(z + 1e-5, target), scalar(z - 1e-5, target)
             assert_allclose(slope, (above[0] - below[0]) / 2e-5, rtol=1e-4, atol=1e-4)
 
 
@@ -626,7 +744,7 @@ def test_softmax_of_two_classes_is_log_loss():
         for target in (0, 1):
             output, gradient = np.array([[0.0], [z]]), np.empty((2, 1))
             value = losses.softmax_loss(output, 0, target, gradient)
-            expected, slope = losses.scalar_loss(losses.LOG_LOSS, z, float(target))
+            expected, slope = losses.scalar_loss(losses.LOG_LOSS, 0.0, z, float(target))
             assert_allclose(value, expected, rtol=1e-9, atol=1e-12)
             assert_allclose(gradient[:, 0], [-slope, slope], atol=1e-12)
 
@@ -634,17 +752,11 @@ def test_softmax_of_two_classes_is_log_loss():
 def test_a_loss_that_is_not_finite_shows():
     """Divergence must be seen: NaN and infinity keep their meaning in compiled code."""
     for kind in ("squared_error", "log_loss"):
-        value, slope = losses.scalar_loss(CODES[kind], np.nan, 1.0)
+        value, slope = losses.scalar_loss(CODES[kind], 0.0, np.nan, 1.0)
         assert np.isnan(value) and np.isnan(slope)
-    assert losses.scalar_loss(losses.SQUARED_ERROR, np.inf, 1.0)[0] == np.inf
+    assert losses.scalar_loss(losses.SQUARED_ERROR, 0.0, np.inf, 1.0)[0] == np.inf
     gradient = np.empty((3, 1))
     assert np.isnan(losses.softmax_loss(np.array([[1.0], [np.nan], [0.0]]), 0, 1, gradient))
-
-
-def test_adagrad_update():
-    value, memory = adagrad(1.0, 3.0, 7.0, 0.5, 9.0)
-    assert memory == 16.0
-    assert_allclose(value, 1 - 0.5 * 3 / 5)
 
 
 @pytest.mark.skipif(not JIT, reason="this is the run without the JIT")

@@ -97,11 +97,10 @@ def test_adagrad_twin_descends_the_objective(kind, n_outputs):
     data = X, y, weight, kind, 0.3, 0.7
     before = reference.objective(parameters, *data)
     scaled = parameters[0], parameters[1] * scale, parameters[2] * scale
-    memory = [np.zeros_like(array) for array in scaled]
     rate, floor = 1e-3, 1e8  # floor so large that the step is rate / 1e4 times the gradient
     batch = [np.arange(len(y))]
-    moved, _, total = reference.adagrad_epoch(
-        scaled, memory, batch, *data, learning_rate=rate, floor=floor
+    moved, _, total = reference.epoch(
+        "adagrad", scaled, None, batch, *data, learning_rate=rate, floor=floor
     )
     after = reference.objective((moved[0], moved[1] / scale, moved[2] / scale), *data)
     intercept, coef, components = reference.gradient(parameters, *data)

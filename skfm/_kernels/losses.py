@@ -7,19 +7,67 @@ from skfm._kernels._jit import jit
 SQUARED_ERROR = 0
 LOG_LOSS = 1
 SOFTMAX = 2
+ABSOLUTE_ERROR = 3
+HUBER = 4
+QUANTILE = 5
+POISSON = 6
+SQUARED_HINGE = 7
+
+LARGEST_LOG = 30.0  # beyond, the exponential of a Poisson loss goes on as a line
 
 
 @jit
-def scalar_loss(loss, z, target):
-    """Value and derivative of a loss of one output; ``target`` is 0 or 1 for LOG_LOSS."""
+def scalar_loss(loss, shape, z, target):
+    """Value and derivative of a loss of one output.
+
+    ``target`` is 0 or 1 for LOG_LOSS and SQUARED_HINGE, ``shape`` the epsilon of HUBER and the
+    quantile of QUANTILE. POISSON is half the deviance, ``z`` being the logarithm of the mean.
+    """
+    zero = z * 0
     if loss == SQUARED_ERROR:
         residual = z - target
         return residual * residual / 2, residual
-    # Everything from exp(-|z|), which cannot overflow.
-    t = math.exp(-abs(z))
-    value = math.log1p(t) + max(z, z * 0) - target * z
-    probability = (1 if z > 0 else t) / (1 + t)
-    return value, probability - target
+    if loss == LOG_LOSS:
+        # Everything from exp(-|z|), which cannot overflow.
+        t = math.exp(-abs(z))
+        value = math.log1p(t) + max(z, zero) - target * z
+        probability = (1 if z > 0 else t) / (1 + t)
+        return value, probability - target
+    if loss == SQUARED_HINGE:
+        sign = 2 * target - 1
+        gap = max(1 - sign * z, zero)
+        return gap * gap, -2 * sign * gap
+    if loss == POISSON:
+        mean = math.exp(min(z, zero + LARGEST_LOG))
+        value = mean * (1 + max(z - LARGEST_LOG, zero)) - target
+        if target > 0:
+            value -= target * (z - math.log(target))
+        return value, mean - target
+    return _robust_loss(loss, shape, z - target)
+
+
+@jit
+def _robust_loss(loss, shape, residual):
+    zero = residual * 0
+    if loss == ABSOLUTE_ERROR:
+        return abs(residual), zero + (residual > 0) - (residual < 0)
+    if loss == QUANTILE:
+        slope = zero + (1 - shape) * (residual > 0) - shape * (residual < 0)
+        return slope * residual, slope
+    if loss == HUBER and abs(residual) > shape:
+        value = shape * (abs(residual) - shape / 2)
+        return value, zero + shape * ((residual > 0) * 2 - 1)
+    return residual * residual / 2, residual
+
+
+@jit
+def constant_loss(loss, shape, output, target, weight):
+    """Weighted sum of the losses where every row has the same output."""
+    total = 0.0
+    for r in range(target.size):
+        value, _ = scalar_loss(loss, shape, output, target[r])
+        total += weight[r] * value
+    return total
 
 
 @jit

@@ -8,11 +8,13 @@ Ids are unsigned, which spares Numba's check for negative indices, and the inner
 over the components of one or of four entries at a time, which LLVM turns into vector code.
 """
 
+import math
+
 import numpy as np
 
 from skfm._kernels._jit import jit
 from skfm._kernels.losses import SOFTMAX, scalar_loss, softmax_loss
-from skfm._kernels.updates import adagrad
+from skfm._kernels.updates import ADAGRAD, step_factors, step_scalar
 
 # What a row or a feature costs besides its entries, in entries; only the balance of threads
 # depends on it. Later features of a batch are rarer, and so further away in memory.
@@ -59,10 +61,10 @@ def gather(window, batch, state, output, penalties, scratch, part, n_parts):
         j = np.uintp(features[np.uintp(f0) + i])
         for f in range(far.shape[1]):
             near[i, f] = far[j, f]
-    for slot in range(n_slots):
+    for slot in range(linear.shape[1]):
         for i in range(np.uintp(first), np.uintp(last)):
             local_linear[i, slot] = linear[np.uintp(features[np.uintp(f0) + i]), slot]
-    for kind in range(2):
+    for kind in range(2 if penalties.shape[1] == 2 else 4):
         for i in range(np.uintp(first), np.uintp(last)):
             local_penalty[i, kind] = penalties[np.uintp(features[np.uintp(f0) + i]), kind]
     for i in range(np.uintp(first), np.uintp(last)):
@@ -125,23 +127,31 @@ def forward(window, batch, state, output, scratch, part, n_parts):
 
 
 @jit
-def differentiate(window, batch, loss, scratch, part, n_parts):
+def differentiate(window, batch, rule, scratch, part, n_parts):
     """Weighted loss and derivatives of each row; scales the row's sums by the derivatives."""
     r0, r1 = window.row_start[batch], window.row_start[batch + 1]
     raw, gradient, sums, losses = scratch.output, scratch.gradient, scratch.sums, scratch.losses
     target, row_weight = window.target, window.weight
     n_outputs, _, width = sums.shape
     weighted = row_weight.size > 0
+    zero = gradient.dtype.type(0)
     first = _boundary(window.row_ptr, r0, r1, ROW_COST, part, n_parts) - r0
     last = _boundary(window.row_ptr, r0, r1, ROW_COST, part + 1, n_parts) - r0
     for r in range(np.uintp(first), np.uintp(last)):
         i = np.uintp(r0) + r
         weight = row_weight[i] if weighted else gradient.dtype.type(1)
-        if loss == SOFTMAX:
+        if rule.loss == SOFTMAX:
             losses[r] = weight * softmax_loss(raw, r, target[i], gradient)
-        else:
-            value, gradient[0, r] = scalar_loss(loss, raw[0, r], target[i])
+        elif n_outputs == 1:
+            value, gradient[0, r] = scalar_loss(rule.loss, rule.shape, raw[0, r], target[i])
             losses[r] = weight * value
+        else:  # one against the rest
+            total = 0.0
+            for c in range(n_outputs):
+                is_class = zero + (target[i] == c)
+                value, gradient[c, r] = scalar_loss(rule.loss, rule.shape, raw[c, r], is_class)
+                total += value
+            losses[r] = weight * total
         for c in range(n_outputs):
             g = weight * gradient[c, r]
             gradient[c, r] = g
@@ -164,9 +174,10 @@ def backward(
     sums, gradient = scratch.sums[output], scratch.gradient[output]
     zero, one = sums.dtype.type(0), sums.dtype.type(1)
     learning_rate, floor = sums.dtype.type(rule.learning_rate), sums.dtype.type(rule.floor)
-    fit_linear = rule.fit_linear
-    width = sums.shape[1]
     n_components = factors.shape[2]
+    fit_linear = rule.fit_linear
+    has_lasso = local_penalty.shape[1] > 2
+    width = sums.shape[1]
     unit = values.size == 0
     total = np.empty(width, sums.dtype)
     first = _boundary(column_ptr, f0, f1, UPDATE_COST, part, n_parts) - f0
@@ -209,18 +220,47 @@ def backward(
                     total[f] += xa * sums[a, f]
                 e += np.uintp(1)
         j = np.uintp(features[np.uintp(f0) + i])
+        if rule.update == ADAGRAD:  # here, as loops that the compiler turns into vectors
+            if fit_linear:
+                w = local_linear[i, 0]
+                slope += occurrences * local_penalty[i, 0] * w
+                squares = local_linear[i, 1] + slope * slope
+                linear[j, 0] = w - learning_rate * slope / math.sqrt(floor + squares)
+                linear[j, 1] = squares
+            shrink = occurrences * local_penalty[i, 1] - curve
+            for f in range(n_components):
+                v = local_factors[i, 0, f]
+                incline = total[f] + shrink * v
+                squares = local_factors[i, 1, f] + incline * incline
+                factors[j, 0, f] = v - learning_rate * incline / math.sqrt(floor + squares)
+                factors[j, 1, f] = squares
+            continue
         if fit_linear:
-            w = local_linear[i, 0]
-            slope += occurrences * local_penalty[i, 0] * w
-            linear[j, 0], linear[j, 1] = adagrad(
-                w, slope, local_linear[i, 1], learning_rate, floor
+            step_scalar(
+                rule,
+                local_linear,
+                i,
+                linear,
+                j,
+                slope,
+                occurrences,
+                local_penalty[i, 0],
+                local_penalty[i, 2] if has_lasso else zero,
             )
-        shrink = occurrences * local_penalty[i, 1] - curve
-        for f in range(n_components):
-            v = local_factors[i, 0, f]
-            factors[j, 0, f], factors[j, 1, f] = adagrad(
-                v, total[f] + shrink * v, local_factors[i, 1, f], learning_rate, floor
-            )
+        step_factors(
+            rule,
+            local_factors,
+            local_linear,
+            i,
+            factors,
+            linear,
+            j,
+            total,
+            curve,
+            occurrences,
+            local_penalty[i, 1],
+            local_penalty[i, 3] if has_lasso else zero,
+        )
 
 
 @jit
@@ -229,13 +269,16 @@ def finish(window, batch, state, rule, scratch):
     n_rows = window.row_start[batch + 1] - window.row_start[batch]
     intercept = state.intercept
     if rule.fit_intercept:
+        weight = float(n_rows)
+        if window.weight.size > 0:
+            weight = 0.0
+            for r in range(n_rows):
+                weight += window.weight[window.row_start[batch] + r]
         for c in range(intercept.shape[0]):
             slope = 0.0
             for r in range(n_rows):
                 slope += scratch.gradient[c, r]
-            intercept[c, 0], intercept[c, 1] = adagrad(
-                intercept[c, 0], slope, intercept[c, 1], rule.learning_rate, rule.floor
-            )
+            step_scalar(rule, intercept, c, intercept, c, slope, weight, 0.0, 0.0)
     loss = 0.0
     for r in range(n_rows):
         loss += scratch.losses[r]
@@ -265,7 +308,7 @@ def run_steps(window, order, first, last, state, penalties, rule, scratch, part,
             elif is_forward:
                 forward(window, batch, state, output, scratch, part, n_parts)
                 if output == n_outputs - 1:
-                    differentiate(window, batch, rule.loss, scratch, part, n_parts)
+                    differentiate(window, batch, rule, scratch, part, n_parts)
             else:
                 if output == 0 and part == 0:
                     loss += finish(window, batch, state, rule, scratch)

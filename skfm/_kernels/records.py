@@ -12,15 +12,18 @@ class State(NamedTuple):
     side, because whoever needs one needs the other, and each far place in memory costs a wait.
     """
 
-    intercept: np.ndarray  # (n_outputs, n_slots), always float64
-    linear: np.ndarray  # (n_outputs, n_features, n_slots)
-    factors: np.ndarray  # (n_outputs, n_features, n_slots, n_components)
+    intercept: np.ndarray  # (n_outputs, n_linear_slots), always float64
+    linear: np.ndarray  # (n_outputs, n_features, n_linear_slots)
+    factors: np.ndarray  # (n_outputs, n_features, n_factor_slots, n_components)
 
 
 class Rule(NamedTuple):
     """What is minimised and how."""
 
     loss: int  # a code of losses.py
+    shape: float  # of the loss: Huber's epsilon, the quantile
+    update: int  # a code of updates.py
+    n_components: int  # without padding
     learning_rate: float
     floor: float  # where AdaGrad's sum of squared gradients starts
     fit_intercept: bool
@@ -46,9 +49,9 @@ class Window(NamedTuple):
 class Scratch(NamedTuple):
     """Work space of one batch; ``width`` is n_components rounded up to whole vectors."""
 
-    linear: np.ndarray  # (n_pairs, n_slots)
-    factors: np.ndarray  # (n_pairs, n_slots, width)
-    penalty: np.ndarray  # (n_pairs, 2), of the linear weight and of the factors
+    linear: np.ndarray  # (n_pairs, n_linear_slots)
+    factors: np.ndarray  # (n_pairs, n_factor_slots, width)
+    penalty: np.ndarray  # (n_pairs, 2 or 4), see updates.py
     self_product: np.ndarray  # (n_pairs,), v . v
     sums: np.ndarray  # (n_outputs, n_rows, width), sum_j x_j v_j of each row
     output: np.ndarray  # (n_outputs, n_rows)

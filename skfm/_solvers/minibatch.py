@@ -7,13 +7,16 @@ import numpy as np
 from skfm._kernels import minibatch as kernels
 from skfm._kernels.features import penalty
 from skfm._kernels.records import Rule, Scratch, State
+from skfm._kernels.updates import ADAGRAD, ADAM, FACTOR_SLOTS, FTRL, LINEAR_SLOTS, SGD
 from skfm._solvers.memory import aligned_zeros
 from skfm._solvers.plan import Planner, auto_batch_size
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import run_together
 from skfm._solvers.training import run_epochs
 
-N_SLOTS = 2  # the parameter and AdaGrad's sum of squared gradients
+UPDATES = {"adagrad": ADAGRAD, "adam": ADAM, "ftrl": FTRL, "sgd": SGD}
+# Steps that do not shorten by themselves are divided by the root of 1 + epoch / this.
+SLOWING = {ADAM: 10, SGD: 10}
 VECTOR_BYTES = 32  # rows of factors are padded with zeros to whole vectors of this size
 ROWS_A_THREAD = 32
 
@@ -22,6 +25,8 @@ ROWS_A_THREAD = 32
 class Settings:
     """What the estimators' parameters say about training."""
 
+    solver: str
+    loss_shape: float
     learning_rate: float
     floor: float
     batch_size: int | str
@@ -34,17 +39,18 @@ class Settings:
     verbose: bool
 
 
-def make_state(intercept, linear, factors):
+def make_state(parameters, update):
     """The state that starts at the given scaled parameters; see ``records.State`` for shapes."""
+    factors = parameters[2]
     n_outputs, n_used, n_components = factors.shape
     vector = VECTOR_BYTES // factors.itemsize
     width = -(-n_components // vector) * vector
     state = State(
-        intercept=np.zeros((n_outputs, N_SLOTS)),
-        linear=aligned_zeros((n_outputs, n_used, N_SLOTS), factors.dtype),
-        factors=aligned_zeros((n_outputs, n_used, N_SLOTS, width), factors.dtype),
+        intercept=np.zeros((n_outputs, LINEAR_SLOTS[update])),
+        linear=aligned_zeros((n_outputs, n_used, LINEAR_SLOTS[update]), factors.dtype),
+        factors=aligned_zeros((n_outputs, n_used, FACTOR_SLOTS[update], width), factors.dtype),
     )
-    _set_parameters(state, (intercept, linear, factors), forget=True)
+    _set_parameters(state, parameters, forget=True)
     return state
 
 
@@ -75,33 +81,39 @@ class _Trainer:
         "learning_rate or init_scale."
     )
 
-    def __init__(self, problem, state, n_components, settings, rng):
+    def __init__(self, problem, start, settings, rng):
+        update = UPDATES[settings.solver]
         self.problem = problem
-        self.state = state
-        self.n_components = n_components
+        self.state = make_state(start, update)
+        self.n_components = start[2].shape[2]
         self.settings = settings
         self.rng = rng
         batch_size = settings.batch_size
         if batch_size == "auto":
-            batch_size = auto_batch_size(problem.n_rows)
+            batch_size = auto_batch_size(problem.n_rows, update)
         self.planner = Planner(problem, batch_size, rng)
         # Threads that get less than this wait longer than they work.
         self.n_threads = max(1, min(settings.n_threads, self.planner.batch_size // ROWS_A_THREAD))
         self.rule = Rule(
             problem.loss,
+            settings.loss_shape,
+            update,
+            self.n_components,
             settings.learning_rate,
             settings.floor,
             settings.fit_intercept,
             settings.fit_linear,
         )
-        n_outputs, _, n_slots, width = state.factors.shape
+        self.n_epochs = 0
+        self.learning_rate = settings.learning_rate
+        n_outputs, _, n_slots, width = self.state.factors.shape
         self.n_outputs = n_outputs
         n_rows, n_pairs = self.planner.batch_size, self.planner.max_pairs
-        dtype = state.factors.dtype
+        dtype = self.state.factors.dtype
         self.scratch = Scratch(
-            linear=np.zeros((n_pairs, n_slots), dtype),
+            linear=np.zeros((n_pairs, self.state.linear.shape[2]), dtype),
             factors=aligned_zeros((n_pairs, n_slots, width), dtype),
-            penalty=np.zeros((n_pairs, 2), dtype),
+            penalty=np.zeros((n_pairs, problem.penalty_share.shape[1]), dtype),
             self_product=np.zeros(n_pairs, dtype),
             sums=aligned_zeros((n_outputs, n_rows, width), dtype),
             output=np.zeros((n_outputs, n_rows), dtype),
@@ -109,18 +121,32 @@ class _Trainer:
             losses=np.zeros(n_rows),
         )
 
-    @property
-    def learning_rate(self):
-        return self.rule.learning_rate
-
     def slow_down(self):
-        self.rule = self.rule._replace(learning_rate=self.rule.learning_rate / 4)
+        self._set_rate(self.learning_rate / 4)
+
+    def _set_rate(self, rate):
+        self.learning_rate = rate
+        slowing = SLOWING.get(self.rule.update)
+        if slowing is not None:
+            rate /= np.sqrt(1 + self.n_epochs / slowing)
+        self.rule = self.rule._replace(learning_rate=rate)
 
     def parameters(self):
         return get_parameters(self.state, self.n_components)
 
     def set_parameters(self, parameters, *, forget):
+        # FTRL's memory belongs to its parameters.
+        forget = forget or self.rule.update == FTRL
         _set_parameters(self.state, parameters, forget=forget)
+
+    def measure_at(self, parameters):
+        """`measure` for other parameters; the state stays."""
+        kept = [array.copy() for array in self.state]
+        self.set_parameters(parameters, forget=False)
+        measured = self.measure()
+        for array, values in zip(self.state, kept, strict=True):
+            array[...] = values
+        return measured
 
     def penalty(self):
         """The penalty term of the objective, for each unit of weight."""
@@ -129,10 +155,16 @@ class _Trainer:
             penalty(linear, factors, problem.linear_penalty, problem.factor_penalty)
             for linear, factors in zip(state.linear, state.factors, strict=True)
         )
+        if problem.has_lasso:
+            lengths = np.sqrt(np.square(state.factors[:, :, 0], dtype=float).sum(axis=2))
+            total += (np.abs(state.linear[:, :, 0]) @ problem.linear_lasso).sum()
+            total += (lengths @ problem.factor_lasso).sum()
         return total / problem.total_weight
 
     def epoch(self):
         """Train on every row once; returns the mean loss, each row's before its update."""
+        self._set_rate(self.learning_rate)
+        self.n_epochs += 1
         total = 0.0
         for number in self.rng.permutation(self.planner.n_windows):
             window = self.planner.window(number)
@@ -197,13 +229,15 @@ class _Trainer:
         return loss, loss + self.penalty()
 
 
-def train(problem, state, n_components, settings, rng, baseline, is_fitted):
-    """Minimise the objective from ``state``; returns the parameters and the history.
+def train(problem, start, settings, rng, baseline, is_fitted, listen=None):
+    """Minimise the objective from ``start``; returns the parameters and the history.
 
-    ``baseline`` is the mean loss of the intercept alone, and ``is_fitted`` says whether the
-    state comes from an earlier fit.
+    ``start`` are scaled parameters: intercept (n_outputs,), linear (n_outputs, n_used) and factors
+    (n_outputs, n_used, n_components). ``baseline`` is the mean loss of the intercept alone, and
+    ``is_fitted`` says whether they come from an earlier fit; for ``listen`` see ``run_epochs``.
     """
-    trainer = _Trainer(problem, state, n_components, settings, rng)
+    trainer = _Trainer(problem, start, settings, rng)
     if is_fitted:  # on data that has changed, the start may be worse than the intercept
         baseline = max(baseline, trainer.measure()[0])
-    return run_epochs(trainer, baseline, settings, Progress(settings, problem.n_rows, "rows"))
+    progress = Progress(settings, problem.n_rows, "rows")
+    return run_epochs(trainer, baseline, settings, progress, listen)

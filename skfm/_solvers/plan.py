@@ -4,16 +4,20 @@ import numpy as np
 
 from skfm._kernels.plan import plan_batches
 from skfm._kernels.records import Window
+from skfm._kernels.updates import SGD
 
 WINDOW_ENTRIES = 1 << 21
 KEPT_BYTES = 512 << 20
 
 
-def auto_batch_size(n_rows):
+def auto_batch_size(n_rows, update):
     """Small data at once; else enough rows for whole batches to stay in the processor's cache.
 
     Small data is full-batch, so that weights equal repetition and row order does not matter.
+    Plain gradient steps lose much in large batches.
     """
+    if update == SGD and n_rows > 1024:
+        return 128
     return 1024 if n_rows < 400_000 else 2048 if n_rows < 800_000 else 4096
 
 

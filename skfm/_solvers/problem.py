@@ -34,7 +34,9 @@ class Problem:
     scale: np.ndarray
     linear_penalty: np.ndarray  # r_j / scale_j^2, for scaled parameters
     factor_penalty: np.ndarray  # s_j / scale_j^2
-    penalty_share: np.ndarray  # (n_used, 2): both, for each unit of weight of a row with it
+    linear_lasso: np.ndarray  # of |w_j|, divided by scale_j
+    factor_lasso: np.ndarray  # of ||v_j||
+    penalty_share: np.ndarray  # (n_used, 2 or 4): these, for each unit of weight of a row with it
     mean_row_length: float  # weighted mean number of entries of a row
 
     @property
@@ -48,6 +50,10 @@ class Problem:
     @property
     def total_weight(self):
         return float(self.weight.sum()) if self.weight.size else float(self.n_rows)
+
+    @property
+    def has_lasso(self):
+        return self.penalty_share.shape[1] > 2
 
     @property
     def unit_values(self):
@@ -84,10 +90,40 @@ class Problem:
         return linear + sign * pull, constant
 
 
-def make_problem(X, target, weight, loss, alpha, alpha_linear, may_center=False):
+@dataclass
+class Penalties:
+    """Numbers, or arrays with one for each feature: of squares, and of absolute values."""
+
+    factors: float | np.ndarray
+    linear: float | np.ndarray
+    factor_lasso: float = 0.0
+    linear_lasso: float = 0.0
+
+    @property
+    def lasso(self):
+        return bool(self.factor_lasso or self.linear_lasso)
+
+
+def _penalties(given, used, root, inverse_scale):
+    """(n_used, 4): ridge of the linear weight and the factors, lasso of both; for scaled ones."""
+    penalty = np.zeros((used.size, 4))
+    for column, value, exponent in (
+        (0, given.linear, 2),
+        (1, given.factors, 2),
+        (2, given.linear_lasso, 1),
+        (3, given.factor_lasso, 1),
+    ):
+        of_used = value if np.ndim(value) == 0 else np.asarray(value)[used]
+        penalty[:, column] = of_used * inverse_scale**exponent
+    penalty[:, [1, 3]] *= root[:, None]
+    return penalty
+
+
+def make_problem(X, target, weight, loss, penalties, may_center=False):
     """State the problem for a canonical CSR matrix without explicit zeros.
 
-    ``r_j = alpha_linear`` as in ridge regression. ``s_j = alpha * sqrt(n_j)`` with ``n_j`` the
+    ``penalties`` are numbers, or arrays with one for each feature. ``r_j = alpha_linear`` as in
+    ridge regression. ``s_j = alpha * sqrt(n_j)`` with ``n_j`` the
     weight of the rows in which feature j is not zero: the noise in what those rows say of
     ``v_j`` grows like that root, so that one alpha suits rare and frequent features, and little
     data and much.
@@ -127,10 +163,7 @@ def make_problem(X, target, weight, loss, alpha, alpha_linear, may_center=False)
     position[used] = np.arange(used.size, dtype=np.uint32)
     count, square, center = count[used], square[used], center[used].astype(dtype)
     scale = np.sqrt(square / count).astype(dtype)
-    penalty = np.stack(
-        [np.full(used.size, float(alpha_linear)), alpha * np.sqrt(count)], axis=1
-    )
-    penalty *= (count / square)[:, None]
+    penalty = _penalties(penalties, used, np.sqrt(count), np.sqrt(count / square))
     return Problem(
         indptr=indptr,
         indices=X.indices,
@@ -144,6 +177,8 @@ def make_problem(X, target, weight, loss, alpha, alpha_linear, may_center=False)
         scale=scale,
         linear_penalty=penalty[:, 0].copy(),
         factor_penalty=penalty[:, 1].copy(),
-        penalty_share=(penalty / count[:, None]).astype(dtype),
+        linear_lasso=penalty[:, 2].copy(),
+        factor_lasso=penalty[:, 3].copy(),
+        penalty_share=(penalty / count[:, None]).astype(dtype)[:, : 4 if penalties.lasso else 2],
         mean_row_length=float(count.sum() / total_weight),
     )

@@ -125,6 +125,14 @@ class _Trainer:
         for part, values in zip(self.sides, parameters, strict=True):
             part.set(values, forget=forget)
 
+    def measure_at(self, parameters):
+        """`measure` for other parameters; the state stays."""
+        kept = self.parameters()
+        self.set_parameters(parameters, forget=False)
+        measured = self.measure()
+        self.set_parameters(kept, forget=False)
+        return measured
+
     def slow_down(self):
         self.learning_rate /= 4
 

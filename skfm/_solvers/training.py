@@ -12,6 +12,7 @@ MAX_RESTARTS = 6
 class History:
     loss_curve: list = field(default_factory=list)
     converged: bool = False
+    stopped: bool = False  # by who listened
 
 
 class _Course:
@@ -62,9 +63,7 @@ class _Course:
         parameters have.
         """
         _, objective = self.trainer.measure()
-        self.trainer.set_parameters(self.best_parameters, forget=False)
-        _, best = self.trainer.measure()
-        self.trainer.set_parameters(self.before, forget=False)
+        _, best = self.trainer.measure_at(self.best_parameters)
         return objective > best + 10 * self.tol
 
     def finish(self):
@@ -72,8 +71,7 @@ class _Course:
         loss, objective = self.trainer.measure()
         kept = self.trainer.parameters()
         if not objective <= self.best or not loss <= self.limit:
-            self.trainer.set_parameters(self.best_parameters, forget=False)
-            best_loss, best_objective = self.trainer.measure()
+            best_loss, best_objective = self.trainer.measure_at(self.best_parameters)
             if not objective <= best_objective:
                 if not loss <= self.limit:
                     self._warn("The last epochs diverged; better parameters are kept.", 7)
@@ -108,17 +106,21 @@ class _Course:
         warnings.warn(f"{message} {self.trainer.cure}", RuntimeWarning, stacklevel=level)
 
 
-def run_epochs(trainer, baseline, settings, progress):
+def run_epochs(trainer, baseline, settings, progress, listen=None):
     """Train until the objective rests; returns the parameters to keep and the history.
 
-    ``trainer`` has ``penalty()`` and ``epoch()`` (its mean loss), ``measure()`` (loss and
-    objective, changing nothing), ``parameters()``, ``set_parameters(parameters, forget=)``,
-    ``learning_rate``, ``slow_down()`` and ``cure``, a sentence for who reads that it diverged.
+    ``trainer`` has ``penalty()`` and ``epoch()`` (its mean loss), ``measure()`` and
+    ``measure_at(parameters)`` (loss and objective, changing nothing), ``parameters()``,
+    ``set_parameters(parameters, forget=)``, ``learning_rate``, ``slow_down()`` and ``cure``, a
+    sentence for who reads that it diverged.
     ``settings`` has ``max_iter``, ``tol`` and ``n_iter_no_change``.
 
     Where the loss is not finite or stays far above the baseline, training starts again from the
     best parameters measured, with smaller steps; so it does, without a warning, where it comes
     to rest above them.
+
+    ``listen(epoch, objective, parameters)``, if given, is called after each epoch; if it returns
+    True, training stops and the parameters are the last ones.
     """
     course = _Course(trainer, baseline, settings.tol, settings.n_iter_no_change)
     history = History()
@@ -129,8 +131,13 @@ def run_epochs(trainer, baseline, settings, progress):
             history.loss_curve.append(loss + shrinkage)
             progress.epoch(number, loss + shrinkage)
             history.converged = course.after_epoch(loss, shrinkage)
+            if listen is not None and listen(number, loss + shrinkage, trainer.parameters()):
+                history.stopped = True
+                break
             if history.converged:
                 break
     finally:
         progress.close()
+    if history.stopped:
+        return trainer.parameters(), history
     return course.finish(), history

@@ -1,0 +1,276 @@
+"""Every solver on every loss: the optimum, unscaled data, sparsity, threads."""
+
+import warnings
+
+import numpy as np
+import pytest
+import reference
+from helpers import JIT, size
+from numpy.testing import assert_array_equal
+from scipy import sparse
+from scipy.optimize import minimize
+
+from skfm import FMClassifier, FMRegressor
+
+SOLVERS = ["adagrad", "adam", "ftrl", "sgd"]
+REGRESSION = ["squared_error", "absolute_error", "huber", "quantile", "poisson"]
+CLASSIFICATION = [("log_loss", 2), ("log_loss", 3), ("squared_hinge", 2), ("squared_hinge", 3)]
+LOSSES = [(loss, 0) for loss in REGRESSION] + CLASSIFICATION
+
+RATES = {"adagrad": 0.3, "adam": 0.02, "ftrl": 0.3, "sgd": 0.03}
+
+
+def make(loss, n_classes, n_rows=150, seed=0):
+    """Targets of a planted machine of six scaled columns."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, 6))
+    n_outputs = n_classes if n_classes > 2 else 1
+    planted = (
+        np.zeros(n_outputs),
+        rng.normal(size=(n_outputs, 6)) / 2,
+        rng.normal(size=(n_outputs, 2, 6)) * 0.6,
+    )
+    raw = reference.raw_output(planted, X)
+    if loss == "poisson":
+        return X, rng.poisson(np.exp(np.clip(raw[:, 0] / 2, None, 3))).astype(float)
+    if n_classes == 0:
+        return X, 5 + 2 * (raw[:, 0] + rng.normal(size=n_rows) / 3)
+    if n_classes == 2:
+        return X, (raw[:, 0] + rng.logistic(size=n_rows) / 2 > 0).astype(int)
+    return X, (raw + rng.gumbel(size=raw.shape) / 2).argmax(axis=1)
+
+
+def model_for(loss, n_classes, **parameters):
+    parameters = {"loss": loss, "random_state": 0, **parameters}
+    if n_classes:
+        return FMClassifier(**parameters)
+    return FMRegressor(
+        epsilon=reference.HUBER_EPSILON, quantile=reference.QUANTILE, **parameters
+    )
+
+
+def quietly(function, *arguments):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function(*arguments)
+
+
+def as_reference(model, y):
+    """Fitted parameters, target and name of the loss, as the objective is stated."""
+    components = model.components_
+    parameters = (
+        np.atleast_1d(np.asarray(model.intercept_, dtype=float)),
+        np.atleast_2d(model.coef_),
+        components if components.ndim == 3 else components[None],
+    )
+    kind = model.loss
+    if isinstance(model, FMClassifier):
+        if kind == "log_loss" and len(model.classes_) > 2:
+            kind = "softmax"
+        return parameters, y, kind
+    if kind == "poisson":
+        return parameters, y, kind
+    shift, unit = y.mean(), y.std()
+    intercept, coef, factors = parameters
+    parameters = (intercept - shift) / unit, coef / unit, factors / np.sqrt(unit)
+    return parameters, (y - shift) / unit, kind
+
+
+def best_objective(parameters, data):
+    """The lowest objective that L-BFGS finds, from the given parameters and from random ones."""
+    shape = parameters[2].shape
+    rng = np.random.default_rng(0)
+
+    def value_and_slope(vector):
+        machine = reference.unflatten(vector, *shape)
+        slope = reference.flatten(reference.gradient(machine, *data))
+        return reference.objective(machine, *data), slope
+
+    start = reference.flatten(parameters)
+    starts = [start, rng.normal(size=start.size) / 2]
+    options = {"jac": True, "method": "L-BFGS-B", "options": {"maxiter": 1000}}
+    return min(minimize(value_and_slope, start, **options).fun for start in starts)
+
+
+@pytest.mark.parametrize("loss, n_classes", LOSSES)
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_fit_reaches_the_optimum(solver, loss, n_classes):
+    """Long training on scaled data ends within 1 % of what L-BFGS finds."""
+    X, y = make(loss, n_classes, n_rows=size(150, 40))
+    model = model_for(
+        *(loss, n_classes),
+        n_components=3,
+        solver=solver,
+        alpha=0.3,
+        alpha_linear=0.5,
+        learning_rate=RATES[solver],
+        max_iter=size(3000, 100),
+        tol=0.0,
+        n_iter_no_change=500,
+    )
+    quietly(model.fit, X, y)
+    parameters, target, kind = as_reference(model, y)
+    data = X, target, None, kind, model.alpha, model.alpha_linear
+    fitted, best = reference.objective(parameters, *data), best_objective(parameters, data)
+    assert fitted <= (1.01 if JIT else 1.3) * best
+    nothing = [np.zeros_like(array) for array in parameters]
+    assert best < 0.9 * reference.objective(nothing, *data)  # there was something to find
+
+
+def mean_loss(model, X, y):
+    """Mean loss of a model and of the best constant, as scikit-learn would see them."""
+    _, target, kind = as_reference(model, y)
+    raw = model.predict(X) if isinstance(model, FMRegressor) else model.decision_function(X)
+    if kind == "poisson":
+        raw = np.log(raw)
+    elif isinstance(model, FMRegressor):
+        raw = (raw - y.mean()) / y.std()
+    raw = raw.reshape(len(y), -1)
+    constants = np.linspace(-3, 3, 121)
+    if raw.shape[1] > 1:
+        rates = np.bincount(y) / len(y)
+        start = np.log(rates) if kind == "softmax" else 2 * rates - 1
+        constant = reference.losses(kind, np.tile(start, (len(y), 1)), y).mean()
+    else:
+        constant = min(
+            reference.losses(kind, np.full((len(y), 1), c), target).mean() for c in constants
+        )
+    return reference.losses(kind, raw, target).mean(), constant
+
+
+@pytest.mark.parametrize("loss, n_classes", LOSSES)
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_unscaled_data_beats_the_intercept(solver, loss, n_classes):
+    """A column of the size of a million, two around 100."""
+    X, y = make(loss, n_classes, n_rows=size(400, 60))
+    X = X * [1e6, 1, 1, 1, 1, 1] + [0, 100, 100, 0, 0, 0]
+    model = quietly(model_for(loss, n_classes, solver=solver, alpha=0.5).fit, X, y)
+    fitted, constant = mean_loss(model, X, y)
+    assert fitted < constant
+
+
+@pytest.mark.parametrize("loss, n_classes", LOSSES)
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_number_of_threads_does_not_matter(solver, loss, n_classes):
+    X, y = make(loss, n_classes, n_rows=size(3000, 200))
+    models = [
+        quietly(model_for(loss, n_classes, solver=solver, max_iter=4, n_jobs=n_jobs).fit, X, y)
+        for n_jobs in (1, 2, 3)
+    ]
+    for other in models[1:]:
+        assert_array_equal(other.coef_, models[0].coef_)
+        assert_array_equal(other.components_, models[0].components_)
+
+
+# FTRL
+
+
+def test_ftrl_with_l1_reaches_the_optimum_of_a_proximal_oracle():
+    """The linear model: proximal gradient steps are the judge."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 10))
+    X /= np.sqrt((X**2).mean(axis=0))
+    y = X[:, 0] - X[:, 1] / 2 + rng.normal(size=120) / 2
+    model = FMRegressor(
+        0,
+        solver="ftrl",
+        alpha_l1=15.0,
+        alpha_linear=2.0,
+        learning_rate=0.5,
+        max_iter=size(4000, 200),
+        tol=0,
+        n_iter_no_change=1000,
+        fit_intercept=False,
+        random_state=0,
+    )
+    quietly(model.fit, X, y)
+    unit = np.sqrt((y**2).mean())
+    target, w = y / unit, np.zeros(10)
+    step = 1 / (np.linalg.norm(X, 2) ** 2 + 2)
+    for _ in range(2000):
+        w = w - step * (X.T @ (X @ w - target) + 2 * w)
+        w = np.sign(w) * np.maximum(np.abs(w) - 15 * step, 0)
+
+    def objective(w):
+        return ((X @ w - target) ** 2).sum() / 2 + w @ w + 15 * np.abs(w).sum()
+
+    assert objective(model.coef_ / unit) <= (1.01 if JIT else 1.1) * objective(w)
+    assert_array_equal(model.coef_ != 0, w != 0)
+    assert 0 < np.count_nonzero(w) < 10
+
+
+def test_ftrl_without_penalties_of_length_is_no_sparser_than_the_others():
+    X, y = make("squared_error", 0)
+    model = quietly(FMRegressor(solver="ftrl", random_state=0).fit, X, y)
+    assert (model.coef_ != 0).all() and (model.components_ != 0).all()
+
+
+def test_ftrl_shrinks_the_factors_of_whole_features():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 8))
+    y = 2 * X[:, 0] * X[:, 1] + rng.normal(size=500) / 3
+    model = quietly(FMRegressor(solver="ftrl", alpha_l21=0.5, random_state=0).fit, X, y)
+    shrunk = (model.components_ == 0).all(axis=0)
+    assert_array_equal(shrunk, np.arange(8) >= 2)
+    assert model.score(X, y) > 0.5
+
+
+@pytest.mark.parametrize("name", ["alpha_l1", "alpha_l21"])
+def test_only_ftrl_takes_penalties_of_length(name):
+    X, y = make("squared_error", 0)
+    with pytest.raises(ValueError, match=f"{name} needs solver='ftrl'"):
+        FMRegressor(**{name: 1.0}).fit(X, y)
+
+
+# Losses
+
+
+def test_quantiles_are_where_they_should_be():
+    rng = np.random.default_rng(0)
+    X = sparse.csr_matrix(np.eye(4)[rng.integers(4, size=4000)])
+    y = X @ np.arange(4) + rng.exponential(size=4000)
+    for quantile in (0.1, 0.5, 0.9):
+        model = quietly(
+            FMRegressor(2, loss="quantile", quantile=quantile, random_state=0).fit, X, y
+        )
+        assert abs((y <= model.predict(X)).mean() - quantile) < 0.03
+    median = quietly(FMRegressor(2, loss="absolute_error", random_state=0).fit, X, y)
+    assert abs((y <= median.predict(X)).mean() - 0.5) < 0.03
+
+
+def test_outliers_matter_less_with_huber_and_absolute_error():
+    X, y = make("squared_error", 0, n_rows=300)
+    broken = y.copy()
+    broken[::20] += 100
+    errors = {
+        loss: np.median(
+            abs(quietly(FMRegressor(loss=loss, epsilon=0.1, random_state=0).fit, X, broken)
+            .predict(X) - y)
+        )
+        for loss in ("squared_error", "huber", "absolute_error")
+    }  # fmt: skip
+    assert errors["huber"] < 0.7 * errors["squared_error"]
+    assert errors["absolute_error"] < 0.7 * errors["squared_error"]
+
+
+def test_poisson_predicts_means():
+    X, y = make("poisson", 0, n_rows=400)
+    model = quietly(FMRegressor(loss="poisson", random_state=0).fit, X, y)
+    predicted = model.predict(X)
+    assert (predicted > 0).all()
+    assert abs(predicted.mean() / y.mean() - 1) < 0.05
+    assert model.__sklearn_tags__().target_tags.positive_only
+    for bad in (-y, 0 * y):
+        with pytest.raises(ValueError, match="loss='poisson'"):
+            FMRegressor(loss="poisson").fit(X, bad)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_squared_hinge_has_no_probabilities(n_classes):
+    X, y = make("squared_hinge", n_classes, n_rows=300)
+    model = quietly(FMClassifier(loss="squared_hinge", random_state=0).fit, X, y)
+    assert model.score(X, y) > 0.7
+    assert not hasattr(model, "predict_proba") and not hasattr(model, "predict_log_proba")
+    assert hasattr(FMClassifier(), "predict_proba")
+    shape = (300,) if n_classes == 2 else (300, 3)
+    assert model.decision_function(X).shape == shape
