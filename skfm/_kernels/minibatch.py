@@ -8,19 +8,21 @@ Ids are unsigned, which spares Numba's check for negative indices, and the inner
 over the components of one or of four entries at a time, which LLVM turns into vector code.
 """
 
-import math
 
 import numpy as np
 
 from skfm._kernels._jit import jit
 from skfm._kernels.losses import SOFTMAX, scalar_loss, softmax_loss
-from skfm._kernels.updates import ADAGRAD, step_factors, step_scalar
+from skfm._kernels.records import Block
+from skfm._kernels.updates import move, move_intercept
 
 # What a row or a feature costs besides its entries, in entries; only the balance of threads
 # depends on it. Later features of a batch are rarer, and so further away in memory.
 ROW_COST = 1
 GATHER_COST = 1000
 UPDATE_COST = 8
+
+BLOCK = 256  # features updated together
 
 
 @jit
@@ -160,40 +162,48 @@ def differentiate(window, batch, rule, scratch, part, n_parts):
 
 
 @jit
-def backward(
-    window, batch, state, output, rule, scratch, part, n_parts
-):
-    """Sum each feature's gradient over its rows, add its share of the penalty, update."""
-    r0 = window.row_start[batch]
+def backward(window, batch, state, output, rule, scratch, part, n_parts):
+    """Sum each feature's gradient over its rows, and update. A block of features at a time: few
+    enough that their sums stay at hand, and enough that calling the update costs nothing."""
     f0, f1 = window.feature_start[batch], window.feature_start[batch + 1]
-    column_ptr, entry_row, values = window.column_ptr, window.entry_row, window.column_values
-    features, weight = window.features, window.weight
     linear, factors = state.linear[output], state.factors[output]
-    local_linear, local_factors = scratch.linear, scratch.factors
-    local_penalty = scratch.penalty
-    sums, gradient = scratch.sums[output], scratch.gradient[output]
+    gradient, sums = scratch.gradient[output], scratch.sums[output]
+    dtype, width = sums.dtype, sums.shape[1]
+    block = Block(
+        np.empty(BLOCK, dtype),
+        np.empty(BLOCK, dtype),
+        np.empty(BLOCK, dtype),
+        np.empty((BLOCK, width), dtype),
+    )
+    first = _boundary(window.column_ptr, f0, f1, UPDATE_COST, part, n_parts)
+    last = _boundary(window.column_ptr, f0, f1, UPDATE_COST, part + 1, n_parts)
+    while first < last:
+        end = min(first + BLOCK, last)
+        _sum_gradients(window, batch, first, end, gradient, sums, block)
+        move(block, first - f0, window.features[first:end], rule, scratch, linear, factors)
+        first = end
+
+
+@jit
+def _sum_gradients(window, batch, first, last, gradient, sums, block):
+    r0 = window.row_start[batch]
+    column_ptr, entry_row, values = window.column_ptr, window.entry_row, window.column_values
+    weight, total = window.weight, block.total
     zero, one = sums.dtype.type(0), sums.dtype.type(1)
-    learning_rate, floor = sums.dtype.type(rule.learning_rate), sums.dtype.type(rule.floor)
-    n_components = factors.shape[2]
-    fit_linear = rule.fit_linear
-    has_lasso = local_penalty.shape[1] > 2
     width = sums.shape[1]
     unit = values.size == 0
-    total = np.empty(width, sums.dtype)
-    first = _boundary(column_ptr, f0, f1, UPDATE_COST, part, n_parts) - f0
-    last = _boundary(column_ptr, f0, f1, UPDATE_COST, part + 1, n_parts) - f0
-    for i in range(np.uintp(first), np.uintp(last)):
-        e = np.uintp(column_ptr[np.uintp(f0) + i])
-        end = np.uintp(column_ptr[np.uintp(f0) + i + np.uintp(1)])
+    for i in range(np.uintp(last - first)):
+        e = np.uintp(column_ptr[np.uintp(first) + i])
+        end = np.uintp(column_ptr[np.uintp(first) + i + np.uintp(1)])
         occurrences = sums.dtype.type(end - e)
         if weight.size > 0:
             occurrences = zero
             for t in range(e, end):
                 occurrences += weight[np.uintp(r0) + np.uintp(entry_row[t])]
-        slope = zero  # sum of g x, the gradient of the linear weight
-        curve = zero  # sum of g x^2, for the factors' products with themselves, which do not count
+        slope = zero
+        curve = zero
         for f in range(width):
-            total[f] = zero
+            total[i, f] = zero
         while e < end:
             a = np.uintp(entry_row[e])
             xa = one if unit else values[e]
@@ -211,56 +221,17 @@ def backward(
                 slope += gb + gc + gd
                 curve += xb * gb + xc * gc + xd * gd
                 for f in range(width):
-                    total[f] += (
+                    total[i, f] += (
                         xa * sums[a, f] + xb * sums[b, f] + xc * sums[c, f] + xd * sums[d, f]
                     )
                 e += np.uintp(4)
             else:
                 for f in range(width):
-                    total[f] += xa * sums[a, f]
+                    total[i, f] += xa * sums[a, f]
                 e += np.uintp(1)
-        j = np.uintp(features[np.uintp(f0) + i])
-        if rule.update == ADAGRAD:  # here, as loops that the compiler turns into vectors
-            if fit_linear:
-                w = local_linear[i, 0]
-                slope += occurrences * local_penalty[i, 0] * w
-                squares = local_linear[i, 1] + slope * slope
-                linear[j, 0] = w - learning_rate * slope / math.sqrt(floor + squares)
-                linear[j, 1] = squares
-            shrink = occurrences * local_penalty[i, 1] - curve
-            for f in range(n_components):
-                v = local_factors[i, 0, f]
-                incline = total[f] + shrink * v
-                squares = local_factors[i, 1, f] + incline * incline
-                factors[j, 0, f] = v - learning_rate * incline / math.sqrt(floor + squares)
-                factors[j, 1, f] = squares
-            continue
-        if fit_linear:
-            step_scalar(
-                rule,
-                local_linear,
-                i,
-                linear,
-                j,
-                slope,
-                occurrences,
-                local_penalty[i, 0],
-                local_penalty[i, 2] if has_lasso else zero,
-            )
-        step_factors(
-            rule,
-            local_factors,
-            local_linear,
-            i,
-            factors,
-            linear,
-            j,
-            total,
-            curve,
-            occurrences,
-            local_penalty[i, 1],
-            local_penalty[i, 3] if has_lasso else zero,
-        )
+        block.slope[i] = slope
+        block.curve[i] = curve
+        block.weight[i] = occurrences
 
 
 @jit
@@ -278,7 +249,7 @@ def finish(window, batch, state, rule, scratch):
             slope = 0.0
             for r in range(n_rows):
                 slope += scratch.gradient[c, r]
-            step_scalar(rule, intercept, c, intercept, c, slope, weight, 0.0, 0.0)
+            move_intercept(rule, intercept[c], slope, weight)
     loss = 0.0
     for r in range(n_rows):
         loss += scratch.losses[r]

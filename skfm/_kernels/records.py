@@ -59,6 +59,15 @@ class Scratch(NamedTuple):
     losses: np.ndarray  # (n_rows,)
 
 
+class Block(NamedTuple):
+    """Gradients of the loss of some features, summed over a batch."""
+
+    slope: np.ndarray  # (n,), of the linear weights: sum of g x
+    curve: np.ndarray  # (n,), sum of g x^2: a factor's gradient is its total less curve times it
+    weight: np.ndarray  # (n,), of the rows with the feature
+    total: np.ndarray  # (n, width)
+
+
 class Entries(NamedTuple):
     """The stored entries of a matrix in CSR form, as observations."""
 

@@ -20,126 +20,207 @@ FTRL      pull, sum of squares, weight; mean     pulls
 
 import math
 
+import numpy as np
+
 from skfm._kernels._jit import jit
 
 ADAGRAD, SGD, ADAM, FTRL = range(4)
 LINEAR_SLOTS = {ADAGRAD: 2, SGD: 1, ADAM: 4, FTRL: 5}
 FACTOR_SLOTS = {ADAGRAD: 2, SGD: 1, ADAM: 3, FTRL: 2}
 
-# Adam's
-DECAY = 0.9
-SQUARE_DECAY = 0.999
-TINY = 1e-8
+# The share of a new gradient in the means, that of its square, and what a root has added.
+ADAM_CONSTANTS = (0.1, 0.001, 1e-8)
 
 
 @jit
-def step_scalar(rule, local, i, out, j, slope, weight, ridge, lasso):
-    """Move one parameter: ``local[i]`` are its slots before, ``out[j]`` those after.
+def adagrad(value, slope, squares, rate, floor):
+    """AdaGrad (Duchi, Hazan, Singer 2011): the new value and the new sum of squares.
 
-    AdaGrad (Duchi, Hazan, Singer 2011): ``rule.floor`` is what the sum of squared gradients
-    starts at: with a small one the first step is the full learning rate whatever the gradient,
-    with a large one it is a gradient step. Adam (Kingma, Ba 2015) with moments that rest while a
-    feature does not occur. FTRL-proximal (McMahan et al. 2013): the penalty counts as often as
-    the feature has occurred; the pull is what the penalty's slope and the parameter have not
-    settled yet, so it starts at 0 wherever the parameter does.
+    ``floor`` is what the sum of squared gradients starts at: with a small one the first step
+    is the full learning rate whatever the gradient, with a large one it is a gradient step.
     """
-    kind = out.dtype.type
-    rate, floor, one = kind(rule.learning_rate), kind(rule.floor), kind(1)
-    value = local[i, 0]
-    if rule.update == FTRL:
-        squares = local[i, 2] + slope * slope
-        total = local[i, 3] + weight
-        stiffness = math.sqrt(floor + squares) / rate
-        goal = stiffness * value - local[i, 1] - slope
-        value = _shrunk(abs(goal), total * lasso) / (stiffness + total * ridge)
-        if goal < 0:
-            value = -value
-        out[j, 0] = value
-        out[j, 1] = stiffness * value - goal
-        out[j, 2] = squares
-        out[j, 3] = total
-        return
-    slope += weight * ridge * value
+    squares += slope * slope
+    return value - rate * slope / math.sqrt(floor + squares), squares
+
+
+@jit
+def adam(value, slope, mean, square, rate, constants):
+    """Adam (Kingma, Ba 2015): the new value and the new means; ``rate`` corrects their bias.
+
+    ``constants`` are `ADAM_CONSTANTS`, in the type of the rest.
+    """
+    decay, square_decay, tiny = constants
+    mean += (slope - mean) * decay
+    square += (slope * slope - square) * square_decay
+    return value - rate * mean / (math.sqrt(square) + tiny), mean, square
+
+
+@jit
+def ftrl(value, slope, pull, squares, rate, floor, ridge, lasso):
+    """FTRL-proximal (McMahan et al. 2013): the new value, pull and sum of squares.
+
+    ``ridge`` and ``lasso`` are the penalties for all of the feature's occurrences so far; the pull
+    is what their slope and the value have not settled yet, so it starts at 0 wherever the value
+    does.
+    """
+    squares += slope * slope
+    stiffness = math.sqrt(floor + squares) / rate
+    aim = stiffness * value - pull - slope
+    value = _shrunk(abs(aim), lasso) / (stiffness + ridge)
+    if aim < 0:
+        value = -value
+    return value, stiffness * value - aim, squares
+
+
+@jit
+def move_intercept(rule, slots, slope, weight):
+    """Update ``slots``, the intercept's, in place; it has no penalty."""
     if rule.update == ADAGRAD:
-        squares = local[i, 1] + slope * slope
-        out[j, 0] = value - rate * slope / math.sqrt(floor + squares)
-        out[j, 1] = squares
+        slots[0], slots[1] = adagrad(slots[0], slope, slots[1], rule.learning_rate, rule.floor)
     elif rule.update == SGD:
-        out[j, 0] = value - rate * slope / _crowd(weight)
-    else:
-        decay, square_decay = kind(DECAY), kind(SQUARE_DECAY)
-        mean = decay * local[i, 1] + (one - decay) * slope
-        square = square_decay * local[i, 2] + (one - square_decay) * slope * slope
-        n_steps = local[i, 3] + one
-        out[j, 0] = value - rate * kind(_adam_factor(n_steps)) * mean / (
-            math.sqrt(square) + kind(TINY)
+        slots[0] -= rule.learning_rate / _crowd(weight) * slope
+    elif rule.update == ADAM:
+        slots[3] += 1
+        rate = rule.learning_rate * _adam_factor(slots[3])
+        slots[0], slots[1], slots[2] = adam(
+            slots[0], slope, slots[1], slots[2], rate, ADAM_CONSTANTS
         )
-        out[j, 1] = mean
-        out[j, 2] = square
-        out[j, 3] = n_steps
+    else:
+        slots[0], slots[1], slots[2] = ftrl(
+            slots[0], slope, slots[1], slots[2], rule.learning_rate, rule.floor, 0.0, 0.0
+        )
 
 
 @jit
-def step_factors(
-    rule, local, local_linear, i, out, out_linear, j, total, curve, weight, ridge, group
-):
-    """Move a feature's factors, likewise; after its linear weight.
+def move(block, first, features, rule, scratch, linear, factors):
+    """Update the parameters of a block's features.
 
-    ``total - curve * v`` is the gradient of the loss.
+    The block's gradients belong to the local features from ``first`` on, which are those called
+    ``features`` in ``linear`` and ``factors``.
     """
-    kind = out.dtype.type
-    rate, floor, one = kind(rule.learning_rate), kind(rule.floor), kind(1)
-    width = out.shape[2]
-    if rule.update == FTRL:
-        squares = kind(0)
-        for f in range(width):
-            slope = total[f] - curve * local[i, 0, f]
+    if rule.update == ADAGRAD:
+        _move_adagrad(block, first, features, rule, scratch, linear, factors)
+    elif rule.update == SGD:
+        _move_sgd(block, first, features, rule, scratch, linear, factors)
+    elif rule.update == ADAM:
+        _move_adam(block, first, features, rule, scratch, linear, factors)
+    else:
+        _move_ftrl(block, first, features, rule, scratch, linear, factors)
+
+
+@jit
+def _move_adagrad(block, first, features, rule, scratch, linear, factors):
+    kind = factors.dtype.type
+    rate, floor = kind(rule.learning_rate), kind(rule.floor)
+    near, near_linear, penalty = scratch.factors, scratch.linear, scratch.penalty
+    total = block.total
+    for b in range(np.uintp(features.size)):
+        i, j = np.uintp(first) + b, np.uintp(features[b])
+        weight = block.weight[b]
+        if rule.fit_linear:
+            w = near_linear[i, 0]
+            slope = block.slope[b] + weight * penalty[i, 0] * w
+            linear[j, 0], linear[j, 1] = adagrad(w, slope, near_linear[i, 1], rate, floor)
+        shrink = weight * penalty[i, 1] - block.curve[b]
+        for f in range(factors.shape[2]):
+            v = near[i, 0, f]
+            slope = total[b, f] + shrink * v
+            factors[j, 0, f], factors[j, 1, f] = adagrad(v, slope, near[i, 1, f], rate, floor)
+
+
+@jit
+def _move_sgd(block, first, features, rule, scratch, linear, factors):
+    kind = factors.dtype.type
+    near, near_linear, penalty = scratch.factors, scratch.linear, scratch.penalty
+    total = block.total
+    for b in range(np.uintp(features.size)):
+        i, j = np.uintp(first) + b, np.uintp(features[b])
+        weight = block.weight[b]
+        rate = kind(rule.learning_rate) / _crowd(weight)
+        if rule.fit_linear:
+            w = near_linear[i, 0]
+            linear[j, 0] = w - rate * (block.slope[b] + weight * penalty[i, 0] * w)
+        shrink = weight * penalty[i, 1] - block.curve[b]
+        for f in range(factors.shape[2]):
+            v = near[i, 0, f]
+            factors[j, 0, f] = v - rate * (total[b, f] + shrink * v)
+
+
+@jit
+def _move_adam(block, first, features, rule, scratch, linear, factors):
+    """Moments rest, and steps are not counted, while a feature does not occur."""
+    kind = factors.dtype.type
+    constants = (kind(ADAM_CONSTANTS[0]), kind(ADAM_CONSTANTS[1]), kind(ADAM_CONSTANTS[2]))
+    near, near_linear, penalty = scratch.factors, scratch.linear, scratch.penalty
+    total = block.total
+    for b in range(np.uintp(features.size)):
+        i, j = np.uintp(first) + b, np.uintp(features[b])
+        weight = block.weight[b]
+        n_steps = near_linear[i, 3] + kind(1)
+        linear[j, 3] = n_steps
+        rate = kind(rule.learning_rate * _adam_factor(n_steps))
+        if rule.fit_linear:
+            w = near_linear[i, 0]
+            slope = block.slope[b] + weight * penalty[i, 0] * w
+            linear[j, 0], linear[j, 1], linear[j, 2] = adam(
+                w, slope, near_linear[i, 1], near_linear[i, 2], rate, constants
+            )
+        shrink = weight * penalty[i, 1] - block.curve[b]
+        for f in range(factors.shape[2]):
+            v = near[i, 0, f]
+            slope = total[b, f] + shrink * v
+            factors[j, 0, f], factors[j, 1, f], factors[j, 2, f] = adam(
+                v, slope, near[i, 1, f], near[i, 2, f], rate, constants
+            )
+
+
+@jit
+def _move_ftrl(block, first, features, rule, scratch, linear, factors):
+    """All factors of a feature share one sum of squares, the mean of theirs, and one lasso."""
+    kind = factors.dtype.type
+    zero = kind(0)
+    rate, floor = kind(rule.learning_rate), kind(rule.floor)
+    n_components = kind(max(rule.n_components, 1))
+    near, near_linear, penalty = scratch.factors, scratch.linear, scratch.penalty
+    has_lasso = penalty.shape[1] > 2
+    aim = block.total
+    for b in range(np.uintp(features.size)):
+        i, j = np.uintp(first) + b, np.uintp(features[b])
+        weight = near_linear[i, 3] + block.weight[b]
+        linear[j, 3] = weight
+        if rule.fit_linear:
+            linear[j, 0], linear[j, 1], linear[j, 2] = ftrl(
+                near_linear[i, 0],
+                block.slope[b],
+                near_linear[i, 1],
+                near_linear[i, 2],
+                rate,
+                floor,
+                weight * penalty[i, 0],
+                weight * penalty[i, 2] if has_lasso else zero,
+            )
+        curve = block.curve[b]
+        squares = zero
+        for f in range(factors.shape[2]):
+            slope = aim[b, f] - curve * near[i, 0, f]
             squares += slope * slope
-        squares = local_linear[i, 4] + squares / kind(max(rule.n_components, 1))
-        amount = local_linear[i, 3] + weight
-        out_linear[j, 3], out_linear[j, 4] = amount, squares
+        squares = near_linear[i, 4] + squares / n_components
+        linear[j, 4] = squares
         stiffness = math.sqrt(floor + squares) / rate
-        length = kind(0)
-        for f in range(width):
-            v = local[i, 0, f]
-            goal = (stiffness + curve) * v - local[i, 1, f] - total[f]
-            total[f] = goal
+        length = zero
+        for f in range(factors.shape[2]):
+            goal = (stiffness + curve) * near[i, 0, f] - near[i, 1, f] - aim[b, f]
+            aim[b, f] = goal
             length += goal * goal
         length = math.sqrt(length)
-        scale = kind(0)
+        lasso = weight * penalty[i, 3] if has_lasso else zero
+        scale = zero
         if length > 0:
-            scale = _shrunk(length, amount * group) / (length * (stiffness + amount * ridge))
-        for f in range(width):
-            goal = total[f]
-            out[j, 0, f] = scale * goal
-            out[j, 1, f] = stiffness * scale * goal - goal
-        return
-    shrink = weight * ridge - curve
-    if rule.update == ADAGRAD:
-        for f in range(width):
-            v = local[i, 0, f]
-            slope = total[f] + shrink * v
-            squares = local[i, 1, f] + slope * slope
-            out[j, 0, f] = v - rate * slope / math.sqrt(floor + squares)
-            out[j, 1, f] = squares
-    elif rule.update == SGD:
-        rate /= _crowd(weight)
-        for f in range(width):
-            v = local[i, 0, f]
-            out[j, 0, f] = v - rate * (total[f] + shrink * v)
-    else:
-        decay, square_decay = kind(DECAY), kind(SQUARE_DECAY)
-        n_steps = local_linear[i, 3] + one
-        out_linear[j, 3] = n_steps
-        rate *= kind(_adam_factor(n_steps))
-        for f in range(width):
-            v = local[i, 0, f]
-            slope = total[f] + shrink * v
-            mean = decay * local[i, 1, f] + (one - decay) * slope
-            square = square_decay * local[i, 2, f] + (one - square_decay) * slope * slope
-            out[j, 0, f] = v - rate * mean / (math.sqrt(square) + kind(TINY))
-            out[j, 1, f] = mean
-            out[j, 2, f] = square
+            scale = _shrunk(length, lasso) / (length * (stiffness + weight * penalty[i, 1]))
+        for f in range(factors.shape[2]):
+            goal = aim[b, f]
+            factors[j, 0, f] = scale * goal
+            factors[j, 1, f] = stiffness * scale * goal - goal
 
 
 @jit
@@ -156,4 +237,5 @@ def _crowd(weight):
 @jit
 def _adam_factor(n_steps):
     """Corrects both means for having started at 0."""
-    return math.sqrt(1 - SQUARE_DECAY**n_steps) / (1 - DECAY**n_steps)
+    rest, square_rest = 1 - ADAM_CONSTANTS[0], 1 - ADAM_CONSTANTS[1]
+    return math.sqrt(1 - square_rest**n_steps) / (1 - rest**n_steps)
