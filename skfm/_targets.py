@@ -27,54 +27,66 @@ class Link:
     unit: float = 1.0
     shift: float = 0.0
 
+    def target(self, y):
+        """Numbers, or labels 0, 1, ..., as the solver sees them."""
+        return (np.asarray(y, dtype=np.float64) - self.shift) / self.unit
 
-def of_numbers(y, weight, loss, shape, fit_intercept):
-    """Target and link of a regression.
+    def mean_loss(self, raw, target, weight):
+        """Mean loss of raw outputs of shape (n_rows, n_outputs)."""
+        output = np.ascontiguousarray(((raw - self.shift) / self.unit).T, dtype=np.float64)
+        total = losses.total_loss(self.loss, self.shape, output, target, weight)
+        return total / weight.sum(dtype=np.float64)
+
+
+def of_numbers(y, weight, loss, shape, fit_intercept, more_will_come):
+    """The link of a regression.
 
     Targets are standardised, so that penalties mean the same whatever their unit; counts are not,
     for which the raw output is the logarithm of the mean.
     """
     y = np.asarray(y, dtype=np.float64)
     code = REGRESSION[loss]
+    start, unit, shift = 0.0, 1.0, 0.0
     if loss == "poisson":
-        start = np.log(max(np.average(y, weights=weight), np.finfo(np.float64).tiny))
-        link = Link(code, shape, np.array([start if fit_intercept else 0.0]), 0.0)
-        target = y
+        if fit_intercept:
+            start = np.log(max(np.average(y, weights=weight), np.finfo(np.float64).tiny))
     else:
         largest = np.abs(y).max() or 1.0  # divided out first, so that no square overflows
         y = y / largest
-        shift = float(np.average(y, weights=weight)) if fit_intercept else 0.0
+        if fit_intercept:
+            shift = float(np.average(y, weights=weight))
         unit = float(np.sqrt(np.average((y - shift) ** 2, weights=weight)))
-        unit = max(unit, np.finfo(np.float64).eps)  # of a constant target, rounding is left
-        target = (y - shift) / unit
-        start = 0.0
+        if unit < 8 * np.finfo(np.float64).eps:  # constant: rounding is left
+            unit = 1.0 if more_will_come else np.finfo(np.float64).eps
         if fit_intercept and loss != "squared_error":
-            start = weighted_quantile(target, weight, shape if loss == "quantile" else 0.5)
-        link = Link(code, shape, np.array([start]), 0.0, unit * largest, shift * largest)
-    total = losses.constant_loss(code, shape, link.intercept[0], target, weight)
+            share = shape if loss == "quantile" else 0.5
+            start = weighted_quantile((y - shift) / unit, weight, share)
+        unit, shift, y = unit * largest, shift * largest, y * largest
+    link = Link(code, shape, np.array([start]), 0.0, unit, shift)
+    total = losses.constant_loss(code, shape, start, link.target(y), weight)
     link.baseline = total / weight.sum(dtype=np.float64)
-    return target, link
+    return link
 
 
 def of_classes(labels, weight, n_classes, loss, fit_intercept):
     """The link of a classification, ``labels`` being 0, 1, ...
 
     Two classes are one output, more are as many: by softmax for the log loss, else each against
-    the rest. The intercept starts where it is best alone.
+    the rest. The intercept starts where it is best alone; a class that these rows lack counts as
+    one of them.
     """
-    rate = np.bincount(labels, weights=weight) / weight.sum(dtype=np.float64)
-    if not fit_intercept:
-        rate = np.full(n_classes, 1 / n_classes)
+    seen = np.bincount(labels, weights=weight, minlength=n_classes)
+    rate = np.where(seen > 0, seen, 1.0) if fit_intercept else np.ones(n_classes)
+    rate, seen = rate / rate.sum(), seen / seen.sum()
     if loss == "log_loss":
-        baseline = float(-np.bincount(labels, weights=weight) @ np.log(rate) / weight.sum())
+        baseline = float(-seen @ np.log(rate))
         if n_classes == 2:
             return Link(losses.LOG_LOSS, 0.0, np.log(rate[1:] / rate[0]), baseline)
         start = np.log(rate) if fit_intercept else np.zeros(n_classes)
         return Link(losses.SOFTMAX, 0.0, start, baseline)
-    positive = rate[1:] if n_classes == 2 else rate
-    start = 2 * positive - 1 if fit_intercept else np.zeros(positive.size)
-    seen = np.bincount(labels, weights=weight) / weight.sum(dtype=np.float64)
-    seen = seen[1:] if n_classes == 2 else seen
+    if n_classes == 2:
+        rate, seen = rate[1:], seen[1:]
+    start = 2 * rate - 1 if fit_intercept else np.zeros(rate.size)
     baseline = float((seen * (1 - start) ** 2 + (1 - seen) * (1 + start) ** 2).sum())
     return Link(losses.SQUARED_HINGE, 0.0, start, baseline)
 

@@ -14,7 +14,7 @@ def validate_X(estimator, X):
     return as_csr(_validate(estimator, X, reset=False))
 
 
-def validate_X_y(estimator, X, y, *, numeric_target):
+def validate_X_y(estimator, X, y, *, numeric_target, reset=True):
     """Check what a fit gets; returns canonical CSR without zeros and a one-dimensional array.
 
     float32 stays float32, everything else becomes float64. The caller's arrays are not changed.
@@ -25,7 +25,7 @@ def validate_X_y(estimator, X, y, *, numeric_target):
         )
     if numeric_target:
         _require_numbers(y)
-    X, y = _validate(estimator, X, y=y, y_numeric=numeric_target, reset=True)
+    X, y = _validate(estimator, X, y=y, y_numeric=numeric_target, reset=reset)
     return as_csr(X), y
 
 

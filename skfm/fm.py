@@ -1,307 +1,21 @@
 """Factorization machines for regression and classification."""
 
 import numbers
-import warnings
 
 import numpy as np
 from scipy.special import log_expit, log_softmax, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state, compute_class_weight
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
 
 from skfm import _targets as targets
 from skfm import _validation as door
+from skfm._base import BaseFM
 from skfm._fitting import all_or_nothing
-from skfm._kernels.decision import decide
-from skfm._solvers import minibatch
-from skfm._solvers.memory import aligned_zeros
-from skfm._solvers.problem import Penalties, make_problem
-from skfm._solvers.team import n_threads, run_together
-
-ROWS_PER_THREAD = 10_000  # below this a second thread costs more than it brings
 
 
-class _BaseFM(BaseEstimator):
-    """What FMRegressor and FMClassifier share: parameters, training, the raw output."""
-
-    def __init__(
-        self,
-        n_components,
-        *,
-        loss,
-        solver,
-        alpha,
-        alpha_linear,
-        alpha_l1,
-        alpha_l21,
-        learning_rate,
-        initial_accumulator,
-        batch_size,
-        max_iter,
-        tol,
-        n_iter_no_change,
-        init_scale,
-        fit_intercept,
-        fit_linear,
-        warm_start,
-        random_state,
-        n_jobs,
-        verbose,
-    ):
-        self.n_components = n_components
-        self.loss = loss
-        self.solver = solver
-        self.alpha = alpha
-        self.alpha_linear = alpha_linear
-        self.alpha_l1 = alpha_l1
-        self.alpha_l21 = alpha_l21
-        self.learning_rate = learning_rate
-        self.initial_accumulator = initial_accumulator
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.tol = tol
-        self.n_iter_no_change = n_iter_no_change
-        self.init_scale = init_scale
-        self.fit_intercept = fit_intercept
-        self.fit_linear = fit_linear
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.verbose = verbose
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        components = getattr(self, "components_", None)
-        if components is not None and not isinstance(components, np.memmap):
-            # Pickle keeps neither the order of three axes in memory nor where arrays start.
-            table = aligned_zeros(np.swapaxes(components, -1, -2).shape, components.dtype)
-            table[...] = np.swapaxes(components, -1, -2)
-            self.components_ = np.swapaxes(table, -1, -2)
-
-    def _check_parameters(self):
-        integer, real = numbers.Integral, numbers.Real
-        door.check_number(self.n_components, "n_components", integer, low=0)
-        door.check_option(self.loss, "loss", self._losses)
-        door.check_option(self.solver, "solver", tuple(minibatch.UPDATES))
-        door.check_number(self.alpha, "alpha", real, low=0)
-        door.check_number(self.alpha_linear, "alpha_linear", real, low=0)
-        for name in ("alpha_l1", "alpha_l21"):
-            door.check_number(getattr(self, name), name, real, low=0)
-            if getattr(self, name) and self.solver != "ftrl":
-                raise ValueError(
-                    f"{name} needs solver='ftrl'; the others cannot set weights to exactly 0."
-                )
-        door.check_number(
-            self.learning_rate, "learning_rate", real, low=0, boundaries="neither"
-        )
-        door.check_number(
-            self.initial_accumulator, "initial_accumulator", real, low=0, boundaries="neither"
-        )
-        if self.batch_size != "auto":
-            if isinstance(self.batch_size, str):
-                raise ValueError(
-                    f"batch_size must be 'auto' or a positive integer; got {self.batch_size!r}."
-                )
-            door.check_number(self.batch_size, "batch_size", integer, low=1)
-        door.check_number(self.max_iter, "max_iter", integer, low=1)
-        door.check_number(self.tol, "tol", real, low=0)
-        door.check_number(self.n_iter_no_change, "n_iter_no_change", integer, low=1)
-        door.check_number(self.init_scale, "init_scale", real, low=0)
-        for name in ("fit_intercept", "fit_linear", "warm_start"):
-            door.check_flag(getattr(self, name), name)
-        door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
-
-    def fit(self, X, y, sample_weight=None):
-        """Fit the model.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Training rows: one-hot encoded ids, attributes, numbers. float32 is trained in
-            float32, everything else in float64.
-        y : array-like of shape (n_samples,)
-            Targets: numbers for a regressor, labels of any type for a classifier.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows; a row of weight 2 counts as two rows, one of weight 0 as none.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the data is not usable (NaN or infinity, lengths that do not fit,
-            negative weights, one class only), or if training diverges for every step size tried.
-        """
-        with all_or_nothing(self):
-            return self._fit(X, y, sample_weight)
-
-    def _fit(self, X, y, sample_weight):
-        self._check_parameters()
-        previous = self._parameters() if self.warm_start and hasattr(self, "coef_") else None
-        X, y = door.validate_X_y(self, X, y, numeric_target=self._numeric_target)
-        weight = door.check_sample_weight(sample_weight, X.shape[0], X.dtype)
-        if not weight.all():
-            X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
-        target, weight, link = self._encode(y, weight)
-        if previous is not None:
-            self._check_previous(previous, X.shape[1], link)
-        rng = check_random_state(self.random_state)
-        if (weight == 1).all():
-            weight = weight[:0]
-        problem = make_problem(
-            X,
-            target,
-            weight,
-            link.loss,
-            Penalties(self.alpha, self.alpha_linear, self.alpha_l21, self.alpha_l1),
-            may_center=self.fit_intercept and self.fit_linear,
-        )
-        if previous is None:
-            start = self._initial(problem, link, rng)
-        else:
-            start = self._scaled(previous, problem, link, rng)
-        settings = minibatch.Settings(
-            solver=self.solver,
-            loss_shape=link.shape,
-            learning_rate=float(self.learning_rate),
-            floor=float(self.initial_accumulator),
-            batch_size=self.batch_size,
-            max_iter=int(self.max_iter),
-            tol=float(self.tol),
-            n_iter_no_change=int(self.n_iter_no_change),
-            fit_intercept=bool(self.fit_intercept),
-            fit_linear=bool(self.fit_linear),
-            n_threads=n_threads(self.n_jobs),
-            verbose=bool(self.verbose),
-        )
-        parameters, history = minibatch.train(
-            problem,
-            start,
-            settings,
-            rng,
-            link.baseline,
-            is_fitted=previous is not None,
-        )
-        self._store(parameters, problem, link, X.shape[1])
-        self.n_iter_ = len(history.loss_curve)
-        self.loss_curve_ = history.loss_curve
-        if not history.converged:
-            warnings.warn(
-                f"max_iter={self.max_iter} epochs ended before the objective stopped improving "
-                f"by tol={self.tol}; raise max_iter or tol.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        return self
-
-    def _initial(self, problem, link, rng):
-        """Random factors; their size falls with the length of rows, so that rows start alike."""
-        shape = (link.intercept.size, problem.n_used, self.n_components)
-        length = problem.mean_row_length
-        factors = rng.standard_normal(shape)
-        factors *= self.init_scale / np.sqrt(max(length, 1.0))
-        linear = np.zeros(shape[:2], dtype=problem.data.dtype)
-        return link.intercept, linear, factors.astype(problem.data.dtype)
-
-    def _scaled(self, fitted, problem, link, rng):
-        """Fitted parameters in the units of the solver, for a warm start.
-
-        Features without factors yet get random ones: they could not leave zero by themselves.
-        """
-        start, _, random_factors = self._initial(problem, link, rng)
-        dtype = problem.data.dtype
-        intercept, linear, factors = fitted
-        scale = problem.scale.astype(np.float64)
-        factors = factors[:, problem.used]
-        intercept, linear = problem.to_centered(intercept, linear[:, problem.used], factors)
-        intercept = (intercept - link.shift) / link.unit if self.fit_intercept else 0 * start
-        linear = linear * (scale / link.unit) * self.fit_linear
-        factors = factors * (scale / np.sqrt(link.unit))[:, None]
-        is_new = ~factors.any(axis=2, keepdims=True)
-        factors = np.where(is_new, random_factors, factors)
-        return intercept, linear.astype(dtype), factors.astype(dtype)
-
-    def _store(self, parameters, problem, link, n_features):
-        """Solver's parameters in the units of X and y; features never seen get zeros."""
-        intercept, linear, factors = parameters
-        n_outputs, _, n_components = factors.shape
-        dtype = factors.dtype
-        linear = linear * (link.unit / problem.scale)
-        factors = factors * (np.sqrt(link.unit) / problem.scale)[:, None]
-        intercept = intercept * link.unit + link.shift
-        intercept, linear = problem.from_centered(intercept, linear, factors)
-        with np.errstate(over="ignore"):  # the result is checked instead
-            linear, factors = linear.astype(dtype), factors.astype(dtype)
-        if not (np.isfinite(linear).all() and np.isfinite(factors).all()):
-            raise ValueError(
-                f"y is too large, or a column of X too small, for parameters in {dtype}; scale "
-                "them, or pass X in float64."
-            )
-        coef = np.zeros((n_outputs, n_features), dtype=dtype)
-        coef[:, problem.used] = linear
-        # Feature by feature in memory, as prediction reads them; shown transposed.
-        table = aligned_zeros((n_outputs, n_features, n_components), dtype)
-        table[:, problem.used] = factors
-        self._show(intercept, coef, np.swapaxes(table, 1, 2))
-
-    def _parameters(self):
-        """Fitted parameters as the kernels read them, without copies as long as they were fitted
-        here: intercept (n_outputs,), linear (n_outputs, n_features) and factors (n_outputs,
-        n_features, n_components)."""
-        components = self.components_
-        if components.ndim == 2:
-            components = components[None]
-        return (
-            np.atleast_1d(np.asarray(self.intercept_, dtype=np.float64)),
-            np.ascontiguousarray(np.atleast_2d(self.coef_)),
-            np.ascontiguousarray(np.swapaxes(components, 1, 2)),
-        )
-
-    def _check_previous(self, previous, n_features, link):
-        shape = (link.intercept.size, n_features, self.n_components)
-        if previous[2].shape != shape:
-            raise ValueError(
-                "warm_start needs the same (n_outputs, n_features, n_components) as before: "
-                f"got {shape}, the fitted model has {previous[2].shape}. Set warm_start=False "
-                "to start anew."
-            )
-
-    def _raw_output(self, X):
-        """Raw outputs of shape (n_samples, n_outputs)."""
-        check_is_fitted(self)
-        X = door.validate_X(self, X)
-        intercept, linear, factors = self._parameters()
-        output = np.empty((X.shape[0], intercept.size), dtype=factors.dtype)
-        arguments = (
-            X.indptr.astype(np.int64, copy=False),
-            X.indices,
-            X.data.astype(factors.dtype, copy=False),
-            intercept,
-            linear,
-            factors,
-        )
-        threads = min(n_threads(self.n_jobs), X.shape[0] // ROWS_PER_THREAD + 1)
-        bounds = [X.shape[0] * part // threads for part in range(threads + 1)]
-
-        def work(part, wait):
-            decide(*arguments, bounds[part], bounds[part + 1], output)
-
-        run_together(work, threads)
-        return output
-
-
-class FMRegressor(RegressorMixin, _BaseFM):
+class FMRegressor(RegressorMixin, BaseFM):
     """Factorization machine for regression.
 
     A linear model plus all pairwise interactions, whose weights are inner products of learned
@@ -449,12 +163,17 @@ class FMRegressor(RegressorMixin, _BaseFM):
         alpha_linear=5.0,
         alpha_l1=0.0,
         alpha_l21=0.0,
-        learning_rate=0.1,
+        feature_groups=None,
+        learning_rate="auto",
         initial_accumulator=1.0,
         batch_size="auto",
         max_iter=300,
         tol=1e-4,
         n_iter_no_change=5,
+        early_stopping="auto",
+        validation_fraction=0.1,
+        scoring="loss",
+        callback=None,
         init_scale=0.05,
         fit_intercept=True,
         fit_linear=True,
@@ -471,12 +190,17 @@ class FMRegressor(RegressorMixin, _BaseFM):
             alpha_linear=alpha_linear,
             alpha_l1=alpha_l1,
             alpha_l21=alpha_l21,
+            feature_groups=feature_groups,
             learning_rate=learning_rate,
             initial_accumulator=initial_accumulator,
             batch_size=batch_size,
             max_iter=max_iter,
             tol=tol,
             n_iter_no_change=n_iter_no_change,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            scoring=scoring,
+            callback=callback,
             init_scale=init_scale,
             fit_intercept=fit_intercept,
             fit_linear=fit_linear,
@@ -502,14 +226,51 @@ class FMRegressor(RegressorMixin, _BaseFM):
             self.quantile, "quantile", numbers.Real, low=0, high=1, boundaries="neither"
         )
 
-    def _encode(self, y, weight):
-        if self.loss == "poisson" and (np.min(y) < 0 or not np.any(y)):
-            raise ValueError(
-                "y must hold counts for loss='poisson': values of at least 0, not all of them 0."
-            )
+    def partial_fit(self, X, y, sample_weight=None):
+        """Learn from a chunk of rows, as one epoch of `fit` would.
+
+        The first call settles the unit of y and those of the columns that occur; columns that
+        come later settle theirs then. The optimizer's memory is kept from call to call, and after
+        `fit`. The penalty counts the rows seen so far, without those of a chunk that is passed
+        again just as it was, so that several passes over the same chunks are epochs, too.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
+            Rows, with all columns in every call. Chunks of some thousand rows or more are
+            quickest: each call also takes a few passes over the parameters.
+        y : array-like of shape (n_samples,)
+            Targets; those of the first call should be of the usual size.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`, and if `solver` or `n_components` have changed. The model stays as it
+            was.
+        """
+        with all_or_nothing(self):
+            return self._partial_fit(X, y, sample_weight)
+
+    def _to_numbers(self, y, name):
+        y = np.asarray(y, dtype=np.float64)
+        if self.loss == "poisson" and y.min() < 0:
+            raise ValueError(f"{name} must hold counts for loss='poisson': values of at least 0.")
+        return y
+
+    def _make_link(self, target, weight, more_will_come=False):
+        if self.loss == "poisson" and not target.any():
+            raise ValueError("y must hold counts for loss='poisson', not all of them 0.")
         shape = self.quantile if self.loss == "quantile" else self.epsilon
-        target, link = targets.of_numbers(y, weight, self.loss, shape, self.fit_intercept)
-        return target, weight, link
+        return targets.of_numbers(
+            target, weight, self.loss, shape, self.fit_intercept, more_will_come
+        )
 
     def _show(self, intercept, coef, components):
         self.intercept_ = float(intercept[0])
@@ -540,7 +301,7 @@ def _has_probabilities(model):
     return True
 
 
-class FMClassifier(ClassifierMixin, _BaseFM):
+class FMClassifier(ClassifierMixin, BaseFM):
     """Factorization machine for classification, of two classes or more.
 
     A linear model plus all pairwise interactions, whose weights are inner products of learned
@@ -681,12 +442,17 @@ class FMClassifier(ClassifierMixin, _BaseFM):
         alpha_linear=5.0,
         alpha_l1=0.0,
         alpha_l21=0.0,
-        learning_rate=0.1,
+        feature_groups=None,
+        learning_rate="auto",
         initial_accumulator=1.0,
         batch_size="auto",
         max_iter=300,
         tol=1e-4,
         n_iter_no_change=5,
+        early_stopping="auto",
+        validation_fraction=0.1,
+        scoring="loss",
+        callback=None,
         init_scale=0.05,
         fit_intercept=True,
         fit_linear=True,
@@ -703,12 +469,17 @@ class FMClassifier(ClassifierMixin, _BaseFM):
             alpha_linear=alpha_linear,
             alpha_l1=alpha_l1,
             alpha_l21=alpha_l21,
+            feature_groups=feature_groups,
             learning_rate=learning_rate,
             initial_accumulator=initial_accumulator,
             batch_size=batch_size,
             max_iter=max_iter,
             tol=tol,
             n_iter_no_change=n_iter_no_change,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            scoring=scoring,
+            callback=callback,
             init_scale=init_scale,
             fit_intercept=fit_intercept,
             fit_linear=fit_linear,
@@ -719,12 +490,67 @@ class FMClassifier(ClassifierMixin, _BaseFM):
         )
         self.class_weight = class_weight
 
-    def _encode(self, y, weight):
-        """Labels as numbers, class weights as row weights, the intercept at the base rates."""
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Learn from a chunk of rows, as one epoch of `fit` would.
+
+        The first call settles the classes and the units of the columns that occur; columns that
+        come later settle theirs then. The optimizer's memory is kept from call to call, and after
+        `fit`. The penalty counts the rows seen so far, without those of a chunk that is passed
+        again just as it was, so that several passes over the same chunks are epochs, too.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
+            Rows, with all columns in every call. Chunks of some thousand rows or more are
+            quickest: each call also takes a few passes over the parameters.
+        y : array-like of shape (n_samples,)
+            Labels.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that may occur; needed in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            As for `fit`; for labels that are not among the classes; with
+            ``class_weight="balanced"``, which needs all rows at once; and if `solver` or
+            `n_components` have changed. The model stays as it was.
+        """
+        with all_or_nothing(self):
+            self._check_classes(classes)
+            return self._partial_fit(X, y, sample_weight)
+
+    def _check_classes(self, classes):
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} needs all rows at once; for partial_fit pass "
+                "the weights as a dict."
+            )
+        before = getattr(self, "classes_", None)
+        if classes is None:
+            if before is None:
+                raise ValueError("classes must be passed on the first call to partial_fit.")
+            return
+        classes = np.unique(classes)
+        if classes.size < 2:
+            raise ValueError(f"classes must hold at least two labels; got {classes}.")
+        if before is not None and not np.array_equal(before, classes):
+            raise ValueError(
+                f"classes must be the same as before, {before}; got {classes}. Call fit, or "
+                "partial_fit of a clone, to start anew."
+            )
+        self.classes_ = classes
+
+    def _set_classes(self, y):
         check_classification_targets(y)
         before = getattr(self, "classes_", None)
         classes = np.unique(y)
-        labels = np.searchsorted(classes, y)  # much quicker than return_inverse
         if classes.size < 2:
             raise ValueError(
                 "FMClassifier needs samples of at least two classes in y (with positive "
@@ -735,18 +561,37 @@ class FMClassifier(ClassifierMixin, _BaseFM):
                 f"warm_start needs the same classes as before: got {classes}, the fitted model "
                 f"has {before}. Set warm_start=False to start anew."
             )
-        if self.class_weight is not None:
-            factors = compute_class_weight(self.class_weight, classes=classes, y=y)
-            if not (np.isfinite(factors) & (factors > 0)).all():
-                raise ValueError("class_weight must give each class a positive, finite weight.")
-            weight = weight * factors[labels].astype(weight.dtype)
-            if not (weight > 0).all() or not np.isfinite(weight.sum(dtype=np.float64)):
-                raise ValueError(
-                    f"class_weight gives weights that are too small or large for {weight.dtype}."
-                )
         self.classes_ = classes
-        link = targets.of_classes(labels, weight, classes.size, self.loss, self.fit_intercept)
-        return labels, weight, link
+
+    def _to_numbers(self, y, name):
+        check_classification_targets(y)
+        # Much quicker than return_inverse of unique().
+        labels = np.minimum(np.searchsorted(self.classes_, y), self.classes_.size - 1)
+        unknown = self.classes_[labels] != y
+        if unknown.any():
+            raise ValueError(
+                f"{name} has the label {y[np.argmax(unknown)]!r}, which is not among the classes, "
+                f"{self.classes_}."
+            )
+        return labels
+
+    def _make_weight(self, y, weight):
+        if self.class_weight is None:
+            return weight
+        labels = self._to_numbers(y, "y")
+        factors = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        if not (np.isfinite(factors) & (factors > 0)).all():
+            raise ValueError("class_weight must give each class a positive, finite weight.")
+        weight = weight * factors[labels].astype(weight.dtype)
+        if not (weight > 0).all() or not np.isfinite(weight.sum(dtype=np.float64)):
+            raise ValueError(
+                f"class_weight gives weights that are too small or large for {weight.dtype}."
+            )
+        return weight
+
+    def _make_link(self, target, weight, more_will_come=False):
+        n_classes = self.classes_.size
+        return targets.of_classes(target, weight, n_classes, self.loss, self.fit_intercept)
 
     def _show(self, intercept, coef, components):
         self.intercept_ = intercept

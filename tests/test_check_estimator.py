@@ -6,15 +6,14 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skfm import FMClassifier, FMRegressor, MFRecommender
 
+SOLVERS = ["adagrad", "adam", "ftrl", "sgd"]
+REGRESSION = ["squared_error", "absolute_error", "huber", "quantile", "poisson"]
+CLASSIFICATION = ["log_loss", "squared_hinge"]
 MODELS = [
-    FMRegressor(),
     FMRegressor(n_jobs=2),
-    FMClassifier(),
     FMClassifier(n_jobs=2),
-    *(FMRegressor(solver=solver) for solver in ("adam", "ftrl", "sgd")),
-    *(FMClassifier(solver=solver) for solver in ("adam", "ftrl", "sgd")),
-    *(FMRegressor(loss=loss) for loss in ("absolute_error", "huber", "quantile", "poisson")),
-    FMClassifier(loss="squared_hinge"),
+    *(FMRegressor(solver=solver, loss=loss) for solver in SOLVERS for loss in REGRESSION),
+    *(FMClassifier(solver=solver, loss=loss) for solver in SOLVERS for loss in CLASSIFICATION),
     MFRecommender(),
     MFRecommender(n_jobs=2),
     MFRecommender(fit_bias=False),

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from skfm._kernels._jit import jit
 
 SQUARED_ERROR = 0
@@ -61,6 +63,37 @@ def _robust_loss(loss, shape, residual):
 
 
 @jit
+def row_loss(loss, shape, output, row, target, gradient):
+    """Loss of one row; writes its derivatives into ``gradient[:, row]``.
+
+    ``output`` and ``gradient`` have shape (n_outputs, n_rows). Of several outputs, ``target`` is
+    the class's index.
+    """
+    n_outputs = output.shape[0]
+    if n_outputs == 1:
+        value, gradient[0, row] = scalar_loss(loss, shape, output[0, row], target)
+        return value
+    if loss == SOFTMAX:
+        return softmax_loss(output, row, target, gradient)
+    total = target * 0  # one against the rest
+    for c in range(n_outputs):
+        is_class = target * 0 + (target == c)
+        value, gradient[c, row] = scalar_loss(loss, shape, output[c, row], is_class)
+        total += value
+    return total
+
+
+@jit
+def total_loss(loss, shape, output, target, weight):
+    """Weighted sum of the losses of raw outputs of shape (n_outputs, n_rows)."""
+    gradient = np.empty_like(output)
+    total = 0.0
+    for r in range(target.size):
+        total += weight[r] * row_loss(loss, shape, output, r, target[r], gradient)
+    return total
+
+
+@jit
 def constant_loss(loss, shape, output, target, weight):
     """Weighted sum of the losses where every row has the same output."""
     total = 0.0
@@ -72,10 +105,6 @@ def constant_loss(loss, shape, output, target, weight):
 
 @jit
 def softmax_loss(output, row, target, gradient):
-    """Cross entropy of one row; writes its derivatives into ``gradient[:, row]``.
-
-    ``output`` and ``gradient`` have shape (n_outputs, n_rows), ``target`` is the class's index.
-    """
     n_outputs = output.shape[0]
     largest = output[0, row]
     for c in range(1, n_outputs):

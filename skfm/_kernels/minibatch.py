@@ -12,7 +12,7 @@ over the components of one or of four entries at a time, which LLVM turns into v
 import numpy as np
 
 from skfm._kernels._jit import jit
-from skfm._kernels.losses import SOFTMAX, scalar_loss, softmax_loss
+from skfm._kernels.losses import row_loss, scalar_loss
 from skfm._kernels.records import Block
 from skfm._kernels.updates import move, move_intercept
 
@@ -136,24 +136,16 @@ def differentiate(window, batch, rule, scratch, part, n_parts):
     target, row_weight = window.target, window.weight
     n_outputs, _, width = sums.shape
     weighted = row_weight.size > 0
-    zero = gradient.dtype.type(0)
     first = _boundary(window.row_ptr, r0, r1, ROW_COST, part, n_parts) - r0
     last = _boundary(window.row_ptr, r0, r1, ROW_COST, part + 1, n_parts) - r0
     for r in range(np.uintp(first), np.uintp(last)):
         i = np.uintp(r0) + r
         weight = row_weight[i] if weighted else gradient.dtype.type(1)
-        if rule.loss == SOFTMAX:
-            losses[r] = weight * softmax_loss(raw, r, target[i], gradient)
-        elif n_outputs == 1:
+        if n_outputs == 1:  # without the call of row_loss: a tenth of a step
             value, gradient[0, r] = scalar_loss(rule.loss, rule.shape, raw[0, r], target[i])
             losses[r] = weight * value
-        else:  # one against the rest
-            total = 0.0
-            for c in range(n_outputs):
-                is_class = zero + (target[i] == c)
-                value, gradient[c, r] = scalar_loss(rule.loss, rule.shape, raw[c, r], is_class)
-                total += value
-            losses[r] = weight * total
+        else:
+            losses[r] = weight * row_loss(rule.loss, rule.shape, raw, r, target[i], gradient)
         for c in range(n_outputs):
             g = weight * gradient[c, r]
             gradient[c, r] = g

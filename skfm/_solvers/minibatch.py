@@ -15,6 +15,8 @@ from skfm._solvers.team import run_together
 from skfm._solvers.training import run_epochs
 
 UPDATES = {"adagrad": ADAGRAD, "adam": ADAM, "ftrl": FTRL, "sgd": SGD}
+# Lengths of the first steps, chosen by benchmarks/defaults.py.
+RATES = {"adagrad": 0.1, "adam": 0.02, "ftrl": 0.2, "sgd": 0.05}
 # Steps that do not shorten by themselves are divided by the root of 1 + epoch / this.
 SLOWING = {ADAM: 10, SGD: 10}
 VECTOR_BYTES = 32  # rows of factors are padded with zeros to whole vectors of this size
@@ -37,6 +39,30 @@ class Settings:
     fit_linear: bool
     n_threads: int
     verbose: bool
+
+
+@dataclass
+class Memory:
+    """What a run leaves for one that goes on: its state, and how far it has come."""
+
+    state: State | None  # None if that was not kept
+    n_epochs: int
+    slowness: float  # what divergence has made of the learning rate
+
+    def spread(self, places, n_used):
+        """The same for more features; ``places`` are those of the ones before among them."""
+        if self.state is None:
+            return self
+
+        def larger(array):
+            shape = (array.shape[0], n_used, *array.shape[2:])
+            spread = aligned_zeros(shape, array.dtype)
+            spread[:, places] = array
+            return spread
+
+        intercept, linear, factors = self.state
+        state = State(intercept.copy(), larger(linear), larger(factors))
+        return Memory(state, self.n_epochs, self.slowness)
 
 
 def make_state(parameters, update):
@@ -81,10 +107,15 @@ class _Trainer:
         "learning_rate or init_scale."
     )
 
-    def __init__(self, problem, start, settings, rng):
+    def __init__(self, problem, start, settings, rng, memory=None):
         update = UPDATES[settings.solver]
         self.problem = problem
-        self.state = make_state(start, update)
+        memory = memory or Memory(None, 0, 1.0)
+        if memory.state is None:
+            self.state = make_state(start, update)
+        else:
+            self.state = memory.state
+            _set_parameters(self.state, start, forget=False)
         self.n_components = start[2].shape[2]
         self.settings = settings
         self.rng = rng
@@ -104,8 +135,8 @@ class _Trainer:
             settings.fit_intercept,
             settings.fit_linear,
         )
-        self.n_epochs = 0
-        self.learning_rate = settings.learning_rate
+        self.n_epochs = memory.n_epochs
+        self.learning_rate = settings.learning_rate * memory.slowness
         n_outputs, _, n_slots, width = self.state.factors.shape
         self.n_outputs = n_outputs
         n_rows, n_pairs = self.planner.batch_size, self.planner.max_pairs
@@ -159,7 +190,7 @@ class _Trainer:
             lengths = np.sqrt(np.square(state.factors[:, :, 0], dtype=float).sum(axis=2))
             total += (np.abs(state.linear[:, :, 0]) @ problem.linear_lasso).sum()
             total += (lengths @ problem.factor_lasso).sum()
-        return total / problem.total_weight
+        return total / problem.seen_weight
 
     def epoch(self):
         """Train on every row once; returns the mean loss, each row's before its update."""
@@ -229,15 +260,25 @@ class _Trainer:
         return loss, loss + self.penalty()
 
 
-def train(problem, start, settings, rng, baseline, is_fitted, listen=None):
-    """Minimise the objective from ``start``; returns the parameters and the history.
+def train(problem, start, settings, rng, baseline, is_fitted, memory=None, listener=None):
+    """Minimise the objective from ``start``; returns parameters, history and memory.
 
     ``start`` are scaled parameters: intercept (n_outputs,), linear (n_outputs, n_used) and factors
     (n_outputs, n_used, n_components). ``baseline`` is the mean loss of the intercept alone, and
-    ``is_fitted`` says whether they come from an earlier fit; for ``listen`` see ``run_epochs``.
+    ``is_fitted`` says whether they come from an earlier fit. ``memory`` is what that has left,
+    spread over the features used here; it is changed.
+
+    ``listener``, if given, is called as `run_epochs` says, and chooses the parameters in the end,
+    unless its ``best`` is None.
     """
-    trainer = _Trainer(problem, start, settings, rng)
+    trainer = _Trainer(problem, start, settings, rng, memory)
     if is_fitted:  # on data that has changed, the start may be worse than the intercept
         baseline = max(baseline, trainer.measure()[0])
     progress = Progress(settings, problem.n_rows, "rows")
-    return run_epochs(trainer, baseline, settings, progress, listen)
+    parameters, history = run_epochs(trainer, baseline, settings, progress, listener)
+    if listener is not None and listener.best is not None:
+        parameters = listener.best
+    if not all(map(np.array_equal, parameters, trainer.parameters())):
+        trainer.set_parameters(parameters, forget=False)
+    slowness = trainer.learning_rate / settings.learning_rate
+    return parameters, history, Memory(trainer.state, trainer.n_epochs, slowness)

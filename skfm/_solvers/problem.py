@@ -30,6 +30,7 @@ class Problem:
     loss: int
     used: np.ndarray
     position: np.ndarray
+    count: np.ndarray  # weight of the rows with a feature, these and earlier ones
     center: np.ndarray  # 0 for most
     scale: np.ndarray
     linear_penalty: np.ndarray  # r_j / scale_j^2, for scaled parameters
@@ -38,6 +39,7 @@ class Problem:
     factor_lasso: np.ndarray  # of ||v_j||
     penalty_share: np.ndarray  # (n_used, 2 or 4): these, for each unit of weight of a row with it
     mean_row_length: float  # weighted mean number of entries of a row
+    seen_weight: float  # of these rows and earlier ones
 
     @property
     def n_rows(self):
@@ -62,6 +64,9 @@ class Problem:
             self.indices, self.data, self.position, self.scale
         )
 
+    def scaling(self):
+        """What to pass on to the problem of further rows."""
+        return Scaling(self.used, self.count, self.center, self.scale, self.seen_weight)
 
     def to_centered(self, intercept, linear, factors):
         """Parameters of the used features as those of the features less their centers.
@@ -91,6 +96,17 @@ class Problem:
 
 
 @dataclass
+class Scaling:
+    """What earlier rows said of the columns that they used."""
+
+    used: np.ndarray
+    count: np.ndarray
+    center: np.ndarray
+    scale: np.ndarray
+    seen_weight: float
+
+
+@dataclass
 class Penalties:
     """Numbers, or arrays with one for each feature: of squares, and of absolute values."""
 
@@ -101,7 +117,7 @@ class Penalties:
 
     @property
     def lasso(self):
-        return bool(self.factor_lasso or self.linear_lasso)
+        return bool(np.any(self.factor_lasso) or np.any(self.linear_lasso))
 
 
 def _penalties(given, used, root, inverse_scale):
@@ -119,19 +135,25 @@ def _penalties(given, used, root, inverse_scale):
     return penalty
 
 
-def make_problem(X, target, weight, loss, penalties, may_center=False):
+def make_problem(
+    X, target, weight, loss, penalties, *, may_center=False, earlier=None, is_new=True
+):
     """State the problem for a canonical CSR matrix without explicit zeros.
 
-    ``penalties`` are numbers, or arrays with one for each feature. ``r_j = alpha_linear`` as in
-    ridge regression. ``s_j = alpha * sqrt(n_j)`` with ``n_j`` the
+    ``r_j = alpha_linear`` as in ridge regression. ``s_j = alpha * sqrt(n_j)`` with ``n_j`` the
     weight of the rows in which feature j is not zero: the noise in what those rows say of
     ``v_j`` grows like that root, so that one alpha suits rare and frequent features, and little
     data and much.
+
+    ``earlier`` is the scaling of a problem before, if these rows continue its: what it knows
+    keeps its units, and the rows add to its counts, unless they are not new.
     """
     n_features = X.shape[1]
     dtype = X.dtype
+    if earlier is not None:
+        X = _fill(X, earlier.used[earlier.center != 0])
     indptr = X.indptr.astype(np.int64)
-    total_weight = weight.sum(dtype=np.float64) if weight.size else X.shape[0]
+    total_weight = weight.sum(dtype=np.float64) if weight.size else float(X.shape[0])
 
     def measure(center):
         sums = np.zeros(n_features), np.zeros(n_features), np.zeros(n_features)
@@ -139,8 +161,10 @@ def make_problem(X, target, weight, loss, penalties, may_center=False):
         return sums
 
     center = np.zeros(n_features)
+    if earlier is not None:
+        center[earlier.used] = earlier.center
     count, total, square = measure(center)
-    if may_center:
+    if may_center and earlier is None:
         full = np.flatnonzero(count > (1 - 1e-9) * total_weight)
         mean = total[full] / count[full]
         spread = np.maximum(square[full] / count[full] - mean**2, 0)
@@ -153,17 +177,29 @@ def make_problem(X, target, weight, loss, penalties, may_center=False):
             center[constant] = 0  # nothing would be left of it
             square = np.where(center != 0, centered, square)
     # What is too small to be squared cannot matter: it counts as never seen.
-    used = np.flatnonzero(square > 1e6 * np.finfo(dtype).tiny * count)
-    if used.size < np.count_nonzero(count):
-        kept = np.isin(X.indices, used)
-        X = sparse.csr_matrix((X.data * kept, X.indices, X.indptr), shape=X.shape, copy=True)
+    occurs = count > 0
+    is_used = square > 1e6 * np.finfo(dtype).tiny * count
+    size = np.sqrt(square, where=is_used, out=np.ones(n_features))
+    size /= np.sqrt(count, where=is_used, out=np.ones(n_features))
+    mean_row_length = float(count[is_used].sum() / total_weight)
+    seen_weight = total_weight
+    if earlier is not None:
+        is_used[earlier.used] = True
+        size[earlier.used] = earlier.scale
+        count *= is_new
+        count[earlier.used] += earlier.count
+        seen_weight = total_weight * is_new + earlier.seen_weight
+    if (occurs & ~is_used).any():
+        X = sparse.csr_matrix(
+            (X.data * is_used[X.indices], X.indices, X.indptr), shape=X.shape, copy=True
+        )
         X.eliminate_zeros()
         indptr = X.indptr.astype(np.int64)
+    used = np.flatnonzero(is_used)
     position = np.zeros(n_features, dtype=np.uint32)
     position[used] = np.arange(used.size, dtype=np.uint32)
-    count, square, center = count[used], square[used], center[used].astype(dtype)
-    scale = np.sqrt(square / count).astype(dtype)
-    penalty = _penalties(penalties, used, np.sqrt(count), np.sqrt(count / square))
+    count = count[used]
+    penalty = _penalties(penalties, used, np.sqrt(count), 1 / size[used])
     return Problem(
         indptr=indptr,
         indices=X.indices,
@@ -173,12 +209,35 @@ def make_problem(X, target, weight, loss, penalties, may_center=False):
         loss=loss,
         used=used,
         position=position,
-        center=center,
-        scale=scale,
+        count=count,
+        center=center[used].astype(dtype),
+        scale=size[used].astype(dtype),
         linear_penalty=penalty[:, 0].copy(),
         factor_penalty=penalty[:, 1].copy(),
         linear_lasso=penalty[:, 2].copy(),
         factor_lasso=penalty[:, 3].copy(),
         penalty_share=(penalty / count[:, None]).astype(dtype)[:, : 4 if penalties.lasso else 2],
-        mean_row_length=float(count.sum() / total_weight),
+        mean_row_length=mean_row_length,
+        seen_weight=seen_weight,
     )
+
+
+def _fill(X, columns):
+    """Give every row an entry of these columns, be it 0: to be centered, it has to be there."""
+    present = np.zeros((X.shape[0], columns.size), dtype=bool)
+    entries = np.flatnonzero(np.isin(X.indices, columns))
+    rows = np.searchsorted(X.indptr, entries, side="right") - 1
+    present[rows, np.searchsorted(columns, X.indices[entries])] = True
+    if present.all():
+        return X
+    rows, places = np.nonzero(~present)
+    whole = X.tocoo()
+    filled = sparse.coo_matrix(
+        (
+            np.append(whole.data, np.zeros(rows.size, X.dtype)),
+            (np.append(whole.row, rows), np.append(whole.col, columns[places])),
+        ),
+        shape=X.shape,
+    ).tocsr()
+    filled.sort_indices()
+    return filled

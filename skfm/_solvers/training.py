@@ -1,9 +1,10 @@
 """The course of training by steps of some length: stopping, divergence, history."""
 
-import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from skfm._solvers.caller import warn
 
 MAX_RESTARTS = 6
 
@@ -74,7 +75,7 @@ class _Course:
             best_loss, best_objective = self.trainer.measure_at(self.best_parameters)
             if not objective <= best_objective:
                 if not loss <= self.limit:
-                    self._warn("The last epochs diverged; better parameters are kept.", 7)
+                    self._warn("The last epochs diverged; better parameters are kept.")
                 kept, loss = self.best_parameters, best_loss
         if not loss <= self.limit:
             self._give_up()
@@ -86,7 +87,7 @@ class _Course:
         self.restarts += 1
         self._step_back(forget=True)
         rate = self.trainer.learning_rate
-        self._warn(f"Training diverged; it starts again with learning_rate={rate:.3g}.", 8)
+        self._warn(f"Training diverged; it starts again with learning_rate={rate:.3g}.")
 
     def _step_back(self, *, forget):
         """On from the best parameters with smaller steps."""
@@ -101,9 +102,8 @@ class _Course:
             + self.trainer.cure
         )
 
-    def _warn(self, message, level):
-        """Warn at the line that called ``fit``, ``level`` calls above."""
-        warnings.warn(f"{message} {self.trainer.cure}", RuntimeWarning, stacklevel=level)
+    def _warn(self, message):
+        warn(f"{message} {self.trainer.cure}", RuntimeWarning)
 
 
 def run_epochs(trainer, baseline, settings, progress, listen=None):
@@ -120,7 +120,7 @@ def run_epochs(trainer, baseline, settings, progress, listen=None):
     to rest above them.
 
     ``listen(epoch, objective, parameters)``, if given, is called after each epoch; if it returns
-    True, training stops and the parameters are the last ones.
+    True, training stops.
     """
     course = _Course(trainer, baseline, settings.tol, settings.n_iter_no_change)
     history = History()
@@ -131,13 +131,10 @@ def run_epochs(trainer, baseline, settings, progress, listen=None):
             history.loss_curve.append(loss + shrinkage)
             progress.epoch(number, loss + shrinkage)
             history.converged = course.after_epoch(loss, shrinkage)
-            if listen is not None and listen(number, loss + shrinkage, trainer.parameters()):
-                history.stopped = True
-                break
-            if history.converged:
+            if listen is not None:
+                history.stopped = listen(number, loss + shrinkage, trainer.parameters())
+            if history.converged or history.stopped:
                 break
     finally:
         progress.close()
-    if history.stopped:
-        return trainer.parameters(), history
     return course.finish(), history

@@ -1,0 +1,506 @@
+"""What FMRegressor and FMClassifier share: parameters, training, the raw output."""
+
+import copy
+import hashlib
+import numbers
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skfm import _validation as door
+from skfm._fitting import all_or_nothing
+from skfm._groups import check_groups, check_penalty
+from skfm._kernels.decision import decide
+from skfm._solvers import minibatch
+from skfm._solvers.caller import warn
+from skfm._solvers.memory import aligned_zeros
+from skfm._solvers.problem import Penalties, Scaling, make_problem
+from skfm._solvers.team import n_threads, run_together
+from skfm._stopping import Listener, check_scoring, make_score, split
+from skfm._targets import Link
+
+ROWS_PER_THREAD = 10_000  # below this a second thread costs more than it brings
+
+
+@dataclass
+class _Stream:
+    """What `partial_fit` needs to go on where `fit` or the last call has stopped.
+
+    After `fit` the optimizer's memory is missing: most models are done then, and need not bear
+    twice their size.
+    """
+
+    settled: dict  # the estimator's parameters that cannot change
+    link: Link
+    scaling: Scaling
+    memory: minibatch.Memory
+    rng: np.random.RandomState
+    seen: frozenset  # digests of the chunks
+
+
+class BaseFM(BaseEstimator):
+    """Subclasses say what targets mean and how parameters are shown.
+
+    They have ``_to_numbers(y, name)``, which checks targets and turns them into numbers,
+    ``_make_link(target, weight, more_will_come)``, how those relate to the solver's, and
+    ``_show(intercept, coef, components)``.
+    """
+
+    def __init__(
+        self,
+        n_components,
+        *,
+        loss,
+        solver,
+        alpha,
+        alpha_linear,
+        alpha_l1,
+        alpha_l21,
+        feature_groups,
+        learning_rate,
+        initial_accumulator,
+        batch_size,
+        max_iter,
+        tol,
+        n_iter_no_change,
+        early_stopping,
+        validation_fraction,
+        scoring,
+        callback,
+        init_scale,
+        fit_intercept,
+        fit_linear,
+        warm_start,
+        random_state,
+        n_jobs,
+        verbose,
+    ):
+        self.n_components = n_components
+        self.loss = loss
+        self.solver = solver
+        self.alpha = alpha
+        self.alpha_linear = alpha_linear
+        self.alpha_l1 = alpha_l1
+        self.alpha_l21 = alpha_l21
+        self.feature_groups = feature_groups
+        self.learning_rate = learning_rate
+        self.initial_accumulator = initial_accumulator
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.scoring = scoring
+        self.callback = callback
+        self.init_scale = init_scale
+        self.fit_intercept = fit_intercept
+        self.fit_linear = fit_linear
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        components = getattr(self, "components_", None)
+        if components is not None and not isinstance(components, np.memmap):
+            # Pickle keeps neither the order of three axes in memory nor where arrays start.
+            table = aligned_zeros(np.swapaxes(components, -1, -2).shape, components.dtype)
+            table[...] = np.swapaxes(components, -1, -2)
+            self.components_ = np.swapaxes(table, -1, -2)
+
+    def _check_parameters(self):
+        integer, real = numbers.Integral, numbers.Real
+        door.check_number(self.n_components, "n_components", integer, low=0)
+        door.check_option(self.loss, "loss", self._losses)
+        door.check_option(self.solver, "solver", tuple(minibatch.UPDATES))
+        door.check_auto_or_number(
+            self.learning_rate, "learning_rate", low=0, boundaries="neither"
+        )
+        door.check_number(
+            self.initial_accumulator, "initial_accumulator", real, low=0, boundaries="neither"
+        )
+        if self.batch_size != "auto":
+            if isinstance(self.batch_size, str):
+                raise ValueError(
+                    f"batch_size must be 'auto' or a positive integer; got {self.batch_size!r}."
+                )
+            door.check_number(self.batch_size, "batch_size", integer, low=1)
+        door.check_number(self.max_iter, "max_iter", integer, low=1)
+        door.check_number(self.tol, "tol", real, low=0)
+        door.check_number(self.n_iter_no_change, "n_iter_no_change", integer, low=1)
+        door.check_number(self.init_scale, "init_scale", real, low=0)
+        if not (isinstance(self.early_stopping, str) and self.early_stopping == "auto"):
+            door.check_flag(self.early_stopping, "early_stopping")
+        if isinstance(self.validation_fraction, integer):
+            door.check_number(self.validation_fraction, "validation_fraction", integer, low=1)
+        else:
+            door.check_number(
+                *(self.validation_fraction, "validation_fraction", real),
+                low=0,
+                high=1,
+                boundaries="neither",
+            )
+        check_scoring(self)
+        if self.callback is not None and not callable(self.callback):
+            raise TypeError(
+                "callback must be a function of (estimator, epoch, loss), or None; got "
+                f"{self.callback!r}."
+            )
+        for name in ("fit_intercept", "fit_linear", "warm_start"):
+            door.check_flag(getattr(self, name), name)
+        door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
+
+    def _make_penalties(self, n_features):
+        groups = check_groups(self.feature_groups, n_features)
+        penalties = Penalties(
+            check_penalty(self.alpha, "alpha", groups),
+            check_penalty(self.alpha_linear, "alpha_linear", groups),
+            check_penalty(self.alpha_l21, "alpha_l21", groups),
+            check_penalty(self.alpha_l1, "alpha_l1", groups),
+        )
+        if penalties.lasso and self.solver != "ftrl":
+            name = "alpha_l1" if np.any(penalties.linear_lasso) else "alpha_l21"
+            raise ValueError(
+                f"{name} needs solver='ftrl'; the others cannot set weights to exactly 0."
+            )
+        return penalties
+
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
+            Training rows: one-hot encoded ids, attributes, numbers. float32 is trained in
+            float32, everything else in float64.
+        y : array-like of shape (n_samples,)
+            Targets: numbers for a regressor, labels of any type for a classifier.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows; a row of weight 2 counts as two rows, one of weight 0 as none.
+        X_val : array-like or sparse, of shape (n_val, n_features), default=None
+            Rows for early stopping. In a `Pipeline`, ``transform_input=["X_val"]`` has them
+            transformed like X.
+        y_val : array-like of shape (n_val,), default=None
+            Their targets.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is not usable (NaN or infinity, lengths that do not fit,
+            negative weights, one class only), or if training diverges for every step size tried.
+        """
+        with all_or_nothing(self):
+            return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+
+    def _fit(self, X, y, sample_weight, validation):
+        self._check_parameters()
+        previous = self._parameters() if self.warm_start and hasattr(self, "coef_") else None
+        X, y, weight = self._check_rows(X, y, sample_weight, reset=True)
+        rng = check_random_state(self.random_state)
+        self._set_classes(y)
+        weight = self._make_weight(y, weight)
+        if self._stops_early(*validation):
+            (X, y, weight), validation = self._hold_out(X, y, weight, validation, rng)
+        else:
+            validation = None
+        target = self._to_numbers(y, "y")
+        link = self._make_link(target, weight)
+        score = None if validation is None else make_score(self, link, *validation)
+        if previous is not None:
+            self._check_previous(previous, X.shape[1], link)
+        history = self._train(
+            X, target, weight, link, rng, self.max_iter, previous=previous, score=score
+        )
+        self._stream.memory.state = None
+        self.n_iter_ = len(history.loss_curve)
+        self.loss_curve_ = history.loss_curve
+        if not (history.converged or history.stopped):
+            warn(
+                f"max_iter={self.max_iter} epochs ended before the objective stopped improving "
+                f"by tol={self.tol}; raise max_iter or tol.",
+                ConvergenceWarning,
+            )
+        return self
+
+    def _partial_fit(self, X, y, sample_weight):
+        """One epoch on a chunk of rows, from where `fit` or the last call has stopped."""
+        self._check_parameters()
+        if self.early_stopping is True:
+            raise ValueError(
+                "partial_fit cannot stop early, as it passes each chunk once; set "
+                "early_stopping=False."
+            )
+        stream = getattr(self, "_stream", None)
+        X, y, weight = self._check_rows(X, y, sample_weight, reset=stream is None)
+        weight = self._make_weight(y, weight)
+        target = self._to_numbers(y, "y")
+        previous = None
+        if stream is None:
+            rng = check_random_state(self.random_state)
+            link = self._make_link(target, weight, more_will_come=True)
+        else:
+            previous = self._parameters()
+            self._check_stream(stream)
+            # A copy, so that a call that fails has drawn nothing.
+            rng, link = copy.deepcopy(stream.rng), stream.link
+        history = self._train(
+            X, target, weight, link, rng, 1, previous=previous, stream=stream
+        )
+        self.loss_curve_ = ([] if stream is None else self.loss_curve_) + history.loss_curve
+        self.n_iter_ = len(self.loss_curve_)
+        return self
+
+    def _set_classes(self, y):
+        """Note the labels that occur, if targets are labels."""
+
+    def _make_weight(self, y, weight):
+        """The rows' weights, given the users'."""
+        return weight
+
+    def _check_rows(self, X, y, sample_weight, *, reset):
+        """Rows in canonical form, those of weight 0 left out."""
+        X, y = door.validate_X_y(self, X, y, numeric_target=self._numeric_target, reset=reset)
+        weight = door.check_sample_weight(sample_weight, X.shape[0], X.dtype)
+        if not weight.all():
+            X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
+        return X, y, weight
+
+    def _stops_early(self, X_val, y_val, sample_weight_val):
+        if (X_val is None) != (y_val is None):
+            given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
+            raise ValueError(f"{given} was passed without {missing}; pass both.")
+        if X_val is None and sample_weight_val is not None:
+            raise ValueError("sample_weight_val was passed without X_val and y_val.")
+        if X_val is not None and self.early_stopping is False:
+            raise ValueError(
+                "X_val and y_val are for early stopping; set early_stopping=True or 'auto'."
+            )
+        return self.early_stopping is True or X_val is not None
+
+    def _hold_out(self, X, y, weight, validation, rng):
+        """Rows to train on, and rows to validate with."""
+        if validation[0] is not None:
+            return (X, y, weight), self._check_rows(*validation, reset=False)
+        seed = rng.randint(2**31 - 1)
+        is_stratified = not self._numeric_target
+        return split(X, y, weight, self.validation_fraction, is_stratified, seed)
+
+    def _settled(self):
+        """Parameters that cannot change between calls of `partial_fit`."""
+        return {name: getattr(self, name) for name in ("loss", "solver", "n_components")}
+
+    def _check_stream(self, stream):
+        if self._settled() != stream.settled:
+            raise ValueError(
+                f"partial_fit goes on with the parameters before, {stream.settled}; got "
+                f"{self._settled()}. Call fit, or partial_fit of a clone, to start anew."
+            )
+
+    def _train(
+        self, X, target, weight, link, rng, max_iter, *, previous=None, stream=None, score=None
+    ):
+        """Train from ``stream``, from ``previous`` parameters or from nothing; keep the result."""
+        n_features = X.shape[1]
+        digest = _digest(X, target, weight)
+        seen = frozenset() if stream is None else stream.seen
+        if stream is not None:
+            X = X.astype(self.components_.dtype, copy=False)
+        if (weight == 1).all():
+            weight = weight[:0]
+        problem = make_problem(
+            X,
+            link.target(target),
+            weight.astype(X.dtype, copy=False),
+            link.loss,
+            self._make_penalties(n_features),
+            may_center=self.fit_intercept and self.fit_linear,
+            earlier=None if stream is None else stream.scaling,
+            is_new=digest not in seen,
+        )
+        memory = None
+        if stream is not None:
+            places = problem.position[stream.scaling.used]
+            memory = stream.memory.spread(places, problem.n_used)
+        if memory is not None and memory.state is not None:
+            start = self._continued(memory.state, places, problem, rng)
+        elif previous is not None:
+            start = self._scaled(previous, problem, link, rng)
+        else:
+            start = self._initial(problem, link, rng)
+        rate = self.learning_rate
+        settings = minibatch.Settings(
+            solver=self.solver,
+            loss_shape=link.shape,
+            learning_rate=minibatch.RATES[self.solver] if rate == "auto" else float(rate),
+            floor=float(self.initial_accumulator),
+            batch_size=self.batch_size,
+            max_iter=int(max_iter),
+            tol=float(self.tol),
+            n_iter_no_change=int(self.n_iter_no_change),
+            fit_intercept=bool(self.fit_intercept),
+            fit_linear=bool(self.fit_linear),
+            n_threads=n_threads(self.n_jobs),
+            verbose=bool(self.verbose),
+        )
+        listener = None
+        if score is not None or self.callback is not None:
+            listener = Listener(
+                self,
+                lambda parameters: self._store(parameters, problem, link),
+                score,
+                0 if stream is None else stream.memory.n_epochs,
+            )
+        parameters, history, memory = minibatch.train(
+            problem,
+            start,
+            settings,
+            rng,
+            link.baseline,
+            is_fitted=previous is not None,
+            memory=memory,
+            listener=listener,
+        )
+        self._store(parameters, problem, link)
+        self._stream = _Stream(
+            self._settled(), link, problem.scaling(), memory, rng, seen | {digest}
+        )
+        if score is not None:
+            self.validation_scores_ = listener.scores
+        elif hasattr(self, "validation_scores_"):
+            del self.validation_scores_
+        return history
+
+    def _initial(self, problem, link, rng):
+        """The intercept alone, and random factors."""
+        n_outputs, dtype = link.intercept.size, problem.data.dtype
+        linear = np.zeros((n_outputs, problem.n_used), dtype=dtype)
+        factors = self._random_factors(n_outputs, problem.n_used, problem, rng)
+        return link.intercept, linear, factors
+
+    def _random_factors(self, n_outputs, n, problem, rng):
+        """Their size falls with the length of rows, so that rows start alike."""
+        factors = rng.standard_normal((n_outputs, n, self.n_components))
+        factors *= self.init_scale / np.sqrt(max(problem.mean_row_length, 1.0))
+        return factors.astype(problem.data.dtype)
+
+    def _scaled(self, fitted, problem, link, rng):
+        """Fitted parameters in the units of the solver, for a warm start.
+
+        Features without factors yet get random ones: they could not leave zero by themselves.
+        """
+        start, _, random_factors = self._initial(problem, link, rng)
+        dtype = problem.data.dtype
+        intercept, linear, factors = fitted
+        scale = problem.scale.astype(np.float64)
+        factors = factors[:, problem.used]
+        intercept, linear = problem.to_centered(intercept, linear[:, problem.used], factors)
+        intercept = (intercept - link.shift) / link.unit if self.fit_intercept else 0 * start
+        linear = linear * (scale / link.unit) * self.fit_linear
+        factors = factors * (scale / np.sqrt(link.unit))[:, None]
+        is_new = ~factors.any(axis=2, keepdims=True)
+        factors = np.where(is_new, random_factors, factors)
+        return intercept, linear.astype(dtype), factors.astype(dtype)
+
+    def _continued(self, state, places, problem, rng):
+        """A stream's parameters; features other than at these places get random factors."""
+        intercept, linear, factors = minibatch.get_parameters(state, self.n_components)
+        is_new = np.ones(problem.n_used, dtype=bool)
+        is_new[places] = False
+        n_new = np.count_nonzero(is_new)
+        factors[:, is_new] = self._random_factors(intercept.size, n_new, problem, rng)
+        return intercept, linear, factors
+
+    def _store(self, parameters, problem, link):
+        """Solver's parameters in the units of X and y; features never seen get zeros."""
+        intercept, linear, factors = parameters
+        n_outputs, _, n_components = factors.shape
+        dtype = factors.dtype
+        linear = linear * (link.unit / problem.scale)
+        factors = factors * (np.sqrt(link.unit) / problem.scale)[:, None]
+        intercept = intercept * link.unit + link.shift
+        intercept, linear = problem.from_centered(intercept, linear, factors)
+        with np.errstate(over="ignore"):  # the result is checked instead
+            linear, factors = linear.astype(dtype), factors.astype(dtype)
+        if not (np.isfinite(linear).all() and np.isfinite(factors).all()):
+            raise ValueError(
+                f"y is too large, or a column of X too small, for parameters in {dtype}; scale "
+                "them, or pass X in float64."
+            )
+        n_features = problem.position.size
+        coef = np.zeros((n_outputs, n_features), dtype=dtype)
+        coef[:, problem.used] = linear
+        # Feature by feature in memory, as prediction reads them; shown transposed.
+        table = aligned_zeros((n_outputs, n_features, n_components), dtype)
+        table[:, problem.used] = factors
+        self._show(intercept, coef, np.swapaxes(table, 1, 2))
+
+    def _parameters(self):
+        """Fitted parameters as the kernels read them, without copies as long as they were fitted
+        here: intercept (n_outputs,), linear (n_outputs, n_features) and factors (n_outputs,
+        n_features, n_components)."""
+        components = self.components_
+        if components.ndim == 2:
+            components = components[None]
+        return (
+            np.atleast_1d(np.asarray(self.intercept_, dtype=np.float64)),
+            np.ascontiguousarray(np.atleast_2d(self.coef_)),
+            np.ascontiguousarray(np.swapaxes(components, 1, 2)),
+        )
+
+    def _check_previous(self, previous, n_features, link):
+        shape = (link.intercept.size, n_features, self.n_components)
+        if previous[2].shape != shape:
+            raise ValueError(
+                "warm_start needs the same (n_outputs, n_features, n_components) as before: "
+                f"got {shape}, the fitted model has {previous[2].shape}. Set warm_start=False "
+                "to start anew."
+            )
+
+    def _raw_output(self, X):
+        """Raw outputs of shape (n_samples, n_outputs)."""
+        check_is_fitted(self)
+        X = door.validate_X(self, X)
+        intercept, linear, factors = self._parameters()
+        output = np.empty((X.shape[0], intercept.size), dtype=factors.dtype)
+        arguments = (
+            X.indptr.astype(np.int64, copy=False),
+            X.indices,
+            X.data.astype(factors.dtype, copy=False),
+            intercept,
+            linear,
+            factors,
+        )
+        threads = min(n_threads(self.n_jobs), X.shape[0] // ROWS_PER_THREAD + 1)
+        bounds = [X.shape[0] * part // threads for part in range(threads + 1)]
+
+        def work(part, wait):
+            decide(*arguments, bounds[part], bounds[part + 1], output)
+
+        run_together(work, threads)
+        return output
+
+
+def _digest(X, target, weight):
+    """What tells a chunk of rows from others."""
+    state = hashlib.blake2b(digest_size=8)
+    for array in (X.indptr, X.indices, X.data, target, weight):
+        state.update(np.ascontiguousarray(array))
+    return state.digest()

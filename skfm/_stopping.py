@@ -1,0 +1,86 @@
+"""After each epoch: the validation score, early stopping, the callback."""
+
+import numpy as np
+
+
+def split(X, y, weight, fraction, stratify, seed):
+    """Rows for training and for validation, both with X, y and weights."""
+    from sklearn.model_selection import train_test_split
+
+    try:
+        parts = train_test_split(
+            X, y, weight, test_size=fraction, stratify=y if stratify else None, random_state=seed
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"early_stopping cannot set aside validation_fraction={fraction} of {X.shape[0]} rows "
+            f"({error}). Pass X_val and y_val, or set early_stopping=False."
+        ) from error
+    return parts[::2], parts[1::2]
+
+
+def check_scoring(estimator):
+    """The estimator's scorer; None if that is the loss."""
+    if isinstance(estimator.scoring, str) and estimator.scoring == "loss":
+        return None
+    if not (estimator.scoring is None or isinstance(estimator.scoring, str)) and not callable(
+        estimator.scoring
+    ):
+        raise TypeError(
+            "scoring must be 'loss', the name of a scorer, a scorer or None; got "
+            f"{estimator.scoring!r}."
+        )
+    from sklearn.metrics import check_scoring  # takes a while to import
+
+    return check_scoring(estimator, scoring=estimator.scoring)
+
+
+def make_score(estimator, link, X, y, weight):
+    """A function of no arguments: the estimator's present score on validation rows."""
+    scorer = check_scoring(estimator)
+    if scorer is None:
+        target = link.target(estimator._to_numbers(y, "y_val"))
+        return lambda: -link.mean_loss(estimator._raw_output(X), target, weight)
+    options = {} if (weight == 1).all() else {"sample_weight": weight}
+    return lambda: scorer(estimator, X, y, **options)
+
+
+class Listener:
+    """Keeps the parameters with the best score, and says when to stop.
+
+    ``show(parameters)`` makes the estimator one with these parameters; ``score`` may be None.
+    """
+
+    def __init__(self, estimator, show, score, n_epochs):
+        self.estimator = estimator
+        self.show = show
+        self.score = score
+        self.n_epochs = n_epochs  # those of earlier calls
+        self.best = None
+        self.scores = []
+        self.still = 0
+
+    def __call__(self, epoch, loss, parameters):
+        """Whether training is to stop."""
+        if not (np.isfinite(loss) and all(np.isfinite(part).all() for part in parameters)):
+            self.scores.append(-np.inf)  # it diverged: nothing to show, and it starts again
+            return False
+        self.show(parameters)
+        stop = self.score is not None and self._has_ended(parameters)
+        callback = self.estimator.callback
+        if callback is not None:
+            stop = bool(callback(self.estimator, self.n_epochs + epoch, loss)) or stop
+        return stop
+
+    def _has_ended(self, parameters):
+        score = float(self.score())
+        if np.isnan(score):
+            raise ValueError(
+                f"scoring={self.estimator.scoring!r} gave NaN on the validation rows."
+            )
+        best = max(self.scores, default=-np.inf)
+        self.scores.append(score)
+        self.still = 0 if score > best + self.estimator.tol else self.still + 1
+        if score > best:
+            self.best = parameters
+        return self.still >= self.estimator.n_iter_no_change
