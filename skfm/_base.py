@@ -366,7 +366,7 @@ class BaseFM(BaseEstimator):
                 self,
                 lambda parameters: self._store(parameters, problem, link),
                 score,
-                0 if stream is None else stream.memory.n_epochs,
+                0 if stream is None else self.n_iter_,
             )
         parameters, history, memory = minibatch.train(
             problem,

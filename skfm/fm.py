@@ -50,22 +50,27 @@ class FMRegressor(RegressorMixin, BaseFM):
         a feature does not occur; "ftrl" [4]_, which can set weights to exactly 0; "sgd", plain
         gradient steps, divided by the root of the number of the batch's rows with the feature.
         The steps of "adam" and "sgd" get shorter like the root of the number of epochs.
-    alpha : float, default=1.2
+    alpha : float, dict or list of float, default=1.2
         L2 penalty of the factors, at least 0. Feature j pays
         ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
         it is not zero, and y scaled to variance 1. The parameter to tune first.
-    alpha_linear : float, default=5.0
+    alpha_linear : float, dict or list of float, default=5.0
         L2 penalty of the linear weights, at least 0, as in ridge regression: feature j pays
         ``alpha_linear / 2 * w_j^2``. The intercept is not penalised.
-    alpha_l1 : float, default=0.0
+    alpha_l1 : float, dict or list of float, default=0.0
         L1 penalty of the linear weights, at least 0, for "ftrl": ``alpha_l1 * |w_j|``. It sets
         those that matter little to 0.
-    alpha_l21 : float, default=0.0
+    alpha_l21 : float, dict or list of float, default=0.0
         Penalty of the length of factors, at least 0, for "ftrl":
         ``alpha_l21 * sqrt(n_j) * ||v_j||``. It sets the factors of some features to 0 altogether.
-    learning_rate : float, default=0.1
-        Length of the first steps, above 0. Features are scaled inside to a root mean
-        square of 1 over their entries, so it needs no adjustment to their units.
+    feature_groups : array-like of shape (n_features,), default=None
+        A label for each feature, for penalties that differ. With groups, each of the four
+        penalties may be a number for all, a dict from labels to numbers, or a list with a number
+        for each group in sorted order of the labels.
+    learning_rate : float or "auto", default="auto"
+        Length of the first steps, above 0. Features are scaled inside to a root mean square of 1
+        over their entries, so it needs no adjustment to their units. "auto" is 0.1 for "adagrad",
+        0.02 for "adam", 0.2 for "ftrl", 0.05 for "sgd".
     initial_accumulator : float, default=1.0
         What the sums of squared gradients of "adagrad" and "ftrl" start at, above 0. A small
         value lets the first steps be long however small the gradient.
@@ -80,6 +85,21 @@ class FMRegressor(RegressorMixin, BaseFM):
     n_iter_no_change : int, default=5
         See `tol`. Also the number of bad epochs after which training starts again with smaller
         steps.
+    early_stopping : bool or "auto", default="auto"
+        Whether training also stops when the score on validation rows has not risen by `tol` above
+        the best so far in `n_iter_no_change` epochs in a row. The parameters of the best epoch
+        are kept. "auto": if `fit` gets validation rows.
+    validation_fraction : float or int, default=0.1
+        Share, or number, of the rows that are set aside for `early_stopping` if `fit` gets no
+        validation rows: random ones. Where rows have a time order, that is too easy a test; pass
+        the latest rows as `X_val` and `y_val` instead.
+    scoring : str, callable or None, default="loss"
+        The score for `early_stopping`: minus the mean loss, or a scorer of scikit-learn's, by name
+        or as a function of (estimator, X, y). None is the method `score`.
+    callback : callable, default=None
+        ``callback(estimator, epoch, loss)`` is called after each epoch, with the number of the
+        epoch, from 1 on, and the objective; the estimator has the parameters so far and can
+        predict. If it returns True, training stops. Epochs that diverged are left out.
     init_scale : float, default=0.05
         Standard deviation of the initial random factors of a feature of size 1, in rows with
         one entry; for longer rows divided by the root of their mean number of entries.
@@ -107,10 +127,12 @@ class FMRegressor(RegressorMixin, BaseFM):
     components_ : ndarray of shape (n_components, n_features)
         The vectors ``v_j``, as columns; 0 for features that never occurred.
     n_iter_ : int
-        Number of epochs.
+        Number of epochs, or of calls of `partial_fit`.
     loss_curve_ : list of float, one an epoch
         Objective, for each unit of sample weight, of the standardised targets. A row's loss is
         taken just before the step that uses it. Epochs that diverged count, too.
+    validation_scores_ : list of float, one an epoch
+        Scores on the validation rows. Only with early stopping.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -332,22 +354,27 @@ class FMClassifier(ClassifierMixin, BaseFM):
         a feature does not occur; "ftrl" [4]_, which can set weights to exactly 0; "sgd", plain
         gradient steps, divided by the root of the number of the batch's rows with the feature.
         The steps of "adam" and "sgd" get shorter like the root of the number of epochs.
-    alpha : float, default=2.0
+    alpha : float, dict or list of float, default=2.0
         L2 penalty of the factors, at least 0. Feature j pays
         ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
         it is not zero. The parameter to tune first.
-    alpha_linear : float, default=5.0
+    alpha_linear : float, dict or list of float, default=5.0
         L2 penalty of the linear weights, at least 0, as in ridge regression: feature j pays
         ``alpha_linear / 2 * w_j^2``. The intercept is not penalised.
-    alpha_l1 : float, default=0.0
+    alpha_l1 : float, dict or list of float, default=0.0
         L1 penalty of the linear weights, at least 0, for "ftrl": ``alpha_l1 * |w_j|``. It sets
         those that matter little to 0.
-    alpha_l21 : float, default=0.0
+    alpha_l21 : float, dict or list of float, default=0.0
         Penalty of the length of factors, at least 0, for "ftrl":
         ``alpha_l21 * sqrt(n_j) * ||v_j||``. It sets the factors of some features to 0 altogether.
-    learning_rate : float, default=0.1
-        Length of the first steps, above 0. Features are scaled inside to a root mean
-        square of 1 over their entries, so it needs no adjustment to their units.
+    feature_groups : array-like of shape (n_features,), default=None
+        A label for each feature, for penalties that differ. With groups, each of the four
+        penalties may be a number for all, a dict from labels to numbers, or a list with a number
+        for each group in sorted order of the labels.
+    learning_rate : float or "auto", default="auto"
+        Length of the first steps, above 0. Features are scaled inside to a root mean square of 1
+        over their entries, so it needs no adjustment to their units. "auto" is 0.1 for "adagrad",
+        0.02 for "adam", 0.2 for "ftrl", 0.05 for "sgd".
     initial_accumulator : float, default=1.0
         What the sums of squared gradients of "adagrad" and "ftrl" start at, above 0. A small
         value lets the first steps be long however small the gradient.
@@ -362,6 +389,21 @@ class FMClassifier(ClassifierMixin, BaseFM):
     n_iter_no_change : int, default=5
         See `tol`. Also the number of bad epochs after which training starts again with smaller
         steps.
+    early_stopping : bool or "auto", default="auto"
+        Whether training also stops when the score on validation rows has not risen by `tol` above
+        the best so far in `n_iter_no_change` epochs in a row. The parameters of the best epoch
+        are kept. "auto": if `fit` gets validation rows.
+    validation_fraction : float or int, default=0.1
+        Share, or number, of the rows that are set aside for `early_stopping` if `fit` gets no
+        validation rows: random ones, of each class its share. Where rows have a time
+        order, that is too easy a test; pass the latest rows as `X_val` and `y_val` instead.
+    scoring : str, callable or None, default="loss"
+        The score for `early_stopping`: minus the mean loss, or a scorer of scikit-learn's, by name
+        or as a function of (estimator, X, y). None is the method `score`.
+    callback : callable, default=None
+        ``callback(estimator, epoch, loss)`` is called after each epoch, with the number of the
+        epoch, from 1 on, and the objective; the estimator has the parameters so far and can
+        predict. If it returns True, training stops. Epochs that diverged are left out.
     init_scale : float, default=0.05
         Standard deviation of the initial random factors of a feature of size 1, in rows with
         one entry; for longer rows divided by the root of their mean number of entries.
@@ -392,10 +434,12 @@ class FMClassifier(ClassifierMixin, BaseFM):
         The vectors ``v_j``, as columns; 0 for features that never occurred. Of two classes
         without the first axis.
     n_iter_ : int
-        Number of epochs.
+        Number of epochs, or of calls of `partial_fit`.
     loss_curve_ : list of float, one an epoch
         Objective, for each unit of sample weight. A row's loss is taken just before the step
         that uses it. Epochs that diverged count, too.
+    validation_scores_ : list of float, one an epoch
+        Scores on the validation rows. Only with early stopping.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features,)

@@ -46,7 +46,7 @@ class Memory:
     """What a run leaves for one that goes on: its state, and how far it has come."""
 
     state: State | None  # None if that was not kept
-    n_epochs: int
+    n_epochs: float  # passes over the rows seen so far
     slowness: float  # what divergence has made of the learning rate
 
     def spread(self, places, n_used):
@@ -195,7 +195,7 @@ class _Trainer:
     def epoch(self):
         """Train on every row once; returns the mean loss, each row's before its update."""
         self._set_rate(self.learning_rate)
-        self.n_epochs += 1
+        self.n_epochs += self.problem.total_weight / self.problem.seen_weight
         total = 0.0
         for number in self.rng.permutation(self.planner.n_windows):
             window = self.planner.window(number)

@@ -181,13 +181,14 @@ def make_problem(
     is_used = square > 1e6 * np.finfo(dtype).tiny * count
     size = np.sqrt(square, where=is_used, out=np.ones(n_features))
     size /= np.sqrt(count, where=is_used, out=np.ones(n_features))
+    before = np.zeros(n_features)
     mean_row_length = float(count[is_used].sum() / total_weight)
     seen_weight = total_weight
     if earlier is not None:
         is_used[earlier.used] = True
         size[earlier.used] = earlier.scale
-        count *= is_new
-        count[earlier.used] += earlier.count
+        before[earlier.used] = earlier.count
+        count = count * is_new + before
         seen_weight = total_weight * is_new + earlier.seen_weight
     if (occurs & ~is_used).any():
         X = sparse.csr_matrix(
@@ -200,6 +201,11 @@ def make_problem(
     position[used] = np.arange(used.size, dtype=np.uint32)
     count = count[used]
     penalty = _penalties(penalties, used, np.sqrt(count), 1 / size[used])
+    # Of what grows with a root, further rows bear the growth: in the end each row has borne its
+    # share once. Else the first rows of a stream would press factors to 0 that its last ones need.
+    share = penalty / count[:, None]
+    before = np.where(before[used] < count, before[used], 0)
+    share[:, 1] /= 1 + np.sqrt(before / count)
     return Problem(
         indptr=indptr,
         indices=X.indices,
@@ -216,7 +222,7 @@ def make_problem(
         factor_penalty=penalty[:, 1].copy(),
         linear_lasso=penalty[:, 2].copy(),
         factor_lasso=penalty[:, 3].copy(),
-        penalty_share=(penalty / count[:, None]).astype(dtype)[:, : 4 if penalties.lasso else 2],
+        penalty_share=share.astype(dtype)[:, : 4 if penalties.lasso else 2],
         mean_row_length=mean_row_length,
         seen_weight=seen_weight,
     )
