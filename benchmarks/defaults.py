@@ -30,7 +30,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import skfm.fm
+import skfm._base
 from skfm import FMClassifier, FMRegressor
 from skfm.datasets import fetch_movielens_100k, make_fm_classification, make_fm_regression
 
@@ -39,7 +39,7 @@ import movielens as example
 
 warnings.simplefilter("ignore", ConvergenceWarning)
 EPOCHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-make_problem = skfm.fm.make_problem
+make_problem = skfm._base.make_problem
 
 
 def set_exponent(exponent):
@@ -53,7 +53,7 @@ def set_exponent(exponent):
         problem.penalty_share[:, 1] *= factor
         return problem
 
-    skfm.fm.make_problem = changed
+    skfm._base.make_problem = changed
 
 
 def load_ratings():
@@ -172,6 +172,14 @@ def main():
     }.items():
         for value in values:
             line(f"{name} = {value:g}", {name: value}, {name: value})
+    for solver, values in {
+        "adam": (0.01, 0.02, 0.03),
+        "ftrl": (0.1, 0.2, 0.5),
+        "sgd": (0.03, 0.05, 0.1),
+    }.items():
+        for value in values:
+            changed = {"solver": solver, "learning_rate": value}
+            line(f"{solver}, learning_rate = {value:g}", changed, changed)
     for exponent, alphas in {
         1.0: ((0.1, 0.1), (0.12, 0.3)),
         0.75: ((0.3, 0.5), (0.4, 0.6)),

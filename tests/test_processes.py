@@ -16,6 +16,7 @@ import skfm
 from skfm import FMClassifier, FMRegressor
 
 SETTINGS = {"batch_size": 100, "max_iter": 5, "random_state": 0}
+SOLVERS = ["adagrad", "adam", "ftrl", "sgd"]
 
 
 def make(n_rows, seed=0):
@@ -33,7 +34,7 @@ warnings.simplefilter("ignore")
 rng = np.random.default_rng(0)
 X = rng.normal(size=(size, 5))
 y = X[:, 0] + X[:, 1] * X[:, 2]
-settings = dict(n_jobs=2, batch_size=100, max_iter=5, random_state=0)
+settings = dict(solver=solver, n_jobs=2, batch_size=100, max_iter=5, random_state=0)
 many = np.tile(X, (repeat, 1))
 
 
@@ -65,8 +66,9 @@ for one, other in zip(fit_and_predict(), expected):  # the parent goes on as wel
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-def test_fork_after_a_parallel_fit():
-    sizes = f"size, repeat, limit = {size(1500, 200)}, {size(20, 1)}, 60\n"
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_fork_after_a_parallel_fit(solver):
+    sizes = f"size, repeat, limit = {size(1500, 200)}, {size(20, 1)}, 60\nsolver = {solver!r}\n"
     run_code(sizes + FORK, timeout=200)
 
 
@@ -88,11 +90,12 @@ def test_concurrent_predictions(n_jobs):
 
 
 @pytest.mark.parametrize("n_jobs", [None, 2])
-def test_concurrent_fits(n_jobs):
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_concurrent_fits(solver, n_jobs):
     X, y = make(size(1500, 200))
 
     def fit(seed):
-        model = FMRegressor(n_jobs=n_jobs, **{**SETTINGS, "random_state": seed})
+        model = FMRegressor(solver=solver, n_jobs=n_jobs, **{**SETTINGS, "random_state": seed})
         return model.fit(X, y)
 
     expected = [fit(seed) for seed in range(4)]
