@@ -227,7 +227,7 @@ class BaseFM(BaseEstimator):
         if previous is not None:
             self._check_previous(previous, X.shape[1], link)
         history = self._train(
-            X, target, weight, link, rng, self.max_iter, previous=previous, score=score
+            *(X, target, weight, link, rng, self.max_iter), previous=previous, score=score
         )
         self._stream.memory.state = None
         self.n_iter_ = len(history.loss_curve)
@@ -262,7 +262,10 @@ class BaseFM(BaseEstimator):
             # A copy, so that a call that fails has drawn nothing.
             rng, link = copy.deepcopy(stream.rng), stream.link
         history = self._train(
-            X, target, weight, link, rng, 1, previous=previous, stream=stream
+            *(X, target, weight, link, rng, 1),
+            previous=previous,
+            stream=stream,
+            digest=_digest(X, target, weight),
         )
         self.loss_curve_ = ([] if stream is None else self.loss_curve_) + history.loss_curve
         self.n_iter_ = len(self.loss_curve_)
@@ -315,12 +318,21 @@ class BaseFM(BaseEstimator):
             )
 
     def _train(
-        self, X, target, weight, link, rng, max_iter, *, previous=None, stream=None, score=None
+        self,
+        X,
+        target,
+        weight,
+        link,
+        rng,
+        max_iter,
+        *,
+        previous=None,
+        stream=None,
+        digest=None,
+        score=None,
     ):
         """Train from ``stream``, from ``previous`` parameters or from nothing; keep the result."""
         n_features = X.shape[1]
-        digest = _digest(X, target, weight)
-        seen = frozenset() if stream is None else stream.seen
         if stream is not None:
             X = X.astype(self.components_.dtype, copy=False)
         if (weight == 1).all():
@@ -333,7 +345,7 @@ class BaseFM(BaseEstimator):
             self._make_penalties(n_features),
             may_center=self.fit_intercept and self.fit_linear,
             earlier=None if stream is None else stream.scaling,
-            is_new=digest not in seen,
+            is_new=stream is None or digest not in stream.seen,
         )
         memory = None
         if stream is not None:
@@ -379,9 +391,8 @@ class BaseFM(BaseEstimator):
             listener=listener,
         )
         self._store(parameters, problem, link)
-        self._stream = _Stream(
-            self._settled(), link, problem.scaling(), memory, rng, seen | {digest}
-        )
+        seen = frozenset({digest}) | (stream.seen if stream is not None else set())
+        self._stream = _Stream(self._settled(), link, problem.scaling(), memory, rng, seen)
         if score is not None:
             self.validation_scores_ = listener.scores
         elif hasattr(self, "validation_scores_"):

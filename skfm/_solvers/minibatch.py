@@ -276,9 +276,15 @@ def train(problem, start, settings, rng, baseline, is_fitted, memory=None, liste
         baseline = max(baseline, trainer.measure()[0])
     progress = Progress(settings, problem.n_rows, "rows")
     parameters, history = run_epochs(trainer, baseline, settings, progress, listener)
+    slowness = trainer.learning_rate / settings.learning_rate
+    if not _equal(parameters, trainer.parameters()):
+        slowness /= 2  # the last steps went too far: whoever goes on takes shorter ones
     if listener is not None and listener.best is not None:
         parameters = listener.best
-    if not all(map(np.array_equal, parameters, trainer.parameters())):
+    if not _equal(parameters, trainer.parameters()):
         trainer.set_parameters(parameters, forget=False)
-    slowness = trainer.learning_rate / settings.learning_rate
     return parameters, history, Memory(trainer.state, trainer.n_epochs, slowness)
+
+
+def _equal(one, other):
+    return all(map(np.array_equal, one, other))
