@@ -24,14 +24,15 @@ from skfm._stopping import Listener, check_scoring, make_score, split
 from skfm._targets import Link
 
 ROWS_PER_THREAD = 10_000  # below this a second thread costs more than it brings
+LEAST_CHUNK = 10  # rows of a chunk that is not the same as another by chance
 
 
 @dataclass
 class _Stream:
     """What `partial_fit` needs to go on where `fit` or the last call has stopped.
 
-    After `fit` the optimizer's memory is missing: most models are done then, and need not bear
-    twice their size.
+    After `fit`, the optimizer's memory is a short summary: most models are done then, and need
+    not bear twice their size.
     """
 
     settled: dict  # the estimator's parameters that cannot change
@@ -39,7 +40,7 @@ class _Stream:
     scaling: Scaling
     memory: minibatch.Memory
     rng: np.random.RandomState
-    seen: frozenset  # digests of the chunks
+    seen: set  # digests of the chunks
 
 
 class BaseFM(BaseEstimator):
@@ -189,8 +190,7 @@ class BaseFM(BaseEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows; a row of weight 2 counts as two rows, one of weight 0 as none.
         X_val : array-like or sparse, of shape (n_val, n_features), default=None
-            Rows for early stopping. In a `Pipeline`, ``transform_input=["X_val"]`` has them
-            transformed like X.
+            Rows for early stopping. The user guide shows how a `Pipeline` transforms them.
         y_val : array-like of shape (n_val,), default=None
             Their targets.
         sample_weight_val : array-like of shape (n_val,), default=None
@@ -216,20 +216,22 @@ class BaseFM(BaseEstimator):
         X, y, weight = self._check_rows(X, y, sample_weight, reset=True)
         rng = check_random_state(self.random_state)
         self._set_classes(y)
-        weight = self._make_weight(y, weight)
         if self._stops_early(*validation):
             (X, y, weight), validation = self._hold_out(X, y, weight, validation, rng)
         else:
             validation = None
+        weight = self._make_weight(y, weight)
         target = self._to_numbers(y, "y")
         link = self._make_link(target, weight)
         score = None if validation is None else make_score(self, link, *validation)
         if previous is not None:
             self._check_previous(previous, X.shape[1], link)
         history = self._train(
-            *(X, target, weight, link, rng, self.max_iter), previous=previous, score=score
+            *(X, target, weight, link, rng, self.max_iter),
+            previous=previous,
+            score=score,
+            keeps_state=False,
         )
-        self._stream.memory.state = None
         self.n_iter_ = len(history.loss_curve)
         self.loss_curve_ = history.loss_curve
         if not (history.converged or history.stopped):
@@ -257,18 +259,21 @@ class BaseFM(BaseEstimator):
             rng = check_random_state(self.random_state)
             link = self._make_link(target, weight, more_will_come=True)
         else:
-            previous = self._parameters()
             self._check_stream(stream)
+            previous = self._parameters()
             # A copy, so that a call that fails has drawn nothing.
             rng, link = copy.deepcopy(stream.rng), stream.link
+            if link.is_constant and stream.memory.state is None:
+                link = self._make_link(target, weight, more_will_come=True)
+        digest = _digest(X, target, weight) if X.shape[0] >= LEAST_CHUNK else None
         history = self._train(
-            *(X, target, weight, link, rng, 1),
-            previous=previous,
-            stream=stream,
-            digest=_digest(X, target, weight),
+            *(X, target, weight, link, rng, 1), previous=previous, stream=stream, digest=digest
         )
         self.loss_curve_ = ([] if stream is None else self.loss_curve_) + history.loss_curve
         self.n_iter_ = len(self.loss_curve_)
+        # Last, and in place: copies would take longer and longer.
+        if digest is not None:
+            self._stream.seen.add(digest)
         return self
 
     def _set_classes(self, y):
@@ -301,20 +306,29 @@ class BaseFM(BaseEstimator):
     def _hold_out(self, X, y, weight, validation, rng):
         """Rows to train on, and rows to validate with."""
         if validation[0] is not None:
-            return (X, y, weight), self._check_rows(*validation, reset=False)
+            try:
+                return (X, y, weight), self._check_rows(*validation, reset=False)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"X_val, y_val or sample_weight_val: {error}") from error
         seed = rng.randint(2**31 - 1)
         is_stratified = not self._numeric_target
         return split(X, y, weight, self.validation_fraction, is_stratified, seed)
 
     def _settled(self):
         """Parameters that cannot change between calls of `partial_fit`."""
-        return {name: getattr(self, name) for name in ("loss", "solver", "n_components")}
+        names = ("loss", "solver", "n_components", "fit_intercept", "fit_linear", *self._shapes)
+        return {name: getattr(self, name) for name in names}
 
     def _check_stream(self, stream):
         if self._settled() != stream.settled:
+            changed = [
+                f"{name}={value!r} (now {getattr(self, name)!r})"
+                for name, value in stream.settled.items()
+                if getattr(self, name) != value
+            ]
             raise ValueError(
-                f"partial_fit goes on with the parameters before, {stream.settled}; got "
-                f"{self._settled()}. Call fit, or partial_fit of a clone, to start anew."
+                f"partial_fit goes on with {', '.join(changed)} of the call before. Call fit, or "
+                "partial_fit of a clone, to start anew."
             )
 
     def _train(
@@ -330,6 +344,7 @@ class BaseFM(BaseEstimator):
         stream=None,
         digest=None,
         score=None,
+        keeps_state=True,
     ):
         """Train from ``stream``, from ``previous`` parameters or from nothing; keep the result."""
         n_features = X.shape[1]
@@ -346,17 +361,8 @@ class BaseFM(BaseEstimator):
             may_center=self.fit_intercept and self.fit_linear,
             earlier=None if stream is None else stream.scaling,
             is_new=stream is None or digest not in stream.seen,
+            is_cumulative=self.solver == "ftrl",
         )
-        memory = None
-        if stream is not None:
-            places = problem.position[stream.scaling.used]
-            memory = stream.memory.spread(places, problem.n_used)
-        if memory is not None and memory.state is not None:
-            start = self._continued(memory.state, places, problem, rng)
-        elif previous is not None:
-            start = self._scaled(previous, problem, link, rng)
-        else:
-            start = self._initial(problem, link, rng)
         rate = self.learning_rate
         settings = minibatch.Settings(
             solver=self.solver,
@@ -380,19 +386,34 @@ class BaseFM(BaseEstimator):
                 score,
                 0 if stream is None else self.n_iter_,
             )
-        parameters, history, memory = minibatch.train(
-            problem,
-            start,
-            settings,
-            rng,
-            link.baseline,
-            is_fitted=previous is not None,
-            memory=memory,
-            listener=listener,
-        )
+        course = (settings, rng, link.baseline)
+        if stream is None:
+            if previous is None:
+                start = self._initial(problem, link, rng)
+            else:
+                start = self._scaled(previous, problem, link, rng)
+            parameters, history, memory = minibatch.train(
+                *(problem, start, *course),
+                is_fitted=previous is not None,
+                keeps_state=keeps_state,
+                listener=listener,
+            )
+        else:
+            places = problem.position[stream.scaling.used]
+            memory = stream.memory.spread(places, problem.n_used)
+            if memory.state is None:
+                start = self._scaled(previous, problem, link, rng, places)
+            else:
+                start = self._continued(memory.state, places, problem, rng)
+            parameters, history, memory = minibatch.train_chunk(
+                problem, start, *course, memory, listener
+            )
         self._store(parameters, problem, link)
-        seen = frozenset({digest}) | (stream.seen if stream is not None else set())
-        self._stream = _Stream(self._settled(), link, problem.scaling(), memory, rng, seen)
+        self._stream = _Stream(
+            *(self._settled(), link, problem.scaling(), memory),
+            rng=copy.deepcopy(rng),  # others may draw from the user's
+            seen=set() if stream is None else stream.seen,
+        )
         if score is not None:
             self.validation_scores_ = listener.scores
         elif hasattr(self, "validation_scores_"):
@@ -412,10 +433,11 @@ class BaseFM(BaseEstimator):
         factors *= self.init_scale / np.sqrt(max(problem.mean_row_length, 1.0))
         return factors.astype(problem.data.dtype)
 
-    def _scaled(self, fitted, problem, link, rng):
+    def _scaled(self, fitted, problem, link, rng, known=()):
         """Fitted parameters in the units of the solver, for a warm start.
 
-        Features without factors yet get random ones: they could not leave zero by themselves.
+        Features without factors yet get random ones, as they could not leave zero by themselves;
+        but not those at the places ``known``, whose factors are 0 because they were fitted so.
         """
         start, _, random_factors = self._initial(problem, link, rng)
         dtype = problem.data.dtype
@@ -427,6 +449,7 @@ class BaseFM(BaseEstimator):
         linear = linear * (scale / link.unit) * self.fit_linear
         factors = factors * (scale / np.sqrt(link.unit))[:, None]
         is_new = ~factors.any(axis=2, keepdims=True)
+        is_new[:, np.asarray(known, dtype=int)] = False
         factors = np.where(is_new, random_factors, factors)
         return intercept, linear.astype(dtype), factors.astype(dtype)
 
@@ -483,6 +506,12 @@ class BaseFM(BaseEstimator):
                 "warm_start needs the same (n_outputs, n_features, n_components) as before: "
                 f"got {shape}, the fitted model has {previous[2].shape}. Set warm_start=False "
                 "to start anew."
+            )
+        before = self._stream.settled["loss"] if hasattr(self, "_stream") else self.loss
+        if (self.loss == "poisson") != (before == "poisson"):
+            raise ValueError(
+                f"warm_start cannot go from loss={before!r} to loss={self.loss!r}: one predicts "
+                "logarithms. Set warm_start=False to start anew."
             )
 
     def _raw_output(self, X):

@@ -37,12 +37,24 @@ def check_scoring(estimator):
 
 def make_score(estimator, link, X, y, weight):
     """A function of no arguments: the estimator's present score on validation rows."""
+    target = estimator._to_numbers(y, "y_val")
     scorer = check_scoring(estimator)
     if scorer is None:
-        target = link.target(estimator._to_numbers(y, "y_val"))
+        target, weight = link.target(target), estimator._make_weight(y, weight)
         return lambda: -link.mean_loss(estimator._raw_output(X), target, weight)
-    options = {} if (weight == 1).all() else {"sample_weight": weight}
-    return lambda: scorer(estimator, X, y, **options)
+    if (weight == 1).all():
+        return lambda: scorer(estimator, X, y)
+
+    def weighted():
+        try:
+            return scorer(estimator, X, y, sample_weight=weight)
+        except TypeError as error:
+            raise TypeError(
+                f"scoring={estimator.scoring!r} must take sample_weight, as rows have weights "
+                f"({error})."
+            ) from error
+
+    return weighted
 
 
 class Listener:
@@ -84,3 +96,13 @@ class Listener:
         if score > best:
             self.best = parameters
         return self.still >= self.estimator.n_iter_no_change
+
+    def choose(self, parameters):
+        """The best of those heard, unless these, which training would keep, are better still.
+
+        They are where training went astray and returned to its start.
+        """
+        if self.best is None:
+            return parameters
+        self.show(parameters)
+        return parameters if self.score() > max(self.scores) else self.best

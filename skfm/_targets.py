@@ -26,6 +26,7 @@ class Link:
     baseline: float  # mean loss of that intercept alone
     unit: float = 1.0
     shift: float = 0.0
+    is_constant: bool = False  # all targets were the same: the unit means nothing
 
     def target(self, y):
         """Numbers, or labels 0, 1, ..., as the solver sees them."""
@@ -46,23 +47,26 @@ def of_numbers(y, weight, loss, shape, fit_intercept, more_will_come):
     """
     y = np.asarray(y, dtype=np.float64)
     code = REGRESSION[loss]
-    start, unit, shift = 0.0, 1.0, 0.0
+    start, unit, shift, is_constant = 0.0, 1.0, 0.0, False
     if loss == "poisson":
         if fit_intercept:
-            start = np.log(max(np.average(y, weights=weight), np.finfo(np.float64).tiny))
+            # Where no row counts anything yet, half a count.
+            total = max(np.sum(y * weight, dtype=np.float64), 0.5 if more_will_come else 0.0)
+            start = np.log(total / weight.sum(dtype=np.float64))
     else:
         largest = np.abs(y).max() or 1.0  # divided out first, so that no square overflows
         y = y / largest
         if fit_intercept:
             shift = float(np.average(y, weights=weight))
         unit = float(np.sqrt(np.average((y - shift) ** 2, weights=weight)))
-        if unit < 8 * np.finfo(np.float64).eps:  # constant: rounding is left
+        is_constant = unit < 8 * np.finfo(np.float64).eps
+        if is_constant:  # rounding is left
             unit = 1.0 if more_will_come else np.finfo(np.float64).eps
         if fit_intercept and loss != "squared_error":
             share = shape if loss == "quantile" else 0.5
             start = weighted_quantile((y - shift) / unit, weight, share)
         unit, shift, y = unit * largest, shift * largest, y * largest
-    link = Link(code, shape, np.array([start]), 0.0, unit, shift)
+    link = Link(code, shape, np.array([start]), 0.0, unit, shift, is_constant)
     total = losses.constant_loss(code, shape, start, link.target(y), weight)
     link.baseline = total / weight.sum(dtype=np.float64)
     return link
@@ -76,7 +80,7 @@ def of_classes(labels, weight, n_classes, loss, fit_intercept):
     one of them.
     """
     seen = np.bincount(labels, weights=weight, minlength=n_classes)
-    rate = np.where(seen > 0, seen, 1.0) if fit_intercept else np.ones(n_classes)
+    rate = np.where(seen > 0, seen, np.mean(weight)) if fit_intercept else np.ones(n_classes)
     rate, seen = rate / rate.sum(), seen / seen.sum()
     if loss == "log_loss":
         baseline = float(-seen @ np.log(rate))

@@ -171,6 +171,7 @@ class FMRegressor(RegressorMixin, BaseFM):
     """
 
     _losses = tuple(targets.REGRESSION)
+    _shapes = ("epsilon", "quantile")
     _numeric_target = True
 
     def __init__(
@@ -252,9 +253,10 @@ class FMRegressor(RegressorMixin, BaseFM):
         """Learn from a chunk of rows, as one epoch of `fit` would.
 
         The first call settles the unit of y and those of the columns that occur; columns that
-        come later settle theirs then. The optimizer's memory is kept from call to call, and after
-        `fit`. The penalty counts the rows seen so far, without those of a chunk that is passed
-        again just as it was, so that several passes over the same chunks are epochs, too.
+        come later settle theirs then. The optimizer's memory is kept from call to call; `fit`
+        leaves a summary of it. The penalty counts the rows seen so far, without those of a chunk
+        of ten rows or more that is passed again just as it was: passes over the same chunks are
+        epochs.
 
         Parameters
         ----------
@@ -274,8 +276,8 @@ class FMRegressor(RegressorMixin, BaseFM):
         Raises
         ------
         ValueError
-            As for `fit`, and if `solver` or `n_components` have changed. The model stays as it
-            was.
+            As for `fit`, and if `loss` (or its `epsilon` or `quantile`), `solver`, `n_components`,
+            `fit_intercept` or `fit_linear` have changed. The model stays as it was.
         """
         with all_or_nothing(self):
             return self._partial_fit(X, y, sample_weight)
@@ -287,7 +289,7 @@ class FMRegressor(RegressorMixin, BaseFM):
         return y
 
     def _make_link(self, target, weight, more_will_come=False):
-        if self.loss == "poisson" and not target.any():
+        if self.loss == "poisson" and not (target.any() or more_will_come):
             raise ValueError("y must hold counts for loss='poisson', not all of them 0.")
         shape = self.quantile if self.loss == "quantile" else self.epsilon
         return targets.of_numbers(
@@ -473,6 +475,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
     """
 
     _losses = tuple(targets.CLASSIFICATION)
+    _shapes = ()
     _numeric_target = False
 
     def __init__(
@@ -538,9 +541,10 @@ class FMClassifier(ClassifierMixin, BaseFM):
         """Learn from a chunk of rows, as one epoch of `fit` would.
 
         The first call settles the classes and the units of the columns that occur; columns that
-        come later settle theirs then. The optimizer's memory is kept from call to call, and after
-        `fit`. The penalty counts the rows seen so far, without those of a chunk that is passed
-        again just as it was, so that several passes over the same chunks are epochs, too.
+        come later settle theirs then. The optimizer's memory is kept from call to call; `fit`
+        leaves a summary of it. The penalty counts the rows seen so far, without those of a chunk
+        of ten rows or more that is passed again just as it was: passes over the same chunks are
+        epochs.
 
         Parameters
         ----------
@@ -563,8 +567,9 @@ class FMClassifier(ClassifierMixin, BaseFM):
         ------
         ValueError
             As for `fit`; for labels that are not among the classes; with
-            ``class_weight="balanced"``, which needs all rows at once; and if `solver` or
-            `n_components` have changed. The model stays as it was.
+            ``class_weight="balanced"``, which needs all rows at once; and if `loss`, `solver`,
+            `n_components`, `fit_intercept` or `fit_linear` have changed. The model stays as it
+            was.
         """
         with all_or_nothing(self):
             self._check_classes(classes)
@@ -598,7 +603,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         if classes.size < 2:
             raise ValueError(
                 "FMClassifier needs samples of at least two classes in y (with positive "
-                f"weight); got one class: {classes[0]!r}."
+                f"weight); got one class: {classes.tolist()[0]!r}."
             )
         if self.warm_start and before is not None and not np.array_equal(before, classes):
             raise ValueError(
@@ -614,8 +619,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         unknown = self.classes_[labels] != y
         if unknown.any():
             raise ValueError(
-                f"{name} has the label {y[np.argmax(unknown)]!r}, which is not among the classes, "
-                f"{self.classes_}."
+                f"{name} has the label {y[unknown].tolist()[0]!r}, which is not among the "
+                f"classes, {self.classes_.tolist()}."
             )
         return labels
 

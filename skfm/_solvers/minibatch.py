@@ -1,6 +1,6 @@
 """Epochs of planned mini-batches: order, stopping, divergence, history."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from skfm._solvers.memory import aligned_zeros
 from skfm._solvers.plan import Planner, auto_batch_size
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import run_together
-from skfm._solvers.training import run_epochs
+from skfm._solvers.training import MAX_RESTARTS, History, run_epochs
 
 UPDATES = {"adagrad": ADAGRAD, "adam": ADAM, "ftrl": FTRL, "sgd": SGD}
 # Lengths of the first steps, chosen by benchmarks/defaults.py.
@@ -21,6 +21,7 @@ RATES = {"adagrad": 0.1, "adam": 0.02, "ftrl": 0.2, "sgd": 0.05}
 SLOWING = {ADAM: 10, SGD: 10}
 VECTOR_BYTES = 32  # rows of factors are padded with zeros to whole vectors of this size
 ROWS_A_THREAD = 32
+CHUNK_LIMIT = 10.0  # a chunk's loss may grow by this factor: single rows say little
 
 
 @dataclass
@@ -48,6 +49,13 @@ class Memory:
     state: State | None  # None if that was not kept
     n_epochs: float  # passes over the rows seen so far
     slowness: float  # what divergence has made of the learning rate
+    squares: tuple = ()  # without a state: what `_mean_squares` made of it
+
+    def copy(self):
+        state = self.state
+        if state is not None:
+            state = State(*(_aligned_copy(array) for array in state))
+        return replace(self, state=state)
 
     def spread(self, places, n_used):
         """The same for more features; ``places`` are those of the ones before among them."""
@@ -63,6 +71,21 @@ class Memory:
         intercept, linear, factors = self.state
         state = State(intercept.copy(), larger(linear), larger(factors))
         return Memory(state, self.n_epochs, self.slowness)
+
+
+def _squares(state, update):
+    """The sums of squared gradients, features last, of the rules that have them."""
+    if update == ADAGRAD:
+        return state.linear[:, :, 1], np.moveaxis(state.factors[:, :, 1], 1, 2)
+    if update == FTRL:
+        return state.linear[:, :, 2], state.linear[:, :, 4]
+    return ()
+
+
+def _aligned_copy(array):
+    copy = aligned_zeros(array.shape, array.dtype)
+    copy[...] = array
+    return copy
 
 
 def make_state(parameters, update):
@@ -113,6 +136,11 @@ class _Trainer:
         memory = memory or Memory(None, 0, 1.0)
         if memory.state is None:
             self.state = make_state(start, update)
+            if memory.squares:
+                for array, mean in zip(_squares(self.state, update), memory.squares, strict=True):
+                    array[...] = np.multiply.outer(mean, problem.count_before)
+            if update == FTRL and problem.count_before.any():
+                self._recall_ftrl()
         else:
             self.state = memory.state
             _set_parameters(self.state, start, forget=False)
@@ -151,6 +179,33 @@ class _Trainer:
             gradient=np.zeros((n_outputs, n_rows), dtype),
             losses=np.zeros(n_rows),
         )
+
+    def _recall_ftrl(self):
+        """What FTRL remembers of parameters at rest: rows seen, pulls that balance penalties."""
+        problem, (_, linear, factors) = self.problem, self.state
+        share = problem.count_before[:, None] * problem.penalty_share.astype(np.float64)
+        ridge, lasso = share[:, :2], share[:, 2:] if problem.has_lasso else 0 * share
+        linear[:, :, 3] = problem.count_before
+        weights = linear[:, :, 0]
+        linear[:, :, 1] = -(ridge[:, 0] * weights + lasso[:, 0] * np.sign(weights))
+        vectors = factors[:, :, 0]
+        length = np.sqrt(np.square(vectors, dtype=float).sum(axis=2, keepdims=True))
+        stretch = ridge[:, 1, None] + lasso[:, 1, None] / np.where(length > 0, length, np.inf)
+        factors[:, :, 1] = -stretch * vectors
+
+    def memory(self):
+        slowness = self.learning_rate / self.settings.learning_rate
+        return Memory(self.state, self.n_epochs, slowness)
+
+    def summary(self):
+        """The memory without its state: of squared gradients, the mean for each row's weight.
+
+        Enough for who goes on not to take the long steps of a beginner.
+        """
+        weight = self.problem.count.sum()
+        squares = _squares(self.state, self.rule.update)
+        means = tuple(array.sum(axis=-1, dtype=np.float64) / weight for array in squares)
+        return replace(self.memory(), state=None, squares=means)
 
     def slow_down(self):
         self._set_rate(self.learning_rate / 4)
@@ -260,31 +315,53 @@ class _Trainer:
         return loss, loss + self.penalty()
 
 
-def train(problem, start, settings, rng, baseline, is_fitted, memory=None, listener=None):
+def train(
+    problem, start, settings, rng, baseline, *, is_fitted, keeps_state, listener=None
+):
     """Minimise the objective from ``start``; returns parameters, history and memory.
 
     ``start`` are scaled parameters: intercept (n_outputs,), linear (n_outputs, n_used) and factors
     (n_outputs, n_used, n_components). ``baseline`` is the mean loss of the intercept alone, and
-    ``is_fitted`` says whether they come from an earlier fit. ``memory`` is what that has left,
-    spread over the features used here; it is changed.
+    ``is_fitted`` says whether they come from an earlier fit, ``keeps_state`` whether the memory
+    is whole or a summary.
 
-    ``listener``, if given, is called as `run_epochs` says, and chooses the parameters in the end,
-    unless its ``best`` is None.
+    ``listener``, if given, is called as `run_epochs` says, and may choose other parameters.
     """
-    trainer = _Trainer(problem, start, settings, rng, memory)
+    trainer = _Trainer(problem, start, settings, rng)
     if is_fitted:  # on data that has changed, the start may be worse than the intercept
         baseline = max(baseline, trainer.measure()[0])
     progress = Progress(settings, problem.n_rows, "rows")
     parameters, history = run_epochs(trainer, baseline, settings, progress, listener)
-    slowness = trainer.learning_rate / settings.learning_rate
-    if not _equal(parameters, trainer.parameters()):
-        slowness /= 2  # the last steps went too far: whoever goes on takes shorter ones
-    if listener is not None and listener.best is not None:
-        parameters = listener.best
-    if not _equal(parameters, trainer.parameters()):
+    if listener is not None:
+        parameters = listener.choose(parameters)
+    if not all(map(np.array_equal, parameters, trainer.parameters())):
         trainer.set_parameters(parameters, forget=False)
-    return parameters, history, Memory(trainer.state, trainer.n_epochs, slowness)
+    return parameters, history, trainer.memory() if keeps_state else trainer.summary()
 
 
-def _equal(one, other):
-    return all(map(np.array_equal, one, other))
+def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):
+    """One epoch on further rows of a stream; the same as `train` returns.
+
+    Chunks differ, so what is worse on this one is kept, unless it is far beyond all measure: then
+    the chunk is tried again from where it began, with smaller steps.
+    """
+    for _ in range(MAX_RESTARTS + 1):
+        trainer = _Trainer(problem, start, settings, rng, memory.copy())
+        before = trainer.measure()[0]
+        if not np.isfinite(before):
+            raise ValueError(
+                "Rows of this chunk are too large for the model: its loss on them is not finite. "
+                "Check X, y and sample_weight for numbers far larger than those before."
+            )
+        shrinkage = trainer.penalty()
+        objective = trainer.epoch() + shrinkage
+        after, objective_after = trainer.measure()
+        if np.isfinite(objective_after) and after <= CHUNK_LIMIT * max(baseline, before):
+            if listener is not None:
+                listener(1, objective, trainer.parameters())
+            return trainer.parameters(), History([objective]), trainer.memory()
+        memory = replace(memory, slowness=memory.slowness / 4)
+    rate = trainer.learning_rate
+    raise ValueError(
+        f"Training on this chunk diverged, at last with learning_rate={rate:.3g}. " + trainer.cure
+    )

@@ -31,6 +31,7 @@ class Problem:
     used: np.ndarray
     position: np.ndarray
     count: np.ndarray  # weight of the rows with a feature, these and earlier ones
+    count_before: np.ndarray  # of the earlier ones alone
     center: np.ndarray  # 0 for most
     scale: np.ndarray
     linear_penalty: np.ndarray  # r_j / scale_j^2, for scaled parameters
@@ -136,7 +137,16 @@ def _penalties(given, used, root, inverse_scale):
 
 
 def make_problem(
-    X, target, weight, loss, penalties, *, may_center=False, earlier=None, is_new=True
+    X,
+    target,
+    weight,
+    loss,
+    penalties,
+    *,
+    may_center=False,
+    earlier=None,
+    is_new=True,
+    is_cumulative=False,
 ):
     """State the problem for a canonical CSR matrix without explicit zeros.
 
@@ -146,7 +156,8 @@ def make_problem(
     data and much.
 
     ``earlier`` is the scaling of a problem before, if these rows continue its: what it knows
-    keeps its units, and the rows add to its counts, unless they are not new.
+    keeps its units, and the rows add to its counts, unless they are not new. ``is_cumulative``
+    says that the solver charges at each step for all rows so far, not for those of the step.
     """
     n_features = X.shape[1]
     dtype = X.dtype
@@ -201,11 +212,13 @@ def make_problem(
     position[used] = np.arange(used.size, dtype=np.uint32)
     count = count[used]
     penalty = _penalties(penalties, used, np.sqrt(count), 1 / size[used])
-    # Of what grows with a root, further rows bear the growth: in the end each row has borne its
-    # share once. Else the first rows of a stream would press factors to 0 that its last ones need.
     share = penalty / count[:, None]
-    before = np.where(before[used] < count, before[used], 0)
-    share[:, 1] /= 1 + np.sqrt(before / count)
+    before = before[used]
+    if not is_cumulative:
+        # Of what grows with a root, further rows bear the growth: in the end each row has borne
+        # its share once. Else the first rows of a stream would press factors to 0 that its last
+        # ones need.
+        share[:, 1] /= 1 + np.sqrt(np.where(before < count, before, 0) / count)
     return Problem(
         indptr=indptr,
         indices=X.indices,
@@ -216,6 +229,7 @@ def make_problem(
         used=used,
         position=position,
         count=count,
+        count_before=before,
         center=center[used].astype(dtype),
         scale=size[used].astype(dtype),
         linear_penalty=penalty[:, 0].copy(),

@@ -270,7 +270,7 @@ class _Loader:
             raise ValueError(f"{self.name} is empty: it has no row.")
         features = _joined(self.features, np.int32)
         one_based = not self.zero_based or (self.zero_based == "auto" and self.lowest > 0)
-        shift = 1 if one_based and features.size else 0
+        shift = int(one_based)
         n_columns = self.highest + 1 - shift if self.n_features is None else self.n_features
         features -= shift
         table = self.table[shift : shift + n_columns].copy()
