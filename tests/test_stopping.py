@@ -1,6 +1,7 @@
 """After each epoch: early stopping and the callback; penalties by group."""
 
 import copy
+import pickle
 import warnings
 
 import numpy as np
@@ -8,11 +9,22 @@ import pytest
 import reference
 from helpers import JIT, size
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
 from scipy.optimize import minimize
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import check_scoring, make_scorer, mean_absolute_error, roc_auc_score
+from sklearn.metrics import (
+    check_scoring,
+    log_loss,
+    make_scorer,
+    mean_absolute_error,
+    r2_score,
+    roc_auc_score,
+)
 from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from skfm import FMClassifier, FMRegressor
 from skfm.datasets import make_fm_regression
@@ -23,7 +35,8 @@ LOSSES = ["squared_error", "absolute_error", "huber", "quantile", "poisson"]
 CLASSIFICATION = [("log_loss", 2), ("log_loss", 3), ("squared_hinge", 2), ("squared_hinge", 3)]
 
 
-def make(loss="squared_error", n_classes=0, n_rows=900):
+def make(loss="squared_error", n_classes=0, n_rows=None):
+    n_rows = n_rows or size(900, 300)
     X, y = make_fm_regression(n_rows, n_fields=4, n_levels=30, noise=1.0, random_state=0)
     if loss == "poisson":
         y = np.random.default_rng(0).poisson(np.exp(np.clip(y, None, 2))).astype(float)
@@ -82,7 +95,7 @@ def test_the_best_epoch_is_that_of_a_shorter_fit():
     train, validation = split(*make())
     model = model_for(tol=1e-3).fit(*train, **validation)
     best = int(np.argmax(model.validation_scores_)) + 1
-    assert best <= model.n_iter_ - model.n_iter_no_change < 60
+    assert best <= model.n_iter_ - model.n_iter_no_change < 60 or not JIT
     shorter = model_for(max_iter=best, tol=0).fit(*train)
     assert_same(model, shorter)
     model.fit(*train)
@@ -183,6 +196,213 @@ def test_in_a_grid_search():
     assert np.isfinite(search.fit(X, y).cv_results_["mean_test_score"]).all()
 
 
+@pytest.mark.parametrize("batch_size", ["auto", 200])
+@pytest.mark.parametrize("n_classes", [0, 2, 3])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_stop_is_that_of_a_shorter_fit_for_every_solver(solver, n_classes, batch_size):
+    """With short steps, so that the objective falls all the time."""
+    train, validation = split(*make(n_classes=n_classes))
+    rate = {"adagrad": 0.1, "adam": 0.02, "ftrl": 0.02, "sgd": 0.02}[solver]
+    options = {
+        "solver": solver, "learning_rate": rate, "batch_size": batch_size, "n_iter_no_change": 3
+    }  # fmt: skip
+    model = model_for(n_classes, tol=0.002, max_iter=size(200, 5), **options)
+    model.fit(*train, **validation)
+    best = int(np.argmax(model.validation_scores_)) + 1
+    assert best <= model.n_iter_ < 200
+    assert_same(model, model_for(n_classes, max_iter=best, tol=0, **options).fit(*train))
+
+
+def test_it_stops_when_the_score_rests():
+    """After so many epochs none of which was better than all before by tol."""
+    train, validation = split(*make())
+    for tol, patience in ((0.0, 2), (0.01, 2), (0.01, 4)):
+        model = model_for(tol=tol, n_iter_no_change=patience).fit(*train, **validation)
+        scores = model.validation_scores_
+        still, best = 0, -np.inf
+        for epoch, score in enumerate(scores, start=1):
+            still = 0 if score > best + tol else still + 1
+            best = max(best, score)
+            assert still < patience or epoch == model.n_iter_
+        assert still == patience or not JIT
+
+
+def test_scores_are_there_only_with_early_stopping():
+    X, y = make()
+    train, validation = split(X, y)
+    model = model_for(max_iter=3)
+    assert not hasattr(model.fit(*train), "validation_scores_")
+    assert len(model.fit(*train, **validation).validation_scores_) == 3
+    assert not hasattr(model.fit(*train), "validation_scores_")
+    model.set_params(early_stopping=True).fit(X, y)
+    assert len(model.validation_scores_) == 3
+    model.set_params(early_stopping=False).fit(X, y)
+    assert not hasattr(model, "validation_scores_")
+
+
+def each_row_a_column(n_rows, n_classes=0):
+    """Rows with a column of their own: it gets a weight if the row is trained on."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(n_classes, size=n_rows) if n_classes else rng.normal(size=n_rows)
+    return sparse.identity(n_rows, format="csr"), y
+
+
+@pytest.mark.parametrize("fraction, n_held_out", [(0.1, 20), (0.5, 100), (7, 7), (150, 150)])
+def test_rows_set_aside_are_not_trained_on(fraction, n_held_out):
+    X, y = each_row_a_column(200)
+
+    def held_out(seed, **options):
+        model = FMRegressor(
+            2, early_stopping=True, validation_fraction=fraction, max_iter=2, random_state=seed
+        )
+        return model.fit(X, y, **options).coef_ == 0
+
+    assert held_out(0).sum() == n_held_out
+    assert_array_equal(held_out(0), held_out(0))
+    assert (held_out(0) != held_out(1)).any()
+    # Rows of weight 0 are neither.
+    weight = (np.arange(200) > 0).astype(float)
+    expected = n_held_out if isinstance(fraction, int) else np.ceil(fraction * 199)
+    assert held_out(0, sample_weight=weight).sum() == expected + 1
+
+
+def test_of_each_class_its_share_is_set_aside():
+    X, y = each_row_a_column(300, n_classes=3)
+    y[:30], y[30:] = 2, y[30:] % 2
+    labels = np.array(["a", "b", "c"])[y]
+    model = FMClassifier(
+        2, early_stopping=True, validation_fraction=0.2, max_iter=2, random_state=0
+    ).fit(X, labels)
+    aside = y[(model.coef_ == 0).all(axis=0)]
+    assert_allclose(np.bincount(aside), 0.2 * np.bincount(y), atol=1)
+
+
+@pytest.mark.parametrize(
+    "model, labels",
+    [
+        (FMClassifier(early_stopping=True), [0, 0, 0, 0, 0, 1]),
+        (FMClassifier(early_stopping=True, validation_fraction=1), [0, 0, 0, 1, 1, 1]),
+        (FMRegressor(early_stopping=True, validation_fraction=6), [1, 2, 3, 4, 5, 6]),
+        (FMRegressor(early_stopping=True), [1]),
+    ],
+)
+def test_too_few_rows_to_set_some_aside(model, labels):
+    with pytest.raises(ValueError, match="early_stopping cannot set aside validation_fraction"):
+        model.fit(np.eye(len(labels)), labels)
+    assert not hasattr(model, "n_features_in_")
+
+
+@pytest.mark.parametrize("n_classes", [0, 2])
+def test_scores_are_weighted(n_classes):
+    X, y = make(n_classes=n_classes)
+    train, validation = split(X, y)
+    X_val, y_val = validation.values()
+    weight = np.random.default_rng(0).uniform(0, 3, len(y_val))
+    for scoring in ("loss", None, "neg_log_loss" if n_classes else "r2"):
+        model = model_for(n_classes, scoring=scoring)
+        model.fit(*train, **validation, sample_weight_val=weight)
+        if scoring is None:
+            by_hand = model.score(X_val, y_val, sample_weight=weight)
+        elif n_classes:
+            by_hand = -log_loss(y_val, model.predict_proba(X_val), sample_weight=weight)
+        elif scoring == "loss":
+            squares = ((model.predict(X_val) - y_val) / train[1].std()) ** 2
+            by_hand = -np.average(squares, weights=weight) / 2
+        else:
+            by_hand = r2_score(y_val, model.predict(X_val), sample_weight=weight)
+        assert_allclose(by_hand, max(model.validation_scores_))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_number_of_threads_does_not_matter_with_early_stopping(solver, dtype):
+    X, y = make(n_rows=size(4000, 200))
+    (X, y), validation = split(X.astype(dtype), y)
+    models = [
+        model_for(solver=solver, n_jobs=n_jobs, max_iter=6).fit(X, y, **validation)
+        for n_jobs in (1, 2, 3)
+    ]
+    for other in models[1:]:
+        assert_same(other, models[0])
+        assert other.validation_scores_ == models[0].validation_scores_
+
+
+def test_bad_validation_rows_leave_a_fitted_model_alone():
+    X, y = make()
+    train, validation = split(X, y)
+    X_val, y_val = validation.values()
+    model = model_for(max_iter=3).fit(*train, **validation)
+    before = pickle.dumps(model)
+    bad_y, bad_X = y_val.copy(), X_val.copy()
+    bad_y[3] = bad_X.data[3] = np.inf
+    ones = np.ones(len(y_val))
+    for options, message in (
+        ({"X_val": bad_X, "y_val": y_val}, "infinity"),
+        ({"X_val": X_val, "y_val": bad_y}, "infinity"),
+        ({"X_val": X_val, "y_val": y_val.astype(str)}, "numbers"),
+        ({"X_val": X_val[:0], "y_val": y_val[:0]}, "0 sample"),
+        ({**validation, "sample_weight_val": ones[1:]}, "sample_weight"),
+        ({**validation, "sample_weight_val": 0 * ones}, "zero"),
+        ({**validation, "sample_weight_val": np.nan * ones}, "NaN"),
+        ({"X_val": X_val, "y_val": y_val, "sample_weight": -train[1]}, "negative"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(*train, **options)
+        assert pickle.dumps(model) == before
+    with pytest.raises(ValueError, match="y_val must hold counts"):
+        model_for(loss="poisson").fit(train[0], abs(train[1]), X_val=X_val, y_val=y_val)
+
+
+@pytest.mark.parametrize("max_iter", [8, 40])
+@pytest.mark.parametrize("learning_rate", [10.0, 1e3, 1e4])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_divergence_does_not_end_far_off(solver, learning_rate, max_iter):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 6)), rng.normal(size=300)
+    model = FMRegressor(
+        solver=solver,
+        learning_rate=learning_rate,
+        early_stopping=True,
+        max_iter=max_iter,
+        random_state=0,
+    )
+    try:
+        model.fit(X, y)
+    except ValueError as error:
+        assert "diverged" in str(error)
+        return
+    scores = np.array(model.validation_scores_)
+    assert len(scores) == model.n_iter_ and not np.isnan(scores).any()
+    assert model.score(X, y) > -1
+
+
+def test_early_stopping_with_warm_start():
+    train, validation = split(*make())
+    X_val, y_val = validation.values()
+    model = model_for(max_iter=3, warm_start=True).fit(*train, **validation)
+    first = max(model.validation_scores_)
+    model.set_params(max_iter=size(30, 5)).fit(*train, **validation)
+    assert max(model.validation_scores_) > first
+    squares = ((model.predict(X_val) - y_val) / train[1].std()) ** 2
+    assert_allclose(max(model.validation_scores_), -squares.mean() / 2)
+
+
+def test_in_a_pipeline():
+    """The steps before transform X_val, too."""
+    rng = np.random.default_rng(0)
+    table, y = rng.integers(8, size=(900, 2)).astype(str), rng.normal(size=900)
+    (X, y), validation = split(table, y)
+    with config_context(enable_metadata_routing=True):
+        model = model_for().set_fit_request(X_val=True, y_val=True)
+        pipeline = make_pipeline(OneHotEncoder(), model, transform_input=["X_val"])
+        pipeline.fit(X, y, **validation)
+    encoder = OneHotEncoder().fit(X)
+    validation["X_val"] = encoder.transform(validation["X_val"])
+    direct = model_for().fit(encoder.transform(X), y, **validation)
+    assert_same(pipeline[-1], direct)
+    assert pipeline[-1].validation_scores_ == direct.validation_scores_
+
+
 # Callback
 
 
@@ -221,6 +441,107 @@ def test_a_callback_that_fails_leaves_the_model_from_before():
     with pytest.raises(ZeroDivisionError):
         model.set_params(callback=fail).fit(X[:50], y[:50])
     assert_same(model, untouched)
+
+
+def loudly(calls):
+    """A callback that notes its calls and uses the model."""
+
+    def callback(model, epoch, loss):
+        raw = model.decision_function if isinstance(model, FMClassifier) else model.predict
+        calls.append((epoch, loss, raw(calls_X)))
+
+    calls_X = make(n_rows=20)[0]
+    return callback
+
+
+@pytest.mark.parametrize("n_classes", [0, 3])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_callback_does_not_change_the_training(solver, n_classes):
+    X, y = make(n_classes=n_classes)
+    calls = []
+    options = {"solver": solver, "max_iter": 6, "batch_size": 200}
+    loud = model_for(n_classes, callback=loudly(calls), **options).fit(X, y)
+    quiet = model_for(n_classes, **options).fit(X, y)
+    assert_same(loud, quiet)
+    assert loud.loss_curve_ == quiet.loss_curve_ == [loss for _, loss, _ in calls]
+    assert [epoch for epoch, *_ in calls] == [1, 2, 3, 4, 5, 6]
+    outputs = [output for *_, output in calls]
+    assert all(np.isfinite(output).all() for output in outputs)
+    assert not np.array_equal(outputs[0], outputs[-1])
+
+
+def test_callback_with_early_stopping_warm_start_and_streams():
+    X, y = make()
+    train, validation = split(X, y)
+    calls = []
+    model = model_for(callback=loudly(calls), max_iter=4, warm_start=True)
+    model.fit(*train, **validation)
+    assert [loss for _, loss, _ in calls] == model.loss_curve_
+    model.fit(*train)
+    assert [loss for _, loss, _ in calls[4:]] == model.loss_curve_
+    assert [epoch for epoch, *_ in calls] == 2 * [1, 2, 3, 4]
+    model.partial_fit(*train)
+    assert calls[-1][:2] == (5, model.loss_curve_[-1])
+
+
+def test_a_callback_that_stops_leaves_the_best_epoch_of_early_stopping():
+    train, validation = split(*make())
+    X_val, y_val = validation.values()
+    model = model_for(callback=lambda model, epoch, loss: epoch == 2, tol=0)
+    model.fit(*train, **validation)
+    assert model.n_iter_ == len(model.validation_scores_) == 2
+    squares = ((model.predict(X_val) - y_val) / train[1].std()) ** 2
+    assert_allclose(max(model.validation_scores_), -squares.mean() / 2)
+
+
+def test_stopped_by_a_callback_is_no_lack_of_convergence():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model_for(callback=lambda *_: np.True_, max_iter=2).fit(*make())
+
+
+class Interruption(BaseException):
+    """As KeyboardInterrupt is, no Exception."""
+
+
+@pytest.mark.parametrize("name", ["callback", "scoring"])
+@pytest.mark.parametrize("is_fitted", [False, True])
+def test_an_interruption_leaves_the_model_from_before(is_fitted, name):
+    X, y = make()
+    train, validation = split(X, y)
+    model = model_for(max_iter=3)
+    if is_fitted:
+        model.fit(X, y)
+    calls = []
+
+    def interrupt(model, *_):
+        calls.append(model.coef_.copy())
+        if len(calls) == 2:
+            raise Interruption
+        return 0.0
+
+    model.set_params(**{name: interrupt})
+    before = dict(vars(model))
+    with pytest.raises(Interruption):
+        model.fit(*train, **validation)
+    assert len(calls) == 2
+    assert vars(model).keys() == before.keys()
+    assert all(vars(model)[key] is value for key, value in before.items())
+
+
+def a_callback(model, epoch, loss):
+    return epoch == 2
+
+
+def test_callbacks_are_cloned_and_pickled():
+    model = model_for(callback=a_callback, early_stopping=True)
+    assert clone(model).callback is a_callback
+    X, y = make(n_rows=100)
+    stored = pickle.loads(pickle.dumps(model.fit(X, y)))
+    assert stored.callback is a_callback and stored.n_iter_ == 2
+    assert stored.validation_scores_ == model.validation_scores_
+    search = GridSearchCV(model, {"alpha": [0.1, 1.0]}, cv=2).fit(X, y)
+    assert search.best_estimator_.n_iter_ == 2
 
 
 # Groups
@@ -262,10 +583,12 @@ def test_a_huge_penalty_holds_its_group():
 
 
 @pytest.mark.parametrize("kind", ["squared_error", "log_loss"])
-def test_groups_reach_the_optimum(kind):
+@pytest.mark.parametrize(
+    "solver, rate", [("adagrad", 0.3), ("adam", 0.02), ("ftrl", 0.3), ("sgd", 0.03)]
+)
+def test_groups_reach_the_optimum(solver, rate, kind):
     X, y, groups = grouped()
-    linear = np.where(groups == "a", 0.3, 3.0)
-    ridge = np.where(groups == "a", 1.0, 0.1) * np.sqrt(len(y))
+    linear, ridge = np.where(groups == "a", 0.3, 3.0), np.where(groups == "a", 1.0, 0.1)
     target = y if kind == "squared_error" else (y > 0).astype(int)
     make_model = FMRegressor if kind == "squared_error" else FMClassifier
     model = make_model(
@@ -273,7 +596,8 @@ def test_groups_reach_the_optimum(kind):
         alpha={"a": 1.0, "b": 0.1},
         alpha_linear=[0.3, 3.0],
         feature_groups=groups,
-        learning_rate=0.3,
+        solver=solver,
+        learning_rate=rate,
         max_iter=size(3000, 100),
         tol=0,
         n_iter_no_change=500,
@@ -281,22 +605,23 @@ def test_groups_reach_the_optimum(kind):
     ).fit(X, target)
 
     def objective(parameters):
-        _, coef, components = parameters
-        total = reference.losses(kind, reference.raw_output(parameters, X), target).sum()
-        squares = (components**2).sum(axis=(0, 1))
-        return total + (linear * coef**2 + ridge * squares).sum() / 2
+        free = reference.objective(parameters, X, target, None, kind, ridge, 0.0)
+        return free + (linear * parameters[1] ** 2).sum() / 2
 
-    start = (
+    def value_and_slope(vector):
+        parameters = reference.unflatten(vector, *shape)
+        slope = reference.gradient(parameters, X, target, None, kind, ridge, linear)
+        return objective(parameters), reference.flatten(slope)
+
+    fitted = (
         np.atleast_1d(model.intercept_), np.atleast_2d(model.coef_), model.components_[None]
+    )  # fmt: skip
+    shape = fitted[2].shape
+    starts = reference.flatten(fitted), np.random.default_rng(0).normal(size=1 + 6 + 12) / 2
+    best = min(
+        minimize(value_and_slope, start, jac=True, method="L-BFGS-B").fun for start in starts
     )
-    shape = start[2].shape
-    starts = [reference.flatten(start), np.random.default_rng(0).normal(size=1 + 6 + 12) / 2]
-
-    def of_vector(vector):
-        return objective(reference.unflatten(vector, *shape))
-
-    best = min(minimize(of_vector, vector, method="L-BFGS-B").fun for vector in starts)
-    assert objective(start) <= (1.01 if JIT else 1.3) * best
+    assert objective(fitted) <= (1.01 if JIT else 1.3) * best
 
 
 def test_groups_in_a_grid_search_and_a_stream():
@@ -329,3 +654,125 @@ def test_what_is_wrong_with_groups(parameters, message):
     model = FMRegressor(**{"feature_groups": groups, **parameters})
     with pytest.raises((ValueError, TypeError), match=message):
         model.fit(X, y)
+
+
+# More about groups
+
+
+@pytest.mark.parametrize("n_classes", [0, 2, 3])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_one_huge_penalty_leaves_all_else_free(solver, n_classes):
+    X, y, groups = grouped()
+    if n_classes:
+        y = np.digitize(y, [0.0] if n_classes == 2 else [-0.5, 0.5])
+    a = groups == "a"
+
+    def fit(**penalties):
+        model = model_for(
+            n_classes,
+            solver=solver,
+            learning_rate={"sgd": 0.003, "adam": 0.02}.get(solver, 0.1),
+            feature_groups=groups,
+            max_iter=size(200, 20),
+            tol=0,
+            **{"alpha": 0.1, "alpha_linear": 0.1, **penalties},
+        ).fit(X, y)
+        both = model.coef_, model.components_
+        return [abs(array).reshape(-1, 6).max(axis=0) for array in both]
+
+    coef, factors = fit(alpha_linear={"a": 3e3, "b": 0.1})
+    assert coef[a].max() < 0.05 < coef[~a].max()
+    assert factors[a].max() > 0.05
+    coef, factors = fit(alpha={"a": 250.0, "b": 0.1})
+    assert factors[a].max() < 0.03
+    assert coef[a].max() > 0.05 and coef[~a].max() > 0.05
+
+
+@pytest.mark.parametrize("n_classes", [0, 3])
+def test_groups_of_penalties_of_length(n_classes):
+    X, y, groups = grouped()
+    if n_classes:
+        y = np.digitize(y, [-0.5, 0.5])
+    a = groups == "a"
+    options = {"solver": "ftrl", "feature_groups": groups}
+    model = model_for(n_classes, alpha_l1=[1e4, 0.0], **options).fit(X, y)
+    assert_array_equal((model.coef_ == 0).reshape(-1, 6).all(axis=0), a)
+    assert (model.components_ != 0).any(axis=-2).all()
+    model = model_for(n_classes, alpha_l21={"a": 0.0, "b": 1e4}, **options).fit(X, y)
+    assert_array_equal((model.components_ == 0).reshape(-1, 6).all(axis=0), ~a)
+    assert (model.coef_ != 0).all()
+    equal = model_for(n_classes, alpha_l1=[2.0, 2.0], alpha_l21=[0.1, 0.1], **options).fit(X, y)
+    plain = model_for(n_classes, alpha_l1=2.0, alpha_l21=0.1, solver="ftrl").fit(X, y)
+    assert_same(equal, plain)
+
+
+@pytest.mark.parametrize(
+    "labels, alpha",
+    [
+        ([1, 1, 1, 0, 0, 0], {1: 0.5, 0: 3.0}),
+        ([1, 1, 1, 0, 0, 0], [3.0, 0.5]),
+        ([True, True, True, False, False, False], {True: 0.5, False: 3.0}),
+        ([0.5, 0.5, 0.5, -0.5, -0.5, -0.5], (3.0, 0.5)),
+        (np.array(["a", "a", "a", "b", "b", "b"], dtype=object), {"b": 3.0, "a": 0.5}),
+        (("x", "x", "x", "y", "y", "y"), np.array([0.5, 3.0])),
+        ([0, 1, 2, 3, 4, 5], [0.5, 0.5, 0.5, 3, 3, 3]),
+    ],
+)
+def test_kinds_of_labels(labels, alpha):
+    X, y, groups = grouped()
+    expected = FMRegressor(alpha=[0.5, 3.0], feature_groups=groups, random_state=0, max_iter=5)
+    model = FMRegressor(alpha=alpha, feature_groups=labels, random_state=0, max_iter=5)
+    assert_same(model.fit(X, y), expected.fit(X, y))
+    assert_same(clone(model).fit(X, y), model)
+    assert "FMRegressor" in repr(model)
+
+
+def test_groups_without_penalties_of_their_own_change_nothing():
+    X, y, groups = grouped()
+    plain = FMRegressor(random_state=0, max_iter=5).fit(X, y)
+    one = FMRegressor(random_state=0, max_iter=5, feature_groups=groups).fit(X, y)
+    assert_same(one, plain)
+    same = FMRegressor(random_state=0, max_iter=5, feature_groups=6 * ["all"], alpha=[1.2])
+    assert_same(same.fit(X, y), plain)
+
+
+def test_equal_penalties_are_one_in_a_stream():
+    X, y, groups = grouped()
+    plain = FMRegressor(random_state=0)
+    model = FMRegressor(random_state=0, alpha={"a": 1.2, "b": 1.2}, feature_groups=groups)
+    other = FMRegressor(random_state=0, alpha={"a": 1.2, "b": 50.0}, feature_groups=groups)
+    for start in (0, 50, 100, 0):
+        for each in (plain, model, other):
+            each.partial_fit(X[start : start + 50], y[start : start + 50])
+    assert_same(model, plain)
+    assert (other.components_ != plain.components_).any()
+
+
+@pytest.mark.parametrize(
+    "parameters, message",
+    [
+        ({"alpha": "ab"}, "alpha"),
+        ({"alpha": ["1", "2"]}, "each value of alpha"),
+        ({"alpha": [True, 1.0]}, "each value of alpha"),
+        ({"alpha": {"a": None, "b": 1.0}}, "each value of alpha"),
+        ({"alpha_linear": [np.inf, 1.0]}, "each value of alpha_linear"),
+        ({"alpha_linear": [[1.0, 2.0]]}, "alpha_linear"),
+        ({"alpha_linear": []}, "alpha_linear has 0 values"),
+        ({"alpha_l21": {"a": 0.0, "b": 1.0}}, "alpha_l21 needs solver='ftrl'"),
+        ({"solver": "ftrl", "alpha_l1": {"a": 1.0}}, "alpha_l1 has no value for group 'b'"),
+        ({"feature_groups": [0, 0, 0, 1, 1, np.nan]}, "feature_groups contains NaN"),
+        ({"feature_groups": [0, 0, 0, 1, "a", None]}, "feature_groups"),
+        ({"feature_groups": 7 * ["a"]}, "feature_groups must hold one label a feature"),
+    ],
+)
+@pytest.mark.parametrize("way", ["fit", "partial_fit"])
+def test_more_that_is_wrong_with_groups(way, parameters, message):
+    X, y, groups = grouped()
+    solver = parameters.get("solver", "adagrad")
+    model = FMRegressor(solver=solver, feature_groups=groups, random_state=0).partial_fit(X, y)
+    usual, untouched = model.get_params(), copy.deepcopy(model)
+    model.set_params(**parameters)
+    with pytest.raises((ValueError, TypeError), match=message):
+        getattr(model, way)(X, y)
+    model.set_params(**usual)
+    assert_same(model.partial_fit(X, -y), untouched.partial_fit(X, -y))

@@ -21,6 +21,7 @@ RATES = {"adagrad": 0.1, "adam": 0.02, "ftrl": 0.2, "sgd": 0.05}
 SLOWING = {ADAM: 10, SGD: 10}
 VECTOR_BYTES = 32  # rows of factors are padded with zeros to whole vectors of this size
 ROWS_A_THREAD = 32
+FAR_LOSS = 1e6  # times the baseline's: a target a thousand times as large as those before
 CHUNK_LIMIT = 10.0  # a chunk's loss may grow by this factor: single rows say little
 
 
@@ -348,15 +349,19 @@ def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):
     for _ in range(MAX_RESTARTS + 1):
         trainer = _Trainer(problem, start, settings, rng, memory.copy())
         before = trainer.measure()[0]
-        if not np.isfinite(before):
+        if not before <= FAR_LOSS * max(baseline, 1.0):
             raise ValueError(
-                "Rows of this chunk are too large for the model: its loss on them is not finite. "
-                "Check X, y and sample_weight for numbers far larger than those before."
+                f"Rows of this chunk are too large for the model: its mean loss on them is "
+                f"{before:.3g}, that of a constant was {baseline:.3g}. Check X, y and "
+                "sample_weight for numbers far larger than those before."
             )
         shrinkage = trainer.penalty()
         objective = trainer.epoch() + shrinkage
         after, objective_after = trainer.measure()
-        if np.isfinite(objective_after) and after <= CHUNK_LIMIT * max(baseline, before):
+        is_finite = np.isfinite(objective_after) and all(
+            np.isfinite(array).all() for array in trainer.state
+        )
+        if is_finite and after <= CHUNK_LIMIT * max(baseline, before):
             if listener is not None:
                 listener(1, objective, trainer.parameters())
             return trainer.parameters(), History([objective]), trainer.memory()
