@@ -476,8 +476,9 @@ def compare(data, names, options, folder):
         is_tuned = bool(GRID[data][name])
         trials[name] = child("tune", name) if is_tuned else [({}, SAMPLES[data], np.nan)]
         settings, at, least = trials[name][0]
-        text = ", ".join(f"{key}={value:g}" for key, value in settings.items()) or "not tuned"
-        print(f"- {name}: {text}, {at} epochs; inner split {least:.4f}", flush=True)
+        text = ", ".join(f"{key}={value:g}" for key, value in settings.items())
+        text += f", {at} epochs; inner split {least:.4f}" if is_tuned else "not tuned"
+        print(f"- {name}: {text}", flush=True)
     results = {}
     for name in names:
         for n_threads in options.threads if name in PARALLEL else [1]:

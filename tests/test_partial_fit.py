@@ -290,7 +290,7 @@ def test_columns_far_from_zero_with_zeros_later(solver, how):
     rate = 1e-5 if solver == "sgd" else "auto"  # -100 is a hundred standard deviations
     options = {"alpha": 0, "alpha_linear": 0, "learning_rate": rate}
     for name, chunk, filled, target in later:
-        model = FMRegressor(solver=solver, max_iter=size(50, 5), random_state=0, **options)
+        model = FMRegressor(solver=solver, max_iter=size(50, 15), random_state=0, **options)
         quietly(getattr(model, how), X, y)
         expected = loss_by_formula(model, filled, target, y.mean(), y.std())
         learn(model, chunk, target)
