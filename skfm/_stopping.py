@@ -86,6 +86,8 @@ class Listener:
 
     def _has_ended(self, parameters):
         score = float(self.score())
+        if np.isnan(score) and self.estimator.scoring == "loss":
+            score = -np.inf  # parameters so large that outputs overflow: training goes astray
         if np.isnan(score):
             raise ValueError(
                 f"scoring={self.estimator.scoring!r} gave NaN on the validation rows."

@@ -616,7 +616,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         check_classification_targets(y)
         # Much quicker than return_inverse of unique().
         labels = np.minimum(np.searchsorted(self.classes_, y), self.classes_.size - 1)
-        unknown = self.classes_[labels] != y
+        # An array also where labels are of another kind, which old NumPy answers by one bool.
+        unknown = np.broadcast_to(self.classes_[labels] != y, np.shape(y))
         if unknown.any():
             raise ValueError(
                 f"{name} has the label {y[unknown].tolist()[0]!r}, which is not among the "
