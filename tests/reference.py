@@ -7,6 +7,7 @@ n_components), (n_users,) and (n_items,). ``X`` is a dense array throughout.
 """
 
 import numpy as np
+from scipy.optimize import minimize
 
 
 def predict(intercept, coef, components, X):
@@ -427,3 +428,19 @@ def best_columns(table, columns, n_best, hidden):
     items = np.argsort(-scores, axis=1, kind="stable")[:, :n_best]
     scores = np.take_along_axis(scores, items, axis=1)
     return np.where(scores > -np.inf, items, -1), scores
+
+
+def best_objective(parameters, data, n_starts=4):
+    """The lowest objective that L-BFGS finds, from the given parameters and from random ones."""
+    shape = parameters[2].shape
+    rng = np.random.default_rng(0)
+
+    def value_and_slope(vector):
+        machine = unflatten(vector, *shape)
+        slope = flatten(gradient(machine, *data))
+        return objective(machine, *data), slope
+
+    start = flatten(parameters)
+    starts = [start] + [rng.normal(size=start.size) / 2 for _ in range(n_starts)]
+    options = {"jac": True, "method": "L-BFGS-B", "options": {"maxiter": 3000}}
+    return min(minimize(value_and_slope, start, **options).fun for start in starts)

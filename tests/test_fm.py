@@ -13,7 +13,6 @@ from helpers import JIT, run_code, size
 from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
-from scipy.optimize import minimize
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -132,22 +131,6 @@ def standardised(model, y, weight):
     return parameters, (y - shift) / unit
 
 
-def best_objective(parameters, data, n_starts=4):
-    """The lowest objective that L-BFGS finds, from the given parameters and from random ones."""
-    shape = parameters[2].shape
-    rng = np.random.default_rng(0)
-
-    def value_and_slope(vector):
-        machine = reference.unflatten(vector, *shape)
-        slope = reference.flatten(reference.gradient(machine, *data))
-        return reference.objective(machine, *data), slope
-
-    start = reference.flatten(parameters)
-    starts = [start] + [rng.normal(size=start.size) / 2 for _ in range(n_starts)]
-    options = {"jac": True, "method": "L-BFGS-B", "options": {"maxiter": 3000}}
-    return min(minimize(value_and_slope, start, **options).fun for start in starts)
-
-
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("layout", ["dense", "onehot"])
 @pytest.mark.parametrize("kind", KINDS)
@@ -160,7 +143,7 @@ def test_fit_reaches_the_optimum(kind, layout, weighted):
     parameters, target = standardised(model, y, weight)
     data = X, target, weight, kind, model.alpha, model.alpha_linear
     fitted = reference.objective(parameters, *data)
-    best = best_objective(parameters, data, n_starts=size(4, 1))
+    best = reference.best_objective(parameters, data, n_starts=size(4, 1))
     assert fitted <= (1.01 if JIT else 1.1) * best
     nothing = [np.zeros_like(array) for array in parameters]
     assert best < 0.9 * reference.objective(nothing, *data)  # there was something to find

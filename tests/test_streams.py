@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers import size
+from helpers import JIT, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -91,7 +91,7 @@ def test_number_of_threads_does_not_matter(solver):
 # Streams
 
 
-@pytest.mark.skipif(size(1, 0) == 0, reason="takes too long without the JIT")
+@pytest.mark.skipif(not JIT, reason="takes too long without the JIT")
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("kind", ["numbers", "two classes"])
 def test_a_pass_over_chunks_is_about_an_epoch(solver, kind):
