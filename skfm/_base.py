@@ -15,7 +15,7 @@ from skfm import _validation as door
 from skfm._fitting import all_or_nothing
 from skfm._groups import check_groups, check_penalty
 from skfm._kernels.decision import decide
-from skfm._solvers import minibatch
+from skfm._solvers import coordinate, minibatch
 from skfm._solvers.caller import warn
 from skfm._solvers.memory import aligned_zeros
 from skfm._solvers.problem import Penalties, Scaling, make_problem
@@ -38,7 +38,7 @@ class _Stream:
     settled: dict  # the estimator's parameters that cannot change
     link: Link
     scaling: Scaling
-    memory: minibatch.Memory
+    memory: minibatch.Memory | None  # "als" has none
     rng: np.random.RandomState
     seen: set  # digests of the chunks
 
@@ -124,7 +124,7 @@ class BaseFM(BaseEstimator):
         integer, real = numbers.Integral, numbers.Real
         door.check_number(self.n_components, "n_components", integer, low=0)
         door.check_option(self.loss, "loss", self._losses)
-        door.check_option(self.solver, "solver", tuple(minibatch.UPDATES))
+        door.check_option(self.solver, "solver", (*minibatch.UPDATES, "als"))
         door.check_auto_or_number(
             self.learning_rate, "learning_rate", low=0, boundaries="neither"
         )
@@ -367,7 +367,7 @@ class BaseFM(BaseEstimator):
         settings = minibatch.Settings(
             solver=self.solver,
             loss_shape=link.shape,
-            learning_rate=minibatch.RATES[self.solver] if rate == "auto" else float(rate),
+            learning_rate=minibatch.RATES.get(self.solver) if rate == "auto" else float(rate),
             floor=float(self.initial_accumulator),
             batch_size=self.batch_size,
             max_iter=int(max_iter),
@@ -392,12 +392,16 @@ class BaseFM(BaseEstimator):
                 start = self._initial(problem, link, rng)
             else:
                 start = self._scaled(previous, problem, link, rng)
-            parameters, history, memory = minibatch.train(
-                *(problem, start, *course),
-                is_fitted=previous is not None,
-                keeps_state=keeps_state,
-                listener=listener,
-            )
+            if self.solver == "als":
+                parameters, history = coordinate.train(problem, start, settings, listener)
+                memory = None
+            else:
+                parameters, history, memory = minibatch.train(
+                    *(problem, start, *course),
+                    is_fitted=previous is not None,
+                    keeps_state=keeps_state,
+                    listener=listener,
+                )
         else:
             places = problem.position[stream.scaling.used]
             memory = stream.memory.spread(places, problem.n_used)

@@ -15,6 +15,15 @@ from skfm._base import BaseFM
 from skfm._fitting import all_or_nothing
 
 
+def _takes_steps(model):
+    if model.solver == "als":
+        raise AttributeError(
+            "solver='als' needs all rows at once; for partial_fit take a solver of gradient "
+            "steps, such as 'adagrad'."
+        )
+    return True
+
+
 class FMRegressor(RegressorMixin, BaseFM):
     """Factorization machine for regression.
 
@@ -249,6 +258,7 @@ class FMRegressor(RegressorMixin, BaseFM):
             self.quantile, "quantile", numbers.Real, low=0, high=1, boundaries="neither"
         )
 
+    @available_if(_takes_steps)
     def partial_fit(self, X, y, sample_weight=None):
         """Learn from a chunk of rows, as one epoch of `fit` would.
 
@@ -537,6 +547,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         )
         self.class_weight = class_weight
 
+    @available_if(_takes_steps)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Learn from a chunk of rows, as one epoch of `fit` would.
 

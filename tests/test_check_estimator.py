@@ -6,7 +6,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skfm import FMClassifier, FMRegressor, MFRecommender
 
-SOLVERS = ["adagrad", "adam", "ftrl", "sgd"]
+SOLVERS = ["adagrad", "adam", "als", "ftrl", "sgd"]
 REGRESSION = ["squared_error", "absolute_error", "huber", "quantile", "poisson"]
 CLASSIFICATION = ["log_loss", "squared_hinge"]
 MODELS = [

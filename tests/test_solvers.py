@@ -11,12 +11,12 @@ from scipy import sparse
 
 from skfm import FMClassifier, FMRegressor
 
-SOLVERS = ["adagrad", "adam", "ftrl", "sgd"]
+SOLVERS = ["adagrad", "adam", "als", "ftrl", "sgd"]
 REGRESSION = ["squared_error", "absolute_error", "huber", "quantile", "poisson"]
 CLASSIFICATION = [("log_loss", 2), ("log_loss", 3), ("squared_hinge", 2), ("squared_hinge", 3)]
 LOSSES = [(loss, 0) for loss in REGRESSION] + CLASSIFICATION
 
-RATES = {"adagrad": 0.3, "adam": 0.02, "ftrl": 0.3, "sgd": 0.03}
+RATES = {"als": "auto", "adagrad": 0.3, "adam": 0.02, "ftrl": 0.3, "sgd": 0.03}
 
 
 def make(loss, n_classes, n_rows=150, seed=0):

@@ -98,3 +98,41 @@ class Side(NamedTuple):
 
     factors: np.ndarray  # (n, width)
     record: np.ndarray  # (n, N_RECORD), the columns named in sgd.py
+
+
+class Columns(NamedTuple):
+    """The features of a problem, scaled, column by column; see classes.py for their order."""
+
+    order: np.ndarray  # (n_columns,), columns that share no row one after the other
+    ptr: np.ndarray  # (n_columns + 1,)
+    row: np.ndarray  # (n_entries,)
+    value: np.ndarray  # (n_entries,), or empty where every value is 1
+
+
+class Machine(NamedTuple):
+    """A factorization machine of one output; ``width`` is n_components and padding, which is 0."""
+
+    linear: np.ndarray  # (n_columns,)
+    factors: np.ndarray  # (n_columns, width)
+    n_components: int
+
+
+class Rows(NamedTuple):
+    """What is known of the rows under the present parameters."""
+
+    sums: np.ndarray  # (n_rows, width), sum_j x_j v_j
+    error: np.ndarray  # (n_rows,), raw output less what it should be
+    root: np.ndarray  # (n_rows,), of the rows' weights, or empty where every weight is 1
+
+
+class Prior(NamedTuple):
+    """Precision and mean of each parameter, by its column's group; the linear weights' are last.
+
+    The precision of a column's factors is ``factor_scale`` times that of its group.
+    """
+
+    group: np.ndarray  # (n_columns,)
+    linear_scale: np.ndarray  # (n_columns,)
+    factor_scale: np.ndarray  # (n_columns,)
+    precision: np.ndarray  # (n_groups, n_components + 1)
+    mean: np.ndarray  # (n_groups, n_components + 1)

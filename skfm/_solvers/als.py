@@ -10,7 +10,7 @@ from skfm._solvers import matrix
 from skfm._solvers.axes import principal_axes, turn
 from skfm._solvers.matrix import ITEM, USER
 from skfm._solvers.team import share
-from skfm._solvers.training import History
+from skfm._solvers.training import run_sweeps
 
 N_STEPS = 2  # of conjugate gradients in a half-step
 CHUNK_WORK = 20_000  # entries, a row counting as one more: what a thread takes at a time
@@ -94,22 +94,13 @@ def train(model, csr, items, settings, progress):
         _rows(model, by_column, settings.n_threads),
     ]
     tables = [model.table(csr.shape[0], USER, csr.dtype), items]
-    history = History()
-    last = np.inf
-    try:
-        for number in range(1, settings.max_iter + 1):
-            for side in (USER, ITEM):
-                objective = _half_step(model, sides, tables, side)
-            objective /= csr.nnz
-            history.loss_curve.append(objective)
-            progress.epoch(number, objective)
-            matrix.check_finite(objective)
-            history.converged = bool(last - objective <= settings.tol) and settings.tol > 0
-            if history.converged:
-                break
-            last = objective
-    finally:
-        progress.close()
+
+    def sweep():
+        for side in (USER, ITEM):
+            objective = _half_step(model, sides, tables, side)
+        return objective / csr.nnz
+
+    history = run_sweeps(sweep, settings, progress, matrix.check_finite)
     return tables[ITEM], history
 
 

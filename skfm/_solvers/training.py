@@ -138,3 +138,30 @@ def run_epochs(trainer, baseline, settings, progress, listen=None):
     finally:
         progress.close()
     return course.finish(), history
+
+
+def run_sweeps(sweep, settings, progress, check, *, patience=1, parameters=None, listen=None):
+    """Repeat what lowers the objective by itself, until it rests; returns the history.
+
+    ``sweep()`` returns the objective after it, and ``check(objective)`` raises an error if that
+    is not finite. Training stops when a ``patience`` of sweeps in a row have not lowered it by
+    more than ``tol``, and as `run_epochs` says of ``listen``.
+    """
+    history = History()
+    best, still = np.inf, 0
+    try:
+        for number in range(1, settings.max_iter + 1):
+            objective = sweep()
+            history.loss_curve.append(objective)
+            progress.epoch(number, objective)
+            check(objective)
+            still = 0 if objective < best - settings.tol else still + 1
+            best = min(best, objective)
+            history.converged = still >= patience and settings.tol > 0
+            if listen is not None:
+                history.stopped = listen(number, objective, parameters())
+            if history.converged or history.stopped:
+                break
+    finally:
+        progress.close()
+    return history

@@ -1,0 +1,269 @@
+"""Block coordinate descent and Gibbs sampling, one feature (a column) at a time.
+
+As a function of its own linear weight and factors alone, a machine is linear: with ``h = x (s - x
+v)``, ``s`` being a row's sum of ``x v`` over all its features, the output moves by ``x dw + <h,
+dv>``. So their best values, or the distribution that they have given all other parameters, are
+those of a ridge regression, solved here for a block of coordinates at a time.
+"""
+
+import math
+
+import numpy as np
+
+from skfm._kernels._jit import jit
+
+BLOCK = 16  # factors solved together: more come closer to the optimum, for more arithmetic
+CHUNK = 64  # rows whose values are brought together in the fastest cache
+LINE = 64  # bytes that memory delivers at once
+
+ONE, TWO, THREE, FOUR, EIGHT = (np.uintp(n) for n in (1, 2, 3, 4, 8))
+
+
+@jit
+def update_columns(first, last, columns, rows, machine, prior, precision, noise, fit_linear):
+    """Solve the columns ``order[first:last]`` one after the other; rows' sums and errors follow.
+
+    A column's linear weight and factors ``theta`` are set to where they minimise ``precision / 2
+    sum_i (root_i error_i)^2 + 1/2 sum_c q_c (theta_c - mean_c)^2``; see ``records.Prior`` for
+    ``q`` and the means. With ``noise`` (n_columns, 1 + n_components), standard normal numbers,
+    they are drawn from the distribution whose density is the exponential of minus that.
+
+    Columns that share no row may be solved at the same time. Returns a number without meaning,
+    lest the compiler drop what computes it: see ``_touch``.
+    """
+    n_components = machine.n_components
+    dtype = rows.sums.dtype
+    size = min(BLOCK, n_components) + 1
+    near = np.zeros((size + 5, CHUNK), dtype)
+    gram = np.zeros((size + 1, size + 5))
+    step = np.zeros(size)
+    moved = np.zeros(size, dtype)
+    touched = dtype.type(0)
+    for k in range(first, last):
+        j = np.uintp(columns.order[k])
+        start = 0
+        with_linear = fit_linear
+        while start < n_components or with_linear:
+            stop = min(start + BLOCK, n_components)
+            found = _add_up(columns, rows, machine, j, start, stop, with_linear, near, gram)
+            touched = max(touched, found)
+            _pose(machine, prior, precision, j, start, stop, with_linear, gram, step)
+            n = stop - start + with_linear
+            solve(gram, step, n, noise, j, start, with_linear)
+            for c in range(n):
+                moved[c] = step[c]
+            _move(columns, rows, machine, j, start, stop, with_linear, moved)
+            start = stop
+            with_linear = False
+    return touched
+
+
+@jit
+def _add_up(columns, rows, machine, j, start, stop, with_linear, near, gram):
+    """Products of coordinates, ``gram[a, b]`` for ``a <= b``, summed over the column's rows: of
+    the factors ``start:stop``, the linear weight and last the error."""
+    n_factors = np.uintp(stop - start)
+    n = n_factors + np.uintp(with_linear)
+    for a in range(n):
+        for b in range(a, n + FOUR):
+            gram[a, b] = 0
+    e, end = np.uintp(columns.ptr[j]), np.uintp(columns.ptr[j + ONE])
+    touched = near[0, 0] * 0
+    while e < end:
+        m = min(np.uintp(CHUNK), end - e)
+        touched = max(touched, _touch(columns.row, e, e + m, rows.sums, start))
+        filled = (m + np.uintp(7)) // EIGHT * EIGHT
+        _gather(columns, rows, machine, j, np.uintp(start), n_factors, e, m, filled, n, near)
+        for a in range(n):
+            b = a
+            while b < n + ONE:
+                p = near[0, 0] * 0
+                q, r, s = p, p, p
+                for t in range(filled):
+                    x = near[a, t]
+                    p += x * near[b, t]
+                    q += x * near[b + ONE, t]
+                    r += x * near[b + TWO, t]
+                    s += x * near[b + THREE, t]
+                gram[a, b] += p
+                gram[a, b + ONE] += q
+                gram[a, b + TWO] += r
+                gram[a, b + THREE] += s
+                b += FOUR
+        e += m
+    return touched
+
+
+@jit
+def _touch(row, start, stop, sums, first):
+    """Have the memory deliver the rows' sums, in a loop so short that many of the waits are under
+    way at once. The result must be used, lest the compiler drop the loop."""
+    touched = sums.dtype.type(0)
+    if sums.shape[1] > 0:
+        line = LINE // sums.itemsize
+        for f in range(first, min(first + BLOCK, sums.shape[1]), line):
+            for e in range(start, stop):
+                touched = max(touched, sums[np.uintp(row[e]), np.uintp(f)])
+    return touched
+
+
+@jit
+def _gather(columns, rows, machine, j, start, n_factors, e, m, filled, n, near):
+    """Bring the entries ``e:e + m`` of a column together, each coordinate's values side by side
+    and filled up with zeros: factors, ``x``, and at ``n`` the error, all times the rows' roots.
+
+    Four rows and four factors at a time: of a simple loop the compiler makes something slower.
+    """
+    row, value = columns.row, columns.value
+    sums, error, root = rows.sums, rows.error, rows.root
+    v = machine.factors[j]
+    zero, one = sums.dtype.type(0), sums.dtype.type(1)
+    unit, weighted = value.size == 0, root.size > 0
+    last = e + m - ONE
+    for t in range(np.uintp(0), filled, FOUR):
+        ea = min(e + t, last)
+        eb, ec, ed = min(e + t + ONE, last), min(e + t + TWO, last), min(e + t + THREE, last)
+        a, b, c, d = np.uintp(row[ea]), np.uintp(row[eb]), np.uintp(row[ec]), np.uintp(row[ed])
+        xa, xb, xc, xd = one, one, one, one
+        if not unit:
+            xa, xb, xc, xd = value[ea], value[eb], value[ec], value[ed]
+        ra, rb, rc, rd = one, one, one, one
+        if weighted:
+            ra, rb, rc, rd = root[a], root[b], root[c], root[d]
+        if t + THREE >= m:  # beyond the last row
+            ra = ra if t < m else zero
+            rb = rb if t + ONE < m else zero
+            rc = rc if t + TWO < m else zero
+            rd = zero
+        ka, kb, kc, kd = ra * xa, rb * xb, rc * xc, rd * xd
+        for f in range(np.uintp(0), n_factors, FOUR):
+            g = start + f
+            p, q, r, s = v[g], v[g + ONE], v[g + TWO], v[g + THREE]
+            pa, qa = ka * (sums[a, g] - xa * p), ka * (sums[a, g + ONE] - xa * q)
+            pb, qb = kb * (sums[b, g] - xb * p), kb * (sums[b, g + ONE] - xb * q)
+            pc, qc = kc * (sums[c, g] - xc * p), kc * (sums[c, g + ONE] - xc * q)
+            pd, qd = kd * (sums[d, g] - xd * p), kd * (sums[d, g + ONE] - xd * q)
+            ra_, sa = ka * (sums[a, g + TWO] - xa * r), ka * (sums[a, g + THREE] - xa * s)
+            rb_, sb = kb * (sums[b, g + TWO] - xb * r), kb * (sums[b, g + THREE] - xb * s)
+            rc_, sc = kc * (sums[c, g + TWO] - xc * r), kc * (sums[c, g + THREE] - xc * s)
+            rd_, sd = kd * (sums[d, g + TWO] - xd * r), kd * (sums[d, g + THREE] - xd * s)
+            near[f, t], near[f, t + ONE] = pa, pb
+            near[f, t + TWO], near[f, t + THREE] = pc, pd
+            near[f + ONE, t], near[f + ONE, t + ONE] = qa, qb
+            near[f + ONE, t + TWO], near[f + ONE, t + THREE] = qc, qd
+            near[f + TWO, t], near[f + TWO, t + ONE] = ra_, rb_
+            near[f + TWO, t + TWO], near[f + TWO, t + THREE] = rc_, rd_
+            near[f + THREE, t], near[f + THREE, t + ONE] = sa, sb
+            near[f + THREE, t + TWO], near[f + THREE, t + THREE] = sc, sd
+        # The linear weight's values, unless the errors take their place.
+        near[n_factors, t], near[n_factors, t + ONE] = ka, kb
+        near[n_factors, t + TWO], near[n_factors, t + THREE] = kc, kd
+        near[n, t], near[n, t + ONE] = ra * error[a], rb * error[b]
+        near[n, t + TWO], near[n, t + THREE] = rc * error[c], rd * error[d]
+
+
+@jit
+def _pose(machine, prior, precision, j, start, stop, with_linear, gram, step):
+    """The normal equations of the step from the present parameters, in place of the products."""
+    n = stop - start + with_linear
+    g = np.uintp(prior.group[j])
+    for a in range(n):
+        if start + a < stop:
+            c = start + a
+            theta, scale = machine.factors[j, c], prior.factor_scale[j]
+        else:
+            c = machine.n_components
+            theta, scale = machine.linear[j], prior.linear_scale[j]
+        strength = scale * prior.precision[g, c]
+        step[a] = strength * (prior.mean[g, c] - theta) - precision * gram[a, n]
+        for b in range(a, n):
+            gram[a, b] *= precision
+        gram[a, a] += strength
+
+
+@jit
+def solve(matrix, step, n, noise, j, start, with_linear):
+    """Solve ``matrix x = step`` in place, by Cholesky's decomposition in the upper triangle.
+
+    With noise ``z``, ``x`` is drawn from the normal distribution of that mean and of the inverse
+    of the matrix as covariance. Coordinates that the others determine stay where they are.
+    """
+    for a in range(n):
+        diagonal = matrix[a, a]
+        for b in range(a, n):
+            s = matrix[a, b]
+            for c in range(a):
+                s -= matrix[c, a] * matrix[c, b]
+            matrix[a, b] = s
+        pivot = matrix[a, a]
+        if pivot > 1e-14 * diagonal:
+            inverse = 1 / math.sqrt(pivot)
+            value = step[a]
+            for c in range(a):
+                value -= matrix[c, a] * step[c]
+            step[a] = value * inverse
+            matrix[a, a] = inverse
+            for b in range(a + 1, n):
+                matrix[a, b] *= inverse
+        else:
+            for b in range(a, n):
+                matrix[a, b] = 0
+            step[a] = 0
+    for a in range(n - 1, -1, -1):
+        value = step[a]
+        if noise.size > 0:
+            is_linear = with_linear and a == n - 1
+            value += noise[j, noise.shape[1] - 1 if is_linear else start + a]
+        for b in range(a + 1, n):
+            value -= matrix[a, b] * step[b]
+        step[a] = value * matrix[a, a]
+
+
+@jit
+def _move(columns, rows, machine, j, start, stop, with_linear, step):
+    """Move a column's parameters, its rows' sums and their errors."""
+    row, value = columns.row, columns.value
+    sums, error = rows.sums, rows.error
+    v = machine.factors[j]
+    n_factors = np.uintp(stop - start)
+    first = np.uintp(start)
+    unit = value.size == 0
+    weight_step = step[n_factors] if with_linear else sums.dtype.type(0)
+    for e in range(np.uintp(columns.ptr[j]), np.uintp(columns.ptr[j + ONE])):
+        i = np.uintp(row[e])
+        x = sums.dtype.type(1) if unit else value[e]
+        change = weight_step
+        for f in range(n_factors):
+            s = sums[i, first + f]
+            change += (s - x * v[first + f]) * step[f]
+            sums[i, first + f] = s + x * step[f]
+        error[i] += x * change
+    for f in range(n_factors):
+        v[first + f] += step[f]
+    if with_linear:
+        machine.linear[j] += step[n_factors]
+
+
+@jit
+def sum_rows(first, last, problem_rows, machine, intercept, sums, raw):
+    """The sums ``sum_j x_j v_j`` and raw outputs of rows ``first:last``."""
+    indptr, indices, data, position, center, inverse_scale = problem_rows
+    linear, factors = machine.linear, machine.factors
+    width = sums.shape[1]
+    zero, half = sums.dtype.type(0), sums.dtype.type(0.5)
+    for i in range(np.uintp(first), np.uintp(last)):
+        z = zero
+        square = zero
+        for f in range(width):
+            sums[i, f] = zero
+        for e in range(np.uintp(indptr[i]), np.uintp(indptr[i + ONE])):
+            j = np.uintp(position[np.uintp(indices[e])])
+            x = (data[e] - center[j]) * inverse_scale[j]
+            z += x * linear[j]
+            for f in range(width):
+                xv = x * factors[j, f]
+                sums[i, f] += xv
+                square -= xv * xv
+        for f in range(width):
+            square += sums[i, f] * sums[i, f]
+        raw[i] = intercept + z + half * square
