@@ -1,8 +1,15 @@
 """Factorization machines and matrix factorization in scikit-learn's shape."""
 
+from skfm.bayes import BayesianFMClassifier, BayesianFMRegressor
 from skfm.fm import FMClassifier, FMRegressor
 from skfm.mf import MFRecommender
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["FMClassifier", "FMRegressor", "MFRecommender"]
+__all__ = [
+    "BayesianFMClassifier",
+    "BayesianFMRegressor",
+    "FMClassifier",
+    "FMRegressor",
+    "MFRecommender",
+]

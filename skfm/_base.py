@@ -1,7 +1,6 @@
 """What FMRegressor and FMClassifier share: parameters, training, the raw output."""
 
 import copy
-import hashlib
 import numbers
 from dataclasses import dataclass
 
@@ -265,7 +264,7 @@ class BaseFM(BaseEstimator):
             rng, link = copy.deepcopy(stream.rng), stream.link
             if link.is_constant and stream.memory.state is None:
                 link = self._make_link(target, weight, more_will_come=True)
-        digest = _digest(X, target, weight) if X.shape[0] >= LEAST_CHUNK else None
+        digest = door.digest(X, target, weight) if X.shape[0] >= LEAST_CHUNK else None
         history = self._train(
             *(X, target, weight, link, rng, 1), previous=previous, stream=stream, digest=digest
         )
@@ -284,12 +283,9 @@ class BaseFM(BaseEstimator):
         return weight
 
     def _check_rows(self, X, y, sample_weight, *, reset):
-        """Rows in canonical form, those of weight 0 left out."""
-        X, y = door.validate_X_y(self, X, y, numeric_target=self._numeric_target, reset=reset)
-        weight = door.check_sample_weight(sample_weight, X.shape[0], X.dtype)
-        if not weight.all():
-            X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
-        return X, y, weight
+        return door.validate_rows(
+            self, X, y, sample_weight, numeric_target=self._numeric_target, reset=reset
+        )
 
     def _stops_early(self, X_val, y_val, sample_weight_val):
         if (X_val is None) != (y_val is None):
@@ -432,10 +428,7 @@ class BaseFM(BaseEstimator):
         return link.intercept, linear, factors
 
     def _random_factors(self, n_outputs, n, problem, rng):
-        """Their size falls with the length of rows, so that rows start alike."""
-        factors = rng.standard_normal((n_outputs, n, self.n_components))
-        factors *= self.init_scale / np.sqrt(max(problem.mean_row_length, 1.0))
-        return factors.astype(problem.data.dtype)
+        return problem.random_factors(n_outputs, n, self.n_components, self.init_scale, rng)
 
     def _scaled(self, fitted, problem, link, rng, known=()):
         """Fitted parameters in the units of the solver, for a warm start.
@@ -540,11 +533,3 @@ class BaseFM(BaseEstimator):
 
         run_together(work, threads)
         return output
-
-
-def _digest(X, target, weight):
-    """What tells a chunk of rows from others."""
-    state = hashlib.blake2b(digest_size=8)
-    for array in (X.indptr, X.indices, X.data, target, weight):
-        state.update(np.ascontiguousarray(array))
-    return state.digest()

@@ -1,5 +1,6 @@
 """The door: what comes in is checked once and brought into one canonical form."""
 
+import hashlib
 import math
 import numbers
 
@@ -27,6 +28,15 @@ def validate_X_y(estimator, X, y, *, numeric_target, reset=True):
         _require_numbers(y)
     X, y = _validate(estimator, X, y=y, y_numeric=numeric_target, reset=reset)
     return as_csr(X), y
+
+
+def validate_rows(estimator, X, y, sample_weight, *, numeric_target, reset=True):
+    """Rows in canonical form with their weights, those of weight 0 left out."""
+    X, y = validate_X_y(estimator, X, y, numeric_target=numeric_target, reset=reset)
+    weight = check_sample_weight(sample_weight, X.shape[0], X.dtype)
+    if not weight.all():
+        X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
+    return X, y, weight
 
 
 def _validate(estimator, X, **options):
@@ -127,6 +137,14 @@ def check_sample_weight(sample_weight, n_rows, dtype):
             "sample_weight is zero for every row: all weights are zero, nothing is left to fit."
         )
     return weight
+
+
+def digest(X, *arrays):
+    """What tells rows and their targets from others."""
+    state = hashlib.blake2b(digest_size=8)
+    for array in (X.indptr, X.indices, X.data, *arrays):
+        state.update(np.ascontiguousarray(array))
+    return state.digest()
 
 
 def check_number(value, name, kind, *, low=None, high=None, boundaries="both"):

@@ -4,7 +4,13 @@ import pytest
 from helpers import run_code
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skfm import FMClassifier, FMRegressor, MFRecommender
+from skfm import (
+    BayesianFMClassifier,
+    BayesianFMRegressor,
+    FMClassifier,
+    FMRegressor,
+    MFRecommender,
+)
 
 SOLVERS = ["adagrad", "adam", "als", "ftrl", "sgd"]
 REGRESSION = ["squared_error", "absolute_error", "huber", "quantile", "poisson"]
@@ -14,6 +20,10 @@ MODELS = [
     FMClassifier(n_jobs=2),
     *(FMRegressor(solver=solver, loss=loss) for solver in SOLVERS for loss in REGRESSION),
     *(FMClassifier(solver=solver, loss=loss) for solver in SOLVERS for loss in CLASSIFICATION),
+    BayesianFMRegressor(),
+    BayesianFMRegressor(n_jobs=2),
+    BayesianFMClassifier(),
+    BayesianFMClassifier(n_jobs=2),
     MFRecommender(),
     MFRecommender(n_jobs=2),
     MFRecommender(fit_bias=False),

@@ -65,6 +65,12 @@ class Problem:
             self.indices, self.data, self.position, self.scale
         )
 
+    def random_factors(self, n_outputs, n, n_components, scale, rng):
+        """For ``n`` features. Their size falls with the length of rows, so that rows start alike."""
+        factors = rng.standard_normal((n_outputs, n, n_components))
+        factors *= scale / np.sqrt(max(self.mean_row_length, 1.0))
+        return factors.astype(self.data.dtype)
+
     def scaling(self):
         """What to pass on to the problem of further rows."""
         return Scaling(self.used, self.count, self.center, self.scale, self.seen_weight)
@@ -105,6 +111,23 @@ class Scaling:
     center: np.ndarray
     scale: np.ndarray
     seen_weight: float
+
+    def apply(self, X):
+        """New rows as the solvers see them, in the used columns and then in others that occur,
+        which keep their units. Returns also which others these are."""
+        X = _fill(X, self.used[self.center != 0])
+        occurs = np.zeros(X.shape[1], dtype=bool)
+        occurs[X.indices] = True
+        occurs[self.used] = False
+        others = np.flatnonzero(occurs)
+        columns = np.append(self.used, others)
+        place = np.zeros(X.shape[1], dtype=np.int64)
+        place[columns] = np.arange(columns.size)
+        places = place[X.indices]
+        center = np.append(self.center, np.zeros(others.size))
+        scale = np.append(self.scale, np.ones(others.size))
+        data = (X.data - center[places]) / scale[places]
+        return sparse.csr_matrix((data, places, X.indptr), (X.shape[0], columns.size)), others
 
 
 @dataclass

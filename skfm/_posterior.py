@@ -1,0 +1,125 @@
+"""Draws that are kept for predictions: which, in how much memory, and what they predict."""
+
+import numpy as np
+
+from skfm._kernels.decision import decide
+from skfm._solvers.memory import aligned_zeros
+from skfm._solvers.team import share
+
+BLOCK_BYTES = 2 << 20  # of outputs at a time
+
+
+class Samples:
+    """Draws of a chain in float32, evenly spaced, in a bounded number of bytes.
+
+    Draws are kept until there is no more room. Then every second one is dropped, and from then on
+    only every second one is taken.
+    """
+
+    def __init__(self, draw, n_bytes, n_draws):
+        """Room for draws like this one; ``n_draws`` of them are to come."""
+        n_used, n_coordinates = draw.theta.shape
+        size = 4 * draw.theta.size + 16 * draw.group_mean.size + 16
+        self.limit = max(2, int(n_bytes // size))
+        self.stride = 1
+        self.n_seen = 0
+        self.n_kept = 0
+        capacity = min(self.limit, n_draws)
+        self._allocate(capacity, n_used, n_coordinates - 1, draw.group_mean.shape[0])
+
+    def _allocate(self, capacity, n_used, n_components, n_groups):
+        self.intercept = np.zeros(capacity)
+        self.linear = np.zeros((capacity, n_used), np.float32)
+        self.factors = aligned_zeros((capacity, n_used, n_components), np.float32)
+        self.noise_precision = np.zeros(capacity)
+        self.group_mean = np.zeros((capacity, n_groups, n_components + 1))
+        self.group_precision = np.zeros((capacity, n_groups, n_components + 1))
+
+    def _arrays(self):
+        names = "intercept", "linear", "factors", "noise_precision", "group_mean"
+        return [getattr(self, name) for name in (*names, "group_precision")]
+
+    def extended(self, n_draws):
+        """The same with room for further draws."""
+        longer = Samples.__new__(Samples)
+        vars(longer).update(vars(self))
+        capacity = max(self.n_kept, min(self.limit, self.n_kept + n_draws))
+        longer._allocate(capacity, *self.factors.shape[1:], self.group_mean.shape[1])
+        for new, old in zip(longer._arrays(), self._arrays(), strict=True):
+            new[: self.n_kept] = old
+        return longer
+
+    def take(self, draw):
+        self.n_seen += 1
+        if (self.n_seen - 1) % self.stride:
+            return
+        if self.n_kept == self.intercept.size:
+            self.n_kept = -(-self.n_kept // 2)
+            for array in self._arrays():
+                array[: self.n_kept] = array[::2].copy()
+            self.stride *= 2
+            if (self.n_seen - 1) % self.stride:
+                return
+        k = self.n_kept
+        self.intercept[k] = draw.intercept
+        self.linear[k] = draw.theta[:, -1]
+        self.factors[k] = draw.theta[:, :-1]
+        self.noise_precision[k] = draw.noise_precision
+        self.group_mean[k], self.group_precision[k] = draw.group_mean, draw.group_precision
+        self.n_kept += 1
+
+    def trim(self):
+        """Give back room that was not needed."""
+        for name, array in list(vars(self).items()):
+            if isinstance(array, np.ndarray):
+                setattr(self, name, array[: self.n_kept])
+
+    def predict(self, rows, others, other_groups, key, summarise, n_threads):
+        """``summarise(outputs)`` for blocks of rows, joined; outputs are (n_rows, n_draws).
+
+        ``rows`` are scaled, as `Scaling.apply` makes them. Of the columns ``others``, which did
+        not occur in training, nothing is known but their group's prior: they are drawn from it,
+        with random numbers of their own.
+        """
+        linear, factors = self.linear, self.factors
+        columns = rows.indices
+        if others.size:
+            present, columns = np.unique(rows.indices, return_inverse=True)
+            n_used = linear.shape[1]
+            is_other = present >= n_used
+            theta = self._from_prior(others, other_groups, key)[:, present[is_other] - n_used]
+            known = present[~is_other]
+            linear = np.concatenate([linear[:, known], theta[:, :, -1]], axis=1)
+            factors = np.concatenate([factors[:, known], theta[:, :, :-1]], axis=1)
+        n_draws, n_rows = linear.shape[0], rows.shape[0]
+        arguments = (
+            rows.indptr.astype(np.int64),
+            columns,
+            rows.data.astype(np.float32),
+            self.intercept,
+            linear,
+            np.ascontiguousarray(factors),
+        )
+        height = max(1, BLOCK_BYTES // (4 * n_draws))
+        parts = [None] * -(-n_rows // height)
+
+        def work(number):
+            first, last = number * height, min(n_rows, (number + 1) * height)
+            outputs = np.empty((last - first, n_draws), np.float32)
+            pointers = arguments[0][first : last + 1]
+            decide(pointers, *arguments[1:], 0, last - first, outputs)
+            parts[number] = summarise(outputs.astype(np.float64))
+
+        share(work, len(parts), n_threads)
+        return np.concatenate(parts)
+
+    def _from_prior(self, columns, groups, key):
+        """(n_draws, n_columns, n_components + 1)"""
+        theta = np.empty((self.n_kept, columns.size, self.group_mean.shape[2]), np.float32)
+        for place, (column, group) in enumerate(zip(columns, groups, strict=True)):
+            counter = [0, 0, 1, int(column)]  # the chain has 0 in the third place
+            rng = np.random.Generator(np.random.Philox(counter=counter, key=key))
+            spread = 1 / np.sqrt(self.group_precision[:, group])
+            noise = rng.standard_normal(spread.shape)
+            theta[:, place] = self.group_mean[:, group] + spread * noise
+        return theta

@@ -1,0 +1,206 @@
+"""Gibbs sampling: parameters, noise and priors drawn in turn, each given all others."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.special import log_ndtr, ndtri_exp
+
+from skfm._kernels.records import Prior
+from skfm._solvers.columns import Sweeper
+from skfm._solvers.coordinate import shift
+from skfm._solvers.team import share
+
+REFRESH = 10  # iterations after which sums and outputs are computed anew, for less rounding
+PROBIT_CHUNK = 1 << 16  # rows
+MAX_COPIES = 16  # hidden numbers of a row
+
+
+@dataclass
+class Hyperprior:
+    """``noise precision ~ Gamma(shape / 2, rate / 2)``; for each group of features and each
+    coordinate of theirs ``precision ~ Gamma(shape / 2, rate / 2)`` and ``mean ~ N(0, 1 / (pull *
+    precision))``."""
+
+    shape: float = 1.0
+    rate: float = 1.0
+    pull: float = 1.0
+
+
+@dataclass
+class Settings:
+    """What the estimators' parameters say about sampling."""
+
+    max_iter: int
+    fit_intercept: bool = True
+    fit_linear: bool = True
+    n_threads: int = 1
+    verbose: bool = False
+    hyperprior: Hyperprior = field(default_factory=Hyperprior)
+
+
+@dataclass
+class Draw:
+    """One draw of everything; ``theta`` has the factors first and the linear weight last."""
+
+    intercept: float
+    theta: np.ndarray  # (n_used, n_components + 1)
+    noise_precision: float
+    group_mean: np.ndarray  # (n_groups, n_components + 1)
+    group_precision: np.ndarray
+
+
+class Chain:
+    """A chain of draws. Each iteration has random numbers of its own, from the key and its number,
+    so that neither threads nor interruptions between iterations matter.
+
+    ``signs`` (n_rows,), if given, are labels -1 and 1: the target then is a hidden number with
+    that sign and unit noise around the output (Albert and Chib 1993).
+    """
+
+    def __init__(self, problem, group, draw, iteration, settings, key, signs=None):
+        self.problem = problem
+        self.settings = settings
+        self.key = key
+        self.iteration = iteration
+        self.group = group.astype(np.uint32)
+        self.group_size = np.bincount(group, minlength=draw.group_mean.shape[0])
+        self.sweeper = Sweeper(problem, settings.n_threads)
+        dtype = problem.data.dtype
+        theta = draw.theta.astype(dtype)
+        self.machine = self.sweeper.machine(theta[:, -1], theta[:, :-1])
+        self.intercept = draw.intercept
+        self.noise_precision = draw.noise_precision
+        self.group_mean, self.group_precision = draw.group_mean, draw.group_precision
+        self.rows = self.sweeper.rows(self.machine, problem.weight.size > 0)
+        self.rows.root[:] = np.sqrt(problem.weight)
+        self.total_weight = problem.total_weight
+        self.signs = signs
+        self.copies = np.ones(problem.n_rows, dtype=np.int64)
+        few = (problem.weight == np.round(problem.weight)) & (problem.weight <= MAX_COPIES)
+        self.copies[: few.size][few] = problem.weight[few]
+        self.goal = problem.target.copy()
+        self.raw = np.zeros(problem.n_rows, dtype)
+        self._refresh()
+
+    def draw(self):
+        return Draw(
+            self.intercept,
+            self._theta(),
+            self.noise_precision,
+            self.group_mean,
+            self.group_precision,
+        )
+
+    def _theta(self):
+        linear, factors, n_components = self.machine
+        return np.column_stack([factors[:, :n_components], linear])
+
+    def _refresh(self):
+        self.sweeper.sum_rows(self.machine, self.intercept, self.rows.sums, self.raw)
+        np.subtract(self.raw, self.goal, out=self.rows.error)
+
+    def output(self):
+        """The rows' raw outputs."""
+        return self.goal + self.rows.error
+
+    def step(self):
+        """Draw everything once; returns the mean loss before it."""
+        self.iteration += 1
+        rng = np.random.Generator(np.random.Philox(counter=[0, 0, 0, self.iteration], key=self.key))
+        if self.signs is None:
+            loss = self._draw_noise_precision(rng)
+        else:
+            loss = self._draw_hidden(rng)
+        self._draw_groups(rng)
+        settings, n_columns = self.settings, self.problem.n_used
+        if settings.fit_intercept:
+            self.intercept += shift(self.rows, rng.standard_normal(), self.noise_precision)
+        prior = Prior(
+            self.group,
+            np.ones(n_columns),
+            np.ones(n_columns),
+            self.group_precision,
+            self.group_mean,
+        )
+        noise = rng.standard_normal((n_columns, self.machine.n_components + 1))
+        self.sweeper.sweep(
+            self.rows, self.machine, prior, self.noise_precision, noise, settings.fit_linear
+        )
+        if self.iteration % REFRESH == 0:
+            self._refresh()
+        return loss / self.total_weight
+
+    def squared_error(self):
+        error, root = self.rows.error, self.rows.root
+        if root.size:
+            error = error * root
+        return np.square(error, dtype=np.float64).sum()
+
+    def _draw_noise_precision(self, rng):
+        prior = self.settings.hyperprior
+        loss = self.squared_error()
+        rate = (prior.rate + loss) / 2
+        self.noise_precision = rng.standard_gamma((prior.shape + self.total_weight) / 2) / rate
+        return loss
+
+    def _draw_hidden(self, rng):
+        """Draw the hidden numbers, which have the labels' signs; returns the loss.
+
+        A row of weight c has the mean of c of them: of as many draws if c is a small whole number,
+        else of one, stretched to the variance of that mean.
+        """
+        output, signs, weight = self.output(), self.signs, self.problem.weight
+        bounds = np.append(0, np.cumsum(self.copies))
+        uniform = rng.random(bounds[-1])
+        n_chunks = -(-output.size // PROBIT_CHUNK)
+        losses = np.zeros(n_chunks)
+
+        def work(number):
+            part = slice(number * PROBIT_CHUNK, (number + 1) * PROBIT_CHUNK)
+            own = bounds[part.start : part.stop + 1]
+            first, last = own[0], own[-1]
+            f = output[part].astype(np.float64) * signs[part]
+            log_p = log_ndtr(f)
+            log_u = np.log1p(-uniform[first:last])
+            if not weight.size:
+                z = f - ndtri_exp(log_p + log_u)
+                losses[number] = -log_p.sum()
+            else:
+                copies = self.copies[part]
+                z = -ndtri_exp(np.repeat(log_p, copies) + log_u)
+                z = f + np.add.reduceat(z, own[: f.size] - first) / copies
+                mean = f + np.exp(-f * f / 2 - log_p) / np.sqrt(2 * np.pi)
+                z = mean + (z - mean) * np.sqrt(copies / weight[part])
+                losses[number] = -(log_p * weight[part]).sum()
+            self.goal[part] = z * signs[part]
+
+        share(work, n_chunks, self.settings.n_threads)
+        np.subtract(output, self.goal, out=self.rows.error)
+        return losses.sum()
+
+    def _draw_groups(self, rng):
+        prior = self.settings.hyperprior
+        theta = self._theta().astype(np.float64)
+        size = self.group_size[:, None]
+        distance = np.square(theta - self.group_mean[self.group])
+        rate = prior.rate + self._sum_groups(distance) + prior.pull * self.group_mean**2
+        shape = np.broadcast_to((prior.shape + 1 + size) / 2, rate.shape)
+        self.group_precision = rng.standard_gamma(shape) / (rate / 2)
+        mean = self._sum_groups(theta) / (size + prior.pull)
+        spread = 1 / np.sqrt((size + prior.pull) * self.group_precision)
+        self.group_mean = mean + spread * rng.standard_normal(mean.shape)
+
+    def _sum_groups(self, values):
+        n_groups = self.group_size.size
+        return np.stack(
+            [np.bincount(self.group, weights=column, minlength=n_groups) for column in values.T],
+            axis=1,
+        )
+
+
+def first_draw(problem, n_groups, n_components, init_scale, intercept, rng):
+    """Where a chain starts: random factors, and priors of size 1."""
+    factors = problem.random_factors(1, problem.n_used, n_components, init_scale, rng)[0]
+    theta = np.column_stack([factors, np.zeros(problem.n_used, factors.dtype)])
+    shape = n_groups, n_components + 1
+    return Draw(intercept, theta, 1.0, np.zeros(shape), np.ones(shape))
