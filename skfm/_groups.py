@@ -1,11 +1,85 @@
-"""Penalties that differ between groups of features."""
+"""Groups of features: where they come from, and penalties that differ between them."""
 
+import copy
 import numbers
 from collections.abc import Mapping
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from skfm import _validation as door
+
+
+def feature_groups(transformer):
+    """Name a group for each output column of a fitted transformer.
+
+    For the parameter `feature_groups` of the estimators: each kind of feature gets penalties, or a
+    prior, of its own.
+
+    Parameters
+    ----------
+    transformer : object
+        A fitted `ColumnTransformer`, `Pipeline`, `OneHotEncoder` or other transformer. Of a
+        `ColumnTransformer` each part is a group, with the part's name. A `OneHotEncoder` or a
+        one-hot `KBinsDiscretizer`, also as the last step of a `Pipeline`, has a group for each of
+        its input columns; their names follow that of the part after two underscores. Anything
+        else is one group.
+
+    Returns
+    -------
+    groups : ndarray of shape (n_output_features,)
+        Labels, strings.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If the transformer is not fitted.
+
+    Examples
+    --------
+    >>> from sklearn.compose import make_column_transformer
+    >>> from sklearn.preprocessing import OneHotEncoder, StandardScaler
+    >>> from skfm.preprocessing import feature_groups
+    >>> encode = make_column_transformer((OneHotEncoder(), [0, 1]), (StandardScaler(), [2]))
+    >>> encode = encode.fit([["ann", "alien", 3.5], ["bob", "alien", 1.0]])
+    >>> feature_groups(encode).tolist()
+    ['onehotencoder__x0', 'onehotencoder__x0', 'onehotencoder__x1', 'standardscaler']
+    """
+    from sklearn.compose import ColumnTransformer  # takes a while to import
+
+    check_is_fitted(transformer)
+    if isinstance(transformer, ColumnTransformer):
+        groups = {}
+        for name, part, _ in transformer.transformers_:
+            own = transformer.output_indices_[name]
+            columns = range(own.start, own.stop)
+            within = _groups_within(part) or [""] * len(columns)
+            groups.update(zip(columns, (name + label for label in within), strict=True))
+        return np.array([groups[column] for column in sorted(groups)], dtype=str)
+    within = _groups_within(transformer)
+    if within is None:
+        within = [""] * len(transformer.get_feature_names_out())
+    return np.array([label.removeprefix("__") or "all" for label in within], dtype=str)
+
+
+def _groups_within(transformer):
+    """Labels of a one-hot encoder's output columns by its input columns; None for others."""
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder
+
+    while isinstance(transformer, Pipeline):
+        transformer = transformer.steps[-1][1]
+    if isinstance(transformer, OneHotEncoder):
+        namer = copy.copy(transformer)
+        namer.set_params(feature_name_combiner=lambda feature, category: f"__{feature}")
+        return namer.get_feature_names_out().tolist()
+    if isinstance(transformer, KBinsDiscretizer) and transformer.encode.startswith("onehot"):
+        names = getattr(transformer, "feature_names_in_", None)
+        if names is None:
+            names = [f"x{number}" for number in range(transformer.n_features_in_)]
+        counts = zip(names, transformer.n_bins_, strict=True)
+        return [f"__{name}" for name, n_bins in counts for _ in range(n_bins)]
+    return None
 
 
 def check_groups(groups, n_features):

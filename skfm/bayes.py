@@ -452,8 +452,8 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
 
     References
     ----------
-    .. [1] J. Albert, S. Chib, "Bayesian Analysis of Binary and Polychotomous Response Data", Journal
-       of the American Statistical Association 88, 1993.
+    .. [1] J. Albert, S. Chib, "Bayesian Analysis of Binary and Polychotomous Response Data",
+       Journal of the American Statistical Association 88, 1993.
 
     Examples
     --------

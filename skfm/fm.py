@@ -54,11 +54,14 @@ class FMRegressor(RegressorMixin, BaseFM):
         Where "huber" turns from squared to absolute, above 0, in standard deviations of y.
     quantile : float, default=0.5
         Which one "quantile" goes for, between 0 and 1.
-    solver : {"adagrad", "adam", "ftrl", "sgd"}, default="adagrad"
-        Rule of the steps on mini-batches. "adagrad" [2]_; "adam" [3]_, with moments that rest when
-        a feature does not occur; "ftrl" [4]_, which can set weights to exactly 0; "sgd", plain
-        gradient steps, divided by the root of the number of the batch's rows with the feature.
-        The steps of "adam" and "sgd" get shorter like the root of the number of epochs.
+    solver : {"adagrad", "adam", "als", "ftrl", "sgd"}, default="adagrad"
+        How the objective is minimised. "als" sets the parameters of one feature after the other
+        to their best values, given all others [5]_: it needs no step size, and few passes over
+        the rows, which it keeps in memory as columns. The others take steps on mini-batches:
+        "adagrad" [2]_; "adam" [3]_, with moments that rest when a feature does not occur; "ftrl"
+        [4]_, which can set weights to exactly 0; "sgd", plain gradient steps, divided by the
+        root of the number of the batch's rows with the feature. The steps of "adam" and "sgd" get
+        shorter like the root of the number of epochs.
     alpha : float, dict or list of float, default=1.2
         L2 penalty of the factors, at least 0. Feature j pays
         ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
@@ -77,9 +80,9 @@ class FMRegressor(RegressorMixin, BaseFM):
         penalties may be a number for all, a dict from labels to numbers, or a list with a number
         for each group in sorted order of the labels.
     learning_rate : float or "auto", default="auto"
-        Length of the first steps, above 0. Features are scaled inside to a root mean square of 1
-        over their entries, so it needs no adjustment to their units. "auto" is 0.1 for "adagrad",
-        0.02 for "adam", 0.2 for "ftrl", 0.05 for "sgd".
+        Length of the first steps, above 0; "als" takes none. Features are scaled inside to a root
+        mean square of 1 over their entries, so it needs no adjustment to their units. "auto" is
+        0.1 for "adagrad", 0.02 for "adam", 0.2 for "ftrl", 0.05 for "sgd".
     initial_accumulator : float, default=1.0
         What the sums of squared gradients of "adagrad" and "ftrl" start at, above 0. A small
         value lets the first steps be long however small the gradient.
@@ -87,7 +90,7 @@ class FMRegressor(RegressorMixin, BaseFM):
         Rows a step. "auto" takes all rows of data with at most 1024, so that row order does not
         matter and weights equal repetition, and 1024 to 4096 of larger data, 128 for "sgd".
     max_iter : int, default=300
-        Largest number of epochs (passes over the rows).
+        Largest number of epochs: passes over the rows, or for "als" over the columns.
     tol : float, default=1e-4
         Training stops when the objective, for each unit of sample weight, has not fallen by
         `tol` below the best so far in `n_iter_no_change` epochs in a row.
@@ -139,7 +142,8 @@ class FMRegressor(RegressorMixin, BaseFM):
         Number of epochs, or of calls of `partial_fit`.
     loss_curve_ : list of float, one an epoch
         Objective, for each unit of sample weight, of the standardised targets. A row's loss is
-        taken just before the step that uses it. Epochs that diverged count, too.
+        taken just before the step that uses it; of "als", the objective after the epoch. Epochs
+        that diverged count, too.
     validation_scores_ : list of float, one an epoch
         Scores on the validation rows. Only with early stopping.
     n_features_in_ : int
@@ -149,6 +153,7 @@ class FMRegressor(RegressorMixin, BaseFM):
 
     See Also
     --------
+    BayesianFMRegressor : Many machines in one, with standard deviations and nothing to tune.
     FMClassifier : The same for labels.
     sklearn.linear_model.Ridge : A linear model, without interactions.
 
@@ -159,6 +164,8 @@ class FMRegressor(RegressorMixin, BaseFM):
        Stochastic Optimization", JMLR 12, 2011.
     .. [3] D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.
     .. [4] H. B. McMahan et al., "Ad Click Prediction: a View from the Trenches", KDD 2013.
+    .. [5] S. Rendle, Z. Gantner, C. Freudenthaler, L. Schmidt-Thieme, "Fast Context-aware
+       Recommendations with Factorization Machines", SIGIR 2011.
 
     Examples
     --------
@@ -361,11 +368,14 @@ class FMClassifier(ClassifierMixin, BaseFM):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, by label, multiplied with the sample weights. "balanced": inverse
         to the number of rows of the class, ``n_samples / (n_classes * n_rows_of_class)``.
-    solver : {"adagrad", "adam", "ftrl", "sgd"}, default="adagrad"
-        Rule of the steps on mini-batches. "adagrad" [2]_; "adam" [3]_, with moments that rest when
-        a feature does not occur; "ftrl" [4]_, which can set weights to exactly 0; "sgd", plain
-        gradient steps, divided by the root of the number of the batch's rows with the feature.
-        The steps of "adam" and "sgd" get shorter like the root of the number of epochs.
+    solver : {"adagrad", "adam", "als", "ftrl", "sgd"}, default="adagrad"
+        How the objective is minimised. "als" sets the parameters of one feature after the other
+        to their best values, given all others [5]_: it needs no step size, and few passes over
+        the rows, which it keeps in memory as columns. The others take steps on mini-batches:
+        "adagrad" [2]_; "adam" [3]_, with moments that rest when a feature does not occur; "ftrl"
+        [4]_, which can set weights to exactly 0; "sgd", plain gradient steps, divided by the
+        root of the number of the batch's rows with the feature. The steps of "adam" and "sgd" get
+        shorter like the root of the number of epochs.
     alpha : float, dict or list of float, default=2.0
         L2 penalty of the factors, at least 0. Feature j pays
         ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
@@ -384,9 +394,9 @@ class FMClassifier(ClassifierMixin, BaseFM):
         penalties may be a number for all, a dict from labels to numbers, or a list with a number
         for each group in sorted order of the labels.
     learning_rate : float or "auto", default="auto"
-        Length of the first steps, above 0. Features are scaled inside to a root mean square of 1
-        over their entries, so it needs no adjustment to their units. "auto" is 0.1 for "adagrad",
-        0.02 for "adam", 0.2 for "ftrl", 0.05 for "sgd".
+        Length of the first steps, above 0; "als" takes none. Features are scaled inside to a root
+        mean square of 1 over their entries, so it needs no adjustment to their units. "auto" is
+        0.1 for "adagrad", 0.02 for "adam", 0.2 for "ftrl", 0.05 for "sgd".
     initial_accumulator : float, default=1.0
         What the sums of squared gradients of "adagrad" and "ftrl" start at, above 0. A small
         value lets the first steps be long however small the gradient.
@@ -394,7 +404,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         Rows a step. "auto" takes all rows of data with at most 1024, so that row order does not
         matter and weights equal repetition, and 1024 to 4096 of larger data, 128 for "sgd".
     max_iter : int, default=300
-        Largest number of epochs (passes over the rows).
+        Largest number of epochs: passes over the rows, or for "als" over the columns.
     tol : float, default=1e-4
         Training stops when the objective, for each unit of sample weight, has not fallen by
         `tol` below the best so far in `n_iter_no_change` epochs in a row.
@@ -449,7 +459,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         Number of epochs, or of calls of `partial_fit`.
     loss_curve_ : list of float, one an epoch
         Objective, for each unit of sample weight. A row's loss is taken just before the step
-        that uses it. Epochs that diverged count, too.
+        that uses it; of "als", the objective is that after the epoch. Epochs that diverged count,
+        too.
     validation_scores_ : list of float, one an epoch
         Scores on the validation rows. Only with early stopping.
     n_features_in_ : int
@@ -459,6 +470,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
 
     See Also
     --------
+    BayesianFMClassifier : Many machines in one, for two classes, with nothing to tune.
     FMRegressor : The same for numbers.
     sklearn.linear_model.LogisticRegression : A linear model, without interactions.
 
@@ -469,6 +481,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
        Stochastic Optimization", JMLR 12, 2011.
     .. [3] D. Kingma, J. Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015.
     .. [4] H. B. McMahan et al., "Ad Click Prediction: a View from the Trenches", KDD 2013.
+    .. [5] S. Rendle, Z. Gantner, C. Freudenthaler, L. Schmidt-Thieme, "Fast Context-aware
+       Recommendations with Factorization Machines", SIGIR 2011.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""From a log of who did what to a matrix of users by items, and back."""
+"""From a log of who did what to a matrix of users by items, and back; groups of features."""
 
 import numpy as np
 from scipy import sparse
@@ -6,6 +6,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skfm import _validation as door
+from skfm._groups import feature_groups
 from skfm._logs import (
     COLUMNS,
     Events,
@@ -16,6 +17,8 @@ from skfm._logs import (
     read_ids,
     read_log,
 )
+
+__all__ = ["UserItemEncoder", "feature_groups"]
 
 N_NAMED = 5  # an error names this many unknown ids
 

@@ -86,8 +86,13 @@ def row_loss(loss, shape, output, row, target, gradient):
 @jit
 def total_loss(loss, shape, output, target, weight):
     """Weighted sum of the losses of raw outputs of shape (n_outputs, n_rows)."""
-    gradient = np.empty_like(output)
     total = 0.0
+    if output.shape[0] == 1:  # without the call of row_loss
+        for r in range(target.size):
+            value, _ = scalar_loss(loss, shape, output[0, r], target[r])
+            total += weight[r] * value
+        return total
+    gradient = np.empty_like(output)
     for r in range(target.size):
         total += weight[r] * row_loss(loss, shape, output, r, target[r], gradient)
     return total

@@ -106,7 +106,8 @@ class Chain:
     def step(self):
         """Draw everything once; returns the mean loss before it."""
         self.iteration += 1
-        rng = np.random.Generator(np.random.Philox(counter=[0, 0, 0, self.iteration], key=self.key))
+        counter = [0, 0, 0, self.iteration]
+        rng = np.random.Generator(np.random.Philox(counter=counter, key=self.key))
         if self.signs is None:
             loss = self._draw_noise_precision(rng)
         else:

@@ -66,7 +66,7 @@ class Problem:
         )
 
     def random_factors(self, n_outputs, n, n_components, scale, rng):
-        """For ``n`` features. Their size falls with the length of rows, so that rows start alike."""
+        """For some features. They are the smaller the longer rows are: so rows start alike."""
         factors = rng.standard_normal((n_outputs, n, n_components))
         factors *= scale / np.sqrt(max(self.mean_row_length, 1.0))
         return factors.astype(self.data.dtype)
