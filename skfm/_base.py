@@ -14,6 +14,7 @@ from skfm import _validation as door
 from skfm._fitting import all_or_nothing
 from skfm._groups import check_groups, check_penalty
 from skfm._kernels.decision import decide
+from skfm._merging import first_columns
 from skfm._solvers import coordinate, minibatch
 from skfm._solvers.caller import warn
 from skfm._solvers.memory import aligned_zeros
@@ -346,6 +347,9 @@ class BaseFM(BaseEstimator):
         n_features = X.shape[1]
         if stream is not None:
             X = X.astype(self.components_.dtype, copy=False)
+        if self.solver == "als":  # which looks up rows by column: what is needed together, near
+            order = np.argsort(first_columns(X), kind="stable")
+            X, target, weight = X[order], target[order], weight[order]
         if (weight == 1).all():
             weight = weight[:0]
         problem = make_problem(

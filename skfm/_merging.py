@@ -15,15 +15,20 @@ def merge_rows(X, y, weight):
     Rows come by their first column, so that rows of equal first columns are close in memory.
     """
     keys = _keys(X, np.asarray(y, dtype=np.float64))
-    length = np.diff(X.indptr)
-    first = np.full(X.shape[0], -1, dtype=np.int64)
-    first[length > 0] = X.indices[X.indptr[:-1][length > 0]]
-    order = np.lexsort((weight, keys, first))
+    order = np.lexsort((weight, keys, first_columns(X)))
     is_new = np.ones(order.size, dtype=bool)
     is_new[1:] = ~_are_equal(X, y, order[:-1], order[1:], keys)
     starts = np.flatnonzero(is_new)
     kept = order[starts]
     return X[kept], y[kept], np.add.reduceat(weight[order], starts)
+
+
+def first_columns(X):
+    """Each row's first column, -1 for rows without entries."""
+    length = np.diff(X.indptr)
+    first = np.full(X.shape[0], -1, dtype=np.int64)
+    first[length > 0] = X.indices[X.indptr[:-1][length > 0]]
+    return first
 
 
 def _keys(X, y):

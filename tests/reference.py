@@ -444,3 +444,164 @@ def best_objective(parameters, data, n_starts=4):
     starts = [start] + [rng.normal(size=start.size) / 2 for _ in range(n_starts)]
     options = {"jac": True, "method": "L-BFGS-B", "options": {"maxiter": 3000}}
     return min(minimize(value_and_slope, start, **options).fun for start in starts)
+
+
+# A machine column by column. ``precision`` and ``mean`` of the priors have shape (n_features, 1 +
+# n_components), as ``noise`` has: factors first, the linear weight last.
+
+
+def column_sweep(
+    parameters,
+    X,
+    target,
+    weight,
+    order,
+    noise_precision,
+    prior_precision,
+    prior_mean,
+    block,
+    noise=None,
+    overrelaxation=0.0,
+    fit_linear=True,
+):
+    """A machine (intercept, coef, components) of one output after a sweep over its columns.
+
+    For each column in ``order`` and each ``block`` of its factors, the linear weight being with
+    the first, a ridge regression of what the others leave of the target. With noise the result is
+    a draw around the solution, on the other side of it than the present parameters.
+    """
+    intercept, coef, components = parameters
+    coef, components = coef.astype(np.float64), components.astype(np.float64)
+    weight = ones_if_none(weight, X)
+    n_components = components.shape[0]
+    for j in order:
+        for start in range(0, max(n_components, 1), block):
+            numbers = list(range(start, min(start + block, n_components)))
+            x = X[:, j]
+            H = [x * (X @ components[f] - x * components[f, j]) for f in numbers]
+            present = [components[f, j] for f in numbers]
+            if start == 0 and fit_linear:
+                H.append(x)
+                present.append(coef[j])
+                numbers.append(n_components)
+            if not numbers:
+                continue
+            H, present = np.transpose(H), np.array(present)
+            own = H @ present
+            rest = target - (raw_output_of(intercept, coef, components, X) - own)
+            Q = np.diag(prior_precision[j, numbers])
+            A = noise_precision * H.T @ (weight[:, None] * H) + Q
+            b = noise_precision * H.T @ (weight * rest) + Q @ prior_mean[j, numbers]
+            solution = np.linalg.solve(A, b)
+            if noise is not None:
+                lower = np.linalg.cholesky(A)
+                spread = np.linalg.solve(lower.T, noise[j, numbers])
+                solution = (
+                    present
+                    + (1 + overrelaxation) * (solution - present)
+                    + np.sqrt(1 - overrelaxation**2) * spread
+                )
+            for number, value in zip(numbers, solution, strict=True):
+                if number < n_components:
+                    components[number, j] = value
+                else:
+                    coef[j] = value
+    return intercept, coef, components
+
+
+def raw_output_of(intercept, coef, components, X):
+    """Raw outputs (n_rows,) of a machine of one output."""
+    return raw_output(([intercept], [coef], [components]), X)[:, 0]
+
+
+LEAST_ERROR = 1e-3  # of the robust losses; nearer to 0 their parabolas get no steeper
+
+
+def curvature(kind, z, y):
+    """Second derivative of the parabola in the place of a loss of one output."""
+    if kind == "squared_error":
+        return 1.0
+    if kind == "log_loss":
+        return 0.25 if z == 0 else np.tanh(z / 2) / (2 * z)
+    if kind == "squared_hinge":
+        return 2.0
+    if kind == "huber":
+        return min(1.0, HUBER_EPSILON / max(abs(z - y), 1e-300))
+    if kind == "absolute_error":
+        return 1 / max(abs(z - y), LEAST_ERROR)
+    if kind == "quantile":
+        return 1 / (2 * max(abs(z - y), LEAST_ERROR))
+    if kind == "poisson":
+        mean = np.exp(min(z, 30))
+        if z >= 30 or y == 0 or abs(mean - y) <= 1e-3 * y:
+            return mean
+        return (mean - y) / (z - np.log(y))  # the slope falls to 0 at the loss's minimum
+    raise ValueError(kind)
+
+
+def parabolas(kind, Z, y, output):
+    """Slope and curvature of each row's loss in one of its outputs, the others being held."""
+    slopes = loss_gradient(kind, Z, y)[:, output]
+    n_outputs = Z.shape[1]
+    curvatures = []
+    for z, target in zip(Z, y, strict=True):
+        own, label = z[output], target if n_outputs == 1 else float(target == output)
+        if kind == "softmax":
+            rest = np.logaddexp.reduce(np.delete(z, output))
+            curvatures.append(curvature("log_loss", own - rest, label))
+        else:
+            curvatures.append(curvature(kind, own, label))
+    return slopes, np.array(curvatures)
+
+
+def descent_sweep(
+    parameters, X, y, weight, kind, order, linear_penalty, factor_penalty, block, **options
+):
+    """Intercepts, then columns, of one output after the other: parameters and objective.
+
+    ``linear_penalty`` and ``factor_penalty`` (n_features,) are those of ``1/2 w_j^2`` and ``1/2
+    |v_j|^2``. Options are ``fit_intercept`` and ``fit_linear``.
+    """
+    intercept, coef, components = (np.array(part, dtype=np.float64) for part in parameters)
+    weight = ones_if_none(weight, X)
+    n_components = components.shape[1]
+    prior = np.column_stack([factor_penalty] * n_components + [linear_penalty])
+    for c in range(len(intercept)):
+        Z = raw_output((intercept, coef, components), X)
+        slopes, curvatures = parabolas(kind, Z, y, c)
+        goal = Z[:, c] - slopes / curvatures
+        share = weight * curvatures
+        if options.get("fit_intercept", True):
+            intercept[c] += share @ (goal - Z[:, c]) / share.sum()
+        machine = intercept[c], coef[c], components[c]
+        _, coef[c], components[c] = column_sweep(
+            *(machine, X, goal, share, order, 1.0, prior, 0 * prior, block),
+            fit_linear=options.get("fit_linear", True),
+        )
+    parameters = intercept, coef, components
+    total = weight @ losses(kind, raw_output(parameters, X), y)
+    total += (linear_penalty * coef**2).sum() / 2
+    total += (factor_penalty * (components**2).sum(axis=1)).sum() / 2
+    return parameters, total
+
+
+def column_blocks(X):
+    """A number for each column: the next one as soon as a row has two of a block."""
+    blocks, start = [], 0
+    for j in range(X.shape[1]):
+        if ((X[:, start:j] != 0).any(axis=1) & (X[:, j] != 0)).any():
+            start = j
+            blocks.append(blocks[-1] + 1)
+        else:
+            blocks.append(blocks[-1] if blocks else 0)
+    return np.array(blocks, dtype=int)
+
+
+def column_colors(X):
+    """For each column the least number that no column before it in any of its rows has."""
+    colors = []
+    for j in range(X.shape[1]):
+        rows = X[:, j] != 0
+        taken = {color for k, color in enumerate(colors) if (X[rows, k] != 0).any()}
+        colors.append(min(set(range(len(colors) + 1)) - taken))
+    return np.array(colors, dtype=int)
