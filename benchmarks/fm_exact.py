@@ -5,7 +5,8 @@
 accuracy: MovieLens-100k, the five classic folds, 8 components, predictions clipped to 1..5. Every
 user and film has a column, also those that do not occur in a fold's training rows. For "adagrad"
 and "als", alpha (PENALTIES) and alpha_linear (LINEAR_PENALTIES) are those with the least mean RMSE
-on eight blocks of the training rows of u1, each held out in turn, and are used for all folds;
+on eight blocks of the training rows of u1, each held out in turn, and are used for all folds; with
+attributes only alpha is chosen anew.
 AdaGrad's learning rate and stopping are the defaults, "als" stops at tol=1e-5. Gibbs sampling has
 nothing to tune: 200 iterations; users, films and each kind of attribute are groups, as in
 myFM (group_shapes, else its defaults). "90 %": share of test ratings within 1.645 predicted
@@ -90,11 +91,11 @@ class Ratings:
         return X, ratings[0], encoder.transform(test[columns]), ratings[1], feature_groups(encoder)
 
 
-def tune(solver, X, y):
+def tune(solver, X, y, linear_penalties):
     """The penalties that are best on inner splits."""
     found = {}
     for alpha in PENALTIES:
-        for alpha_linear in LINEAR_PENALTIES:
+        for alpha_linear in linear_penalties:
             settings = {"alpha": alpha, "alpha_linear": alpha_linear, **SOLVERS[solver]}
             model = FMRegressor(8, solver=solver, random_state=0, **settings)
             scores = cross_val_score(model, X, y, cv=KFold(8), scoring=negative_rmse)
@@ -125,12 +126,14 @@ def print_fold_means(name, errors, seconds, inside=None):
 
 
 def accuracy():
+    linear = dict.fromkeys(SOLVERS, LINEAR_PENALTIES)
     for with_attributes in (False, True):
         ratings = Ratings(with_attributes)
         print("\nuser, film" + (", attributes" if with_attributes else ""))
         for solver in SOLVERS:
             X, y, *_ = ratings.fold(1)
-            settings = tune(solver, X, y)
+            settings = tune(solver, X, y, linear[solver])
+            linear[solver] = (settings["alpha_linear"],)
             errors, seconds = [], []
             for number in range(1, 6):
                 X, y, X_new, y_new, _ = ratings.fold(number)

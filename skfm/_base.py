@@ -393,7 +393,11 @@ class BaseFM(BaseEstimator):
             else:
                 start = self._scaled(previous, problem, link, rng)
             if self.solver == "als":
-                parameters, history = coordinate.train(problem, start, settings, listener)
+                parameters, history = coordinate.train(
+                    *(problem, start, settings, link.baseline),
+                    is_fitted=previous is not None,
+                    listener=listener,
+                )
                 memory = None
             else:
                 parameters, history, memory = minibatch.train(

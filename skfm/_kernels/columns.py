@@ -41,7 +41,7 @@ def update_columns(first, last, columns, rows, machine, prior, precision, noise,
     gram = np.zeros((size + 1, size + 5))
     step = np.zeros(size + 3)
     moved = np.zeros(size + 3, dtype)
-    rounding = 64 * np.finfo(dtype).eps
+    rounding = 1000 * np.finfo(dtype).eps
     touched = dtype.type(0)
     for k in range(first, last):
         j = np.uintp(columns.order[k])
@@ -51,9 +51,9 @@ def update_columns(first, last, columns, rows, machine, prior, precision, noise,
             stop = min(start + BLOCK, n_components)
             found = _add_up(columns, rows, machine, j, start, stop, with_linear, near, gram)
             touched = max(touched, found)
-            _pose(machine, prior, precision, j, start, stop, with_linear, gram, step)
+            _pose(machine, prior, precision, rounding, j, start, stop, with_linear, gram, step)
             n = stop - start + with_linear
-            solve(gram, step, n, rounding, noise, j, start, with_linear)
+            solve(gram, step, n, noise, j, start, with_linear)
             linear_step = dtype.type(step[n - 1] if with_linear else 0)
             for c in range(moved.size):
                 moved[c] = step[c] if c < stop - start else 0
@@ -170,8 +170,12 @@ def _gather(columns, rows, machine, j, start, n_factors, e, m, filled, n, near):
 
 
 @jit
-def _pose(machine, prior, precision, j, start, stop, with_linear, gram, step):
-    """The normal equations of the step from the present parameters, in place of the products."""
+def _pose(machine, prior, precision, rounding, j, start, stop, with_linear, gram, step):
+    """The normal equations of the step from the present parameters, in place of the products.
+
+    The diagonal is larger by what rounding may have taken from it: without penalties a step is
+    then shorter, instead of anywhere, along what the rows say nothing of.
+    """
     n = stop - start + with_linear
     g = np.uintp(prior.group[j])
     for a in range(n):
@@ -185,17 +189,16 @@ def _pose(machine, prior, precision, j, start, stop, with_linear, gram, step):
         step[a] = strength * (prior.mean[g, c] - theta) - precision * gram[a, n]
         for b in range(a, n):
             gram[a, b] *= precision
-        gram[a, a] += strength
+        gram[a, a] += strength + rounding * gram[a, a]
 
 
 @jit
-def solve(matrix, step, n, rounding, noise, j, start, with_linear):
+def solve(matrix, step, n, noise, j, start, with_linear):
     """Solve ``matrix x = step`` in place, by Cholesky's decomposition in the upper triangle.
 
     With noise ``z`` the result is a draw from the normal distribution around ``x``, with the
     inverse of the matrix as covariance: overrelaxed, that is correlated with what was there
-    before, the point 0 (Adler 1981). Coordinates that the others determine, up to this relative
-    rounding, stay where they are.
+    before, the point 0 (Adler 1981). Coordinates that the others determine stay where they are.
     """
     for a in range(n):
         diagonal = matrix[a, a]
@@ -205,7 +208,7 @@ def solve(matrix, step, n, rounding, noise, j, start, with_linear):
                 s -= matrix[c, a] * matrix[c, b]
             matrix[a, b] = s
         pivot = matrix[a, a]
-        if pivot > rounding * diagonal:
+        if pivot > 1e-14 * diagonal:
             inverse = 1 / math.sqrt(pivot)
             value = step[a]
             for c in range(a):

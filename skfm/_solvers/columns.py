@@ -56,9 +56,10 @@ class Sweeper:
         """Cut the order into stretches for all threads, and those for one alone."""
         work = np.append(0, np.cumsum(np.diff(self.columns.ptr)[self.columns.order] + COLUMN_COST))
         starts = np.flatnonzero(np.diff(classes, prepend=-1))
+        stops = np.append(starts, classes.size)[1:]
         self.stretches = []  # of bounds, one part each
         self.n_threads = 1
-        for first, last in zip(starts, [*starts[1:], classes.size], strict=True):
+        for first, last in zip(starts, stops, strict=True):
             total = work[last] - work[first]
             n_parts = max(1, min(n_threads, last - first, int(total // THREAD_WORK)))
             if n_parts == 1 and self.stretches and len(self.stretches[-1]) == 2:

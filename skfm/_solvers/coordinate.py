@@ -7,10 +7,13 @@ from skfm._kernels.majorise import majorise
 from skfm._kernels.records import Prior
 from skfm._solvers.columns import Sweeper
 from skfm._solvers.progress import Progress
-from skfm._solvers.training import run_sweeps
+from skfm._solvers.training import loss_limit, run_sweeps
 
-REFRESH = 8  # sweeps after which sums and outputs are computed anew, for less rounding
 MAX_TRIES = 20  # of shorter steps
+CURE = (
+    "Scale the columns of X (for example with sklearn.preprocessing.MaxAbsScaler), lower "
+    "init_scale, or pass X in float64."
+)
 ROOM = 1e-6  # relative rise of the objective that counts as rounding
 
 
@@ -40,10 +43,8 @@ class _Descent:
         self.raw = np.zeros((n_outputs, problem.n_rows), dtype)
         ones = np.ones(problem.n_rows, dtype)
         self.loss_weight = problem.weight if problem.weight.size else ones
-        self.n_sweeps = 0
         self.boost = 1.0
-        self._refresh()
-        self.objective = self._measure()
+        self._measure()
 
     def parameters(self):
         n_components = self.machines[0].n_components
@@ -53,48 +54,57 @@ class _Descent:
             np.stack([machine.factors[:, :n_components] for machine in self.machines]),
         )
 
-    def _refresh(self):
-        for output in range(len(self.machines)):
-            self._sum_rows(output)
-
     def _sum_rows(self, output):
         machine, intercept = self.machines[output], self.intercept[output]
         self.sweeper.sum_rows(machine, intercept, self.rows.sums, self.raw[output])
 
+    def mean_loss(self):
+        arguments = self.raw, self.problem.target, self.loss_weight
+        total = losses.total_loss(self.problem.loss, self.settings.loss_shape, *arguments)
+        return total / self.problem.total_weight
+
     def _measure(self):
-        """The objective, for each unit of weight."""
+        """Compute sums, outputs and the objective, for each unit of weight, from the parameters.
+
+        A sweep keeps them up, but for rounding, which may be all that it seems to gain.
+        """
         problem = self.problem
-        arguments = self.raw, problem.target, self.loss_weight
-        total = losses.total_loss(problem.loss, self.settings.loss_shape, *arguments)
+        for output in range(len(self.machines)):
+            self._sum_rows(output)
+        total = self.mean_loss() * problem.total_weight
         for linear, factors, _ in self.machines:
             total += np.square(linear, dtype=np.float64) @ problem.linear_penalty / 2
             squares = np.einsum("jf,jf->j", factors, factors, dtype=np.float64)
             total += squares @ problem.factor_penalty / 2
-        return float(total / problem.total_weight)
+        self.objective = float(total / problem.total_weight)
 
     def sweep(self):
-        """Update all parameters once; returns the objective.
+        """Update all parameters once; returns the objective, computed anew from them.
 
-        Where the parabolas do not lie above the loss (Poisson), a sweep may go too far. Then it
-        is done again with steeper ones, and those after it begin halfway back.
+        Where that rises, the sweep is done again with steeper parabolas, which make shorter steps,
+        and those after it begin halfway back. It happens where parabolas do not lie above the
+        loss (Poisson), and where rounding is large.
         """
-        before, kept = self.objective, None
-        self.n_sweeps += 1
-        if self.problem.loss == losses.POISSON:
-            kept = self.parameters()
+        before, kept = self.objective, self.parameters()
         for _ in range(MAX_TRIES):
-            for output in range(len(self.machines)):
-                self._sweep_output(output)
-            if self.n_sweeps % REFRESH == 0:
-                self._refresh()
-            self.objective = self._measure()
-            if kept is None or self.objective <= before + ROOM * abs(before):
+            with np.errstate(over="ignore", invalid="ignore"):  # the objective tells
+                for output in range(len(self.machines)):
+                    self._sweep_output(output)
+                self._measure()
+            if self.objective <= before + ROOM * abs(before):
                 break
             self._set(kept)
-            self.objective = before
             self.boost *= 4
+            self._weigh()
+        else:  # it cannot be lowered in this way
+            self.boost = 1.0
         self.boost = max(1.0, self.boost / 2)
         return self.objective
+
+    def _weigh(self):
+        """Have rows bear weights: curvatures differ from 1."""
+        if not self.rows.root.size:
+            self.rows = self.rows._replace(root=np.ones_like(self.rows.error))
 
     def _set(self, parameters):
         intercept, linear, factors = parameters
@@ -102,7 +112,7 @@ class _Descent:
         for machine, own_linear, own_factors in zip(self.machines, linear, factors, strict=True):
             machine.linear[:] = own_linear
             machine.factors[:, : machine.n_components] = own_factors
-        self._refresh()
+        self._measure()
 
     def _sweep_output(self, output):
         problem, settings, rows, raw = self.problem, self.settings, self.rows, self.raw[output]
@@ -137,7 +147,7 @@ def shift(rows, noise=0.0, precision=1.0):
     return step
 
 
-def train(problem, start, settings, listener=None):
+def train(problem, start, settings, baseline, *, is_fitted, listener=None):
     """Minimise the objective from ``start``, as `minibatch.train` does without steps or batches.
 
     Returns the parameters and the history.
@@ -146,14 +156,13 @@ def train(problem, start, settings, listener=None):
 
     def check(objective):
         if not np.isfinite(objective):
-            raise ValueError(
-                "Training diverged: values are too large to compute with. Scale the columns of X "
-                "(for example with sklearn.preprocessing.MaxAbsScaler), or pass X in float64."
-            )
+            raise ValueError(f"Training diverged: values are too large to compute with. {CURE}")
 
     check(descent.objective)
     progress = Progress(settings, problem.n_rows, "rows")
     options = {"patience": settings.n_iter_no_change, "parameters": descent.parameters}
     history = run_sweeps(descent.sweep, settings, progress, check, listen=listener, **options)
+    if not is_fitted and descent.mean_loss() > loss_limit(baseline):
+        raise ValueError(f"Training ended above the loss of the intercept alone. {CURE}")
     parameters = descent.parameters()
     return parameters if listener is None else listener.choose(parameters), history

@@ -16,6 +16,11 @@ class History:
     stopped: bool = False  # by who listened
 
 
+def loss_limit(baseline):
+    """Above it training has gone astray. A little room: random factors are not zero."""
+    return 1.1 * baseline + 0.01
+
+
 class _Course:
     """What is known of a training run: where it was best, and whether it goes astray.
 
@@ -28,7 +33,7 @@ class _Course:
         self.trainer = trainer
         self.tol = tol
         self.patience = patience
-        self.limit = 1.1 * baseline + 0.01  # a little room: random factors are not zero
+        self.limit = loss_limit(baseline)
         self.before = trainer.parameters()  # those before this epoch
         self.best_parameters = self.before
         self.best = np.inf
