@@ -463,12 +463,14 @@ def column_sweep(
     noise=None,
     overrelaxation=0.0,
     fit_linear=True,
+    damping=0.0,
 ):
     """A machine (intercept, coef, components) of one output after a sweep over its columns.
 
     For each column in ``order`` and each ``block`` of its factors, the linear weight being with
     the first, a ridge regression of what the others leave of the target. With noise the result is
-    a draw around the solution, on the other side of it than the present parameters.
+    a draw around the solution, on the other side of it than the present parameters. The diagonal
+    is raised by ``damping`` times what the rows add to it.
     """
     intercept, coef, components = parameters
     coef, components = coef.astype(np.float64), components.astype(np.float64)
@@ -489,10 +491,13 @@ def column_sweep(
             H, present = np.transpose(H), np.array(present)
             own = H @ present
             rest = target - (raw_output_of(intercept, coef, components, X) - own)
+            squares = noise_precision * weight @ H**2
             Q = np.diag(prior_precision[j, numbers])
             A = noise_precision * H.T @ (weight[:, None] * H) + Q
             b = noise_precision * H.T @ (weight * rest) + Q @ prior_mean[j, numbers]
-            solution = np.linalg.solve(A, b)
+            slope = b - A @ present
+            A[np.diag_indices(len(numbers))] += damping * squares
+            solution = present + np.linalg.solve(A, slope)
             if noise is not None:
                 lower = np.linalg.cholesky(A)
                 spread = np.linalg.solve(lower.T, noise[j, numbers])
@@ -560,7 +565,7 @@ def descent_sweep(
     """Intercepts, then columns, of one output after the other: parameters and objective.
 
     ``linear_penalty`` and ``factor_penalty`` (n_features,) are those of ``1/2 w_j^2`` and ``1/2
-    |v_j|^2``. Options are ``fit_intercept`` and ``fit_linear``.
+    |v_j|^2``. Options are ``fit_intercept``, ``fit_linear`` and ``damping``.
     """
     intercept, coef, components = (np.array(part, dtype=np.float64) for part in parameters)
     weight = ones_if_none(weight, X)
@@ -577,6 +582,7 @@ def descent_sweep(
         _, coef[c], components[c] = column_sweep(
             *(machine, X, goal, share, order, 1.0, prior, 0 * prior, block),
             fit_linear=options.get("fit_linear", True),
+            damping=options.get("damping", 0.0),
         )
     parameters = intercept, coef, components
     total = weight @ losses(kind, raw_output(parameters, X), y)

@@ -17,6 +17,8 @@ CHUNK = 128  # rows whose values are brought together in the fastest cache
 # Of a draw, how much of the distance from its mean the last one had stays, with the sign turned:
 # sums of draws and what they depend on wander through their distribution faster than with 0.
 OVERRELAXATION = 0.5
+DAMPING = 1000  # times the rounding of a number: what the diagonals are raised by
+LEAST_PIVOT = 1e-13  # of a diagonal element; what is less is rounding
 LINE = 64  # bytes that memory delivers at once
 
 ONE, TWO, THREE, FOUR, EIGHT = (np.uintp(n) for n in (1, 2, 3, 4, 8))
@@ -41,7 +43,7 @@ def update_columns(first, last, columns, rows, machine, prior, precision, noise,
     gram = np.zeros((size + 1, size + 5))
     step = np.zeros(size + 3)
     moved = np.zeros(size + 3, dtype)
-    rounding = 1000 * np.finfo(dtype).eps
+    rounding = DAMPING * np.finfo(dtype).eps
     touched = dtype.type(0)
     for k in range(first, last):
         j = np.uintp(columns.order[k])
@@ -208,7 +210,7 @@ def solve(matrix, step, n, noise, j, start, with_linear):
                 s -= matrix[c, a] * matrix[c, b]
             matrix[a, b] = s
         pivot = matrix[a, a]
-        if pivot > 1e-14 * diagonal:
+        if pivot > LEAST_PIVOT * diagonal:
             inverse = 1 / math.sqrt(pivot)
             value = step[a]
             for c in range(a):
