@@ -14,7 +14,8 @@ def merge_rows(X, y, weight):
 
     Rows come by their first column, so that rows of equal first columns are close in memory.
     """
-    keys = _keys(X, np.asarray(y, dtype=np.float64))
+    y = y + np.zeros((), y.dtype)  # -0 and 0 are equal
+    keys = _keys(X, y.astype(np.float64))
     order = np.lexsort((weight, keys, first_columns(X)))
     is_new = np.ones(order.size, dtype=bool)
     is_new[1:] = ~_are_equal(X, y, order[:-1], order[1:], keys)

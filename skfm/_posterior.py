@@ -1,5 +1,7 @@
 """Draws that are kept for predictions: which, in how much memory, and what they predict."""
 
+import copy
+
 import numpy as np
 
 from skfm._kernels.decision import decide
@@ -19,13 +21,15 @@ class Samples:
     def __init__(self, draw, n_bytes, n_draws):
         """Room for draws like this one; ``n_draws`` of them are to come."""
         n_used, n_coordinates = draw.theta.shape
-        size = 4 * draw.theta.size + 16 * draw.group_mean.size + 16
-        self.limit = max(2, int(n_bytes // size))
+        self.bytes_a_draw = 4 * draw.theta.size + 16 * draw.group_mean.size + 16
         self.stride = 1
         self.n_seen = 0
         self.n_kept = 0
-        capacity = min(self.limit, n_draws)
+        capacity = min(self._limit(n_bytes), n_draws)
         self._allocate(capacity, n_used, n_coordinates - 1, draw.group_mean.shape[0])
+
+    def _limit(self, n_bytes):
+        return max(2, int(n_bytes // self.bytes_a_draw))
 
     def _allocate(self, capacity, n_used, n_components, n_groups):
         self.intercept = np.zeros(capacity)
@@ -39,14 +43,19 @@ class Samples:
         names = "intercept", "linear", "factors", "noise_precision", "group_mean"
         return [getattr(self, name) for name in (*names, "group_precision")]
 
-    def extended(self, n_draws):
-        """The same with room for further draws."""
-        longer = Samples.__new__(Samples)
-        vars(longer).update(vars(self))
-        capacity = max(self.n_kept, min(self.limit, self.n_kept + n_draws))
+    def extended(self, n_bytes, n_draws):
+        """A copy with room for further draws, in so many bytes."""
+        longer = copy.copy(self)
+        limit = self._limit(n_bytes)
+        old = self._arrays()
+        while longer.n_kept > limit:
+            old = [array[: longer.n_kept : 2] for array in old]
+            longer.n_kept = old[0].shape[0]
+            longer.stride *= 2
+        capacity = min(limit, longer.n_kept + n_draws)
         longer._allocate(capacity, *self.factors.shape[1:], self.group_mean.shape[1])
-        for new, old in zip(longer._arrays(), self._arrays(), strict=True):
-            new[: self.n_kept] = old
+        for new, kept in zip(longer._arrays(), old, strict=True):
+            new[: longer.n_kept] = kept[: longer.n_kept]
         return longer
 
     def take(self, draw):
@@ -92,26 +101,31 @@ class Samples:
             linear = np.concatenate([linear[:, known], theta[:, :, -1]], axis=1)
             factors = np.concatenate([factors[:, known], theta[:, :, :-1]], axis=1)
         n_draws, n_rows = linear.shape[0], rows.shape[0]
-        arguments = (
-            rows.indptr.astype(np.int64),
-            columns,
-            rows.data.astype(np.float32),
-            self.intercept,
-            linear,
-            np.ascontiguousarray(factors),
-        )
+        tables = linear, np.ascontiguousarray(factors)
+        indptr = rows.indptr.astype(np.int64)
         height = max(1, BLOCK_BYTES // (4 * n_draws))
         parts = [None] * -(-n_rows // height)
 
         def work(number):
             first, last = number * height, min(n_rows, (number + 1) * height)
-            outputs = np.empty((last - first, n_draws), np.float32)
-            pointers = arguments[0][first : last + 1]
-            decide(pointers, *arguments[1:], 0, last - first, outputs)
-            parts[number] = summarise(outputs.astype(np.float64))
+            outputs = self._outputs(indptr[first : last + 1], columns, rows.data, tables)
+            parts[number] = summarise(outputs)
 
         share(work, len(parts), n_threads)
         return np.concatenate(parts)
+
+    def _outputs(self, indptr, columns, values, tables):
+        """Computed in float32, and where that overflows in float64."""
+        shape = indptr.size - 1, self.n_kept
+        for dtype in (np.float32, np.float64):
+            outputs = np.empty(shape, dtype)
+            with np.errstate(over="ignore"):
+                typed = values.astype(dtype, copy=False)
+            own = [table.astype(dtype, copy=False) for table in tables]
+            decide(indptr, columns, typed, self.intercept, *own, 0, shape[0], outputs)
+            if np.isfinite(outputs).all():
+                return outputs.astype(np.float64, copy=False)
+        raise ValueError("X has values that are too large for predictions; scale them.")
 
     def _from_prior(self, columns, groups, key):
         """(n_draws, n_columns, n_components + 1)"""

@@ -130,7 +130,8 @@ class _BaseBayesianFM(BaseEstimator):
             n_groups, group = groups[0].size, groups[1]
         if before is not None:
             self._check_before(before, X.shape[1], n_groups)
-        digest = door.digest(X, target, weight, group)
+        terms = np.array([self.fit_intercept, self.fit_linear])
+        digest = door.digest(X, target, weight, group, terms)
         problem = make_problem(
             X,
             target,
@@ -160,7 +161,7 @@ class _BaseBayesianFM(BaseEstimator):
     def _begin(self, before, problem, n_groups, digest, group):
         """Where the chain starts, and the samples that it goes on with."""
         if before is not None and before.digest == digest:
-            return before, self._samples.extended(self.max_iter)
+            return before, self._samples.extended(self.max_memory * 2**20, self.max_iter)
         rng = check_random_state(self.random_state)
         start = self._start() if self.fit_intercept else 0.0
         draw = first_draw(problem, n_groups, self.n_components, self.init_scale, start, rng)
@@ -171,6 +172,7 @@ class _BaseBayesianFM(BaseEstimator):
             whole[problem.used] = draw.theta
             whole[before.scaling.used] = before.draw.theta
             draw.theta = whole[problem.used]
+            draw.theta[:, -1] *= self.fit_linear
             iteration = before.iteration
         return _Course(draw, iteration, key[:2], None, None, None), None
 
@@ -193,13 +195,16 @@ class _BaseBayesianFM(BaseEstimator):
         curve = [] if samples is None else list(self.loss_curve_)
         try:
             for number in range(1, settings.max_iter + 1):
-                loss = chain.step() * self._link.unit**2
+                with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
+                    loss = chain.step()
                 if not np.isfinite(loss):
                     raise ValueError(
                         "Sampling diverged: values are too large to compute with. Scale the "
-                        "columns of X (for example with sklearn.preprocessing.MaxAbsScaler), or "
-                        "lower init_scale."
+                        "columns of X (for example with sklearn.preprocessing.MaxAbsScaler), "
+                        "look for numbers in y and sample_weight that are far too large or "
+                        "small, or lower init_scale."
                     )
+                loss = loss * self._link.unit * self._link.unit
                 curve.append(float(loss))
                 progress.epoch(number, loss)
                 if number > n_burn_in:

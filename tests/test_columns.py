@@ -222,6 +222,27 @@ def test_repeated_draws_have_the_mean_and_covariance_of_the_ridge_regression():
     assert_allclose(correlation, -OVERRELAXATION, atol=6 / np.sqrt(n_draws))
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_draws_are_as_wide_as_the_prior_where_the_rows_say_nothing(dtype):
+    """Of a column that meets one other alone, rows know one direction of the factors only."""
+    n_rows, n_draws = 40, size(20_000, 2_000)
+    X = np.ones((n_rows, 2))
+    other = np.array([12.0, 9.0, 15.0])
+    components = np.column_stack([np.zeros(3), other])
+    machine = machine_of(np.zeros(2), components, dtype)
+    rows = rows_of(X, machine, np.zeros(n_rows), None, dtype)
+    flat = np.ones((1, 4))
+    prior = Prior(np.zeros(2, np.uint32), np.ones(2), np.ones(2), flat, 0 * flat)
+    columns = columns_of(X, [0, 1], dtype, unit=True)
+    rng = np.random.default_rng(0)
+    draws = np.empty((n_draws, 3))
+    for draw in draws:
+        update_columns(0, 1, columns, rows, machine, prior, 1.0, rng.normal(size=(2, 4)), False)
+        draw[:] = machine.factors[0, :3]
+    covariance = np.linalg.inv(n_rows * np.outer(other, other) + np.eye(3))
+    assert_allclose(np.cov(draws.T), covariance, atol=6 / np.sqrt(n_draws))
+
+
 # Collinear coordinates
 
 

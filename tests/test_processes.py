@@ -13,10 +13,12 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 
 import skfm
-from skfm import FMClassifier, FMRegressor
+from skfm import BayesianFMClassifier, BayesianFMRegressor, FMClassifier, FMRegressor
+from skfm._solvers import columns
 
 SETTINGS = {"batch_size": 100, "max_iter": 5, "random_state": 0}
-SOLVERS = ["adagrad", "adam", "ftrl", "sgd"]
+SOLVERS = ["adagrad", "adam", "als", "ftrl", "sgd"]
+BAYES = {"max_iter": 5, "n_burn_in": 1, "random_state": 0}
 
 
 def make(n_rows, seed=0):
@@ -28,19 +30,29 @@ def make(n_rows, seed=0):
 FORK = """
 import multiprocessing, sys, warnings
 import numpy as np
-from skfm import FMClassifier, FMRegressor
+from skfm import BayesianFMClassifier, BayesianFMRegressor, FMClassifier, FMRegressor
+from skfm._solvers import columns
 
+columns.THREAD_WORK = 1  # so that threads have something to share
 warnings.simplefilter("ignore")
 rng = np.random.default_rng(0)
 X = rng.normal(size=(size, 5))
 y = X[:, 0] + X[:, 1] * X[:, 2]
-settings = dict(solver=solver, n_jobs=2, batch_size=100, max_iter=5, random_state=0)
+settings = dict(n_jobs=2, max_iter=5, random_state=0)
+if solver == "bayes":
+    settings["n_burn_in"] = 1
+    regressor, classifier = BayesianFMRegressor(**settings), BayesianFMClassifier(**settings)
+else:
+    settings.update(solver=solver, batch_size=100)
+    regressor, classifier = FMRegressor(**settings), FMClassifier(**settings)
+if solver in ("als", "bayes"):  # threads share columns that are in no common row
+    X = (np.arange(20) == rng.integers(20, size=(size, 1))) * X[:, :1]
 many = np.tile(X, (repeat, 1))
 
 
 def fit_and_predict():
-    outputs = [FMRegressor(**settings).fit(X, y).predict(many)]
-    outputs.append(FMClassifier(**settings).fit(X, y > 0).decision_function(many))
+    outputs = [regressor.fit(X, y).predict(many)]
+    outputs.append(classifier.fit(X, y > 0).predict_proba(many))
     return outputs
 
 
@@ -66,7 +78,7 @@ for one, other in zip(fit_and_predict(), expected):  # the parent goes on as wel
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", [*SOLVERS, "bayes"])
 def test_fork_after_a_parallel_fit(solver):
     sizes = f"size, repeat, limit = {size(1500, 200)}, {size(20, 1)}, 60\nsolver = {solver!r}\n"
     run_code(sizes + FORK, timeout=200)
@@ -80,6 +92,8 @@ def test_concurrent_predictions(n_jobs):
         FMRegressor(n_jobs=n_jobs, **SETTINGS).fit(X, y),
         FMClassifier(n_jobs=n_jobs, **SETTINGS).fit(X, y > 0),
         FMClassifier(n_jobs=n_jobs, **SETTINGS).fit(X, np.digitize(y, [-1, 1])),
+        BayesianFMRegressor(n_jobs=n_jobs, **BAYES).fit(X, y),
+        BayesianFMClassifier(n_jobs=n_jobs, **BAYES).fit(X, y > 0),
     ]
     expected = [model.predict(many) for model in models]
     with ThreadPoolExecutor(4) as pool:
@@ -104,6 +118,25 @@ def test_concurrent_fits(solver, n_jobs):
     for one, other in zip(fitted, expected, strict=True):
         assert_array_equal(one.components_, other.components_)
         assert_array_equal(one.coef_, other.coef_)
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("kind", [BayesianFMRegressor, BayesianFMClassifier])
+def test_concurrent_chains(kind, n_jobs, monkeypatch):
+    monkeypatch.setattr(columns, "THREAD_WORK", 1)
+    X, y = make(size(1500, 100))
+    X = (np.arange(20) == np.random.default_rng(0).integers(20, size=(len(y), 1))) * X[:, :1]
+
+    def fit(seed):
+        model = kind(2, n_jobs=n_jobs, **{**BAYES, "random_state": seed})
+        return model.fit(X, y if kind is BayesianFMRegressor else y > 0)
+
+    expected = [fit(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        fitted = list(pool.map(fit, range(4)))
+    for one, other in zip(fitted, expected, strict=True):
+        assert one.loss_curve_ == other.loss_curve_
+        assert_array_equal(one.predict(X), other.predict(X))
 
 
 STATS = """
@@ -189,10 +222,13 @@ def test_importing_compiles_nothing():
     code = """
 import skfm
 from numba.core.dispatcher import Dispatcher
-from skfm._kernels import decision, features, losses, minibatch, plan, updates
+from skfm._kernels import classes, columns, decision, features, losses, majorise, minibatch
+from skfm._kernels import plan, updates
 kernels = [
     value
-    for module in (decision, features, losses, minibatch, plan, updates)
+    for module in (
+        classes, columns, decision, features, losses, majorise, minibatch, plan, updates
+    )
     for value in vars(module).values()
     if isinstance(value, Dispatcher)
 ]

@@ -99,10 +99,6 @@ class Chain:
         self.sweeper.sum_rows(self.machine, self.intercept, self.rows.sums, self.raw)
         np.subtract(self.raw, self.goal, out=self.rows.error)
 
-    def output(self):
-        """The rows' raw outputs."""
-        return self.goal + self.rows.error
-
     def step(self):
         """Draw everything once; returns the mean loss before it."""
         self.iteration += 1
@@ -127,7 +123,8 @@ class Chain:
         self.sweeper.sweep(
             self.rows, self.machine, prior, self.noise_precision, noise, settings.fit_linear
         )
-        if self.iteration % REFRESH == 0:
+        # Hidden numbers are drawn around outputs, which may be small against those numbers.
+        if self.iteration % REFRESH == 0 or self.signs is not None:
             self._refresh()
         return loss / self.total_weight
 
@@ -150,7 +147,7 @@ class Chain:
         A row of weight c has the mean of c of them: of as many draws if c is a small whole number,
         else of one, stretched to the variance of that mean.
         """
-        output, signs, weight = self.output(), self.signs, self.problem.weight
+        output, signs, weight = self.raw, self.signs, self.problem.weight
         bounds = np.append(0, np.cumsum(self.copies))
         uniform = rng.random(bounds[-1])
         n_chunks = -(-output.size // PROBIT_CHUNK)
@@ -190,6 +187,14 @@ class Chain:
         mean = self._sum_groups(theta) / (size + prior.pull)
         spread = 1 / np.sqrt((size + prior.pull) * self.group_precision)
         self.group_mean = mean + spread * rng.standard_normal(mean.shape)
+        # Of what nothing is known, or is not fitted, draws would be wild: it is 0.
+        self._hold(self.group_size == 0, slice(None))
+        if not self.settings.fit_linear:
+            self._hold(slice(None), -1)
+
+    def _hold(self, groups, coordinates):
+        self.group_mean[groups, coordinates] = 0
+        self.group_precision[groups, coordinates] = np.inf
 
     def _sum_groups(self, values):
         n_groups = self.group_size.size

@@ -1,0 +1,531 @@
+"""The sampler: calibrated against its prior, and each of its draws against what is known of it.
+
+Simulation-based calibration (Talts et al. 2018): with parameters and data from the prior, the true
+value of any number is equally likely to have any rank among independent draws given that data.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers import JIT, size
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse, stats
+
+from skfm._kernels import losses
+from skfm._merging import merge_rows
+from skfm._solvers import columns, gibbs
+from skfm._solvers.gibbs import REFRESH, Chain, Draw, Hyperprior, Settings, first_draw
+from skfm._solvers.problem import Penalties, make_problem
+
+KEY = np.array([3, 5], dtype=np.uint64)
+NARROW = Hyperprior(shape=10.0, rate=10.0, pull=1.0)  # tails that are tame
+LIMIT = 1e-4  # of the p-value of all tests together
+
+
+def one_hot(rng, n_rows, *n_levels):
+    return np.hstack([np.eye(n)[rng.integers(n, size=n_rows)] for n in n_levels])
+
+
+def chain_for(
+    X,
+    y,
+    group,
+    n_components=2,
+    *,
+    weight=None,
+    signs=None,
+    start=None,
+    iteration=0,
+    kind=Chain,
+    seed=0,
+    key=KEY,
+    **settings,
+):
+    """A chain from a random start; ``y`` are numbers, or with ``signs`` ignored."""
+    X = sparse.csr_matrix(X)
+    problem = make_problem(
+        X,
+        np.asarray(y, dtype=X.dtype),
+        np.empty(0, X.dtype) if weight is None else np.asarray(weight, dtype=X.dtype),
+        losses.SQUARED_ERROR if signs is None else losses.LOG_LOSS,
+        Penalties(0.0, 0.0),
+    )
+    group = np.asarray(group)
+    if start is None:
+        rng = np.random.RandomState(seed)
+        start = first_draw(problem, group.max() + 1, n_components, 1.0, 0.0, rng)
+    settings = Settings(max_iter=1, **{"fit_intercept": False, **settings})
+    return kind(problem, group[problem.used], start, iteration, settings, key, signs)
+
+
+def assert_same(draw, other, **tolerance):
+    for name, value in vars(draw).items():
+        if tolerance:
+            assert_allclose(value, getattr(other, name), **tolerance)
+        else:
+            assert_array_equal(value, getattr(other, name))
+
+
+# Calibration
+
+
+def draw_from_prior(rng, group, n_components, prior):
+    shape = group.max() + 1, n_components + 1
+    precision = rng.gamma(prior.shape / 2, 2 / prior.rate, size=shape)
+    mean = rng.normal(size=shape) / np.sqrt(prior.pull * precision)
+    theta = mean[group] + rng.normal(size=(group.size, shape[1])) / np.sqrt(precision[group])
+    return Draw(0.0, theta, rng.gamma(prior.shape / 2, 2 / prior.rate), mean, precision)
+
+
+def output(theta, X):
+    factors, linear = theta[:, :-1], theta[:, -1]
+    return X @ linear + ((X @ factors) ** 2 - X**2 @ factors**2).sum(axis=1) / 2
+
+
+def numbers_of(draw, X):
+    """What the data may tell of a draw: nothing that depends on the factors' order and signs."""
+    theta = np.asarray(draw.theta, dtype=float)
+    factors, mean, precision = theta[:, :-1], draw.group_mean, draw.group_precision
+    pairs = np.triu_indices(len(theta), k=1)
+    return np.concatenate(
+        [
+            [draw.noise_precision],
+            theta[:, -1],
+            mean[:, -1],
+            precision[:, -1],
+            (mean[:, :-1] ** 2).sum(axis=1),
+            (mean[:, None, :-1] * mean[:, :-1]).sum(axis=2)[np.triu_indices(len(mean), k=1)],
+            precision[:, :-1].prod(axis=1),
+            output(theta, X),
+            (factors @ factors.T)[pairs],
+        ]
+    )
+
+
+def of_numbers(rng):
+    """Few rows, some of the columns 1 and -1, and points that are not among the rows."""
+    X = np.hstack([one_hot(rng, 14, 3, 3), rng.choice([-1.0, 1.0], size=(14, 2))])
+    new = np.array([[1, 0, 0, 1, 1, 0, 1, 0], [1.5, 0, 0, 0, 0, 2, -1, 1]])
+    return X, np.repeat([0, 1, 2], [3, 3, 2]), new
+
+
+def of_signs(rng):
+    """One-hot rows, which come several times."""
+    new = np.array([[1, 0, 0, 1, 1, 0, 0], [0, 1, 0, 0, 0, 0, 2.0]])
+    return one_hot(rng, 25, 3, 4), np.repeat([0, 1], [3, 4]), new
+
+
+def ranks_of(design, kind, n_worlds, n_draws=3, *, burn_in, thin, n_components=2):
+    """Ranks (n_worlds, n_numbers) of the true numbers among draws of a chain."""
+    rng = np.random.default_rng(0)
+    ranks = []
+    while len(ranks) < n_worlds:
+        X, group, new = design(rng)
+        if not X.any(axis=0).all():
+            continue
+        truth = draw_from_prior(rng, group, n_components, NARROW)
+        f = output(truth.theta, X)
+        options = {"seed": len(ranks), "key": rng.integers(2**63, size=2, dtype=np.uint64)}
+        if design is of_numbers:
+            y = f + rng.normal(size=f.size) / np.sqrt(truth.noise_precision)
+        else:
+            truth.noise_precision = 1.0
+            y = np.where(f + rng.normal(size=f.size) > 0, 1.0, -1.0)
+            X, y, options["weight"] = merge_rows(sparse.csr_matrix(X), y, np.ones(f.size))
+            options["signs"] = y
+        chain = chain_for(
+            X, y, group, n_components, kind=kind, hyperprior=replace(NARROW), **options
+        )
+        draws = []
+        for number in range(1, burn_in + n_draws * thin + 1):
+            chain.step()
+            if number > burn_in and (number - burn_in) % thin == 0:
+                draws.append(numbers_of(chain.draw(), new))
+        ranks.append((np.array(draws) < numbers_of(truth, new)).sum(axis=0))
+    ranks = np.array(ranks)
+    return ranks if design is of_numbers else ranks[:, 1:]  # there is no noise to be found
+
+
+def p_value(ranks, n_draws=3):
+    """Of all numbers together, by Bonferroni."""
+    counts = [np.bincount(column, minlength=n_draws + 1) for column in ranks.T]
+    return len(counts) * min(stats.chisquare(count).pvalue for count in counts)
+
+
+CALIBRATION = {"burn_in": 60, "thin": 40}  # enough for 1000 worlds, too
+too_slow = pytest.mark.skipif(not JIT, reason="ten thousand iterations take many minutes")
+
+
+@too_slow
+@pytest.mark.parametrize("design", [of_numbers, of_signs])
+def test_true_values_have_uniform_ranks(design):
+    assert p_value(ranks_of(design, Chain, 120, **CALIBRATION)) > LIMIT
+
+
+class Wrong(Chain):
+    """Changes what a sweep gets."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        sweep = self.sweeper.sweep
+
+        def wrong(rows, machine, prior, precision, noise, fit_linear):
+            sweep(rows, machine, *self.change(prior, precision, noise), fit_linear)
+
+        self.sweeper.sweep = wrong
+
+
+class TooMuchNoise(Wrong):
+    def change(self, prior, precision, noise):
+        return prior, precision, 1.3 * noise
+
+
+class NoMean(Wrong):
+    def change(self, prior, precision, noise):
+        return prior._replace(mean=0 * prior.mean), precision, noise
+
+
+class NoCopies(Chain):
+    """Rows of any weight count once."""
+
+    def _draw_hidden(self, rng):
+        self.copies[:] = 1
+        self.problem.weight[:] = 1
+        return super()._draw_hidden(rng)
+
+
+@too_slow
+@pytest.mark.parametrize(
+    "design, wrong, n_worlds",
+    [
+        (of_numbers, TooMuchNoise, 60),
+        (of_numbers, NoMean, 60),
+        (of_signs, NoMean, 60),
+        (of_signs, NoCopies, 120),
+    ],
+)
+def test_a_wrong_sampler_is_found_out(design, wrong, n_worlds):
+    assert p_value(ranks_of(design, wrong, n_worlds, **CALIBRATION)) < LIMIT
+
+
+# Each draw by itself
+
+
+def rows_with_outputs(f, **options):
+    """A chain of rows whose outputs are what they are said to be."""
+    rng = np.random.default_rng(0)
+    X = rng.choice([-1.0, 1.0], size=(f.size, 1))
+    chain = chain_for(X, np.zeros(f.size), [0], 0, **options)
+    chain.raw[:], chain.rows.error[:] = f, f - chain.goal
+    assert_allclose(chain.goal + chain.rows.error, f)
+    return chain
+
+
+def assert_drawn_from(values, distribution):
+    assert stats.kstest(values, distribution.cdf).pvalue > 1e-6
+
+
+def assert_moments(values, mean, variance, kurtosis):
+    """Within five standard errors."""
+    n = values.size
+    assert abs(values.mean() - mean) < 5 * np.sqrt(variance / n)
+    assert abs(values.var() - variance) < 5 * variance * np.sqrt((kurtosis + 2) / n)
+
+
+def test_hidden_numbers_have_the_moments_of_truncated_normal_ones():
+    each, outputs, weights = size(20_000, 2000), [-8.0, -3.0, 0.0, 3.0, 8.0], [1.0, 3.0, 2.5, 40.0]
+    kinds = np.array([(f, c, s) for f in outputs for c in weights for s in (-1.0, 1.0)])
+    f, weight, signs = np.tile(kinds, (each, 1)).T
+    chain = rows_with_outputs(f, weight=weight, signs=signs)
+    loss = chain._draw_hidden(np.random.default_rng(1))
+    assert_allclose(loss, -(weight * stats.norm.logcdf(f * signs)).sum())
+    assert_allclose(chain.goal + chain.rows.error, f, atol=1e-12)
+    hidden = (chain.goal * signs).reshape(each, -1).T
+    rng = np.random.default_rng(2)
+    for (f, weight, sign), values in zip(kinds, hidden, strict=True):
+        law = stats.truncnorm(-f * sign, np.inf, loc=f * sign)
+        mean, variance, kurtosis = law.stats("mvk")
+        copies = weight if weight == 3 else 1
+        assert_moments(values, mean, variance / weight, kurtosis / copies)
+        if weight in (1, 3):
+            assert (values > 0).all()
+            by_hand = law.rvs((each, int(weight)), random_state=rng).mean(axis=1)
+            assert stats.ks_2samp(values, by_hand).pvalue > 1e-6
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("weight", [None, 1e-3, 1.0, 3.0, 1e6])
+def test_hidden_numbers_of_far_outputs_are_finite(weight, dtype):
+    f = np.repeat([-50.0, -38.0, 0.0, 9.0, 38.0, 50.0], 500)
+    for sign in (-1.0, 1.0):
+        X = np.ones((f.size, 1), dtype)
+        weights = None if weight is None else np.full(f.size, weight)
+        chain = chain_for(X, 0 * f, [0], 0, weight=weights, signs=np.full(f.size, sign))
+        chain.raw[:] = f
+        assert np.isfinite(chain._draw_hidden(np.random.default_rng(0)))
+        assert np.isfinite(chain.goal).all()
+        if weight in (None, 1.0, 3.0):
+            assert (chain.goal * sign >= 0).all()
+        # Near the bound if that is far out, else as if there were none.
+        if weight is None:
+            assert abs(chain.goal[f * sign == -50]).max() < 0.5
+            assert_allclose(chain.goal[f * sign == 50].mean(), 50 * sign, atol=0.3)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_noise_has_its_gamma_distribution(weighted):
+    rng = np.random.default_rng(0)
+    f = rng.normal(size=12)
+    weight = rng.uniform(0.5, 3, size=12) if weighted else np.ones(12)
+    prior = Hyperprior(shape=3.0, rate=5.0)
+    chain = rows_with_outputs(f, weight=weight if weighted else None, hyperprior=prior)
+    precisions = []
+    for _ in range(3000):
+        assert_allclose(chain._draw_noise_precision(rng), (weight * f**2).sum())
+        precisions.append(chain.noise_precision)
+    shape, rate = (3 + weight.sum()) / 2, (5 + (weight * f**2).sum()) / 2
+    assert_drawn_from(precisions, stats.gamma(shape, scale=1 / rate))
+
+
+def test_groups_have_their_normal_gamma_distribution():
+    """Of many features, and of one. Of none nothing is known; its features count as 0."""
+    rng = np.random.default_rng(0)
+    group = np.array([0] * 9 + [2])
+    theta = rng.normal([1.0, 0.0, -2.0], size=(10, 3))
+    prior = Hyperprior(shape=4.0, rate=3.0, pull=0.5)
+    start = Draw(0.0, theta, 1.0, np.zeros((3, 3)), np.ones((3, 3)))
+    X = one_hot(rng, 300, 10)
+    chain = chain_for(X, np.zeros(300), group, hyperprior=prior, start=start)
+    means, precisions = [], []
+    for number in range(12_000):  # two draws in turn: soon as good as independent
+        chain._draw_groups(rng)
+        if number % 6 == 5:
+            means.append(chain.group_mean)
+            precisions.append(chain.group_precision)
+    means, precisions = np.array(means), np.array(precisions)
+    assert means.shape == precisions.shape == (2000, 3, 3)
+    assert not means[:, 1].any() and np.isinf(precisions[:, 1]).all()
+    for g, c in [(g, c) for g in (0, 2) for c in range(3)]:
+        own = theta[group == g, c]
+        n, total = own.size, own.sum()
+        center = total / (n + prior.pull)
+        squares = (own**2).sum() - (n + prior.pull) * center**2
+        shape, rate = (prior.shape + n) / 2, (prior.rate + squares) / 2
+        assert_drawn_from(precisions[:, g, c], stats.gamma(shape, scale=1 / rate))
+        scale = np.sqrt(rate / shape / (n + prior.pull))
+        assert_drawn_from(means[:, g, c], stats.t(2 * shape, loc=center, scale=scale))
+
+
+class Known(Chain):
+    """The noise and the priors are what they are at the start."""
+
+    def _draw_noise_precision(self, rng):
+        return self.squared_error()
+
+    def _draw_groups(self, rng):
+        pass
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_linear_model_has_the_posterior_of_bayesian_regression(weighted, fit_intercept):
+    rng = np.random.default_rng(0)
+    X = rng.choice([-1.0, 1.0], size=(25, 4), p=[0.3, 0.7])
+    X[:, 3] *= rng.integers(2, size=25)
+    y = X @ [1.0, -0.5, 0.0, 2.0] + 0.7 + rng.normal(size=25)
+    weight = rng.uniform(0.2, 3, size=25) if weighted else np.ones(25)
+    noise, mean, precision = 1.5, 0.7, 2.0
+    start = Draw(0.0, np.zeros((4, 1)), noise, np.full((1, 1), mean), np.full((1, 1), precision))
+    n = size(10_000, 1000)
+    chain = chain_for(
+        *(X, y, [0, 0, 0, 0], 0),
+        weight=weight if weighted else None,
+        start=start,
+        kind=Known,
+        fit_intercept=fit_intercept,
+    )
+    draws = np.empty((n, 5))
+    for _ in range(50):
+        chain.step()
+    for k in range(n):
+        chain.step()
+        draws[k] = [chain.intercept, *chain.machine.linear]
+    Z = np.column_stack([np.full(25, float(fit_intercept)), X])
+    inverse = noise * Z.T @ (weight[:, None] * Z) + np.diag([0, *np.full(4, precision)])
+    right = noise * Z.T @ (weight * y) + precision * np.array([0, mean, mean, mean, mean])
+    kept = slice(0 if fit_intercept else 1, 5)
+    covariance = np.linalg.inv(inverse[kept, kept])
+    solution = covariance @ right[kept]
+    if not fit_intercept:
+        assert not draws[:, 0].any()
+    draws, sd = draws[:, kept], np.sqrt(np.diag(covariance))
+    assert (abs(draws.mean(axis=0) - solution) < 6 * sd / np.sqrt(n)).all()
+    error = np.sqrt((np.outer(sd, sd) ** 2 + covariance**2) / n)
+    assert (abs(np.cov(draws.T) - covariance) < 8 * error).all()
+
+
+@pytest.mark.parametrize("weight, share", [(1.0, 0), (3.0, 0), (16.0, 0), (0.3, 0.1), (20.0, 0.1)])
+def test_the_intercept_alone_has_the_posterior_of_its_probit_likelihood(weight, share):
+    """Exactly so where rows have copies; else nearly, by this share of the standard deviation."""
+    signs = np.repeat([-1.0, 1.0], [9, 4] if weight < 10 else [2, 1])
+    chain = chain_for(
+        *(np.ones((signs.size, 1)), 0 * signs, [0], 0),
+        weight=np.full(signs.size, weight),
+        signs=signs,
+        kind=Known,
+        fit_linear=False,
+        fit_intercept=True,
+    )
+    draws = []
+    for _ in range(size(6000, 2000)):
+        chain.step()
+        draws.append(chain.intercept)
+    grid = np.linspace(-6, 6, 4001)
+    log_likelihood = weight * stats.norm.logcdf(np.outer(grid, signs)).sum(axis=1)
+    density = np.exp(log_likelihood - log_likelihood.max())
+    mean = np.average(grid, weights=density)
+    sd = np.sqrt(np.average((grid - mean) ** 2, weights=density))
+    kept = np.array(draws[100:]).reshape(-1, 100).mean(axis=1)  # nearly independent
+    error = kept.std() / np.sqrt(kept.size)
+    assert abs(kept.mean() - mean) < 5 * error + share * sd
+    assert_allclose(np.std(draws[100:]), sd, rtol=0.1 + share)
+
+
+# The course of a chain
+
+
+def make(n_rows=400, dtype=np.float64, *, probit=False, weighted=False, seed=0):
+    """Arguments of a chain: rows of three fields and a number, two groups."""
+    rng = np.random.default_rng(seed)
+    X = np.hstack([one_hot(rng, n_rows, 8, 6, 5), rng.normal(size=(n_rows, 1))])
+    y = rng.normal(size=n_rows) + X[:, 0] + X[:, -1] * X[:, 10]
+    options = {"weight": rng.integers(1, 20, size=n_rows) / 1.0 if weighted else None}
+    if probit:
+        options["signs"] = np.where(y > 0, 1.0, -1.0)
+    return (sparse.csr_matrix(X.astype(dtype)), y, np.repeat([0, 1], [8, 12])), options
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("probit", [False, True])
+def test_a_step_returns_the_mean_loss_before_it(probit, weighted):
+    arguments, options = make(100, probit=probit, weighted=weighted)
+    X, y, _ = arguments
+    chain = chain_for(*arguments, **options, fit_intercept=True)
+    scale = chain.problem.scale
+    weight = options["weight"] if weighted else np.ones(100)
+    for _ in range(3):
+        draw = chain.draw()
+        f = draw.intercept + output(draw.theta, X.toarray() / scale)
+        assert_allclose(chain.goal + chain.rows.error, f)
+        loss = -stats.norm.logcdf(f * options["signs"]) if probit else (y - f) ** 2
+        assert_allclose(chain.step(), np.average(loss, weights=weight))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n_components", [0, 3, 20])
+@pytest.mark.parametrize("probit", [False, True])
+def test_outputs_follow_the_parameters(probit, n_components, dtype):
+    arguments, options = make(60, dtype, probit=probit)
+    chain = chain_for(*arguments, n_components, **options, fit_intercept=True)
+    for _ in range(REFRESH - 1):
+        chain.step()
+    draw = chain.draw()
+    assert draw.theta.dtype == dtype and draw.theta.shape == (20, n_components + 1)
+    theta = draw.theta.astype(float)
+    f = draw.intercept + output(theta, arguments[0].toarray() / chain.problem.scale)
+    assert_allclose(chain.goal + chain.rows.error, f, atol=1e-9 if dtype == np.float64 else 1e-3)
+
+
+def test_what_is_not_to_be_fitted_stays_as_it_is():
+    arguments, options = make(60)
+    chain = chain_for(*arguments, **options, fit_linear=False, fit_intercept=False)
+    before = chain.draw()
+    for _ in range(3):
+        chain.step()
+    after = chain.draw()
+    assert after.intercept == 0 and not after.theta[:, -1].any()
+    assert (after.theta[:, :-1] != before.theta[:, :-1]).all()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("probit", [False, True])
+@pytest.mark.parametrize("n_before", [REFRESH, 2 * REFRESH, 7])
+def test_a_chain_goes_on_from_a_draw(n_before, probit, dtype, weighted):
+    arguments, options = make(size(400, 40), dtype, probit=probit, weighted=weighted)
+
+    def go(n_steps, **start):
+        chain = chain_for(*arguments, **options, fit_intercept=True, **start)
+        for _ in range(n_steps):
+            chain.step()
+        return chain.draw()
+
+    whole = go(n_before + 5)
+    first = go(n_before)
+    kept = [np.copy(value) for value in vars(first).values()]
+    second = go(5, start=first, iteration=n_before)
+    if n_before % REFRESH == 0:
+        assert_same(second, whole)
+    else:
+        tolerance = 1e-6 if dtype == np.float64 else 0.05
+        assert_same(second, whole, rtol=tolerance, atol=tolerance)
+    for value, other in zip(vars(first).values(), kept, strict=True):
+        assert_array_equal(value, other)
+
+
+def test_random_numbers_come_from_the_key_and_the_iteration():
+    arguments, options = make(40)
+
+    def one_step(**changes):
+        chain = chain_for(*arguments, **{**options, **changes})
+        chain.step()
+        return chain.draw()
+
+    draw = one_step()
+    assert_same(one_step(), draw)
+    assert (one_step(iteration=1).theta != draw.theta).all()
+    assert (one_step(key=KEY + np.uint64(1)).theta != draw.theta).all()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("probit", [False, True])
+def test_threads_change_no_bit(probit, dtype, weighted, monkeypatch):
+    monkeypatch.setattr(columns, "THREAD_WORK", 1)
+    monkeypatch.setattr(gibbs, "PROBIT_CHUNK", 7)
+    shared = []
+
+    def share(work, n_chunks, n_threads):
+        shared.append((n_chunks, n_threads))
+        whole_share(work, n_chunks, n_threads)
+
+    whole_share = gibbs.share
+    monkeypatch.setattr(gibbs, "share", share)
+    n_rows = size(2000, 50)
+    arguments, options = make(n_rows, dtype, probit=probit, weighted=weighted)
+    draws, losses = [], []
+    for n_threads in (1, 2, 3):
+        chain = chain_for(*arguments, **options, fit_intercept=True, n_threads=n_threads)
+        assert chain.sweeper.n_threads == n_threads
+        parts = [len(bounds) - 1 for bounds in chain.sweeper.stretches]
+        assert max(parts) == n_threads
+        losses.append([chain.step() for _ in range(REFRESH + 2)])
+        draws.append(chain.draw())
+    for draw, curve in zip(draws, losses, strict=True):
+        assert_same(draw, draws[0])
+        assert curve == losses[0]
+    if probit:
+        assert set(shared) == {(-(-n_rows // 7), n_threads) for n_threads in (1, 2, 3)}
+
+
+def test_a_start_is_random_factors_and_priors_of_size_one():
+    arguments, options = make(300)
+    problem = chain_for(*arguments, **options).problem
+    start = first_draw(problem, 2, 50, 0.3, 1.5, np.random.RandomState(0))
+    assert start.intercept == 1.5 and start.noise_precision == 1
+    assert start.theta.shape == (20, 51) and not start.theta[:, -1].any()
+    spread = 0.3 / np.sqrt(problem.mean_row_length)
+    assert_allclose(start.theta[:, :-1].std(), spread, rtol=0.1)
+    assert start.group_mean.shape == start.group_precision.shape == (2, 51)
+    assert not start.group_mean.any() and (start.group_precision == 1).all()
