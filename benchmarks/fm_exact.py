@@ -49,6 +49,7 @@ from skfm.preprocessing import feature_groups
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 import movielens as example
 
+os.environ["TQDM_DISABLE"] = "1"  # myFM's progress
 warnings.simplefilter("ignore")
 
 PENALTIES = (0.9, 1.0, 1.1, 1.2, 1.3, 1.5)
