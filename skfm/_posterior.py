@@ -105,27 +105,37 @@ class Samples:
         indptr = rows.indptr.astype(np.int64)
         height = max(1, BLOCK_BYTES // (4 * n_draws))
         parts = [None] * -(-n_rows // height)
+        with np.errstate(over="ignore"):
+            short_values = rows.data.astype(np.float32)
 
         def work(number):
             first, last = number * height, min(n_rows, (number + 1) * height)
-            outputs = self._outputs(indptr[first : last + 1], columns, rows.data, tables)
+            pointers = indptr[first : last + 1]
+            outputs = self._outputs(pointers, columns, rows.data, short_values, tables)
             parts[number] = summarise(outputs)
 
         share(work, len(parts), n_threads)
         return np.concatenate(parts)
 
-    def _outputs(self, indptr, columns, values, tables):
-        """Computed in float32, and where that overflows in float64."""
-        shape = indptr.size - 1, self.n_kept
-        for dtype in (np.float32, np.float64):
-            outputs = np.empty(shape, dtype)
-            with np.errstate(over="ignore"):
-                typed = values.astype(dtype, copy=False)
-            own = [table.astype(dtype, copy=False) for table in tables]
-            decide(indptr, columns, typed, self.intercept, *own, 0, shape[0], outputs)
-            if np.isfinite(outputs).all():
-                return outputs.astype(np.float64, copy=False)
-        raise ValueError("X has values that are too large for predictions; scale them.")
+    def _outputs(self, indptr, columns, values, short_values, tables):
+        """Computed in float32; rows for which that overflows, in float64."""
+        n_rows = indptr.size - 1
+
+        def compute(first, last, values, tables):
+            outputs = np.empty((last - first, self.n_kept), values.dtype)
+            pointers = indptr[first : last + 1]
+            decide(pointers, columns, values, self.intercept, *tables, 0, last - first, outputs)
+            return outputs.astype(np.float64, copy=False)
+
+        outputs = compute(0, n_rows, short_values, tables)
+        overflown = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
+        if overflown.size:
+            exact = values.astype(np.float64), [table.astype(np.float64) for table in tables]
+            for row in overflown:
+                outputs[row] = compute(row, row + 1, *exact)
+        if not np.isfinite(outputs).all():
+            raise ValueError("X has values that are too large for predictions; scale them.")
+        return outputs
 
     def _from_prior(self, columns, groups, key):
         """(n_draws, n_columns, n_components + 1)"""
