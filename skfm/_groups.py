@@ -53,6 +53,8 @@ def feature_groups(transformer):
         for name, part, _ in transformer.transformers_:
             own = transformer.output_indices_[name]
             columns = range(own.start, own.stop)
+            if not columns:  # such a part may not even be fitted
+                continue
             within = _groups_within(part) or [""] * len(columns)
             groups.update(zip(columns, (name + label for label in within), strict=True))
         return np.array([groups[column] for column in sorted(groups)], dtype=str)

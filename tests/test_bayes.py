@@ -209,6 +209,17 @@ def test_unseen_features_have_the_mean_of_their_group():
     assert (std[1:3] > 2 * std[0]).all()  # of the group, not only of its mean
 
 
+def test_probabilities_are_means_over_draws():
+    """Of a large number in a column that did not occur, draws are certain, but do not agree."""
+    X, y, _ = with_unseen(BayesianFMClassifier)
+    model = BayesianFMClassifier(**SHORT).fit(X, y)
+    rows = np.zeros((2, X.shape[1]))
+    rows[:, -1] = [1e4, -1e4]
+    probability = model.predict_proba(rows)[:, 1]
+    assert_allclose(probability.sum(), 1, atol=0.01)
+    assert 0.1 < probability[0] < 0.9
+
+
 @pytest.mark.parametrize("n_components", [0, 2])
 def test_linear_weights_that_are_not_fitted_are_0_for_unseen_features_too(n_components):
     X, y, _ = with_unseen()
