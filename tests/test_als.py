@@ -103,7 +103,8 @@ def test_the_objective_of_absolute_errors_falls_but_for_their_smoothing(loss, la
 def test_absolute_errors_that_can_vanish_do_but_for_their_smoothing(loss):
     X, _ = make()
     y = X[:, 0] - X[:, 1]
-    model = model_for(loss, alpha=1e-6, alpha_linear=1e-6, max_iter=size(100, 30)).fit(X, y)
+    options = {"alpha": 1e-6, "alpha_linear": 1e-6, "n_components": size(2, 0), "max_iter": 100}
+    model = model_for(loss, **options).fit(X, y)
     assert model.loss_curve_[-1] < LEAST_ERROR
     assert_allclose(model.predict(X), y, atol=5 * LEAST_ERROR * y.std())
 
@@ -112,7 +113,7 @@ def test_absolute_errors_that_can_vanish_do_but_for_their_smoothing(loss):
 def test_the_objective_falls_from_a_start_far_off(parameters, n_classes):
     X, y = make(parameters.get("loss", "log_loss" if n_classes else ""), n_classes)
     loss = parameters.get("loss", "log_loss" if n_classes else "squared_error")
-    model = model_for(loss, n_classes, init_scale=2.0, max_iter=size(60, 8)).fit(X, y)
+    model = model_for(loss, n_classes, init_scale=2.0, max_iter=60).fit(X, y)
     assert_never_rises(model.loss_curve_, relative=coordinate.ROOM)
     assert model.loss_curve_[-1] < model.loss_curve_[0]
 
@@ -141,13 +142,13 @@ def watch(monkeypatch):
 def test_poisson_sweeps_that_go_too_far_are_done_again(case, monkeypatch):
     seen = watch(monkeypatch)
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(200, 6))
-    raw = X[:, 0] + X[:, 1] * X[:, 2] + rng.normal(size=200) / 3
+    X = rng.normal(size=(size(200, 60), 6))
+    raw = X[:, 0] + X[:, 1] * X[:, 2] + rng.normal(size=len(X)) / 3
     if case == "start far off":
         y, parameters = rng.poisson(np.exp(raw)).astype(float), {"init_scale": 2.0}
     else:
         y, parameters = np.round(np.exp(8 * raw)), {"alpha": 0.01, "alpha_linear": 0.01}
-    model = model_for("poisson", n_components=8, max_iter=size(60, 10), **parameters).fit(X, y)
+    model = model_for("poisson", n_components=8, max_iter=60, **parameters).fit(X, y)
     assert_never_rises(model.loss_curve_, relative=coordinate.ROOM)
     assert is_finite(model, X)
     again = [(before, after, n) for before, after, n in seen if n]
@@ -168,7 +169,7 @@ def test_large_counts_in_float32_do_not_stop_it(monkeypatch):
         model = model_for("poisson", **options).fit(X.astype(np.float32), 1000 * y)
     assert sum(n for _, _, n in seen) < len(seen)
     wide = model_for("poisson", **options).fit(X, 1000 * y)
-    assert_allclose(model.loss_curve_[-1], wide.loss_curve_[-1], rtol=1e-3)
+    assert_allclose(model.loss_curve_[-1], wide.loss_curve_[-1], rtol=size(1e-3, 0.02))
 
 
 def test_a_sweep_that_never_lowers_the_objective_changes_nothing(monkeypatch):
@@ -330,7 +331,7 @@ def assert_keeps_what_was_reached(model):
 @pytest.mark.parametrize("loss, n_classes", LOSSES)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_without_penalties_it_does_not_go_astray(dtype, loss, n_classes, n_rows, n_columns):
-    for seed in range(size(6, 1)):
+    for seed in range(size(3, 1)):
         X, y = make(loss, n_classes, n_rows=n_rows, seed=seed)
         model = model_for(loss, n_classes, alpha=0.0, alpha_linear=0.0, max_iter=size(100, 3))
         model.fit(X[:, :n_columns].astype(dtype), y)
@@ -561,7 +562,7 @@ def test_separable_classes_do_not_overflow(dtype, n_classes, loss):
     assert is_finite(model, X)
     assert_never_rises(model.loss_curve_, relative=1e-4)
     if n_classes == 2:
-        assert model.score(X, y) == 1 and model.loss_curve_[-1] < 0.02
+        assert model.score(X, y) == 1 and model.loss_curve_[-1] < size(0.02, 0.1)
     if loss == "log_loss":
         assert np.isfinite(log_loss(y, model.predict_proba(X)))
 

@@ -1238,7 +1238,7 @@ def test_bad_class_weight(class_weight):
 BAD_PARAMETERS = {
     "n_components": [-1, 1.5, "8", None, True, np.nan],
     "loss": ["hinge", None, 3, "log"],
-    "solver": ["als", None, ["adagrad"]],
+    "solver": ["lbfgs", None, ["adagrad"]],
     "alpha": [-1e-9, "1", None, np.nan, np.inf, True, [0.1]],
     "alpha_linear": [-1e-9, "1", None, np.nan, np.inf],
     "alpha_l1": [-1e-9, "1", None, np.nan, np.inf, True],

@@ -43,7 +43,8 @@ def update_columns(first, last, columns, rows, machine, prior, precision, noise,
     gram = np.zeros((size + 1, size + 5))
     step = np.zeros(size + 3)
     moved = np.zeros(size + 3, dtype)
-    rounding = DAMPING * np.finfo(dtype).eps
+    # Draws have priors instead, and would be too narrow.
+    rounding = 0.0 if noise.size > 0 else DAMPING * np.finfo(dtype).eps
     touched = dtype.type(0)
     for k in range(first, last):
         j = np.uintp(columns.order[k])
