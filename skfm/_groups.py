@@ -5,6 +5,7 @@ import numbers
 from collections.abc import Mapping
 
 import numpy as np
+from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skfm import _validation as door
@@ -19,11 +20,12 @@ def feature_groups(transformer):
     Parameters
     ----------
     transformer : object
-        A fitted `ColumnTransformer`, `Pipeline`, `OneHotEncoder` or other transformer. Of a
-        `ColumnTransformer` each part is a group, with the part's name. A `OneHotEncoder` or a
-        one-hot `KBinsDiscretizer`, also as the last step of a `Pipeline`, has a group for each of
-        its input columns; their names follow that of the part after two underscores. Anything
-        else is one group.
+        A fitted `ColumnTransformer`, `FeatureUnion`, `Pipeline`, `OneHotEncoder` or other
+        transformer. Each part of a `ColumnTransformer` or a `FeatureUnion` is a group, with the
+        part's name. A `OneHotEncoder` or a one-hot `KBinsDiscretizer` has a group for each of its
+        input columns; as a part of others, their names follow that of the part after two
+        underscores. Of a `Pipeline` the last step that does more than scale columns counts.
+        Anything else is one group.
 
     Returns
     -------
@@ -34,6 +36,9 @@ def feature_groups(transformer):
     ------
     sklearn.exceptions.NotFittedError
         If the transformer is not fitted.
+    TypeError
+        If nothing says how many columns come out. As a part of a `ColumnTransformer` that is
+        known of every transformer.
 
     Examples
     --------
@@ -45,32 +50,39 @@ def feature_groups(transformer):
     >>> feature_groups(encode).tolist()
     ['onehotencoder__x0', 'onehotencoder__x0', 'onehotencoder__x1', 'standardscaler']
     """
-    from sklearn.compose import ColumnTransformer  # takes a while to import
-
     check_is_fitted(transformer)
+    labels = _label_columns(transformer, None)
+    return np.array([label.removeprefix("__") or "all" for label in labels], dtype=str)
+
+
+def _label_columns(transformer, n_columns):
+    """A label for each output column: "", or what follows the transformer's own name.
+
+    ``n_columns`` is their number, if it is known.
+    """
+    from sklearn.compose import ColumnTransformer  # takes a while to import
+    from sklearn.pipeline import FeatureUnion, Pipeline
+    from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder
+
+    if isinstance(transformer, Pipeline):
+        return _label_columns(_last_that_counts(transformer), n_columns)
     if isinstance(transformer, ColumnTransformer):
-        groups = {}
+        labels = {}
         for name, part, _ in transformer.transformers_:
             own = transformer.output_indices_[name]
             columns = range(own.start, own.stop)
-            if not columns:  # such a part may not even be fitted
-                continue
-            within = _groups_within(part) or [""] * len(columns)
-            groups.update(zip(columns, (name + label for label in within), strict=True))
-        return np.array([groups[column] for column in sorted(groups)], dtype=str)
-    within = _groups_within(transformer)
-    if within is None:
-        within = [""] * len(transformer.get_feature_names_out())
-    return np.array([label.removeprefix("__") or "all" for label in within], dtype=str)
-
-
-def _groups_within(transformer):
-    """Labels of a one-hot encoder's output columns by its input columns; None for others."""
-    from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder
-
-    while isinstance(transformer, Pipeline):
-        transformer = transformer.steps[-1][1]
+            if columns:  # else it may not even be fitted
+                within = _label_columns(part, len(columns))
+                labels.update(zip(columns, (f"__{name}{label}" for label in within), strict=True))
+        return [labels[column] for column in sorted(labels)]
+    if isinstance(transformer, FeatureUnion):
+        parts = [(name, part) for name, part in transformer.transformer_list if part != "drop"]
+        n_inputs = transformer.n_features_in_ if "passthrough" in dict(parts).values() else None
+        return [
+            f"__{name}{label}"
+            for name, part in parts
+            for label in _label_columns(part, n_inputs if part == "passthrough" else None)
+        ]
     if isinstance(transformer, OneHotEncoder):
         namer = copy.copy(transformer)
         namer.set_params(feature_name_combiner=lambda feature, category: f"__{feature}")
@@ -81,7 +93,24 @@ def _groups_within(transformer):
             names = [f"x{number}" for number in range(transformer.n_features_in_)]
         counts = zip(names, transformer.n_bins_, strict=True)
         return [f"__{name}" for name, n_bins in counts for _ in range(n_bins)]
-    return None
+    return [""] * (_count_columns(transformer) if n_columns is None else n_columns)
+
+
+def _last_that_counts(pipeline):
+    """Its last step that makes other columns of those it gets, else its last step."""
+    steps = [step for _, step in pipeline.steps if step not in (None, "passthrough")]
+    others = [step for step in steps if not isinstance(step, OneToOneFeatureMixin)]
+    return (others or steps or ["passthrough"])[-1]
+
+
+def _count_columns(transformer):
+    try:
+        return len(transformer.get_feature_names_out())
+    except (AttributeError, ValueError) as error:
+        raise TypeError(
+            f"{transformer!r} does not say how many columns it makes; make it a part of a "
+            "ColumnTransformer, which knows."
+        ) from error
 
 
 def check_groups(groups, n_features):

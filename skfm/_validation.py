@@ -54,7 +54,7 @@ def _require_numbers(y):
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"y must hold numbers for a regression ({error}); convert it with astype(float), or "
-            "use FMClassifier if these are labels."
+            "use a classifier if these are labels."
         ) from error
 
 

@@ -78,11 +78,6 @@ class _BaseBayesianFM(BaseEstimator):
         door.check_number(self.n_components, "n_components", integer, low=0)
         door.check_number(self.max_iter, "max_iter", integer, low=1)
         door.check_number(self.n_burn_in, "n_burn_in", integer, low=0)
-        if self.n_burn_in >= self.max_iter:
-            raise ValueError(
-                f"n_burn_in={self.n_burn_in} must be below max_iter={self.max_iter}: the draws "
-                "after it make the predictions."
-            )
         door.check_number(self.init_scale, "init_scale", real, low=0)
         door.check_number(self.max_memory, "max_memory", real, low=0, boundaries="neither")
         for name in ("fit_intercept", "fit_linear", "warm_start"):
@@ -162,6 +157,11 @@ class _BaseBayesianFM(BaseEstimator):
         """Where the chain starts, and the samples that it goes on with."""
         if before is not None and before.digest == digest:
             return before, self._samples.extended(self.max_memory * 2**20, self.max_iter)
+        if self.n_burn_in >= self.max_iter:
+            raise ValueError(
+                f"n_burn_in={self.n_burn_in} must be below max_iter={self.max_iter}: the draws "
+                "after it make the predictions."
+            )
         rng = check_random_state(self.random_state)
         start = self._start() if self.fit_intercept else 0.0
         draw = first_draw(problem, n_groups, self.n_components, self.init_scale, start, rng)
@@ -289,7 +289,7 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     alpha_ : float
         Precision of the noise, the mean of the draws; its inverse is in the unit of y squared.
     n_iter_ : int
-        Number of iterations, warm starts included.
+        Number of iterations on these rows, those before warm starts included.
     n_draws_ : int
         Number of draws that predictions are made of.
     loss_curve_ : list of float, one an iteration
@@ -433,7 +433,7 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
     classes_ : ndarray of shape (2,)
         The labels.
     n_iter_ : int
-        Number of iterations, warm starts included.
+        Number of iterations on these rows, those before warm starts included.
     n_draws_ : int
         Number of draws that predictions are made of.
     loss_curve_ : list of float, one an iteration

@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer, make_column_transformer
+from sklearn.decomposition import TruncatedSVD
 from sklearn.exceptions import NotFittedError
-from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.impute import SimpleImputer
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import (
+    FunctionTransformer,
     KBinsDiscretizer,
     MaxAbsScaler,
     Normalizer,
@@ -173,9 +175,46 @@ def test_the_last_step_of_a_pipeline_counts():
     assert groups_of(kept, data) == [("user", 3), ("item", 4)]
 
 
-def test_what_follows_an_encoder_makes_one_group():
-    scaled = make_pipeline(OneHotEncoder(), MaxAbsScaler())
-    assert groups_of(scaled, table()[["user", "item"]]) == [("all", 7)]
+def test_what_follows_an_encoder():
+    data = table()[["user", "item"]]
+    scaled = make_pipeline(OneHotEncoder(), MaxAbsScaler(), "passthrough")
+    assert groups_of(scaled, data) == [("user", 3), ("item", 4)]
+    mixed = make_pipeline(OneHotEncoder(), TruncatedSVD(2))
+    assert groups_of(mixed, data) == [("all", 2)]
+    assert groups_of(make_pipeline(MaxAbsScaler()), table()[["age", "price"]]) == [("all", 2)]
+
+
+def test_parts_within_parts():
+    parts = [("ids", OneHotEncoder(), ["user"]), ("numbers", "passthrough", ["age"])]
+    whole = make_pipeline(ColumnTransformer(parts), MaxAbsScaler())
+    assert groups_of(whole, table()) == [("ids__user", 3), ("numbers", 1)]
+    outer = ColumnTransformer([("a", whole, ["user", "age"]), ("b", "passthrough", ["price"])])
+    assert groups_of(outer, table()) == [("a__ids__user", 3), ("a__numbers", 1), ("b", 1)]
+
+
+def test_a_union():
+    union = FeatureUnion(
+        [
+            ("bins", KBinsDiscretizer(3, quantile_method="averaged_inverted_cdf")),
+            ("none", "drop"),
+            ("as_is", "passthrough"),
+            ("scaled", StandardScaler()),
+        ]
+    )
+    expected = [("bins__age", 3), ("bins__price", 3), ("as_is", 2), ("scaled", 2)]
+    assert groups_of(union, table()[["age", "price"]]) == expected
+
+
+def test_transformers_that_do_not_count_their_columns():
+    halve = FunctionTransformer(lambda X: X / 2)
+    words = HashingVectorizer(n_features=5)
+    data = table()
+    halve.fit(data[["age"]])
+    for transformer in (halve, words, make_pipeline(words)):
+        with pytest.raises(TypeError, match="make it a part of a ColumnTransformer"):
+            feature_groups(transformer)
+    parts = ColumnTransformer([("half", halve, ["age"]), ("words", words, "text")])
+    assert groups_of(parts, data) == [("half", 1), ("words", 5)]
 
 
 @pytest.mark.parametrize("encode", ["onehot", "onehot-dense"])

@@ -198,6 +198,12 @@ def make_problem(
     if earlier is not None:
         center[earlier.used] = earlier.center
     count, total, square = measure(center)
+    if not np.isfinite(square).all():
+        raise ValueError(
+            f"Column {np.flatnonzero(~np.isfinite(square))[0]} of X (counted from 0) has values "
+            "that are too large to be squared; scale X, for example with "
+            "sklearn.preprocessing.MaxAbsScaler."
+        )
     if may_center and earlier is None:
         full = np.flatnonzero(count > (1 - 1e-9) * total_weight)
         mean = total[full] / count[full]
