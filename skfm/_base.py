@@ -11,12 +11,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfm import _validation as door
+from skfm._fields import carried, check_interactions
 from skfm._fitting import all_or_nothing
 from skfm._groups import check_groups, check_penalty
-from skfm._kernels.decision import decide
 from skfm._merging import first_columns
 from skfm._solvers import coordinate, minibatch
 from skfm._solvers.caller import warn
+from skfm._solvers.interactions import compute_outputs
 from skfm._solvers.memory import aligned_zeros
 from skfm._solvers.problem import Penalties, Scaling, make_problem
 from skfm._solvers.team import n_threads, run_together
@@ -61,6 +62,10 @@ class BaseFM(BaseEstimator):
         alpha_linear,
         alpha_l1,
         alpha_l21,
+        degree,
+        fit_lower,
+        interactions,
+        feature_fields,
         feature_groups,
         learning_rate,
         initial_accumulator,
@@ -87,6 +92,10 @@ class BaseFM(BaseEstimator):
         self.alpha_linear = alpha_linear
         self.alpha_l1 = alpha_l1
         self.alpha_l21 = alpha_l21
+        self.degree = degree
+        self.fit_lower = fit_lower
+        self.interactions = interactions
+        self.feature_fields = feature_fields
         self.feature_groups = feature_groups
         self.learning_rate = learning_rate
         self.initial_accumulator = initial_accumulator
@@ -158,12 +167,12 @@ class BaseFM(BaseEstimator):
                 "callback must be a function of (estimator, epoch, loss), or None; got "
                 f"{self.callback!r}."
             )
-        for name in ("fit_intercept", "fit_linear", "warm_start"):
+        for name in ("fit_intercept", "warm_start"):
             door.check_flag(getattr(self, name), name)
         door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
-    def _make_penalties(self, n_features):
-        groups = check_groups(self.feature_groups, n_features)
+    def _make_penalties(self, labels, n_features):
+        groups = check_groups(labels, n_features)
         penalties = Penalties(
             check_penalty(self.alpha, "alpha", groups),
             check_penalty(self.alpha_linear, "alpha_linear", groups),
@@ -213,7 +222,9 @@ class BaseFM(BaseEstimator):
     def _fit(self, X, y, sample_weight, validation):
         self._check_parameters()
         previous = self._parameters() if self.warm_start and hasattr(self, "coef_") else None
+        fields, groups = self._labels(X)
         X, y, weight = self._check_rows(X, y, sample_weight, reset=True)
+        interactions = check_interactions(self, fields, X.shape[1])
         rng = check_random_state(self.random_state)
         self._set_classes(y)
         if self._stops_early(*validation):
@@ -225,9 +236,9 @@ class BaseFM(BaseEstimator):
         link = self._make_link(target, weight)
         score = None if validation is None else make_score(self, link, *validation)
         if previous is not None:
-            self._check_previous(previous, X.shape[1], link)
+            self._check_previous(previous, X.shape[1], interactions, link)
         history = self._train(
-            *(X, target, weight, link, rng, self.max_iter),
+            *(X, target, weight, link, interactions, groups, rng, self.max_iter),
             previous=previous,
             score=score,
             keeps_state=False,
@@ -251,6 +262,7 @@ class BaseFM(BaseEstimator):
                 "early_stopping=False."
             )
         stream = getattr(self, "_stream", None)
+        fields, groups = self._labels(X)
         X, y, weight = self._check_rows(X, y, sample_weight, reset=stream is None)
         weight = self._make_weight(y, weight)
         target = self._to_numbers(y, "y")
@@ -258,8 +270,10 @@ class BaseFM(BaseEstimator):
         if stream is None:
             rng = check_random_state(self.random_state)
             link = self._make_link(target, weight, more_will_come=True)
+            interactions = check_interactions(self, fields, X.shape[1])
         else:
             self._check_stream(stream)
+            interactions = self._interactions
             previous = self._parameters()
             # A copy, so that a call that fails has drawn nothing.
             rng, link = copy.deepcopy(stream.rng), stream.link
@@ -267,7 +281,10 @@ class BaseFM(BaseEstimator):
                 link = self._make_link(target, weight, more_will_come=True)
         digest = door.digest(X, target, weight) if X.shape[0] >= LEAST_CHUNK else None
         history = self._train(
-            *(X, target, weight, link, rng, 1), previous=previous, stream=stream, digest=digest
+            *(X, target, weight, link, interactions, groups, rng, 1),
+            previous=previous,
+            stream=stream,
+            digest=digest,
         )
         self.loss_curve_ = ([] if stream is None else self.loss_curve_) + history.loss_curve
         self.n_iter_ = len(self.loss_curve_)
@@ -282,6 +299,10 @@ class BaseFM(BaseEstimator):
     def _make_weight(self, y, weight):
         """The rows' weights, given the users'."""
         return weight
+
+    def _labels(self, X):
+        """Fields and groups of the features."""
+        return carried(self, X, "feature_fields"), carried(self, X, "feature_groups")
 
     def _check_rows(self, X, y, sample_weight, *, reset):
         return door.validate_rows(
@@ -313,7 +334,8 @@ class BaseFM(BaseEstimator):
 
     def _settled(self):
         """Parameters that cannot change between calls of `partial_fit`."""
-        names = ("loss", "solver", "n_components", "fit_intercept", "fit_linear", *self._shapes)
+        names = ("loss", "solver", "n_components", "degree", "fit_lower", "interactions")
+        names = (*names, "fit_intercept", "fit_linear", *self._shapes)
         return {name: getattr(self, name) for name in names}
 
     def _check_stream(self, stream):
@@ -334,6 +356,8 @@ class BaseFM(BaseEstimator):
         target,
         weight,
         link,
+        interactions,
+        groups,
         rng,
         max_iter,
         *,
@@ -357,8 +381,9 @@ class BaseFM(BaseEstimator):
             link.target(target),
             weight.astype(X.dtype, copy=False),
             link.loss,
-            self._make_penalties(n_features),
-            may_center=self.fit_intercept and self.fit_linear,
+            self._make_penalties(groups, n_features),
+            interactions,
+            may_center=self.fit_intercept,
             earlier=None if stream is None else stream.scaling,
             is_new=stream is None or digest not in stream.seen,
             is_cumulative=self.solver == "ftrl",
@@ -374,7 +399,7 @@ class BaseFM(BaseEstimator):
             tol=float(self.tol),
             n_iter_no_change=int(self.n_iter_no_change),
             fit_intercept=bool(self.fit_intercept),
-            fit_linear=bool(self.fit_linear),
+            fit_linear=interactions.fit_linear,
             n_threads=n_threads(self.n_jobs),
             verbose=bool(self.verbose),
         )
@@ -436,7 +461,7 @@ class BaseFM(BaseEstimator):
         return link.intercept, linear, factors
 
     def _random_factors(self, n_outputs, n, problem, rng):
-        return problem.random_factors(n_outputs, n, self.n_components, self.init_scale, rng)
+        return problem.random_factors(n_outputs, n, self.init_scale, rng)
 
     def _scaled(self, fitted, problem, link, rng, known=()):
         """Fitted parameters in the units of the solver, for a warm start.
@@ -451,8 +476,8 @@ class BaseFM(BaseEstimator):
         factors = factors[:, problem.used]
         intercept, linear = problem.to_centered(intercept, linear[:, problem.used], factors)
         intercept = (intercept - link.shift) / link.unit if self.fit_intercept else 0 * start
-        linear = linear * (scale / link.unit) * self.fit_linear
-        factors = factors * (scale / np.sqrt(link.unit))[:, None]
+        linear = linear * (scale / link.unit) * problem.interactions.has_linear[problem.used]
+        factors = factors * scale[:, None] / link.unit ** (1 / problem.interactions.degrees)
         is_new = ~factors.any(axis=2, keepdims=True)
         is_new[:, np.asarray(known, dtype=int)] = False
         factors = np.where(is_new, random_factors, factors)
@@ -460,7 +485,8 @@ class BaseFM(BaseEstimator):
 
     def _continued(self, state, places, problem, rng):
         """A stream's parameters; features other than at these places get random factors."""
-        intercept, linear, factors = minibatch.get_parameters(state, self.n_components)
+        n_components = problem.interactions.n_components
+        intercept, linear, factors = minibatch.get_parameters(state, n_components)
         is_new = np.ones(problem.n_used, dtype=bool)
         is_new[places] = False
         n_new = np.count_nonzero(is_new)
@@ -473,7 +499,8 @@ class BaseFM(BaseEstimator):
         n_outputs, _, n_components = factors.shape
         dtype = factors.dtype
         linear = linear * (link.unit / problem.scale)
-        factors = factors * (np.sqrt(link.unit) / problem.scale)[:, None]
+        factors = factors * link.unit ** (1 / problem.interactions.degrees)
+        factors = factors / problem.scale[:, None]
         intercept = intercept * link.unit + link.shift
         intercept, linear = problem.from_centered(intercept, linear, factors)
         with np.errstate(over="ignore"):  # the result is checked instead
@@ -489,6 +516,7 @@ class BaseFM(BaseEstimator):
         # Feature by feature in memory, as prediction reads them; shown transposed.
         table = aligned_zeros((n_outputs, n_features, n_components), dtype)
         table[:, problem.used] = factors
+        self._interactions = problem.interactions
         self._show(intercept, coef, np.swapaxes(table, 1, 2))
 
     def _parameters(self):
@@ -504,8 +532,8 @@ class BaseFM(BaseEstimator):
             np.ascontiguousarray(np.swapaxes(components, 1, 2)),
         )
 
-    def _check_previous(self, previous, n_features, link):
-        shape = (link.intercept.size, n_features, self.n_components)
+    def _check_previous(self, previous, n_features, interactions, link):
+        shape = (link.intercept.size, n_features, interactions.n_components)
         if previous[2].shape != shape:
             raise ValueError(
                 "warm_start needs the same (n_outputs, n_features, n_components) as before: "
@@ -523,21 +551,17 @@ class BaseFM(BaseEstimator):
         """Raw outputs of shape (n_samples, n_outputs)."""
         check_is_fitted(self)
         X = door.validate_X(self, X)
-        intercept, linear, factors = self._parameters()
+        parameters = self._parameters()
+        intercept, _, factors = parameters
         output = np.empty((X.shape[0], intercept.size), dtype=factors.dtype)
-        arguments = (
-            X.indptr.astype(np.int64, copy=False),
-            X.indices,
-            X.data.astype(factors.dtype, copy=False),
-            intercept,
-            linear,
-            factors,
-        )
+        indptr = X.indptr.astype(np.int64, copy=False)
+        rows = indptr, X.indices, X.data.astype(factors.dtype, copy=False)
+        arguments = rows, parameters, self._interactions.record()
         threads = min(n_threads(self.n_jobs), X.shape[0] // ROWS_PER_THREAD + 1)
         bounds = [X.shape[0] * part // threads for part in range(threads + 1)]
 
         def work(part, wait):
-            decide(*arguments, bounds[part], bounds[part + 1], output)
+            compute_outputs(*arguments, bounds[part], bounds[part + 1], output)
 
         run_together(work, threads)
         return output

@@ -113,23 +113,23 @@ def _count_columns(transformer):
         ) from error
 
 
-def check_groups(groups, n_features):
-    """Group labels, sorted, and each feature's place among them; None if there are no groups."""
+def check_groups(groups, n_features, name="feature_groups"):
+    """Labels, sorted, and each feature's place among them; None if there are none."""
     if groups is None:
         return None
     labels = np.asarray(groups)
     if labels.shape != (n_features,):
         raise ValueError(
-            f"feature_groups must hold one label a feature, shape ({n_features},); got shape "
+            f"{name} must hold one label a feature, shape ({n_features},); got shape "
             f"{labels.shape}."
         )
     if labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise ValueError("feature_groups contains NaN; give every feature a group.")
+        raise ValueError(f"{name} contains NaN; give every feature a label.")
     try:
         return np.unique(labels, return_inverse=True)
     except TypeError as error:
         raise TypeError(
-            f"feature_groups must hold labels of one kind, strings or numbers ({error})."
+            f"{name} must hold labels of one kind, strings or numbers ({error})."
         ) from error
 
 

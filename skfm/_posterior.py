@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 
-from skfm._kernels.decision import decide
+from skfm._solvers.interactions import compute_outputs
 from skfm._solvers.memory import aligned_zeros
 from skfm._solvers.team import share
 
@@ -83,25 +83,29 @@ class Samples:
             if isinstance(array, np.ndarray):
                 setattr(self, name, array[: self.n_kept])
 
-    def predict(self, rows, others, other_groups, key, summarise, n_threads):
+    def predict(self, rows, used, others, group, interactions, key, summarise, n_threads):
         """``summarise(outputs)`` for blocks of rows, joined; outputs are (n_rows, n_draws).
 
-        ``rows`` are scaled, as `Scaling.apply` makes them. Of the columns ``others``, which did
-        not occur in training, nothing is known but their group's prior: they are drawn from it,
-        with random numbers of their own.
+        ``rows`` are scaled, as `Scaling.apply` makes them: their columns are the features
+        ``used`` in training and then ``others``. Of these nothing is known but their group's
+        prior: they are drawn from it, with random numbers of their own.
         """
         linear, factors = self.linear, self.factors
-        columns = rows.indices
+        columns, features = rows.indices, used
         if others.size:
             present, columns = np.unique(rows.indices, return_inverse=True)
             n_used = linear.shape[1]
             is_other = present >= n_used
-            theta = self._from_prior(others, other_groups, key)[:, present[is_other] - n_used]
+            new = others[present[is_other] - n_used]
+            theta = self._from_prior(new, group[new], key)
+            theta[:, :, -1] *= interactions.has_linear[new]
             known = present[~is_other]
+            features = np.append(used[known], new)
             linear = np.concatenate([linear[:, known], theta[:, :, -1]], axis=1)
             factors = np.concatenate([factors[:, known], theta[:, :, :-1]], axis=1)
         n_draws, n_rows = linear.shape[0], rows.shape[0]
         tables = linear, np.ascontiguousarray(factors)
+        record = interactions.record(features)
         indptr = rows.indptr.astype(np.int64)
         height = max(1, BLOCK_BYTES // (4 * n_draws))
         parts = [None] * -(-n_rows // height)
@@ -111,26 +115,27 @@ class Samples:
         def work(number):
             first, last = number * height, min(n_rows, (number + 1) * height)
             pointers = indptr[first : last + 1]
-            outputs = self._outputs(pointers, columns, rows.data, short_values, tables)
+            outputs = self._outputs(pointers, columns, rows.data, short_values, tables, record)
             parts[number] = summarise(outputs)
 
         share(work, len(parts), n_threads)
         return np.concatenate(parts)
 
-    def _outputs(self, indptr, columns, values, short_values, tables):
+    def _outputs(self, indptr, columns, values, short_values, tables, interactions):
         """Computed in float32; rows for which that overflows, in float64."""
         n_rows = indptr.size - 1
 
         def compute(first, last, values, tables):
             outputs = np.empty((last - first, self.n_kept), values.dtype)
-            pointers = indptr[first : last + 1]
-            decide(pointers, columns, values, self.intercept, *tables, 0, last - first, outputs)
+            own = indptr[first : last + 1], columns, values
+            parameters = self.intercept, *tables
+            compute_outputs(own, parameters, interactions, 0, last - first, outputs)
             return outputs.astype(np.float64, copy=False)
 
         outputs = compute(0, n_rows, short_values, tables)
         overflown = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
         if overflown.size:
-            exact = values.astype(np.float64), [table.astype(np.float64) for table in tables]
+            exact = values.astype(np.float64), tuple(table.astype(np.float64) for table in tables)
             for row in overflown:
                 outputs[row] = compute(row, row + 1, *exact)
         if not np.isfinite(outputs).all():

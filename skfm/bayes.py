@@ -12,11 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm import _targets as targets
 from skfm import _validation as door
+from skfm._fields import carried, check_interactions
 from skfm._fitting import all_or_nothing
 from skfm._groups import check_groups
 from skfm._merging import merge_rows
 from skfm._posterior import Samples
 from skfm._solvers.gibbs import Chain, Draw, Settings, first_draw
+from skfm._solvers.interactions import Interactions
 from skfm._solvers.problem import Penalties, Scaling, make_problem
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import n_threads
@@ -30,6 +32,7 @@ class _Course:
     iteration: int
     key: np.ndarray  # of the random numbers
     scaling: Scaling
+    interactions: Interactions
     group: np.ndarray  # (n_features,)
     digest: bytes  # of the rows
 
@@ -46,6 +49,10 @@ class _BaseBayesianFM(BaseEstimator):
         max_iter=200,
         n_burn_in=20,
         init_scale=0.1,
+        degree=2,
+        fit_lower=True,
+        interactions=None,
+        feature_fields=None,
         feature_groups=None,
         fit_intercept=True,
         fit_linear=True,
@@ -59,6 +66,10 @@ class _BaseBayesianFM(BaseEstimator):
         self.max_iter = max_iter
         self.n_burn_in = n_burn_in
         self.init_scale = init_scale
+        self.degree = degree
+        self.fit_lower = fit_lower
+        self.interactions = interactions
+        self.feature_fields = feature_fields
         self.feature_groups = feature_groups
         self.fit_intercept = fit_intercept
         self.fit_linear = fit_linear
@@ -80,7 +91,7 @@ class _BaseBayesianFM(BaseEstimator):
         door.check_number(self.n_burn_in, "n_burn_in", integer, low=0)
         door.check_number(self.init_scale, "init_scale", real, low=0)
         door.check_number(self.max_memory, "max_memory", real, low=0, boundaries="neither")
-        for name in ("fit_intercept", "fit_linear", "warm_start"):
+        for name in ("fit_intercept", "warm_start"):
             door.check_flag(getattr(self, name), name)
         door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
@@ -115,30 +126,33 @@ class _BaseBayesianFM(BaseEstimator):
         self._check_parameters()
         before = getattr(self, "_course", None) if self.warm_start else None
         numeric = isinstance(self, RegressorMixin)
+        fields, groups = carried(self, X, "feature_fields"), carried(self, X, "feature_groups")
         X, y, weight = door.validate_rows(self, X, y, sample_weight, numeric_target=numeric)
         labels = self._to_numbers(y)
         X, labels, weight = merge_rows(X, labels, weight)
         target, signs = self._understand(labels, weight)
-        groups = check_groups(self.feature_groups, X.shape[1])
+        interactions = check_interactions(self, fields, X.shape[1])
+        groups = check_groups(groups, X.shape[1])
         n_groups, group = 1, np.zeros(X.shape[1], np.int64)
         if groups is not None:
             n_groups, group = groups[0].size, groups[1]
         if before is not None:
-            self._check_before(before, X.shape[1], n_groups)
-        terms = np.array([self.fit_intercept, self.fit_linear])
-        digest = door.digest(X, target, weight, group, terms)
+            self._check_before(before, X.shape[1], interactions.n_components, n_groups)
+        terms = np.array([self.fit_intercept]), *vars(interactions).values()
+        digest = door.digest(X, target, weight, group, *terms)
         problem = make_problem(
             X,
             target,
             weight[:0] if (weight == 1).all() else weight,
             self._link.loss,
             Penalties(0.0, 0.0),
-            may_center=self.fit_intercept and self.fit_linear,
+            interactions,
+            may_center=self.fit_intercept,
         )
         settings = Settings(
             max_iter=int(self.max_iter),
             fit_intercept=bool(self.fit_intercept),
-            fit_linear=bool(self.fit_linear),
+            fit_linear=interactions.fit_linear,
             n_threads=n_threads(self.n_jobs),
             verbose=bool(self.verbose),
         )
@@ -149,7 +163,8 @@ class _BaseBayesianFM(BaseEstimator):
         )
         self._run(chain, samples, settings, 0 if samples is not None else self.n_burn_in)
         self._course = _Course(
-            *(chain.draw(), chain.iteration, course.key, problem.scaling(), group, digest)
+            *(chain.draw(), chain.iteration, course.key, problem.scaling(), interactions),
+            *(group, digest),
         )
         return self
 
@@ -164,7 +179,7 @@ class _BaseBayesianFM(BaseEstimator):
             )
         rng = check_random_state(self.random_state)
         start = self._start() if self.fit_intercept else 0.0
-        draw = first_draw(problem, n_groups, self.n_components, self.init_scale, start, rng)
+        draw = first_draw(problem, n_groups, self.init_scale, start, rng)
         key = rng.randint(2**32, size=4, dtype=np.uint64) if before is None else before.key
         iteration = 0
         if before is not None:  # on other rows, from where it was
@@ -172,12 +187,12 @@ class _BaseBayesianFM(BaseEstimator):
             whole[problem.used] = draw.theta
             whole[before.scaling.used] = before.draw.theta
             draw.theta = whole[problem.used]
-            draw.theta[:, -1] *= self.fit_linear
+            draw.theta[:, -1] *= problem.interactions.has_linear[problem.used]
             iteration = before.iteration
-        return _Course(draw, iteration, key[:2], None, None, None), None
+        return _Course(draw, iteration, key[:2], None, None, None, None), None
 
-    def _check_before(self, before, n_features, n_groups):
-        shape = n_features, self.n_components, n_groups
+    def _check_before(self, before, n_features, n_components, n_groups):
+        shape = n_features, n_components, n_groups
         had = (
             before.group.size,
             before.draw.theta.shape[1] - 1,
@@ -227,9 +242,11 @@ class _BaseBayesianFM(BaseEstimator):
         X = door.validate_X(self, X)
         course = self._course
         rows, others = course.scaling.apply(X)
-        groups = course.group[others]
         threads = n_threads(self.n_jobs)
-        return self._samples.predict(rows, others, groups, course.key, summarise, threads)
+        return self._samples.predict(
+            *(rows, course.scaling.used, others, course.group, course.interactions, course.key),
+            *(summarise, threads),
+        )
 
     def _as_fitted(self, values):
         return values.astype(self._course.draw.theta.dtype, copy=False)
@@ -262,14 +279,29 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     init_scale : float, default=0.1
         Standard deviation of the initial random factors of a feature of size 1, in rows with one
         entry; for longer rows divided by the root of their mean number of entries.
+    degree : int, default=2
+        Largest number of features that are multiplied, from 2 to 10. Above 2, each degree has
+        `n_components` factors of its own, and ``sum <v_i, v_j> x_i x_j`` is followed by sums of
+        products over all sets of three and more features. That takes longer.
+    fit_lower : bool, default=True
+        Whether products of fewer than `degree` features count, too. (The intercept and the
+        linear weights have parameters of their own.)
+    interactions : list of pairs of fields, default=None
+        Which pairs of features are multiplied: those whose fields are a pair of the list, in
+        either order; ``("user", "user")`` is within a field. None is all pairs. For degree 2.
+    feature_fields : array-like of shape (n_features,), default=None
+        A label for each feature, for `interactions` and `fit_linear`. None takes those that X
+        carries from :class:`~skfm.preprocessing.EventEncoder`.
     feature_groups : array-like of shape (n_features,), default=None
         A label for each feature: features of a group share a prior. Give each kind (users, items,
         genres) a group of its own; `skfm.preprocessing.feature_groups` derives them from a fitted
-        transformer. None is one group.
+        transformer. None takes those that X carries from an encoder of `skfm.preprocessing`, else
+        all features are one group.
     fit_intercept : bool, default=True
         Whether to fit the intercept ``w_0``; else it is 0.
-    fit_linear : bool, default=True
-        Whether to fit the linear weights ``w_j``; else they are 0.
+    fit_linear : bool or list of fields, default=True
+        Whether to fit the linear weights ``w_j``; else they are 0. A list names the fields whose
+        features have them.
     max_memory : float, default=256
         Megabytes that the draws kept for predictions may take. When they are full, every second
         draw is dropped.
@@ -406,14 +438,29 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
     init_scale : float, default=0.1
         Standard deviation of the initial random factors of a feature of size 1, in rows with one
         entry; for longer rows divided by the root of their mean number of entries.
+    degree : int, default=2
+        Largest number of features that are multiplied, from 2 to 10. Above 2, each degree has
+        `n_components` factors of its own, and ``sum <v_i, v_j> x_i x_j`` is followed by sums of
+        products over all sets of three and more features. That takes longer.
+    fit_lower : bool, default=True
+        Whether products of fewer than `degree` features count, too. (The intercept and the
+        linear weights have parameters of their own.)
+    interactions : list of pairs of fields, default=None
+        Which pairs of features are multiplied: those whose fields are a pair of the list, in
+        either order; ``("user", "user")`` is within a field. None is all pairs. For degree 2.
+    feature_fields : array-like of shape (n_features,), default=None
+        A label for each feature, for `interactions` and `fit_linear`. None takes those that X
+        carries from :class:`~skfm.preprocessing.EventEncoder`.
     feature_groups : array-like of shape (n_features,), default=None
         A label for each feature: features of a group share a prior. Give each kind (users, items,
         genres) a group of its own; `skfm.preprocessing.feature_groups` derives them from a fitted
-        transformer. None is one group.
+        transformer. None takes those that X carries from an encoder of `skfm.preprocessing`, else
+        all features are one group.
     fit_intercept : bool, default=True
         Whether to fit the intercept ``w_0``; else it is 0.
-    fit_linear : bool, default=True
-        Whether to fit the linear weights ``w_j``; else they are 0.
+    fit_linear : bool or list of fields, default=True
+        Whether to fit the linear weights ``w_j``; else they are 0. A list names the fields whose
+        features have them.
     max_memory : float, default=256
         Megabytes that the draws kept for predictions may take. When they are full, every second
         draw is dropped.

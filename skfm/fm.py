@@ -75,6 +75,19 @@ class FMRegressor(RegressorMixin, BaseFM):
     alpha_l21 : float, dict or list of float, default=0.0
         Penalty of the length of factors, at least 0, for "ftrl":
         ``alpha_l21 * sqrt(n_j) * ||v_j||``. It sets the factors of some features to 0 altogether.
+    degree : int, default=2
+        Largest number of features that are multiplied, from 2 to 10. Above 2, each degree has
+        `n_components` factors of its own, and ``sum <v_i, v_j> x_i x_j`` is followed by sums of
+        products over all sets of three and more features [6]_. That takes longer.
+    fit_lower : bool, default=True
+        Whether products of fewer than `degree` features count, too. (The intercept and the
+        linear weights have parameters of their own.)
+    interactions : list of pairs of fields, default=None
+        Which pairs of features are multiplied: those whose fields are a pair of the list, in
+        either order; ``("user", "user")`` is within a field. None is all pairs. For degree 2.
+    feature_fields : array-like of shape (n_features,), default=None
+        A label for each feature, for `interactions` and `fit_linear`. None takes those that X
+        carries from :class:`~skfm.preprocessing.EventEncoder`.
     feature_groups : array-like of shape (n_features,), default=None
         A label for each feature, for penalties that differ. With groups, each of the four
         penalties may be a number for all, a dict from labels to numbers, or a list with a number
@@ -117,8 +130,9 @@ class FMRegressor(RegressorMixin, BaseFM):
         one entry; for longer rows divided by the root of their mean number of entries.
     fit_intercept : bool, default=True
         Whether to fit the intercept ``w_0``; else it is 0.
-    fit_linear : bool, default=True
-        Whether to fit the linear weights ``w_j``; else they are 0.
+    fit_linear : bool or list of fields, default=True
+        Whether to fit the linear weights ``w_j``; else they are 0. A list names the fields whose
+        features have them.
     warm_start : bool, default=False
         Whether `fit` starts from the parameters of the last one, given equal shapes, instead of
         from random factors.
@@ -137,7 +151,8 @@ class FMRegressor(RegressorMixin, BaseFM):
     coef_ : ndarray of shape (n_features,)
         Linear weights ``w_j``; 0 for features that never occurred.
     components_ : ndarray of shape (n_components, n_features)
-        The vectors ``v_j``, as columns; 0 for features that never occurred.
+        The vectors ``v_j``, as columns; 0 for features that never occurred. With higher degrees
+        those of each degree, one below the other.
     n_iter_ : int
         Number of epochs, or of calls of `partial_fit`.
     loss_curve_ : list of float, one an epoch
@@ -166,6 +181,8 @@ class FMRegressor(RegressorMixin, BaseFM):
     .. [4] H. B. McMahan et al., "Ad Click Prediction: a View from the Trenches", KDD 2013.
     .. [5] S. Rendle, Z. Gantner, C. Freudenthaler, L. Schmidt-Thieme, "Fast Context-aware
        Recommendations with Factorization Machines", SIGIR 2011.
+    .. [6] M. Blondel, A. Fujino, N. Ueda, M. Ishihata, "Higher-Order Factorization Machines",
+       NIPS 2016.
 
     Examples
     --------
@@ -202,6 +219,10 @@ class FMRegressor(RegressorMixin, BaseFM):
         alpha_linear=5.0,
         alpha_l1=0.0,
         alpha_l21=0.0,
+        degree=2,
+        fit_lower=True,
+        interactions=None,
+        feature_fields=None,
         feature_groups=None,
         learning_rate="auto",
         initial_accumulator=1.0,
@@ -229,6 +250,10 @@ class FMRegressor(RegressorMixin, BaseFM):
             alpha_linear=alpha_linear,
             alpha_l1=alpha_l1,
             alpha_l21=alpha_l21,
+            degree=degree,
+            fit_lower=fit_lower,
+            interactions=interactions,
+            feature_fields=feature_fields,
             feature_groups=feature_groups,
             learning_rate=learning_rate,
             initial_accumulator=initial_accumulator,
@@ -389,6 +414,19 @@ class FMClassifier(ClassifierMixin, BaseFM):
     alpha_l21 : float, dict or list of float, default=0.0
         Penalty of the length of factors, at least 0, for "ftrl":
         ``alpha_l21 * sqrt(n_j) * ||v_j||``. It sets the factors of some features to 0 altogether.
+    degree : int, default=2
+        Largest number of features that are multiplied, from 2 to 10. Above 2, each degree has
+        `n_components` factors of its own, and ``sum <v_i, v_j> x_i x_j`` is followed by sums of
+        products over all sets of three and more features [6]_. That takes longer.
+    fit_lower : bool, default=True
+        Whether products of fewer than `degree` features count, too. (The intercept and the
+        linear weights have parameters of their own.)
+    interactions : list of pairs of fields, default=None
+        Which pairs of features are multiplied: those whose fields are a pair of the list, in
+        either order; ``("user", "user")`` is within a field. None is all pairs. For degree 2.
+    feature_fields : array-like of shape (n_features,), default=None
+        A label for each feature, for `interactions` and `fit_linear`. None takes those that X
+        carries from :class:`~skfm.preprocessing.EventEncoder`.
     feature_groups : array-like of shape (n_features,), default=None
         A label for each feature, for penalties that differ. With groups, each of the four
         penalties may be a number for all, a dict from labels to numbers, or a list with a number
@@ -431,8 +469,9 @@ class FMClassifier(ClassifierMixin, BaseFM):
         one entry; for longer rows divided by the root of their mean number of entries.
     fit_intercept : bool, default=True
         Whether to fit the intercept ``w_0``; else it is 0.
-    fit_linear : bool, default=True
-        Whether to fit the linear weights ``w_j``; else they are 0.
+    fit_linear : bool or list of fields, default=True
+        Whether to fit the linear weights ``w_j``; else they are 0. A list names the fields whose
+        features have them.
     warm_start : bool, default=False
         Whether `fit` starts from the parameters of the last one, given equal shapes and
         classes, instead of from random factors.
@@ -483,6 +522,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
     .. [4] H. B. McMahan et al., "Ad Click Prediction: a View from the Trenches", KDD 2013.
     .. [5] S. Rendle, Z. Gantner, C. Freudenthaler, L. Schmidt-Thieme, "Fast Context-aware
        Recommendations with Factorization Machines", SIGIR 2011.
+    .. [6] M. Blondel, A. Fujino, N. Ueda, M. Ishihata, "Higher-Order Factorization Machines",
+       NIPS 2016.
 
     Examples
     --------
@@ -513,6 +554,10 @@ class FMClassifier(ClassifierMixin, BaseFM):
         alpha_linear=5.0,
         alpha_l1=0.0,
         alpha_l21=0.0,
+        degree=2,
+        fit_lower=True,
+        interactions=None,
+        feature_fields=None,
         feature_groups=None,
         learning_rate="auto",
         initial_accumulator=1.0,
@@ -540,6 +585,10 @@ class FMClassifier(ClassifierMixin, BaseFM):
             alpha_linear=alpha_linear,
             alpha_l1=alpha_l1,
             alpha_l21=alpha_l21,
+            degree=degree,
+            fit_lower=fit_lower,
+            interactions=interactions,
+            feature_fields=feature_fields,
             feature_groups=feature_groups,
             learning_rate=learning_rate,
             initial_accumulator=initial_accumulator,

@@ -15,9 +15,12 @@ from skfm._kernels.records import Columns, Machine, Prior, Rows
 from skfm._solvers import columns as passes
 from skfm._solvers import coordinate
 from skfm._solvers.columns import PADDING, Sweeper, find_classes
+from skfm._solvers.interactions import all_pairs
 from skfm._solvers.minibatch import Settings
 from skfm._solvers.problem import Penalties, make_problem
+from skfm._solvers.relations import stack_blocks
 
+PAIRS = None
 COUNTS = 300, 0, 1, 7, 8, 129, 40, 128  # rows of each column; all that is near a chunk's end
 N_ROWS, N_COLUMNS, N_GROUPS = 300, len(COUNTS), 3
 ALL_KINDS = [
@@ -124,7 +127,7 @@ def test_a_sweep_matches_the_twin(dtype, n_components, unit, weighted, fit_linea
     noise = rng.normal(size=(N_COLUMNS, n_components + 1)) if noisy else None
     root = rows.root.copy()
     update_columns(
-        *(0, N_COLUMNS, columns_of(X, order, dtype, unit), rows, machine, prior, 1.7),
+        *(0, N_COLUMNS, columns_of(X, order, dtype, unit), rows, machine, PAIRS, prior, 1.7),
         *(NOTHING if noise is None else noise, fit_linear),
     )
     _, coef, components = reference.column_sweep(
@@ -146,7 +149,7 @@ def test_sums_and_errors_follow_the_parameters_for_many_sweeps(dtype, tolerance)
     X, _, parameters, target, machine, rows, prior = make(5, dtype, weighted=True)
     columns = columns_of(X, range(N_COLUMNS), dtype)
     for _ in range(size(50, 5)):
-        update_columns(0, N_COLUMNS, columns, rows, machine, prior, 1.0, NOTHING, True)
+        update_columns(0, N_COLUMNS, columns, rows, machine, PAIRS, prior, 1.0, NOTHING, True)
     assert_consistent(X, machine, rows, parameters[0], target, rtol=tolerance, atol=tolerance)
 
 
@@ -155,7 +158,7 @@ def test_only_the_columns_asked_for_are_updated():
     order = np.random.default_rng(2).permutation(N_COLUMNS)
     before = copy_machine(machine)
     update_columns(
-        2, 5, columns_of(X, order, np.float64), rows, machine, prior, 1.0, NOTHING, True
+        2, 5, columns_of(X, order, np.float64), rows, machine, PAIRS, prior, 1.0, NOTHING, True
     )
     updated = np.isin(np.arange(N_COLUMNS), order[2:5])
     assert_array_equal(machine.linear != before.linear, updated)
@@ -175,7 +178,7 @@ def test_a_column_is_left_where_the_objective_is_flat(n_components):
     )
     columns = columns_of(X, range(N_COLUMNS), np.float64)
     j = 5
-    update_columns(j, j + 1, columns, rows, machine, prior, 1.7, NOTHING, True)
+    update_columns(j, j + 1, columns, rows, machine, PAIRS, prior, 1.7, NOTHING, True)
     precision, mean = prior_of_each_column(prior)
 
     def objective(theta):
@@ -210,7 +213,7 @@ def test_repeated_draws_have_the_mean_and_covariance_of_the_ridge_regression():
     draws = np.empty((n_draws, 3))
     for draw in draws:
         noise = rng.normal(size=(N_COLUMNS, 3))
-        update_columns(j, j + 1, columns, rows, machine, prior, 0.7, noise, True)
+        update_columns(j, j + 1, columns, rows, machine, PAIRS, prior, 0.7, noise, True)
         draw[:] = *machine.factors[j, :2], machine.linear[j]
     covariance = np.linalg.inv(A)
     spread = np.sqrt(np.diag(covariance))
@@ -238,7 +241,8 @@ def test_draws_are_as_wide_as_the_prior_where_the_rows_say_nothing(dtype):
     rng = np.random.default_rng(0)
     draws = np.empty((n_draws, 3))
     for draw in draws:
-        update_columns(0, 1, columns, rows, machine, prior, 1.0, rng.normal(size=(2, 4)), False)
+        noise = rng.normal(size=(2, 4))
+        update_columns(0, 1, columns, rows, machine, PAIRS, prior, 1.0, noise, False)
         draw[:] = machine.factors[0, :3]
     covariance = np.linalg.inv(n_rows * np.outer(other, other) + np.eye(3))
     assert_allclose(np.cov(draws.T), covariance, atol=6 / np.sqrt(n_draws))
@@ -296,7 +300,7 @@ def test_without_penalty_factors_that_say_the_same_stay_of_their_size(dtype):
     prior = Prior(np.zeros(2, np.uint32), np.zeros(2), np.zeros(2), nothing + 1, nothing)
     columns = columns_of(X, [0, 1], dtype, unit=True)
     for _ in range(20):
-        update_columns(0, 2, columns, rows, machine, prior, 1.0, NOTHING, True)
+        update_columns(0, 2, columns, rows, machine, PAIRS, prior, 1.0, NOTHING, True)
     assert np.isfinite(machine.factors).all() and abs(machine.factors).max() < 1e3
     tolerance = 1e-12 if dtype == np.float64 else 1e-5
     assert_allclose(rows.error, target.mean() - target, atol=tolerance)
@@ -321,7 +325,8 @@ def test_sums_and_raw_outputs_of_rows(dtype, n_components):
     sums = np.full((30, machine.factors.shape[1]), np.nan, dtype)
     raw = np.full(30, np.nan, dtype)
     source = Sweeper(problem, 1).row_source
-    sum_rows(5, 20, source, machine, dtype(intercept), sums, raw)
+    blocks = stack_blocks([], np.ones((1, 1), bool), machine.factors.shape[1], 30, dtype)
+    sum_rows(5, 20, source, blocks, machine, PAIRS, dtype(intercept), sums, raw)
     asked = slice(5, 20)
     assert_array_equal(np.isnan(raw), ~np.isin(np.arange(30), np.arange(5, 20)))
     tolerance = {"rtol": 1e-10, "atol": 1e-10} if dtype == np.float64 else {"atol": 1e-4}
@@ -424,13 +429,18 @@ def test_parabolas_are_finite_however_large_the_output(dtype, kind, n_outputs):
         assert np.isfinite(error).all() and np.isfinite(root).all() and (root > 0).all()
 
 
+def csr_of(problem):
+    return problem.indptr, problem.indices, problem.position
+
+
 # Descent: all of it
 
 
 def problem_of(X, y, weight, kind, dtype, **options):
     weight = np.empty(0, dtype) if weight is None else weight.astype(dtype)
     rows = sparse.csr_matrix(X.astype(dtype))
-    return make_problem(rows, np.asarray(y), weight, CODES[kind], Penalties(0.3, 0.7), **options)
+    penalties, pairs = Penalties(0.3, 0.7), all_pairs(X.shape[1], 3)
+    return make_problem(rows, np.asarray(y), weight, CODES[kind], penalties, pairs, **options)
 
 
 def settings_for(kind, max_iter, **options):
@@ -536,7 +546,7 @@ def test_blocks_and_colors_match_the_twins(name):
 def classes_of(X):
     problem = problem_of(X, np.zeros(X.shape[0]), None, "squared_error", np.float64)
     sweeper = Sweeper(problem, 1)
-    classes = find_classes(problem, sweeper.columns)
+    classes = find_classes(*csr_of(problem), sweeper.columns)
     assert_array_equal(np.unique(classes), np.arange(sweeper.n_classes))
     order = sweeper.columns.order
     assert_array_equal(np.sort(order), np.arange(problem.n_used))
@@ -637,7 +647,7 @@ def test_stretches_cover_every_column_once_and_share_only_classes(name, n_thread
     X = MATRICES[name]()
     problem = problem_of(X, np.zeros(X.shape[0]), None, "squared_error", np.float64)
     sweeper = Sweeper(problem, n_threads)
-    classes = find_classes(problem, sweeper.columns)[sweeper.columns.order]
+    classes = find_classes(*csr_of(problem), sweeper.columns)[sweeper.columns.order]
     end = 0
     for bounds in sweeper.stretches:
         assert bounds[0] == end and bounds == sorted(bounds)

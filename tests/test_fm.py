@@ -1216,7 +1216,7 @@ def test_wrong_number_of_features(model):
 def test_strings_are_no_regression_target(convert):
     X, _ = make("squared_error")
     names = ["good", "bad"] * 100
-    refused(FMRegressor(), X, convert(names), None, r"\by\b.*(number|string).*FMClassifier")
+    refused(FMRegressor(), X, convert(names), None, r"\by\b.*(number|string).*use a classifier")
 
 
 def test_numbers_are_no_labels():
@@ -1255,6 +1255,10 @@ BAD_PARAMETERS = {
     "validation_fraction": [0, 0.0, 1.0, -0.5, "0.1", None, np.nan],
     "scoring": ["losses", 3, ["r2"]],
     "callback": ["print", 3],
+    "degree": [1, 0, 2.5, "2", None, True, 11, np.nan],
+    "fit_lower": ["no", None, 0],
+    "interactions": ["ab", 3, [("a", "b")], {"a": "b"}],
+    "feature_fields": [[0], "ab", [0, np.nan, 1], [[0, 1, 2]], 3, [0, "a", None]],
     "feature_groups": [[0], "ab", [0, np.nan, 1], [[0, 1, 2]], 3, [0, "a", None]],
     "init_scale": [-1.0, None, "0.1", np.nan, np.inf],
     "fit_intercept": ["yes", None, 1],

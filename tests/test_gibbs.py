@@ -16,6 +16,7 @@ from skfm._kernels import losses
 from skfm._merging import merge_rows
 from skfm._solvers import columns, gibbs
 from skfm._solvers.gibbs import REFRESH, Chain, Draw, Hyperprior, Settings, first_draw
+from skfm._solvers.interactions import all_pairs
 from skfm._solvers.problem import Penalties, make_problem
 
 KEY = np.array([3, 5], dtype=np.uint64)
@@ -50,11 +51,12 @@ def chain_for(
         np.empty(0, X.dtype) if weight is None else np.asarray(weight, dtype=X.dtype),
         losses.SQUARED_ERROR if signs is None else losses.LOG_LOSS,
         Penalties(0.0, 0.0),
+        all_pairs(X.shape[1], n_components),
     )
     group = np.asarray(group)
     if start is None:
         rng = np.random.RandomState(seed)
-        start = first_draw(problem, group.max() + 1, n_components, 1.0, 0.0, rng)
+        start = first_draw(problem, group.max() + 1, 1.0, 0.0, rng)
     settings = Settings(max_iter=1, **{"fit_intercept": False, **settings})
     return kind(problem, group[problem.used], start, iteration, settings, key, signs)
 
@@ -521,8 +523,8 @@ def test_threads_change_no_bit(probit, dtype, weighted, monkeypatch):
 
 def test_a_start_is_random_factors_and_priors_of_size_one():
     arguments, options = make(300)
-    problem = chain_for(*arguments, **options).problem
-    start = first_draw(problem, 2, 50, 0.3, 1.5, np.random.RandomState(0))
+    problem = chain_for(*arguments, **{**options, "n_components": 50}).problem
+    start = first_draw(problem, 2, 0.3, 1.5, np.random.RandomState(0))
     assert start.intercept == 1.5 and start.noise_precision == 1
     assert start.theta.shape == (20, 51) and not start.theta[:, -1].any()
     spread = 0.3 / np.sqrt(problem.mean_row_length)

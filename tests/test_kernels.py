@@ -17,6 +17,7 @@ from skfm._kernels.decision import decide
 from skfm._kernels.features import penalty, values_are_scales
 from skfm._kernels.records import Rule, Scratch
 from skfm._solvers import plan
+from skfm._solvers.interactions import all_pairs
 from skfm._solvers.minibatch import UPDATES, get_parameters, make_state
 from skfm._solvers.plan import Planner, auto_batch_size
 from skfm._solvers.problem import Penalties, make_problem
@@ -31,6 +32,7 @@ CODES = {
     "poisson": losses.POISSON,
     "squared_hinge": losses.SQUARED_HINGE,
 }
+PAIRS = None
 SHAPES = {"huber": reference.HUBER_EPSILON, "quantile": reference.QUANTILE}
 KINDS = [("squared_error", 1), ("log_loss", 1), ("softmax", 3)]
 MORE_KINDS = [(kind, 1) for kind in ("absolute_error", "huber", "quantile", "poisson")]
@@ -65,7 +67,9 @@ def as_problem(X, y, weight, kind, dtype=np.float64, lasso=(0.0, 0.0)):
     weight = np.empty(0, dtype) if weight is None else weight.astype(dtype)
     X = sparse.csr_matrix(X.astype(dtype))
     penalties = Penalties(ALPHA, ALPHA_LINEAR, factor_lasso=lasso[1], linear_lasso=lasso[0])
-    return make_problem(X, np.asarray(y), weight, CODES[kind], penalties)
+    return make_problem(
+        X, np.asarray(y), weight, CODES[kind], penalties, all_pairs(X.shape[1], 3)
+    )
 
 
 def planner_for(problem, batch_size, **options):
@@ -113,7 +117,8 @@ def make_scratch(state, n_rows, n_pairs, fill=0, n_penalties=2):
         "gradient": (n_outputs, n_rows),
     }
     arrays = {name: np.full(shape, fill, dtype=dtype) for name, shape in shapes.items()}
-    return Scratch(**arrays, losses=np.full(n_rows, fill, dtype=np.float64))
+    losses, layer = np.full(n_rows, fill, dtype=np.float64), np.zeros(n_pairs, np.uint32)
+    return Scratch(**arrays, losses=losses, layer=layer)
 
 
 def copy_record(record):
@@ -144,7 +149,7 @@ def rule_for(
 def run_all(window, order, state, share, rule, scratch):
     """Every step of training by one thread."""
     steps = 4 * state.intercept.shape[0]
-    return kernels.run_steps(window, order, 0, steps, state, share, rule, scratch, 0, 1)
+    return kernels.run_steps(window, order, 0, steps, state, share, PAIRS, rule, scratch, 0, 1)
 
 
 def train_epoch(problem, planner, state, rule):
@@ -260,7 +265,9 @@ def test_plan_is_at_most_twice_the_input(dtype, values, batch_size):
         shape=(n_rows, n_fields * n_levels),
     )
     target, weight, penalties = np.zeros(n_rows), np.empty(0, dtype), Penalties(0.1, 1.0)
-    problem = make_problem(X, target, weight, CODES["log_loss"], penalties)
+    problem = make_problem(
+        X, target, weight, CODES["log_loss"], penalties, all_pairs(X.shape[1], 3)
+    )
     assert problem.unit_values == (values == "unit")
     planner = planner_for(problem, batch_size)
     arrays = [a for number in range(planner.n_windows) for a in planner.window(number)]
@@ -440,7 +447,7 @@ def test_measuring_gives_the_loss_and_changes_nothing(kind, n_outputs):
     for batch in range(window.row_start.size - 1):
         order, steps = np.array([batch]), 2 * n_outputs
         share = problem.penalty_share
-        kernels.run_steps(window, order, 0, steps, state, share, rule, scratch, 0, 1)
+        kernels.run_steps(window, order, 0, steps, state, share, PAIRS, rule, scratch, 0, 1)
         loss += scratch.losses[: window.row_start[batch + 1] - window.row_start[batch]].sum()
     scaled = X / reference.feature_scale(X, weight)
     raw = reference.raw_output(parameters, scaled)
@@ -459,7 +466,7 @@ def phases(window, batch, state, share, rule, scratch, n_parts, order):
     for step in range(4 * state.intercept.shape[0]):
         for part in order(range(n_parts)):
             loss += kernels.run_steps(
-                window, one, step, step + 1, state, share, rule, scratch, part, n_parts
+                window, one, step, step + 1, state, share, PAIRS, rule, scratch, part, n_parts
             )
     return loss
 
@@ -504,14 +511,14 @@ def test_parts_cover_everything_exactly_once(kind, n_outputs, n_parts):
         pairs = window.feature_start[batch + 1] - window.feature_start[batch]
         features = window.features[window.feature_start[batch] : window.feature_start[batch + 1]]
         ready = make_scratch(state, n_batch_rows, n_pairs)
-        kernels.gather(window, batch, state, 0, share, ready, 0, 1)
+        kernels.gather(window, batch, state, 0, share, PAIRS, ready, 0, 1)
         for c in range(n_outputs):
-            kernels.forward(window, batch, state, c, ready, 0, 1)
+            kernels.forward(window, batch, state, c, PAIRS, ready, 0, 1)
         gathered, forwarded = np.zeros(n_pairs, int), np.zeros(n_batch_rows, int)
         differentiated, updated = np.zeros(n_batch_rows, int), np.zeros(problem.n_used, int)
         for part in range(n_parts):
             empty = make_scratch(state, n_batch_rows, n_pairs, np.nan)
-            kernels.gather(window, batch, state, 0, share, empty, part, n_parts)
+            kernels.gather(window, batch, state, 0, share, PAIRS, empty, part, n_parts)
             written = ~np.isnan(empty.self_product)
             for array in empty.linear, empty.factors, empty.penalty:
                     filled = ~np.isnan(array.reshape(n_pairs, -1))
@@ -520,7 +527,7 @@ def test_parts_cover_everything_exactly_once(kind, n_outputs, n_parts):
             gathered += written
             some = copy_record(ready)
             some.output[...] = some.sums[...] = np.nan
-            kernels.forward(window, batch, state, 0, some, part, n_parts)
+            kernels.forward(window, batch, state, 0, PAIRS, some, part, n_parts)
             forwarded += ~np.isnan(some.output[0])
             some = copy_record(ready)
             some.losses[...] = np.nan
@@ -528,7 +535,7 @@ def test_parts_cover_everything_exactly_once(kind, n_outputs, n_parts):
             differentiated += ~np.isnan(some.losses)
             whole, moved = copy_record(ready), copy_record(state)
             kernels.differentiate(window, batch, rule, whole, 0, 1)
-            kernels.backward(window, batch, moved, 0, rule, whole, part, n_parts)
+            kernels.backward(window, batch, moved, 0, PAIRS, rule, whole, part, n_parts)
             updated += moved.linear[0, :, 1] != 0
         assert_array_equal(gathered, np.arange(n_pairs) < pairs)
         assert_array_equal(forwarded, np.arange(n_batch_rows) < rows)

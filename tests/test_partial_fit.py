@@ -22,6 +22,7 @@ from test_solvers import make as make_dense
 
 from skfm import FMClassifier, FMRegressor
 from skfm._solvers import minibatch
+from skfm._solvers.interactions import all_pairs
 from skfm._solvers.problem import Penalties, make_problem
 from skfm.datasets import make_fm_classification, make_fm_regression
 
@@ -398,7 +399,7 @@ def share_borne(X, n_rows, **penalties):
     for start in range(0, X.shape[0], n_rows):
         chunk = X[start : start + n_rows]
         data = chunk, np.zeros(n_rows), np.ones(0), 0, Penalties(**penalties)
-        problem = make_problem(*data, earlier=earlier)
+        problem = make_problem(*data, all_pairs(X.shape[1], 0), earlier=earlier)
         earlier = problem.scaling()
         shares = np.zeros((X.shape[1], problem.penalty_share.shape[1]))
         shares[problem.used] = problem.penalty_share

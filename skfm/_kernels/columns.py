@@ -3,7 +3,8 @@
 As a function of its own linear weight and factors alone, a machine is linear: with ``h = x (s - x
 v)``, ``s`` being a row's sum of ``x v`` over all its features, the output moves by ``x dw + <h,
 dv>``. So their best values, or the distribution that they have given all other parameters, are
-those of a ridge regression, solved here for a block of coordinates at a time.
+those of a ridge regression, solved here for a block of coordinates at a time. (That ``h`` is the
+usual machine's; interactions.py has those of others.)
 """
 
 import math
@@ -11,6 +12,7 @@ import math
 import numpy as np
 
 from skfm._kernels._jit import jit
+from skfm._kernels.interactions import derive, enter, join, move_layers
 
 BLOCK = 16  # factors solved together: more come closer to the optimum, for more arithmetic
 CHUNK = 128  # rows whose values are brought together in the fastest cache
@@ -25,7 +27,9 @@ ONE, TWO, THREE, FOUR, EIGHT = (np.uintp(n) for n in (1, 2, 3, 4, 8))
 
 
 @jit
-def update_columns(first, last, columns, rows, machine, prior, precision, noise, fit_linear):
+def update_columns(
+    first, last, columns, rows, machine, interactions, prior, precision, noise, fit_linear
+):
     """Solve the columns ``order[first:last]`` one after the other; rows' sums and errors follow.
 
     A column's linear weight and factors ``theta`` are set to where they minimise ``precision / 2
@@ -50,26 +54,42 @@ def update_columns(first, last, columns, rows, machine, prior, precision, noise,
         j = np.uintp(columns.order[k])
         start = 0
         with_linear = fit_linear
+        if interactions is not None:
+            with_linear = fit_linear and interactions.has_linear[j]
         while start < n_components or with_linear:
             stop = min(start + BLOCK, n_components)
-            found = _add_up(columns, rows, machine, j, start, stop, with_linear, near, gram)
+            span = start, stop, with_linear
+            v, layer = machine.factors[j], np.uintp(0)
+            if interactions is not None and interactions.partners.size > 0:
+                v, layer = _own_layer(interactions, j, v)
+            found = add_up(columns, rows, v, layer, interactions, j, span, near, gram)
             touched = max(touched, found)
-            _pose(machine, prior, precision, rounding, j, start, stop, with_linear, gram, step)
+            pose(machine, prior, precision, rounding, j, start, stop, with_linear, gram, step)
             n = stop - start + with_linear
             solve(gram, step, n, noise, j, start, with_linear)
             linear_step = dtype.type(step[n - 1] if with_linear else 0)
             for c in range(moved.size):
                 moved[c] = step[c] if c < stop - start else 0
-            _move(columns, rows, machine, j, start, stop, moved, linear_step)
+            arguments = columns, rows, machine, j, start, stop, moved, linear_step
+            if interactions is None:
+                _move(*arguments)
+            elif interactions.partners.size > 0:
+                _move_pairs(interactions, *arguments)
+            else:
+                _move_general(interactions, *arguments)
             start = stop
             with_linear = False
     return touched
 
 
 @jit
-def _add_up(columns, rows, machine, j, start, stop, with_linear, near, gram):
+def add_up(columns, rows, v, layer, interactions, j, span, near, gram):
     """Products of coordinates, ``gram[a, b]`` for ``a <= b``, summed over the column's rows: of
-    the factors ``start:stop``, the linear weight and last the error."""
+    the factors ``start:stop``, the linear weight and last the error.
+
+    ``v`` are the factors as they are in the rows' sums, which begin at ``layer``.
+    """
+    start, stop, with_linear = span
     n_factors = np.uintp(stop - start)
     n = n_factors + np.uintp(with_linear)
     for a in range(n):
@@ -79,9 +99,13 @@ def _add_up(columns, rows, machine, j, start, stop, with_linear, near, gram):
     touched = near[0, 0] * 0
     while e < end:
         m = min(np.uintp(CHUNK), end - e)
-        touched = max(touched, _touch(columns.row, e, e + m, rows, start))
+        touched = max(touched, _touch(columns.row, e, e + m, rows, layer + np.uintp(start)))
         filled = (m + np.uintp(7)) // EIGHT * EIGHT
-        _gather(columns, rows, machine, j, np.uintp(start), n_factors, e, m, filled, n, near)
+        part = np.uintp(start), n_factors, n, e, m, filled
+        if interactions is None or interactions.partners.size > 0:
+            _gather(columns, rows, v, layer, part, near)
+        else:
+            _gather_general(columns, rows, v, interactions, j, part, near)
         for a in range(n):
             b = a
             while b < n + ONE:
@@ -103,13 +127,22 @@ def _add_up(columns, rows, machine, j, start, stop, with_linear, near, gram):
 
 
 @jit
+def _own_layer(interactions, j, v):
+    """Of a column in a class of features: what of its factors is in the sums of its partners, and
+    where these begin in a row's layers."""
+    c = interactions.feature_class[j]
+    own = v if interactions.partners[c, c] else np.zeros_like(v)
+    return own, np.uintp(c) * np.uintp(v.size)
+
+
+@jit
 def _touch(row, start, stop, rows, first):
     """Have the memory deliver what is known of some rows, in loops so short that many of the waits
     are under way at once. The result must be used, lest the compiler drop them."""
     sums, error = rows.sums, rows.error
     touched = sums.dtype.type(0)
     line = LINE // sums.itemsize
-    for f in range(first, min(first + BLOCK, sums.shape[1]), line):
+    for f in range(first, min(first + np.uintp(BLOCK), np.uintp(sums.shape[1])), np.uintp(line)):
         for e in range(start, stop):
             touched = max(touched, sums[np.uintp(row[e]), np.uintp(f)])
     for e in range(start, stop):
@@ -118,7 +151,7 @@ def _touch(row, start, stop, rows, first):
 
 
 @jit
-def _gather(columns, rows, machine, j, start, n_factors, e, m, filled, n, near):
+def _gather(columns, rows, v, layer, part, near):
     """Bring the entries ``e:e + m`` of a column together, each coordinate's values side by side
     and filled up with zeros: factors, ``x``, and at ``n`` the error, all times the rows' roots.
 
@@ -126,7 +159,7 @@ def _gather(columns, rows, machine, j, start, n_factors, e, m, filled, n, near):
     """
     row, value = columns.row, columns.value
     sums, error, root = rows.sums, rows.error, rows.root
-    v = machine.factors[j]
+    start, n_factors, n, e, m, filled = part
     zero, one = sums.dtype.type(0), sums.dtype.type(1)
     unit, weighted = value.size == 0, root.size > 0
     last = e + m - ONE
@@ -149,6 +182,7 @@ def _gather(columns, rows, machine, j, start, n_factors, e, m, filled, n, near):
         for f in range(np.uintp(0), n_factors, FOUR):
             g = start + f
             p, q, r, s = v[g], v[g + ONE], v[g + TWO], v[g + THREE]
+            g += layer
             pa, qa = ka * (sums[a, g] - xa * p), ka * (sums[a, g + ONE] - xa * q)
             pb, qb = kb * (sums[b, g] - xb * p), kb * (sums[b, g + ONE] - xb * q)
             pc, qc = kc * (sums[c, g] - xc * p), kc * (sums[c, g + ONE] - xc * q)
@@ -173,7 +207,33 @@ def _gather(columns, rows, machine, j, start, n_factors, e, m, filled, n, near):
 
 
 @jit
-def _pose(machine, prior, precision, rounding, j, start, stop, with_linear, gram, step):
+def _gather_general(columns, rows, v, interactions, j, part, near):
+    """The same for products of more features, one row at a time."""
+    value, root = columns.value, rows.root
+    start, n_factors, n, e, m, filled = part
+    stop = start + n_factors
+    width = v.size
+    one = v.dtype.type(1)
+    layers = rows.sums.reshape(rows.sums.shape[0], interactions.n_layers, width)
+    p, slopes = np.empty(width, v.dtype), np.empty(width, v.dtype)
+    for t in range(m):
+        i = np.uintp(columns.row[e + t])
+        x = one if value.size == 0 else value[e + t]
+        k = root[i] if root.size > 0 else one
+        for f in range(start, stop):
+            p[f] = x * v[f]
+        derive(interactions, j, p, one, layers[i], start, stop, slopes)
+        for f in range(n_factors):
+            near[f, t] = k * x * slopes[start + f]
+        near[n_factors, t] = k * x
+        near[n, t] = k * rows.error[i]
+    for a in range(n + ONE):
+        for t in range(m, filled):
+            near[a, t] = 0
+
+
+@jit
+def pose(machine, prior, precision, rounding, j, start, stop, with_linear, gram, step):
     """The normal equations of the step from the present parameters, in place of the products.
 
     The diagonal is larger by what rounding may have taken from it: without penalties a step is
@@ -266,11 +326,73 @@ def _move(columns, rows, machine, j, start, stop, step, linear_step):
 
 
 @jit
-def sum_rows(first, last, problem_rows, machine, intercept, sums, raw):
-    """The sums ``sum_j x_j v_j`` and raw outputs of rows ``first:last``."""
+def _move_pairs(interactions, columns, rows, machine, j, start, stop, step, linear_step):
+    """The same for a column in a class of features."""
+    row, value = columns.row, columns.value
+    sums, error = rows.sums, rows.error
+    v = machine.factors[j]
+    width = np.uintp(v.size)
+    first, n_factors = np.uintp(start), np.uintp(stop - start)
+    own, layer = _own_layer(interactions, j, v)
+    partners = interactions.partners[interactions.feature_class[j]]
+    base = layer + first
+    for e in range(np.uintp(columns.ptr[j]), np.uintp(columns.ptr[j + ONE])):
+        i = np.uintp(row[e])
+        x = sums.dtype.type(1) if value.size == 0 else value[e]
+        change = linear_step
+        for f in range(n_factors):
+            change += (sums[i, base + f] - x * own[first + f]) * step[f]
+        error[i] += x * change
+    for d in range(np.uintp(partners.size)):
+        if partners[d]:
+            base = d * width + first
+            for e in range(np.uintp(columns.ptr[j]), np.uintp(columns.ptr[j + ONE])):
+                i = np.uintp(row[e])
+                x = sums.dtype.type(1) if value.size == 0 else value[e]
+                for f in range(n_factors):
+                    sums[i, base + f] += x * step[f]
+    for f in range(n_factors):
+        v[first + f] += step[f]
+    machine.linear[j] += linear_step
+
+
+@jit
+def _move_general(interactions, columns, rows, machine, j, start, stop, step, linear_step):
+    """The same for products of more features."""
+    value = columns.value
+    v = machine.factors[j]
+    width = v.size
+    one = v.dtype.type(1)
+    layers = rows.sums.reshape(rows.sums.shape[0], interactions.n_layers, width)
+    p, slopes, moved = np.empty(width, v.dtype), np.empty(width, v.dtype), np.empty(width, v.dtype)
+    for e in range(np.uintp(columns.ptr[j]), np.uintp(columns.ptr[j + ONE])):
+        i = np.uintp(columns.row[e])
+        x = one if value.size == 0 else value[e]
+        for f in range(start, stop):
+            p[f] = x * v[f]
+            moved[f] = x * step[f - start]
+        derive(interactions, j, p, one, layers[i], start, stop, slopes)
+        change = x * linear_step
+        for f in range(start, stop):
+            change += moved[f] * slopes[f]
+        move_layers(interactions, j, p, moved, layers[i], start, stop, slopes)
+        rows.error[i] += change
+    for f in range(start, stop):
+        v[f] += step[f - start]
+    machine.linear[j] += linear_step
+
+
+@jit
+def sum_rows(first, last, problem_rows, blocks, machine, interactions, intercept, sums, raw):
+    """The layers (of the usual machine the sums ``sum_j x_j v_j``) and raw outputs of rows
+    ``first:last``, their blocks (see relations.py) having been summed."""
+    if interactions is not None:
+        arguments = machine, interactions, intercept, sums, raw
+        _sum_layers(first, last, problem_rows, blocks, *arguments)
+        return
     indptr, indices, data, position, center, inverse_scale = problem_rows
     linear, factors = machine.linear, machine.factors
-    width = sums.shape[1]
+    width = factors.shape[1]
     zero, half = sums.dtype.type(0), sums.dtype.type(0.5)
     for i in range(np.uintp(first), np.uintp(last)):
         z = zero
@@ -285,6 +407,54 @@ def sum_rows(first, last, problem_rows, machine, intercept, sums, raw):
                 xv = x * factors[j, f]
                 sums[i, f] += xv
                 square -= xv * xv
+        z += _add_blocks(blocks, i, sums)
         for f in range(width):
             square += sums[i, f] * sums[i, f]
         raw[i] = intercept + z + half * square
+
+
+@jit
+def _add_blocks(blocks, i, sums):
+    z = sums.dtype.type(0)
+    for k in range(blocks.layer.size):
+        b, base = np.uintp(blocks.of_row[k, i]), np.uintp(blocks.layer[k])
+        z += blocks.constant[b]
+        for f in range(blocks.sums.shape[1]):
+            sums[i, base + f] += blocks.sums[b, f]
+    return z
+
+
+@jit
+def _sum_layers(first, last, problem_rows, blocks, machine, interactions, intercept, sums, raw):
+    indptr, indices, data, position, center, inverse_scale = problem_rows
+    linear, factors = machine.linear, machine.factors
+    width = factors.shape[1]
+    partners, feature_class = interactions.partners, interactions.feature_class
+    all_layers = sums.reshape(sums.shape[0], interactions.n_layers, width)
+    p = np.empty(width, sums.dtype)
+    half = sums.dtype.type(0.5)
+    for i in range(np.uintp(first), np.uintp(last)):
+        layers = all_layers[i]
+        layers[:] = 0
+        z = intercept
+        for e in range(np.uintp(indptr[i]), np.uintp(indptr[i + ONE])):
+            j = np.uintp(position[np.uintp(indices[e])])
+            x = (data[e] - center[j]) * inverse_scale[j]
+            z += x * linear[j]
+            if partners.size > 0:
+                c = np.uintp(feature_class[j])
+                square = z * 0
+                for f in range(width):
+                    xv = x * factors[j, f]
+                    layers[c, f] += xv
+                    square += xv * xv
+                if partners[c, c]:
+                    z -= half * square
+            else:
+                for f in range(width):
+                    p[f] = x * factors[j, f]
+                z += enter(interactions, j, p, layers)
+        z += _add_blocks(blocks, i, sums)
+        if partners.size > 0:
+            z += half * join(partners, layers)
+        raw[i] = z

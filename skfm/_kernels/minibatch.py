@@ -12,6 +12,7 @@ over the components of one or of four entries at a time, which LLVM turns into v
 import numpy as np
 
 from skfm._kernels._jit import jit
+from skfm._kernels.interactions import derive, enter, join
 from skfm._kernels.losses import row_loss, scalar_loss
 from skfm._kernels.records import Block
 from skfm._kernels.updates import move, move_intercept
@@ -46,7 +47,7 @@ def _boundary(ptr, start, stop, cost, part, n_parts):
 
 
 @jit
-def gather(window, batch, state, output, penalties, scratch, part, n_parts):
+def gather(window, batch, state, output, penalties, interactions, scratch, part, n_parts):
     """Copy the batch's parameters of one output, and their memory, side by side."""
     f0, f1 = window.feature_start[batch], window.feature_start[batch + 1]
     features = window.features
@@ -74,11 +75,20 @@ def gather(window, batch, state, output, penalties, scratch, part, n_parts):
         for f in range(n_components):
             product += near[i, f] * near[i, f]
         self_product[i] = product
+    if interactions is not None and interactions.partners.size > 0:
+        for i in range(np.uintp(first), np.uintp(last)):
+            c = interactions.feature_class[np.uintp(features[np.uintp(f0) + i])]
+            scratch.layer[i] = np.uintp(c) * np.uintp(n_components)
+            if not interactions.partners[c, c]:
+                self_product[i] = 0
 
 
 @jit
-def forward(window, batch, state, output, scratch, part, n_parts):
-    """Raw output of each row; keeps ``sum_j x_j v_j`` for the backward phase."""
+def forward(window, batch, state, output, interactions, scratch, part, n_parts):
+    """Raw output of each row; keeps its layers for the backward phase."""
+    if interactions is not None and interactions.partners.size == 0:
+        _forward_general(window, batch, state, output, interactions, scratch, part, n_parts)
+        return
     r0, r1 = window.row_start[batch], window.row_start[batch + 1]
     row_ptr, local, values = window.row_ptr, window.local, window.row_values
     linear, factors, product = scratch.linear, scratch.factors, scratch.self_product
@@ -86,21 +96,27 @@ def forward(window, batch, state, output, scratch, part, n_parts):
     raw = scratch.output[output]
     intercept = sums.dtype.type(state.intercept[output, 0])
     zero, half, one = sums.dtype.type(0), sums.dtype.type(0.5), sums.dtype.type(1)
-    width = sums.shape[1]
+    n_sums, width = sums.shape[1], factors.shape[2]
     unit = values.size == 0
+    layer, base = scratch.layer, np.uintp(0)
     first = _boundary(row_ptr, r0, r1, ROW_COST, part, n_parts) - r0
     last = _boundary(row_ptr, r0, r1, ROW_COST, part + 1, n_parts) - r0
     for r in range(np.uintp(first), np.uintp(last)):
         e = np.uintp(row_ptr[np.uintp(r0) + r])
         end = np.uintp(row_ptr[np.uintp(r0) + r + np.uintp(1)])
         z = zero
-        for f in range(width):
+        for f in range(n_sums):
             sums[r, f] = zero
         while e < end:
             a = np.uintp(local[e])
             xa = one if unit else values[e]
             z += xa * (linear[a, 0] - half * xa * product[a])
-            if e + np.uintp(4) <= end:
+            together = e + np.uintp(4) <= end
+            if interactions is not None:
+                base = np.uintp(layer[a])
+                for t in range(e + np.uintp(1), min(e + np.uintp(4), end)):
+                    together = together and layer[np.uintp(local[t])] == base
+            if together:
                 b = np.uintp(local[e + np.uintp(1)])
                 c = np.uintp(local[e + np.uintp(2)])
                 d = np.uintp(local[e + np.uintp(3)])
@@ -111,7 +127,7 @@ def forward(window, batch, state, output, scratch, part, n_parts):
                 z += xc * (linear[c, 0] - half * xc * product[c])
                 z += xd * (linear[d, 0] - half * xd * product[d])
                 for f in range(width):
-                    sums[r, f] += (
+                    sums[r, base + f] += (
                         xa * factors[a, 0, f]
                         + xb * factors[b, 0, f]
                         + xc * factors[c, 0, f]
@@ -120,12 +136,45 @@ def forward(window, batch, state, output, scratch, part, n_parts):
                 e += np.uintp(4)
             else:
                 for f in range(width):
-                    sums[r, f] += xa * factors[a, 0, f]
+                    sums[r, base + f] += xa * factors[a, 0, f]
                 e += np.uintp(1)
         square = zero
-        for f in range(width):
-            square += sums[r, f] * sums[r, f]
+        if interactions is not None:
+            layers = sums[r].reshape(interactions.n_layers, width)
+            square = join(interactions.partners, layers)
+        else:
+            for f in range(width):
+                square += sums[r, f] * sums[r, f]
         raw[r] = intercept + z + half * square
+
+
+@jit
+def _forward_general(window, batch, state, output, interactions, scratch, part, n_parts):
+    """The same for products of more features."""
+    r0, r1 = window.row_start[batch], window.row_start[batch + 1]
+    f0 = np.uintp(window.feature_start[batch])
+    row_ptr, local, values = window.row_ptr, window.local, window.row_values
+    linear, factors = scratch.linear, scratch.factors
+    width = factors.shape[2]
+    n_layers = interactions.n_layers
+    sums = scratch.sums[output].reshape(scratch.sums.shape[1], n_layers, width)
+    intercept = sums.dtype.type(state.intercept[output, 0])
+    p = np.empty(width, sums.dtype)
+    first = _boundary(row_ptr, r0, r1, ROW_COST, part, n_parts) - r0
+    last = _boundary(row_ptr, r0, r1, ROW_COST, part + 1, n_parts) - r0
+    for r in range(np.uintp(first), np.uintp(last)):
+        layers = sums[r]
+        layers[:] = 0
+        z = intercept
+        i = np.uintp(r0) + r
+        for e in range(np.uintp(row_ptr[i]), np.uintp(row_ptr[i + np.uintp(1)])):
+            a = np.uintp(local[e])
+            j = np.uintp(window.features[f0 + a])
+            x = sums.dtype.type(1) if values.size == 0 else values[e]
+            for f in range(width):
+                p[f] = x * factors[a, 0, f]
+            z += x * linear[a, 0] + enter(interactions, j, p, layers)
+        scratch.output[output, r] = z
 
 
 @jit
@@ -154,13 +203,13 @@ def differentiate(window, batch, rule, scratch, part, n_parts):
 
 
 @jit
-def backward(window, batch, state, output, rule, scratch, part, n_parts):
+def backward(window, batch, state, output, interactions, rule, scratch, part, n_parts):
     """Sum each feature's gradient over its rows, and update. A block of features at a time: few
     enough that their sums stay at hand, and enough that calling the update costs nothing."""
     f0, f1 = window.feature_start[batch], window.feature_start[batch + 1]
     linear, factors = state.linear[output], state.factors[output]
     gradient, sums = scratch.gradient[output], scratch.sums[output]
-    dtype, width = sums.dtype, sums.shape[1]
+    dtype, width = sums.dtype, scratch.factors.shape[2]
     block = Block(
         np.empty(BLOCK, dtype),
         np.empty(BLOCK, dtype),
@@ -171,20 +220,29 @@ def backward(window, batch, state, output, rule, scratch, part, n_parts):
     last = _boundary(window.column_ptr, f0, f1, UPDATE_COST, part + 1, n_parts)
     while first < last:
         end = min(first + BLOCK, last)
-        _sum_gradients(window, batch, first, end, gradient, sums, block)
+        if interactions is None or interactions.partners.size > 0:
+            _sum_gradients(window, batch, first, end, interactions, gradient, sums, block)
+        else:
+            near = scratch.factors[first - f0 : end - f0, 0]
+            _sum_general(window, batch, first, near, interactions, gradient, sums, block)
         move(block, first - f0, window.features[first:end], rule, scratch, linear, factors)
         first = end
 
 
 @jit
-def _sum_gradients(window, batch, first, last, gradient, sums, block):
+def _sum_gradients(window, batch, first, last, interactions, gradient, sums, block):
     r0 = window.row_start[batch]
     column_ptr, entry_row, values = window.column_ptr, window.entry_row, window.column_values
     weight, total = window.weight, block.total
     zero, one = sums.dtype.type(0), sums.dtype.type(1)
-    width = sums.shape[1]
+    width = total.shape[1]
     unit = values.size == 0
+    base = np.uintp(0)
     for i in range(np.uintp(last - first)):
+        if interactions is not None:
+            j = np.uintp(window.features[np.uintp(first) + i])
+            own = interactions.feature_class[j]
+            base = np.uintp(own) * np.uintp(width)
         e = np.uintp(column_ptr[np.uintp(first) + i])
         end = np.uintp(column_ptr[np.uintp(first) + i + np.uintp(1)])
         occurrences = sums.dtype.type(end - e)
@@ -214,15 +272,52 @@ def _sum_gradients(window, batch, first, last, gradient, sums, block):
                 curve += xb * gb + xc * gc + xd * gd
                 for f in range(width):
                     total[i, f] += (
-                        xa * sums[a, f] + xb * sums[b, f] + xc * sums[c, f] + xd * sums[d, f]
+                        xa * sums[a, base + f]
+                        + xb * sums[b, base + f]
+                        + xc * sums[c, base + f]
+                        + xd * sums[d, base + f]
                     )
                 e += np.uintp(4)
             else:
                 for f in range(width):
-                    total[i, f] += xa * sums[a, f]
+                    total[i, f] += xa * sums[a, base + f]
                 e += np.uintp(1)
+        if interactions is not None:
+            slope = slope if interactions.has_linear[j] else zero
+            curve = curve if interactions.partners[own, own] else zero
         block.slope[i] = slope
         block.curve[i] = curve
+        block.weight[i] = occurrences
+
+
+@jit
+def _sum_general(window, batch, first, near, interactions, gradient, sums, block):
+    """The same for products of more features, ``near`` being the factors of those from ``first``
+    on."""
+    r0 = np.uintp(window.row_start[batch])
+    column_ptr, entry_row, values = window.column_ptr, window.entry_row, window.column_values
+    weight, total = window.weight, block.total
+    zero, one = sums.dtype.type(0), sums.dtype.type(1)
+    width = near.shape[1]
+    layers = sums.reshape(sums.shape[0], interactions.n_layers, width)
+    p, slopes = np.empty(width, sums.dtype), np.empty(width, sums.dtype)
+    for i in range(near.shape[0]):
+        j = np.uintp(window.features[first + i])
+        occurrences, slope = zero, zero
+        for f in range(width):
+            total[i, f] = zero
+        for e in range(np.uintp(column_ptr[first + i]), np.uintp(column_ptr[first + i + 1])):
+            r = np.uintp(entry_row[e])
+            x = one if values.size == 0 else values[e]
+            occurrences += weight[r0 + r] if weight.size > 0 else one
+            slope += x * gradient[r]
+            for f in range(width):
+                p[f] = x * near[i, f]
+            derive(interactions, j, p, gradient[r], layers[r], 0, width, slopes)
+            for f in range(width):
+                total[i, f] += x * slopes[f]
+        block.slope[i] = slope if interactions.has_linear[j] else zero
+        block.curve[i] = zero  # what a feature has with itself is left out already
         block.weight[i] = occurrences
 
 
@@ -249,7 +344,9 @@ def finish(window, batch, state, rule, scratch):
 
 
 @jit
-def run_steps(window, order, first, last, state, penalties, rule, scratch, part, n_parts):
+def run_steps(
+    window, order, first, last, state, penalties, interactions, rule, scratch, part, n_parts
+):
     """Take a window's batches, in the given order, through the steps ``first:last`` of training.
 
     A batch of n outputs has 4 n steps: for each output gather and forward, then for each gather
@@ -267,13 +364,16 @@ def run_steps(window, order, first, last, state, penalties, rule, scratch, part,
             if step % 2 == 0:
                 # The scratch holds the parameters of one output at a time.
                 if is_forward or n_outputs > 1:
-                    gather(window, batch, state, output, penalties, scratch, part, n_parts)
+                    arguments = interactions, scratch, part, n_parts
+                    gather(window, batch, state, output, penalties, *arguments)
             elif is_forward:
-                forward(window, batch, state, output, scratch, part, n_parts)
+                forward(window, batch, state, output, interactions, scratch, part, n_parts)
                 if output == n_outputs - 1:
                     differentiate(window, batch, rule, scratch, part, n_parts)
             else:
                 if output == 0 and part == 0:
                     loss += finish(window, batch, state, rule, scratch)
-                backward(window, batch, state, output, rule, scratch, part, n_parts)
+                backward(
+                    window, batch, state, output, interactions, rule, scratch, part, n_parts
+                )
     return loss

@@ -52,8 +52,9 @@ class Scratch(NamedTuple):
     linear: np.ndarray  # (n_pairs, n_linear_slots)
     factors: np.ndarray  # (n_pairs, n_factor_slots, width)
     penalty: np.ndarray  # (n_pairs, 2 or 4), see updates.py
-    self_product: np.ndarray  # (n_pairs,), v . v
-    sums: np.ndarray  # (n_outputs, n_rows, width), sum_j x_j v_j of each row
+    self_product: np.ndarray  # (n_pairs,), v . v, or 0 where a feature's class has no pairs
+    layer: np.ndarray  # (n_pairs,), where the sums of a feature's class begin
+    sums: np.ndarray  # (n_outputs, n_rows, n_layers * width), the rows' layers
     output: np.ndarray  # (n_outputs, n_rows)
     gradient: np.ndarray  # (n_outputs, n_rows)
     losses: np.ndarray  # (n_rows,)
@@ -120,9 +121,22 @@ class Machine(NamedTuple):
 class Rows(NamedTuple):
     """What is known of the rows under the present parameters."""
 
-    sums: np.ndarray  # (n_rows, width), sum_j x_j v_j
+    sums: np.ndarray  # (n_rows, n_layers * width), their layers; of one, sum_j x_j v_j
     error: np.ndarray  # (n_rows,), raw output less what it should be
     root: np.ndarray  # (n_rows,), of the rows' weights, or empty where every weight is 1
+
+
+class Blocks(NamedTuple):
+    """Parts of rows that many rows have, one relation's after the other's; see relations.py."""
+
+    indptr: np.ndarray  # (n_blocks + 1,)
+    column: np.ndarray  # (n_entries,)
+    value: np.ndarray  # (n_entries,)
+    own: np.ndarray  # (n_blocks,), whether a block's columns interact with each other
+    of_row: np.ndarray  # (n_relations, n_rows)
+    layer: np.ndarray  # (n_relations,), where the sums of the relation's class begin
+    sums: np.ndarray  # (n_blocks, width)
+    constant: np.ndarray  # (n_blocks,)
 
 
 class Prior(NamedTuple):
@@ -136,3 +150,18 @@ class Prior(NamedTuple):
     factor_scale: np.ndarray  # (n_columns,)
     precision: np.ndarray  # (n_groups, n_components + 1)
     mean: np.ndarray  # (n_groups, n_components + 1)
+
+
+class Interactions(NamedTuple):
+    """Which products of features count; see interactions.py.
+
+    Of the usual machine, with all pairs and with linear weights of all features or none, kernels
+    get None instead. Numba leaves out the branches that this rules out, so that what most need is
+    compiled without the rest.
+    """
+
+    n_layers: int
+    feature_class: np.ndarray  # (n_features,)
+    partners: np.ndarray  # (n_classes, n_classes), booleans; empty for higher degrees
+    begin: np.ndarray  # (n_layers + 1,), where components of degree 2, 3, ... begin
+    has_linear: np.ndarray  # (n_features,), booleans

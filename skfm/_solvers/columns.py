@@ -4,9 +4,11 @@ import numpy as np
 from scipy import sparse
 
 from skfm._kernels.classes import COLORS, block_columns, color_columns
-from skfm._kernels.columns import sum_rows, update_columns
+from skfm._kernels.columns import BLOCK, sum_rows, update_columns
 from skfm._kernels.records import Columns, Machine, Rows
+from skfm._kernels.relations import gather_blocks, spread_blocks, sum_blocks, update_blocks
 from skfm._solvers.memory import aligned_zeros
+from skfm._solvers.relations import find_relations, stack_blocks
 from skfm._solvers.team import run_together
 
 PADDING = 4  # rows of factors have a multiple of this length
@@ -23,30 +25,38 @@ class Sweeper:
 
     def __init__(self, problem, n_threads):
         self.problem = problem
+        self.interactions = problem.interactions.record(problem.used)
+        self.partners = problem.interactions.partners
+        self.has_linear = problem.interactions.has_linear[problem.used]
         dtype = problem.data.dtype
-        place = problem.position[problem.indices]
-        unit = problem.unit_values
+        self.relations, rows = find_relations(problem)
+        indptr, indices, data = rows
+        place = problem.position[indices]
+        unit = not problem.center.any() and bool((data == problem.scale[place]).all())
         if unit:
             values = np.ones(place.size, dtype=np.int8)
         else:
-            values = (problem.data - problem.center[place]) / problem.scale[place]
+            values = (data - problem.center[place]) / problem.scale[place]
         shape = problem.n_rows, problem.n_used
-        csc = sparse.csr_matrix((values, place.astype(np.int32), problem.indptr), shape).tocsc()
+        csc = sparse.csr_matrix((values, place.astype(np.int32), indptr), shape).tocsc()
+        self.blocks = None
         self.columns = Columns(
             np.arange(problem.n_used, dtype=np.uint32),
             csc.indptr.astype(np.int64),
             csc.indices.astype(np.uint32 if problem.n_rows < 2**32 else np.uint64),
             np.empty(0, dtype) if unit else csc.data.astype(dtype, copy=False),
         )
-        classes = find_classes(problem, self.columns)
+        classes = find_classes(indptr, indices, problem.position, self.columns)
         order = np.argsort(classes, kind="stable").astype(np.uint32)
+        for relation in self.relations:
+            order = order[~np.isin(order, relation.columns.order)]
         self.columns = self.columns._replace(order=order)
         self.n_classes = int(classes.max(initial=-1)) + 1
         self._share(classes[order], n_threads)
         self.row_source = (
-            problem.indptr,
-            problem.indices,
-            problem.data,
+            indptr,
+            indices,
+            data,
             problem.position,
             problem.center,
             1 / problem.scale,
@@ -81,8 +91,9 @@ class Sweeper:
     def rows(self, machine, has_weights):
         """Room for what is known of the rows."""
         n, dtype = self.problem.n_rows, self.problem.data.dtype
+        n_layers = self.problem.interactions.n_layers
         return Rows(
-            aligned_zeros((n, machine.factors.shape[1]), dtype),
+            aligned_zeros((n, n_layers * machine.factors.shape[1]), dtype),
             np.zeros(n, dtype),
             np.zeros(n if has_weights else 0, dtype),
         )
@@ -91,18 +102,65 @@ class Sweeper:
         """Compute the rows' sums and raw outputs anew."""
         n = self.problem.n_rows
         intercept = raw.dtype.type(intercept)
+        width = machine.factors.shape[1]
+        if self.blocks is None or self.blocks.sums.shape[1] != width:
+            blocks = stack_blocks(self.relations, self.partners, width, n, raw.dtype)
+            self.blocks = blocks
+        sum_blocks(self.blocks, machine)
 
         def work(part, wait):
             first, last = n * part // self.n_threads, n * (part + 1) // self.n_threads
-            sum_rows(first, last, self.row_source, machine, intercept, sums, raw)
+            arguments = machine, self.interactions, intercept, sums, raw
+            sum_rows(first, last, self.row_source, self.blocks, *arguments)
 
         run_together(work, self.n_threads)
 
     def sweep(self, rows, machine, prior, precision, noise, fit_linear):
         """Update every column once; see `update_columns`."""
-        arguments = self.columns, rows, machine, prior, precision, noise, fit_linear
+        self._sweep_columns(rows, machine, prior, precision, noise, fit_linear)
+        for relation in self.relations:
+            has_linear = self.has_linear & fit_linear
+            start, n_components = 0, machine.n_components
+            while start < n_components or has_linear.any():
+                stop = min(start + BLOCK, n_components)
+                arguments = relation, rows, machine, has_linear, start, stop
+                self._sweep_relation(*arguments, prior, precision, noise)
+                start, has_linear = stop, np.zeros_like(has_linear)
+
+    def _sweep_relation(
+        self, relation, rows, machine, has_linear, start, stop, prior, precision, noise
+    ):
+        """Update some coordinates of a relation's columns: sum, solve, and pass on."""
+        c, n_blocks, n_rows = relation.feature_class, relation.n_blocks, self.problem.n_rows
+        n, layer = stop - start + 1, c * machine.factors.shape[1]
+        partners, n_threads = self.partners[c], self.n_threads
+        totals, moved = np.empty((n_blocks, n + 1, n + 1)), np.empty((n_blocks, n))
+        shares = np.searchsorted(
+            relation.members.ptr, n_rows * np.arange(n_threads + 1) / n_threads
+        )
+
+        def work(part, wait):
+            first, last = shares[part], shares[part + 1]
+            gather_blocks(first, last, relation.members, rows, layer, start, stop, totals)
+            wait()
+            if part == 0:
+                terms = partners[c], has_linear, prior, precision, noise, start, stop
+                update_blocks(relation.columns, machine, *terms, totals, moved)
+            wait()
+            first, last = n_rows * part // n_threads, n_rows * (part + 1) // n_threads
+            spread_blocks(
+                *(first, last, relation.of_row, moved, rows, layer, partners, start, stop)
+            )
+
+        run_together(work, n_threads)
+
+    def _sweep_columns(self, rows, machine, prior, precision, noise, fit_linear):
+        arguments = (
+            *(self.columns, rows, machine, self.interactions, prior, precision, noise),
+            fit_linear,
+        )
         if self.n_threads == 1:
-            update_columns(0, self.problem.n_used, *arguments)
+            update_columns(0, self.columns.order.size, *arguments)
             return
 
         def work(part, wait):
@@ -114,23 +172,23 @@ class Sweeper:
         run_together(work, self.n_threads)
 
 
-def find_classes(problem, columns):
+def find_classes(indptr, indices, position, columns):
     """A class for each column.
 
     Blocks of one-hot columns are found from what stands before each column in its rows. If that
     takes more classes than a row has entries, which no cut into classes can do without, the
     columns are colored.
     """
-    n = problem.n_used
+    n, n_rows = columns.ptr.size - 1, indptr.size - 1
     blocks = np.empty(n, dtype=np.int64)
-    source = problem.indptr, problem.indices, problem.position
-    n_blocks = block_columns(*source, np.zeros(n, dtype=np.int64), blocks)
-    if n_blocks <= np.diff(problem.indptr).max(initial=1):
+    before = np.zeros(n, dtype=np.int64)
+    n_blocks = block_columns(indptr, indices, position, before, blocks)
+    if n_blocks <= np.diff(indptr).max(initial=1):
         return blocks
     colors = np.full(n, -1, dtype=np.int64)
     n_left, first = n, 0
     while n_left:
-        mask = np.zeros(problem.n_rows, dtype=np.uint64)
+        mask = np.zeros(n_rows, dtype=np.uint64)
         n_left = color_columns(columns.ptr, columns.row, first, mask, colors)
         first += COLORS
     names, colors = np.unique(colors, return_inverse=True)

@@ -63,7 +63,10 @@ class Chain:
         self.key = key
         self.iteration = iteration
         self.group = group.astype(np.uint32)
-        self.group_size = np.bincount(group, minlength=draw.group_mean.shape[0])
+        # Which of the parameters there are: not all features have linear weights.
+        self.exists = np.ones(draw.theta.shape)
+        self.exists[:, -1] = problem.interactions.has_linear[problem.used]
+        self.group_size = self._sum_groups(self.exists, draw.group_mean.shape[0])
         self.sweeper = Sweeper(problem, settings.n_threads)
         dtype = problem.data.dtype
         theta = draw.theta.astype(dtype)
@@ -179,34 +182,28 @@ class Chain:
     def _draw_groups(self, rng):
         prior = self.settings.hyperprior
         theta = self._theta().astype(np.float64)
-        size = self.group_size[:, None]
-        distance = np.square(theta - self.group_mean[self.group])
+        size = self.group_size
+        distance = np.square(theta - self.group_mean[self.group]) * self.exists
         rate = prior.rate + self._sum_groups(distance) + prior.pull * self.group_mean**2
-        shape = np.broadcast_to((prior.shape + 1 + size) / 2, rate.shape)
-        self.group_precision = rng.standard_gamma(shape) / (rate / 2)
+        self.group_precision = rng.standard_gamma((prior.shape + 1 + size) / 2) / (rate / 2)
         mean = self._sum_groups(theta) / (size + prior.pull)
         spread = 1 / np.sqrt((size + prior.pull) * self.group_precision)
         self.group_mean = mean + spread * rng.standard_normal(mean.shape)
         # Of what nothing is known, or is not fitted, draws would be wild: it is 0.
-        self._hold(self.group_size == 0, slice(None))
-        if not self.settings.fit_linear:
-            self._hold(slice(None), -1)
+        self.group_mean[size == 0] = 0
+        self.group_precision[size == 0] = np.inf
 
-    def _hold(self, groups, coordinates):
-        self.group_mean[groups, coordinates] = 0
-        self.group_precision[groups, coordinates] = np.inf
-
-    def _sum_groups(self, values):
-        n_groups = self.group_size.size
+    def _sum_groups(self, values, n_groups=None):
+        n_groups = n_groups or len(self.group_mean)
         return np.stack(
             [np.bincount(self.group, weights=column, minlength=n_groups) for column in values.T],
             axis=1,
         )
 
 
-def first_draw(problem, n_groups, n_components, init_scale, intercept, rng):
+def first_draw(problem, n_groups, init_scale, intercept, rng):
     """Where a chain starts: random factors, and priors of size 1."""
-    factors = problem.random_factors(1, problem.n_used, n_components, init_scale, rng)[0]
+    factors = problem.random_factors(1, problem.n_used, init_scale, rng)[0]
     theta = np.column_stack([factors, np.zeros(problem.n_used, factors.dtype)])
-    shape = n_groups, n_components + 1
+    shape = n_groups, theta.shape[1]
     return Draw(intercept, theta, 1.0, np.zeros(shape), np.ones(shape))

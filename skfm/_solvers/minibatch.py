@@ -134,6 +134,7 @@ class _Trainer:
     def __init__(self, problem, start, settings, rng, memory=None):
         update = UPDATES[settings.solver]
         self.problem = problem
+        self.interactions = problem.interactions.record(problem.used)
         memory = memory or Memory(None, 0, 1.0)
         if memory.state is None:
             self.state = make_state(start, update)
@@ -175,7 +176,8 @@ class _Trainer:
             factors=aligned_zeros((n_pairs, n_slots, width), dtype),
             penalty=np.zeros((n_pairs, problem.penalty_share.shape[1]), dtype),
             self_product=np.zeros(n_pairs, dtype),
-            sums=aligned_zeros((n_outputs, n_rows, width), dtype),
+            layer=np.zeros(n_pairs, np.uint32),
+            sums=aligned_zeros((n_outputs, n_rows, problem.interactions.n_layers * width), dtype),
             output=np.zeros((n_outputs, n_rows), dtype),
             gradient=np.zeros((n_outputs, n_rows), dtype),
             losses=np.zeros(n_rows),
@@ -270,6 +272,7 @@ class _Trainer:
             last,
             self.state,
             self.problem.penalty_share,
+            self.interactions,
             self.rule,
             self.scratch,
             part,

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from skfm._kernels.features import measure_features, values_are_scales
+from skfm._solvers.interactions import Interactions
 
 FAR = 3.0  # standard deviations between zero and the mean of a column that is centered
 
@@ -28,6 +29,7 @@ class Problem:
     target: np.ndarray
     weight: np.ndarray  # empty where every row weighs 1
     loss: int
+    interactions: Interactions  # of all features
     used: np.ndarray
     position: np.ndarray
     count: np.ndarray  # weight of the rows with a feature, these and earlier ones
@@ -65,10 +67,14 @@ class Problem:
             self.indices, self.data, self.position, self.scale
         )
 
-    def random_factors(self, n_outputs, n, n_components, scale, rng):
-        """For some features. They are the smaller the longer rows are: so rows start alike."""
-        factors = rng.standard_normal((n_outputs, n, n_components))
-        factors *= scale / np.sqrt(max(self.mean_row_length, 1.0))
+    def random_factors(self, n_outputs, n, scale, rng):
+        """For some features. They are the smaller the longer rows are: so rows start alike.
+
+        Those of higher degrees are larger, so that their products are as large as those of pairs.
+        """
+        degrees = self.interactions.degrees
+        factors = rng.standard_normal((n_outputs, n, degrees.size))
+        factors *= (scale / np.sqrt(max(self.mean_row_length, 1.0))) ** (2 / degrees)
         return factors.astype(self.data.dtype)
 
     def scaling(self):
@@ -94,12 +100,8 @@ class Problem:
 
     def _shift(self, linear, factors, sign):
         center = self.center.astype(np.float64)
-        factors = factors.astype(np.float64)
-        mean = np.einsum("j,cjf->cf", center, factors)  # sum_j m_j v_j
-        own = np.einsum("j,cjf,cjf->cj", center, factors, factors)  # m_j v_j . v_j
-        pull = np.einsum("cjf,cf->cj", factors, mean) - own
-        constant = ((mean**2).sum(axis=1) - own @ center) / 2
-        return linear + sign * pull, constant
+        pull = self.interactions.pull(self.used, center, factors.astype(np.float64))
+        return linear + sign * pull, pull @ center / 2
 
 
 @dataclass
@@ -165,6 +167,7 @@ def make_problem(
     weight,
     loss,
     penalties,
+    interactions,
     *,
     may_center=False,
     earlier=None,
@@ -204,7 +207,7 @@ def make_problem(
             "that are too large to be squared; scale X, for example with "
             "sklearn.preprocessing.MaxAbsScaler."
         )
-    if may_center and earlier is None:
+    if may_center and interactions.may_center and earlier is None:
         full = np.flatnonzero(count > (1 - 1e-9) * total_weight)
         mean = total[full] / count[full]
         spread = np.maximum(square[full] / count[full] - mean**2, 0)
@@ -255,6 +258,7 @@ def make_problem(
         target=target.astype(dtype),
         weight=weight,
         loss=loss,
+        interactions=interactions,
         used=used,
         position=position,
         count=count,

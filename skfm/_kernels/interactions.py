@@ -1,0 +1,125 @@
+"""Which products of features a machine has, and what a row keeps to compute them.
+
+A row keeps layers, each as long as a vector of factors, of its features' vectors ``p = x v``.
+
+*Pairs.* Features are in classes, and a table says which classes interact. Layer c is the sum of
+``p`` over the features that class c interacts with. One class that interacts with itself is the
+usual machine, for which there are quicker kernels; its layer is the sum over all features.
+
+*Higher degrees.* Each component has a degree d: of its products of d features, the sum over all
+sets of d. Layer t, counted from 0, is that sum for sets of t + 1, of the components of degrees
+above t + 1, which come after those of lower ones (Blondel et al. 2016).
+
+A row's output is linear in ``p`` of each feature, with what `derive` finds as slope.
+"""
+
+import numpy as np
+
+from skfm._kernels._jit import jit
+
+
+@jit
+def enter(interactions, j, p, layers):
+    """Add feature ``j`` to a row; returns its products with the features entered before."""
+    partners, begin = interactions.partners, interactions.begin
+    n_layers, width = layers.shape
+    total = layers.dtype.type(0)
+    if partners.size > 0:
+        c = interactions.feature_class[j]
+        for f in range(width):
+            total += p[f] * layers[c, f]
+        for d in range(n_layers):
+            if partners[c, d]:
+                for f in range(width):
+                    layers[d, f] += p[f]
+        return total
+    for t in range(n_layers):
+        for f in range(begin[t], begin[t + 1]):
+            total += p[f] * layers[t, f]
+    for t in range(n_layers - 1, 0, -1):
+        for f in range(begin[t], width):
+            layers[t, f] += p[f] * layers[t - 1, f]
+    for f in range(width):
+        layers[0, f] += p[f]
+    return total
+
+
+@jit
+def join(partners, layers):
+    """Turn a row's sums by class into its layers; returns twice their products, including those
+    of features with themselves."""
+    n_layers, width = layers.shape
+    sums = layers.copy()
+    total = layers.dtype.type(0)
+    for c in range(n_layers):
+        layers[c] = 0
+        for d in range(n_layers):
+            if partners[c, d]:
+                for f in range(width):
+                    layers[c, f] += sums[d, f]
+        for f in range(width):
+            total += sums[c, f] * layers[c, f]
+    return total
+
+
+@jit
+def derive(interactions, j, p, unit, layers, first, last, slope):
+    """Write derivatives of a row's output by ``p[first:last]`` into ``slope[first:last]``.
+
+    If the layers have been multiplied by a number, ``unit`` is that number, else 1.
+    """
+    partners, begin = interactions.partners, interactions.begin
+    if partners.size > 0:
+        c = interactions.feature_class[j]
+        own = unit if partners[c, c] else unit * 0
+        for f in range(first, last):
+            slope[f] = layers[c, f] - own * p[f]
+        return
+    for f in range(first, last):
+        slope[f] = unit
+    for t in range(layers.shape[0]):
+        for f in range(max(first, begin[t]), last):
+            slope[f] = layers[t, f] - p[f] * slope[f]
+
+
+@jit
+def move_layers(interactions, j, p, step, layers, first, last, slope):
+    """Bring a row's layers up to date when ``p[first:last]`` moves by ``step[first:last]``.
+
+    ``p`` are the values before; ``slope`` is room to work in.
+    """
+    partners, begin = interactions.partners, interactions.begin
+    if partners.size > 0:
+        c = interactions.feature_class[j]
+        for d in range(layers.shape[0]):
+            if partners[c, d]:
+                for f in range(first, last):
+                    layers[d, f] += step[f]
+        return
+    for f in range(first, last):
+        slope[f] = 1
+    for t in range(layers.shape[0]):
+        for f in range(max(first, begin[t]), last):
+            without = layers[t, f] - p[f] * slope[f]
+            layers[t, f] += step[f] * slope[f]
+            slope[f] = without
+
+
+@jit
+def decide_general(indptr, indices, data, parameters, interactions, start, stop, output):
+    """Raw outputs of rows ``start:stop``, as `decision.decide` writes them for usual machines."""
+    intercept, linear, factors = parameters
+    n_outputs, _, width = factors.shape
+    layers = np.empty((interactions.n_layers, width), factors.dtype)
+    p = np.empty(width, factors.dtype)
+    for c in range(n_outputs):
+        for r in range(start, stop):
+            layers[:] = 0
+            z = factors.dtype.type(intercept[c])
+            for e in range(np.uintp(indptr[r]), np.uintp(indptr[r + 1])):
+                j = np.uintp(indices[e])
+                x = data[e]
+                for f in range(width):
+                    p[f] = x * factors[c, j, f]
+                z += x * linear[c, j] + enter(interactions, j, p, layers)
+            output[r, c] = z

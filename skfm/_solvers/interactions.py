@@ -1,0 +1,111 @@
+"""Which products of features a machine has, for all features of X or for some of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skfm._kernels import records
+from skfm._kernels.decision import decide
+from skfm._kernels.interactions import decide_general
+
+
+@dataclass
+class Interactions:
+    """See kernels/interactions.py. Classes of features go with components of degree 2 alone."""
+
+    degrees: np.ndarray  # (n_components,), ascending
+    feature_class: np.ndarray  # (n_features,)
+    partners: np.ndarray  # (n_classes, n_classes), symmetric, booleans
+    has_linear: np.ndarray  # (n_features,), booleans
+    field: np.ndarray  # (n_features,), numbers
+
+    def __getstate__(self):
+        """With what is the same for all features kept once: a pickle is little more than the
+        parameters."""
+        return {
+            name: (array[0], array.size) if _is_constant(array) else array
+            for name, array in vars(self).items()
+        }
+
+    def __setstate__(self, state):
+        for name, kept in state.items():
+            setattr(self, name, np.full(kept[1], kept[0]) if isinstance(kept, tuple) else kept)
+
+    @property
+    def n_components(self):
+        return self.degrees.size
+
+    @property
+    def fit_linear(self):
+        return bool(self.has_linear.any())
+
+    @property
+    def may_center(self):
+        """Whether a machine of features less a constant is one of the features as they are."""
+        return self.are_pairs and bool(self.has_linear.all())
+
+    @property
+    def are_pairs(self):
+        return self.degrees.max(initial=2) == 2
+
+    def record(self, features=slice(None)):
+        """What the kernels take, for these features in this order; None for the usual machine."""
+        alike = self.has_linear.all() or not self.fit_linear
+        if self.are_pairs and self.partners.size == 1 and self.partners.all() and alike:
+            return None
+        feature_class, has_linear = self.feature_class[features], self.has_linear[features]
+        if self.are_pairs:
+            return records.Interactions(
+                self.n_layers,
+                feature_class,
+                self.partners,
+                np.zeros(len(self.partners) + 1, np.int64),
+                has_linear,
+            )
+        degrees = np.arange(2, self.degrees.max() + 2)
+        begin = np.searchsorted(self.degrees, degrees)
+        return records.Interactions(
+            *(self.n_layers, feature_class, np.zeros((0, 0), bool), begin, has_linear)
+        )
+
+    @property
+    def n_layers(self):
+        return len(self.partners) if self.are_pairs else int(self.degrees.max()) - 1
+
+    def pull(self, features, center, factors):
+        """How the pairs move linear weights if ``center`` is added to the features: for each
+        output and feature the sum of ``<v_j, v_k> center_k`` over its partners ``k``."""
+        own_class = self.feature_class[features]
+        sums = np.zeros((factors.shape[0], len(self.partners), factors.shape[2]))
+        np.add.at(sums, (slice(None), own_class), center[:, None] * factors)
+        sums = np.einsum("de,cef->cdf", self.partners.astype(np.float64), sums)
+        is_own = self.partners.diagonal()[own_class]
+        own = np.einsum("cjf,cjf->cj", factors, factors) * (center * is_own)
+        return np.einsum("cjf,cjf->cj", factors, sums[:, own_class]) - own
+
+
+def _is_constant(array):
+    return array.ndim == 1 and array.size > 0 and bool((array == array[0]).all())
+
+
+def all_pairs(n_features, n_components):
+    """The usual machine."""
+    return Interactions(
+        np.full(n_components, 2),
+        np.zeros(n_features, np.uint8),
+        np.ones((1, 1), bool),
+        np.ones(n_features, bool),
+        np.zeros(n_features, np.uint8),
+    )
+
+
+def compute_outputs(rows, parameters, interactions, start, stop, output):
+    """Raw outputs of rows ``start:stop`` of ``rows`` (indptr, indices, data), into ``output``.
+
+    ``parameters`` are the intercept (n_outputs,), linear weights (n_outputs, n_features) and
+    factors (n_outputs, n_features, n_components), ``interactions`` the kernels' record.
+    """
+    if interactions is None:
+        decide(*rows, *parameters, start, stop, output)
+    else:
+        decide_general(*rows, parameters, interactions, start, stop, output)
