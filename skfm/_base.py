@@ -372,8 +372,10 @@ class BaseFM(BaseEstimator):
         if stream is not None:
             X = X.astype(self.components_.dtype, copy=False)
         if self.solver == "als":  # which looks up rows by column: what is needed together, near
-            order = np.argsort(first_columns(X), kind="stable")
-            X, target, weight = X[order], target[order], weight[order]
+            first = first_columns(X)
+            if (first[1:] < first[:-1]).any():
+                order = np.argsort(first, kind="stable")
+                X, target, weight = X[order], target[order], weight[order]
         if (weight == 1).all():
             weight = weight[:0]
         problem = make_problem(

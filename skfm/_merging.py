@@ -6,7 +6,7 @@ sorted, a row of weight 2 and two rows are the same computation, and so are rows
 
 import numpy as np
 
-CHUNK = 1 << 20  # entries
+from skfm._kernels.features import hash_rows
 
 
 def merge_rows(X, y, weight):
@@ -15,8 +15,8 @@ def merge_rows(X, y, weight):
     Rows come by their first column, so that rows of equal first columns are close in memory.
     """
     y = y + np.zeros((), y.dtype)  # -0 and 0 are equal
-    keys = _keys(X, y.astype(np.float64))
-    order = np.lexsort((weight, keys, first_columns(X)))
+    keys = _keys(X)
+    order = np.lexsort((weight, y, keys, first_columns(X)))
     is_new = np.ones(order.size, dtype=bool)
     is_new[1:] = ~_are_equal(X, y, order[:-1], order[1:], keys)
     starts = np.flatnonzero(is_new)
@@ -32,28 +32,11 @@ def first_columns(X):
     return first
 
 
-def _keys(X, y):
-    """A number for each row and target that equal ones share and different ones hardly ever do."""
-    keys = _mix(y.view(np.uint64).copy())
-    height = max(1, CHUNK * X.shape[0] // max(1, X.nnz))
-    for start in range(0, X.shape[0], height):
-        stop = min(X.shape[0], start + height)
-        part = slice(X.indptr[start], X.indptr[stop])
-        entries = X.data[part].astype(np.float64).view(np.uint64)
-        entries = _mix(_mix(entries) + X.indices[part].astype(np.uint64))
-        sums = np.append(np.zeros(1, np.uint64), np.cumsum(entries, dtype=np.uint64))
-        pointers = X.indptr[start : stop + 1] - X.indptr[start]
-        keys[start:stop] += sums[pointers[1:]] - sums[pointers[:-1]]
+def _keys(X):
+    keys = np.empty(X.shape[0], np.uint64)
+    bits = X.data.view(f"u{X.data.itemsize}")
+    hash_rows(X.indptr, X.indices, bits, np.ones(X.shape[1], bool), keys)
     return keys
-
-
-def _mix(bits):
-    """Spread what tells numbers apart over all 64 bits (the finalizer of MurmurHash3)."""
-    bits = bits ^ (bits >> np.uint64(33))
-    bits = bits * np.uint64(0xFF51AFD7ED558CCD)
-    bits = bits ^ (bits >> np.uint64(33))
-    bits = bits * np.uint64(0xC4CEB9FE1A85EC53)
-    return bits ^ (bits >> np.uint64(33))
 
 
 def _are_equal(X, y, before, after, keys):

@@ -1,8 +1,10 @@
-"""How often and how large each feature occurs."""
+"""How often and how large each feature occurs, and what tells rows apart."""
 
 import numpy as np
 
 from skfm._kernels._jit import jit
+
+MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
 
 
 @jit
@@ -41,3 +43,21 @@ def values_are_scales(indices, data, position, scale):
         if data[e] != scale[position[indices[e]]]:
             return False
     return True
+
+
+@jit
+def hash_rows(indptr, indices, bits, chosen, result):
+    """For each row a number that equal rows share and different ones hardly ever do.
+
+    Only entries in the chosen columns count. ``bits`` are the values, read as integers.
+    """
+    for i in range(result.size):
+        total = np.uint64(0)
+        for e in range(np.uintp(indptr[i]), np.uintp(indptr[i + 1])):
+            j = np.uintp(indices[e])
+            if chosen[j]:
+                h = (np.uint64(j) * MIX) ^ np.uint64(bits[e])
+                h = (h ^ (h >> np.uint64(29))) * MIX
+                h = (h ^ (h >> np.uint64(32))) * MIX
+                total += h ^ (h >> np.uint64(29))
+        result[i] = total

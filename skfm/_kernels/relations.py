@@ -12,22 +12,12 @@ import numpy as np
 from skfm._kernels._jit import jit
 from skfm._kernels.columns import BLOCK, CHUNK, DAMPING, add_up, pose, solve
 
-MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
-
 
 @jit
-def hash_rows(indptr, indices, bits, chosen, result):
-    """For each row a number that depends on its entries in the chosen columns, and on no more."""
-    for i in range(result.size):
-        total = np.uint64(0)
-        for e in range(np.uintp(indptr[i]), np.uintp(indptr[i + 1])):
-            j = np.uintp(indices[e])
-            if chosen[j]:
-                h = (np.uint64(j) * MIX) ^ np.uint64(bits[e])
-                h = (h ^ (h >> np.uint64(29))) * MIX
-                h = (h ^ (h >> np.uint64(32))) * MIX
-                total += h ^ (h >> np.uint64(29))
-        result[i] = total
+def count_entries(indices, kind, counts):
+    """Count the entries of each kind of columns."""
+    for e in range(indices.size):
+        counts[kind[np.uintp(indices[e])]] += 1
 
 
 @jit

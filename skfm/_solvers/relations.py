@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from skfm._kernels import relations as kernels
+from skfm._kernels.features import hash_rows
 from skfm._kernels.records import Blocks, Columns
 from skfm._solvers.memory import aligned_zeros
 
@@ -35,7 +36,8 @@ def find_relations(problem):
     if not problem.interactions.are_pairs or not field.any():
         return [], rows
     n_rows, found = problem.n_rows, []
-    sizes = np.bincount(field[problem.indices], minlength=field.max() + 1)
+    sizes = np.zeros(field.max() + 1, np.int64)
+    kernels.count_entries(problem.indices, field, sizes)
     for number in np.flatnonzero(sizes > LEAST_LENGTH * n_rows):
         chosen = field == number
         _, first, of_row = _distinct(rows, chosen)
@@ -50,10 +52,9 @@ def find_relations(problem):
 
 def _distinct(rows, chosen):
     indptr, indices, data = rows
-    numbers = np.empty(indptr.size - 1, np.uint64)
-    bits = data.view(np.uint64 if data.itemsize == 8 else np.uint32)
-    kernels.hash_rows(indptr, indices, bits, chosen, numbers)
-    return np.unique(numbers, return_index=True, return_inverse=True)
+    keys = np.empty(indptr.size - 1, np.uint64)
+    hash_rows(indptr, indices, data.view(f"u{data.itemsize}"), chosen, keys)
+    return np.unique(keys, return_index=True, return_inverse=True)
 
 
 def _split(rows, chosen, places):
