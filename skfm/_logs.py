@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date
-from itertools import repeat
+from itertools import chain, repeat
 
 import numpy as np
 from scipy import sparse
@@ -96,7 +96,7 @@ class Ids:
         if "O" not in (kind, known_kind) and kind != known_kind and {kind, known_kind} & {*"mM"}:
             _refuse_missing(column, name)
             return np.full(column.size, -1)  # a datetime is no number
-        if kind == known_kind != "O":
+        if kind == known_kind != "O" and self.ids.size:
             _refuse_missing(column, name)
             positions = np.searchsorted(self.ids, column)
             positions[positions == self.ids.size] = 0
@@ -144,8 +144,16 @@ def distinct(column, name, *, by_appearance=False):
     return np.fromiter(distinct, dtype=object, count=len(distinct)), positions
 
 
+def _of(name):
+    """How errors call a column: ids of users, or of items; values of anything else."""
+    return f"ids of {name}s" if name in COLUMNS else f"values of {name}"
+
+
 def _not_hashable(name, error):
-    return TypeError(f"The ids of {name}s must be hashable, such as numbers or strings ({error}).")
+    return TypeError(
+        f"The {_of(name)} must be hashable ({error}): each argument must be a string, a number or "
+        "something else that a dictionary takes as a key."
+    )
 
 
 def _is_missing(value):
@@ -156,63 +164,92 @@ def _is_missing(value):
         return True
 
 
-def _refuse_missing(column, name, suspects=None):
-    """Raise an error if ids are missing; of objects, only ``suspects`` are looked at."""
+def find_missing(column, suspects=None):
+    """Which rows of a column have no value; of objects, only ``suspects`` are looked at."""
     kind = column.dtype.kind
+    if kind in "fc":
+        return np.isnan(column)
+    if kind in "mM":
+        return np.isnat(column)
+    missing = np.zeros(column.size, dtype=bool)
     if kind == "O":
-        missing = np.zeros(column.size, dtype=bool)
         places = np.arange(column.size) if suspects is None else np.flatnonzero(suspects)
         missing[places] = [_is_missing(value) for value in column[places]]
-    elif kind in "fc":
-        missing = np.isnan(column)
-    elif kind in "mM":
-        missing = np.isnat(column)
-    else:
-        return
-    _refuse_rows(missing, f"ids of {name}s are missing (None or NaN)")
+    return missing
 
 
-def _refuse_rows(wrong, what):
+def _refuse_missing(column, name, suspects=None):
+    refuse_rows(find_missing(column, suspects), f"{_of(name)} are missing (None or NaN)")
+
+
+def refuse_rows(wrong, what):
     if np.any(wrong):
         raise ValueError(
             f"{np.sum(wrong)} {what}, the first in row {np.argmax(wrong)}; drop these rows."
         )
 
 
+class Table:
+    """A DataFrame, an array or a list of rows, whose columns are taken one by one."""
+
+    def __init__(self, X):
+        self.names, self.from_pandas = None, False
+        if hasattr(X, "columns") and hasattr(X, "dtypes"):
+            self.names, self.from_pandas = list(X.columns), hasattr(X, "iloc")
+            self.shape = (len(X), len(self.names))
+        else:
+            if sparse.issparse(X):
+                raise ValueError("X must be a log with a row for each event, not a sparse matrix.")
+            X = np.asarray(X) if hasattr(X, "__array__") else _rows_as_array(X)
+            self.shape = X.shape
+        if self.shape and self.shape[0] == 0:
+            raise ValueError("X is an empty log: it has no rows.")
+        self.data = X
+
+    def column(self, position):
+        column = self._take(position)
+        if getattr(column.dtype, "tz", None) is not None:
+            column = column.dt.tz_convert(None)  # UTC; left alone it would become slow objects
+        return np.asarray(column)
+
+    def has_categories(self, position):
+        """Whether a column of a DataFrame says of itself that it holds categories."""
+        return getattr(self._take(position).dtype, "categories", None) is not None
+
+    def _take(self, position):
+        if self.names is None:
+            return self.data[:, position]
+        # pandas allows a name twice, others do not.
+        return self.data.iloc[:, position] if self.from_pandas else self.data[self.names[position]]
+
+
+def _rows_as_array(X):
+    """Lists get no common type: with one, numbers beside strings would become strings."""
+    listed = isinstance(X, (list, tuple)) and all(isinstance(row, (list, tuple)) for row in X)
+    if not listed or len(lengths := set(map(len, X))) != 1:
+        return np.array(X, dtype=object)
+    # Cells that are lists or tuples themselves stay whole.
+    shape = len(X), *lengths
+    return np.fromiter(chain.from_iterable(X), dtype=object, count=np.prod(shape)).reshape(shape)
+
+
 def read_log(X):
     """Take a log apart into its columns and check them."""
-    names, from_pandas = None, False
-    if hasattr(X, "columns") and hasattr(X, "dtypes"):
-        names, from_pandas = list(X.columns), hasattr(X, "iloc")
-        shape = (len(X), len(names))
-    else:
-        if sparse.issparse(X):
-            raise ValueError("X must be a log with a row for each event, not a sparse matrix.")
-        # Lists get no common type: with one, numbers beside strings would become strings.
-        X = np.asarray(X) if hasattr(X, "__array__") else np.array(X, dtype=object)
-        shape = X.shape
-    if shape and shape[0] == 0:
-        raise ValueError("X is an empty log: it has no rows.")
+    table = Table(X)
+    shape = table.shape
     if len(shape) != 2 or not 2 <= shape[1] <= 4:
         raise ValueError(
             f"X has the shape {shape}; expected a log with 2 to 4 columns: {', '.join(COLUMNS)}, "
             "the last two being optional. Leave other columns out."
         )
-    columns = [_take_column(X, names, position) for position in range(shape[1])]
-    users, items = map(_simplify, columns[:2])
-    values = np.ones(shape[0]) if shape[1] == 2 else _as_numbers(columns[2], "values")
-    times = _as_times(columns[3]) if shape[1] == 4 else None
-    return _Log(users, items, values, times, shape[1], names, from_pandas)
-
-
-def _take_column(X, names, position):
-    if names is None:
-        return X[:, position]
-    # pandas allows a name twice, others do not.
-    column = X.iloc[:, position] if hasattr(X, "iloc") else X[names[position]]
-    if getattr(column.dtype, "tz", None) is not None:
-        column = column.dt.tz_convert(None)  # UTC; left alone it would become slow objects
-    return np.asarray(column)
+    columns = [table.column(position) for position in range(shape[1])]
+    users, items = map(simplify, columns[:2])
+    values, times = np.ones(shape[0]), None
+    if shape[1] > 2:
+        values = as_numbers(columns[2], "values", "Column 3 of the log, the values,")
+    if shape[1] > 3:
+        times = as_times(columns[3], "Column 4 of the log, the times,")
+    return _Log(users, items, values, times, shape[1], table.names, table.from_pandas)
 
 
 def read_ids(ids, name):
@@ -225,10 +262,10 @@ def read_ids(ids, name):
         column = None
     if column is None or column.ndim != 1:
         raise ValueError(f"Expected a list or one-dimensional array of ids of {name}s.")
-    return _simplify(column)
+    return simplify(column)
 
 
-def _simplify(column):
+def simplify(column):
     """Objects that are all integers or all floats become numbers, strings become objects."""
     if column.dtype.kind not in "biufcmMO":
         return column.astype(object)
@@ -252,43 +289,45 @@ def as_objects(column):
     return list(column) if column.dtype.kind in "mM" else column.tolist()
 
 
-def _as_numbers(column, name):
-    """A column of values or times as finite float64."""
+def as_numbers(column, name, subject):
+    """A column of values or times as finite float64; ``subject`` is what errors call it."""
+    numbers = to_float(column, name, subject)
+    refuse_rows(~np.isfinite(numbers), f"{name} are missing or infinite")
+    return numbers
+
+
+def to_float(column, name, subject):
+    """A column as float64, None as NaN; what NumPy would only take for a number is refused."""
     types = set(map(type, column)) if column.dtype.kind == "O" else {column.dtype.type}
     strange = [t for t in types if issubclass(t, NO_NUMBERS)]
     try:
         if strange:
             raise TypeError(f"got {strange[0].__name__}")
-        numbers = column.astype(np.float64)
+        return column.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         wanted, cure = "numbers", "convert it"
         if name == "times":
             wanted = "numbers or datetimes"
-        elif strange and issubclass(strange[0], (date, np.datetime64)):
+        elif name == "values" and strange and issubclass(strange[0], (date, np.datetime64)):
             cure = "a log with times but no values needs a column of ones before the times"
         if strange and issubclass(strange[0], str):
             cure += "; if NumPy made strings of all, pass a list of rows or a DataFrame instead"
-        raise ValueError(
-            f"Column {COLUMNS.index(name[:-1]) + 1} of the log, the {name}, must hold {wanted} "
-            f"({error}); {cure}."
-        ) from error
-    _refuse_rows(~np.isfinite(numbers), f"{name} are missing or infinite")
-    return numbers
+        raise ValueError(f"{subject} must hold {wanted} ({error}); {cure}.") from error
 
 
-def _as_times(column):
+def as_times(column, subject):
     """A column of times as integers, finite floats or datetime64; order and ties as given."""
     if column.dtype.kind == "O":
         types = set(map(type, column)) - {type(None)}
         if types and all(issubclass(t, (date, np.datetime64)) for t in types):
-            _refuse_rows([_is_missing(time) for time in column], "times are missing")
+            refuse_rows([_is_missing(time) for time in column], "times are missing")
             return np.array([_without_zone(time) for time in column], dtype="datetime64")
-        column = _simplify(column)
+        column = simplify(column)
     if column.dtype.kind == "M":
-        _refuse_rows(np.isnat(column), "times are missing")
+        refuse_rows(np.isnat(column), "times are missing")
         return column
     # Integers stay: nanoseconds since 1970 would be rounded as float64.
-    return column if column.dtype.kind in "iu" else _as_numbers(column, "times")
+    return column if column.dtype.kind in "iu" else as_numbers(column, "times", subject)
 
 
 def _without_zone(time):

@@ -6,6 +6,8 @@ are ``(users, items, user_bias, item_bias)`` of shapes (n_users, n_components), 
 n_components), (n_users,) and (n_items,). ``X`` is a dense array throughout.
 """
 
+from itertools import combinations
+
 import numpy as np
 from scipy.optimize import minimize
 
@@ -611,3 +613,88 @@ def column_colors(X):
         taken = {color for k, color in enumerate(colors) if (X[rows, k] != 0).any()}
         colors.append(min(set(range(len(colors) + 1)) - taken))
     return np.array(colors, dtype=int)
+
+
+# Machines of other products than all pairs. A component of degree d multiplies sets of d features.
+# ``degrees`` (n_components,) has that of each, and ``allowed`` (n_features, n_features), symmetric
+# and boolean, the pairs of features that may be in one set. ``has_linear`` (n_features,) says which
+# features have linear weights.
+
+
+def product_output(intercept, coef, components, X, allowed, degrees):
+    """Raw output of one machine: a loop over rows, over components and over sets of features."""
+    X = np.asarray(X, dtype=np.float64)
+    output = np.empty(X.shape[0])
+    for r, x in enumerate(X):
+        z = float(intercept)
+        for j in range(x.size):
+            z += coef[j] * x[j]
+        for v, degree in zip(components, degrees, strict=True):
+            for chosen in combinations(np.flatnonzero(x), degree):
+                product = 1.0
+                for j in chosen:
+                    product *= x[j] * v[j]
+                for i, j in combinations(chosen, 2):
+                    product *= allowed[i, j]
+                z += product
+        output[r] = z
+    return output
+
+
+def product_sets(degree, allowed):
+    """The sets of so many features that count, (n_sets, degree)."""
+    sets = [
+        chosen
+        for chosen in combinations(range(len(allowed)), degree)
+        if all(allowed[i, j] for i, j in combinations(chosen, 2))
+    ]
+    return np.array(sets, dtype=int).reshape(-1, degree)
+
+
+def product_objective(
+    parameters, X, y, weight, kind, alpha, alpha_linear, allowed, degrees, has_linear
+):
+    """The same as `objective` of such machines, and its gradient.
+
+    A machine is linear in the products of its sets, whose weights are sums over components.
+    """
+    intercept, coef, components = parameters
+    weight = ones_if_none(weight, X)
+    Z = intercept + X @ (coef * has_linear).T
+    parts = []
+    for degree in np.unique(degrees):
+        sets, own = product_sets(degree, allowed), degrees == degree
+        products = X[:, sets].prod(axis=2)
+        Z = Z + products @ components[:, own][:, :, sets].prod(axis=3).sum(axis=1).T
+        parts.append((sets, own, products))
+    penalties = factor_penalties(X, weight, alpha)
+    total = weight @ losses(kind, Z, y)
+    total += alpha_linear / 2 * (coef**2 * has_linear).sum()
+    total += (penalties * (components**2).sum(axis=(0, 1))).sum() / 2
+    d = weight[:, None] * loss_gradient(kind, Z, y)
+    of_coef = (d.T @ X + alpha_linear * coef) * has_linear
+    of_components = penalties * components
+    for sets, own, products in parts:
+        slope = np.zeros(components[:, own].shape)
+        for place in range(sets.shape[1]):
+            others = np.delete(sets, place, axis=1)
+            slopes = (d.T @ products)[:, None] * components[:, own][:, :, others].prod(axis=3)
+            np.add.at(slope, (slice(None), slice(None), sets[:, place]), slopes)
+        of_components[:, own] += slope
+    return total, (d.sum(axis=0), of_coef, of_components)
+
+
+def best_product_objective(shape, data, n_starts=4):
+    """The lowest objective that L-BFGS finds for components of this shape, and where."""
+    rng = np.random.default_rng(0)
+
+    def value_and_slope(vector):
+        total, slope = product_objective(unflatten(vector, *shape), *data)
+        return total, flatten(slope)
+
+    n_outputs, n_components, n_features = shape
+    starts = rng.normal(size=(n_starts, n_outputs * (1 + (1 + n_components) * n_features))) / 2
+    options = {"jac": True, "method": "L-BFGS-B", "options": {"maxiter": 3000}}
+    found = [minimize(value_and_slope, start, **options) for start in starts]
+    best = min(found, key=lambda result: result.fun)
+    return best.fun, unflatten(best.x, *shape)

@@ -98,7 +98,7 @@ def sweep(problem, n_threads, noise, fit_linear, monkeypatch, gain, n_sweeps=3):
         (np.float64, 0, 3, 1e-9),
         (np.float64, 1, 3, 1e-9),
         (np.float64, 4, 3, 1e-8),
-        (np.float64, 16, 1, 1e-6),  # sweeps multiply rounding where so many factors fit few columns
+        (np.float64, 16, 1, 1e-6),  # sweeps multiply rounding where factors fit few columns
         (np.float32, 1, 3, 1e-3),
         (np.float32, 4, 1, 1e-3),
     ],

@@ -407,7 +407,8 @@ def sum_rows(first, last, problem_rows, blocks, machine, interactions, intercept
                 xv = x * factors[j, f]
                 sums[i, f] += xv
                 square -= xv * xv
-        z += _add_blocks(blocks, i, sums)
+        if blocks.layer.size > 0:
+            z += _add_blocks(blocks, i, sums)
         for f in range(width):
             square += sums[i, f] * sums[i, f]
         raw[i] = intercept + z + half * square
