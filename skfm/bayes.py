@@ -342,6 +342,9 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     The linear weight and the factors of a feature are drawn together. Draws are overrelaxed
     [3]_, so that fewer of them say as much.
 
+    The more features of a group a row has, the smaller their parameters are expected to be: a bag
+    of hundreds, such as what a user has rated, is expected to move outputs as much as an id.
+
     A feature that did not occur in training has the prior of its group: it moves predictions to
     the group's mean and widens their standard deviation.
 

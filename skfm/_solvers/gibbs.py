@@ -18,8 +18,12 @@ MAX_COPIES = 16  # hidden numbers of a row
 @dataclass
 class Hyperprior:
     """``noise precision ~ Gamma(shape / 2, rate / 2)``; for each group of features and each
-    coordinate of theirs ``precision ~ Gamma(shape / 2, rate / 2)`` and ``mean ~ N(0, 1 / (pull *
-    precision))``."""
+    coordinate of theirs ``precision ~ crowd * Gamma(shape / 2, rate / 2)`` and ``mean ~ N(0, 1 /
+    (pull * precision))``.
+
+    ``crowd`` is the mean number of the group's features that a row has, if that is above 1: what
+    is expected is how much a group moves outputs, be it by one feature or by hundreds.
+    """
 
     shape: float = 1.0
     rate: float = 1.0
@@ -67,6 +71,8 @@ class Chain:
         self.exists = np.ones(draw.theta.shape)
         self.exists[:, -1] = problem.interactions.has_linear[problem.used]
         self.group_size = self._sum_groups(self.exists, draw.group_mean.shape[0])
+        entries = np.bincount(group, problem.count, len(self.group_size))
+        self.crowd = np.maximum(entries / problem.total_weight, 1)
         self.sweeper = Sweeper(problem, settings.n_threads)
         dtype = problem.data.dtype
         theta = draw.theta.astype(dtype)
@@ -184,7 +190,8 @@ class Chain:
         theta = self._theta().astype(np.float64)
         size = self.group_size
         distance = np.square(theta - self.group_mean[self.group]) * self.exists
-        rate = prior.rate + self._sum_groups(distance) + prior.pull * self.group_mean**2
+        rate = prior.rate / self.crowd[:, None]
+        rate = rate + self._sum_groups(distance) + prior.pull * self.group_mean**2
         self.group_precision = rng.standard_gamma((prior.shape + 1 + size) / 2) / (rate / 2)
         mean = self._sum_groups(theta) / (size + prior.pull)
         spread = 1 / np.sqrt((size + prior.pull) * self.group_precision)
