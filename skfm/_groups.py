@@ -22,10 +22,10 @@ def feature_groups(transformer):
     transformer : object
         A fitted `ColumnTransformer`, `FeatureUnion`, `Pipeline`, `OneHotEncoder` or other
         transformer. Each part of a `ColumnTransformer` or a `FeatureUnion` is a group, with the
-        part's name. A `OneHotEncoder` or a one-hot `KBinsDiscretizer` has a group for each of its
-        input columns; as a part of others, their names follow that of the part after two
-        underscores. Of a `Pipeline` the last step that does more than scale columns counts.
-        Anything else is one group.
+        part's name. An `EventEncoder` has a group for each field, a `OneHotEncoder` or a one-hot
+        `KBinsDiscretizer` for each input column; as a part of others, their names follow that of
+        the part after two underscores. Of a `Pipeline` the last step that does more than scale
+        columns counts. Anything else is one group.
 
     Returns
     -------
@@ -83,6 +83,8 @@ def _label_columns(transformer, n_columns):
             for name, part in parts
             for label in _label_columns(part, n_inputs if part == "passthrough" else None)
         ]
+    if hasattr(transformer, "feature_groups_"):
+        return [f"__{label}" for label in transformer.feature_groups_]
     if isinstance(transformer, OneHotEncoder):
         namer = copy.copy(transformer)
         namer.set_params(feature_name_combiner=lambda feature, category: f"__{feature}")

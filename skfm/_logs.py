@@ -210,6 +210,8 @@ class Table:
         column = self._take(position)
         if getattr(column.dtype, "tz", None) is not None:
             column = column.dt.tz_convert(None)  # UTC; left alone it would become slow objects
+        if self.has_categories(position):  # integers would become floats if some are missing
+            return np.fromiter(column.to_list(), dtype=object, count=len(column))
         return np.asarray(column)
 
     def has_categories(self, position):

@@ -1,4 +1,5 @@
-"""From a log of who did what to a matrix of users by items, and back; groups of features."""
+"""From logs of who did what to rows of features, and to matrices of users by items and back;
+groups of features."""
 
 import numpy as np
 from scipy import sparse
@@ -6,6 +7,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skfm import _validation as door
+from skfm._event_encoder import EventEncoder
 from skfm._groups import feature_groups
 from skfm._logs import (
     COLUMNS,
@@ -18,7 +20,7 @@ from skfm._logs import (
     read_log,
 )
 
-__all__ = ["UserItemEncoder", "feature_groups"]
+__all__ = ["EventEncoder", "UserItemEncoder", "feature_groups"]
 
 N_NAMED = 5  # an error names this many unknown ids
 

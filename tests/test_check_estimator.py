@@ -4,6 +4,7 @@ import pytest
 from helpers import run_code
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import skfm
 from skfm import (
     BayesianFMClassifier,
     BayesianFMRegressor,
@@ -11,6 +12,7 @@ from skfm import (
     FMRegressor,
     MFRecommender,
 )
+from skfm.preprocessing import EventEncoder
 
 SOLVERS = ["adagrad", "adam", "als", "ftrl", "sgd"]
 REGRESSION = ["squared_error", "absolute_error", "huber", "quantile", "poisson"]
@@ -38,6 +40,7 @@ MODELS = [
     MFRecommender(solver="sgd", fit_bias=False),
     MFRecommender(feedback="implicit"),
     MFRecommender(feedback="implicit", n_jobs=2),
+    EventEncoder(),
 ]
 
 
@@ -48,7 +51,7 @@ def test_scikit_learn_check(estimator, check):
 
 CODE = """
 from sklearn.utils.estimator_checks import check_estimator
-from skfm import {name}
+from {module} import {name}
 for model in {models}:
     results = check_estimator(model, on_skip=None, on_fail=None)
     print(len(results))
@@ -61,7 +64,8 @@ for model in {models}:
 @pytest.mark.parametrize("kind", sorted({type(model) for model in MODELS}, key=str))
 def test_nothing_is_skipped_with_the_array_api(kind):
     models = [model for model in MODELS if type(model) is kind]
-    code = CODE.format(models=models, name=kind.__name__)
+    module = "skfm" if kind.__name__ in skfm.__all__ else "skfm.preprocessing"
+    code = CODE.format(models=models, module=module, name=kind.__name__)
     lines = run_code(code, SCIPY_ARRAY_API=1).splitlines()
     assert len(lines) == len(models), lines
     assert all(int(number) > 40 for number in lines)

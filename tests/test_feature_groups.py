@@ -19,7 +19,7 @@ from sklearn.preprocessing import (
 )
 
 from skfm import BayesianFMClassifier, BayesianFMRegressor, FMClassifier, FMRegressor
-from skfm.preprocessing import feature_groups
+from skfm.preprocessing import EventEncoder, feature_groups
 
 N = 60
 
@@ -203,6 +203,14 @@ def test_a_union():
     )
     expected = [("bins__age", 3), ("bins__price", 3), ("as_is", 2), ("scaled", 2)]
     assert groups_of(union, table()[["age", "price"]]) == expected
+
+
+def test_an_encoder_of_events():
+    encoder = EventEncoder(["user", "history"], user="user", item="item")
+    assert groups_of(encoder, table()) == [("user", 3), ("history", 4)]
+    parts = [("log", encoder, ["user", "item"]), ("age", "passthrough", ["age"])]
+    parts = ColumnTransformer(parts)
+    assert groups_of(parts, table()) == [("log__user", 3), ("log__history", 4), ("age", 1)]
 
 
 def test_transformers_that_do_not_count_their_columns():

@@ -1,0 +1,74 @@
+"""Sparse tables, and the matrix whose rows are gathered from several of them."""
+
+import numpy as np
+from scipy import sparse
+
+LARGEST_INT32 = np.iinfo(np.int32).max
+
+
+def as_bags(cells, power=0.5):
+    """The same cells with the values 1 / n ** power, where n is the number of the row's cells."""
+    n = np.diff(cells.indptr)
+    values = np.repeat(1 / np.maximum(n, 1) ** power, n)
+    return sparse.csr_matrix((values, cells.indices, cells.indptr), cells.shape)
+
+
+def one_hot(indices, n_columns):
+    indptr = np.arange(indices.size + 1)
+    return sparse.csr_matrix((np.ones(indices.size), indices, indptr), (indices.size, n_columns))
+
+
+def side_by_side(blocks, log, dtype):
+    """The matrix of a log: row by row what its blocks look up, in canonical form.
+
+    All tables are put one below the other, so that one gathering of rows makes the matrix.
+    """
+    tables, rows, n_rows = [], [], 1
+    for block in blocks:
+        table, places = block.look_up(log)
+        tables.append(_without_zeros(table, dtype))
+        rows.append(np.where(places < 0, 0, places + n_rows))  # row 0 is empty
+        n_rows += table.shape[0]
+    rows = np.column_stack(rows)
+    stacked = stack(tables, rows)
+    del table, tables  # they may be as large as the matrix
+    gathered = stacked[rows.ravel()]
+    indptr = gathered.indptr[:: rows.shape[1]].copy()
+    shape = rows.shape[0], stacked.shape[1]
+    matrix = sparse.csr_matrix((gathered.data, gathered.indices, indptr), shape)
+    matrix.has_canonical_format = True
+    return matrix
+
+
+def stack(tables, rows):
+    """An empty row and all rows of the tables, each table with columns of its own.
+
+    The indices suffice to gather ``rows`` of it.
+    """
+    lengths = np.concatenate([[0], *(np.diff(table.indptr) for table in tables)])
+    n_columns = sum(table.shape[1] for table in tables)
+    largest = max(lengths[rows].sum(), lengths.sum(), n_columns)
+    index = np.int32 if largest <= LARGEST_INT32 else np.int64
+    indices = np.concatenate([table.indices.astype(index, copy=False) for table in tables])
+    firsts = np.cumsum([0] + [table.shape[1] for table in tables[:-1]], dtype=index)
+    indices += np.repeat(firsts, [table.nnz for table in tables])
+    data = np.concatenate([table.data for table in tables])
+    indptr = np.append(0, np.cumsum(lengths)).astype(index)
+    stacked = sparse.csr_matrix((data, indices, indptr), (lengths.size, n_columns))
+    # SciPy makes them int32 if that suffices for the matrix itself.
+    stacked.indices, stacked.indptr = indices, indptr
+    return stacked
+
+
+def _without_zeros(table, dtype):
+    with np.errstate(over="ignore"):
+        table = table.astype(dtype, copy=False)
+    if not np.isfinite(table.data).all():
+        raise ValueError(
+            f"A rating or a number is too large for {np.dtype(dtype).name}; scale them"
+            f"{', or set dtype=np.float64' if dtype == np.float32 else ''}."
+        )
+    if not table.data.all():
+        table = table.copy()
+        table.eliminate_zeros()
+    return table

@@ -1,0 +1,137 @@
+"""The classic factorization models, each from its features: an encoder and a machine."""
+
+from dataclasses import dataclass, field
+
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from skfm import _validation as door
+from skfm.preprocessing import EventEncoder
+
+__all__ = ["make_recipe"]
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    blocks: tuple
+    settings: dict = field(default_factory=dict)  # of the machine
+    needs: tuple = ()  # parameters of the encoder without which there is no such model
+
+
+def _of_item(*partners):
+    """Items interact with these, and nothing else does; users and items have linear weights."""
+    pairs = [("item", partner) for partner in partners]
+    return {"interactions": pairs, "fit_linear": ["user", "item"]}
+
+
+def _without_weights(*pairs, **settings):
+    """Interactions are all there is."""
+    interactions = list(pairs) or None
+    terms = {"fit_intercept": False, "fit_linear": False}
+    return {"interactions": interactions, **terms, **settings}
+
+
+_TIMES = ("user", "item", "time", "user_time")
+_RECIPES = {
+    "mf": _Recipe(("user", "item")),
+    "svd++": _Recipe(("user", "item", "history"), _of_item("user", "history")),
+    "knn": _Recipe(("user", "item", "ratings"), _of_item("ratings")),
+    "knn++": _Recipe(
+        ("user", "item", "ratings", "history"), _of_item("user", "ratings", "history")
+    ),
+    "attributes": _Recipe(("user", "item", "attributes"), needs=("attributes",)),
+    "timesvd": _Recipe(_TIMES, needs=("time",)),
+    "timesvd++": _Recipe((*_TIMES, "history"), needs=("time",)),
+    "timesvd++ flipped": _Recipe((*_TIMES, "history", "raters"), needs=("time",)),
+    "pitf": _Recipe(
+        ("user", "item", ("for the user", "context"), ("for the item", "context")),
+        _without_weights(("user", "for the user"), ("item", "for the item")),
+        ("context",),
+    ),
+    "fpmc": _Recipe(
+        ("user", "item", ("next", "item"), "previous"),
+        _without_weights(("user", "item"), ("next", "previous")),
+        ("time",),
+    ),
+    "parafac": _Recipe(
+        ("user", "item", "context"),
+        _without_weights(degree=3, fit_lower=False),
+        ("context",),
+    ),
+}
+
+
+def make_recipe(name, estimator, **columns):
+    """Make a factorization model of a log's features and a factorization machine.
+
+    Parameters
+    ----------
+    name : str
+        The model; the user guide ("One machine, many models") has their formulas and papers.
+
+        "mf"
+            Biased matrix factorization.
+        "svd++"
+            SVD++: items meet users and what these have seen.
+        "knn", "knn++"
+            Factorized nearest neighbours: items meet the user's ratings; and as well users and
+            what these have seen.
+        "attributes"
+            Users, items and their attributes, all pairs.
+        "timesvd", "timesvd++", "timesvd++ flipped"
+            Users, items, bins of time and pairs of users and bins, all pairs; with what users
+            have seen; and with who has seen the item, too.
+        "pitf"
+            Pairwise interaction tensor factorization: tags, the one column of `context`, meet
+            users and items, with factors of their own for each.
+        "fpmc"
+            Factorized personalised Markov chains: items meet users and the user's previous basket,
+            with factors of their own for each.
+        "parafac"
+            Parallel factor analysis: products of a user's, an item's and a context's factors.
+    estimator : estimator
+        :class:`~skfm.FMRegressor`, :class:`~skfm.FMClassifier`, :class:`~skfm.BayesianFMRegressor`
+        or :class:`~skfm.BayesianFMClassifier`. A copy of it is used, in which the recipe sets
+        what the model needs: `interactions`, `degree`, `fit_lower`, `fit_linear`,
+        `fit_intercept`.
+    **columns
+        Parameters of :class:`~skfm.preprocessing.EventEncoder`, all but `blocks`: `user`, `item`,
+        `time`, `context`, `attributes`, `n_last`, `n_bins`, `dtype`.
+
+    Returns
+    -------
+    pipeline : Pipeline
+        Its steps are called "encode" and "estimate".
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, or if it needs columns that are not named.
+
+    Examples
+    --------
+    >>> from skfm import FMRegressor
+    >>> from skfm.recipes import make_recipe
+    >>> log = [("ann", "alien"), ("ann", "brazil"), ("bob", "alien"), ("bob", "cube")]
+    >>> ratings = [5, 2, 4, 1]
+    >>> model = make_recipe("svd++", FMRegressor(solver="als", random_state=0))
+    >>> model.fit(log, ratings).predict([("ann", "cube"), ("bob", "brazil")]).round().tolist()
+    [2.0, 2.0]
+    """
+    door.check_option(name, "name", _RECIPES)
+    recipe = _RECIPES[name]
+    for need in recipe.needs:
+        if columns.get(need) is None or columns[need] == ():
+            raise ValueError(f"The recipe {name!r} needs {need}: name its column.")
+    if "context" in recipe.needs and (
+        isinstance(columns["context"], str) or len(columns["context"]) != 1
+    ):
+        raise ValueError(
+            f"The recipe {name!r} takes one column as context, in a list; got "
+            f"{columns['context']!r}."
+        )
+    if "blocks" in columns:
+        raise ValueError("blocks is what a recipe sets; for others use an EventEncoder.")
+    encoder = EventEncoder(blocks=recipe.blocks, **columns)
+    machine = clone(estimator).set_params(**recipe.settings)
+    return Pipeline([("encode", encoder), ("estimate", machine)])
