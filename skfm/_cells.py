@@ -37,18 +37,18 @@ def hide_by_hash(cells, share):
     Which ones depends on nothing but the row's own columns: not on its place, on other rows, on
     a seed. So whoever judges a model by them always judges by the same.
     """
-    mixed = _mix(cells.indices.astype(np.uint64) + np.uint64(1))
+    mixed = mix(cells.indices.astype(np.uint64) + np.uint64(1))
     filled = np.flatnonzero(np.diff(cells.indptr))
     of_row = np.zeros(cells.shape[0], np.uint64)
     if filled.size:
         of_row[filled] = np.add.reduceat(mixed, cells.indptr[filled])
-    key = _mix(mixed ^ np.repeat(of_row, np.diff(cells.indptr)))
+    key = mix(mixed ^ np.repeat(of_row, np.diff(cells.indptr)))
     n = n_cells_by_row(cells)
     n_hidden = np.minimum(np.maximum(np.rint(share * n), 1), n - 1)
     return parts(cells, ranks(cells, key) < np.repeat(n_hidden, n))
 
 
-def _mix(x):
+def mix(x):
     """Scatter 64-bit numbers: the finisher of SplitMix64 (Steele, Lea, Flood 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

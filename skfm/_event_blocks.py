@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 from scipy import sparse
 
-from skfm._cells import parts, rows_of
+from skfm._cells import mix, parts, ranks, rows_of
 from skfm._gathering import as_bags, one_hot
 from skfm._logs import (
     NO_NUMBERS,
@@ -23,7 +23,6 @@ from skfm._logs import (
 NOT_REAL = (bool, np.bool_, *NO_NUMBERS)
 COLLECTIONS = (list, tuple, set, frozenset, np.ndarray)
 DAMPING_OF_ITEMS, DAMPING_OF_USERS = 25, 10  # as in Koren (2010)
-ROWS_AT_A_TIME = 8192  # of ratings, to bound the memory
 
 
 def write(levels):
@@ -179,50 +178,49 @@ class Last(Previous):
 # Ratings
 
 
-class Ratings(Block):
-    """What the user's ratings of other items have above a baseline.
+class Ratings(Bag):
+    """What the user's ratings have above a baseline, in the folds that the row is not in.
 
     The baseline of user u and item i is ``m + d_i + d_u``: the mean and two damped deviations,
-    the user's being of what the item's leaves over. A row's own pair is left out of all sums.
+    the user's being of what the item's leaves over, all of the same folds.
     """
 
     needs = ("targets",)
+    options = ("n_folds",)
 
     def learn(self, log):
         self.levels = log.item_ids
         ratings = log.means
-        n = np.bincount(ratings.indices, minlength=len(log.item_ids))
-        with np.errstate(over="ignore", invalid="ignore"):
-            totals = np.bincount(ratings.indices, ratings.data, minlength=n.size)
-            self.total, self.n_ratings = ratings.data.sum(), ratings.nnz
-        if not np.isfinite([self.total, *totals]).all():
-            raise ValueError("The sum of y is too large for float64; scale y.")
-        # m + d_i, as a function of m. A row's own rating is of no other item.
-        self.offset, self.slope = totals / (DAMPING_OF_ITEMS + n), 1 - n / (DAMPING_OF_ITEMS + n)
-        self.table = ratings.copy()
-        self.table.data -= self.offset[ratings.indices]
+        self.folds = ratings.copy()
+        # By a hash of the items: equally many of each user's, but for one, whatever the order.
+        key = mix(ratings.indices.astype(np.uint64) + np.uint64(1))
+        self.folds.data = ranks(ratings, key) % self.n_folds
+        kept = [parts(ratings, self.folds.data == fold)[0] for fold in range(self.n_folds)]
+        self.table = sparse.vstack([_profiles(cells) for cells in (*kept, ratings)], format="csr")
 
-    def look_up(self, log):
-        known = np.flatnonzero(log.users >= 0)
-        starts = range(0, max(known.size, 1), ROWS_AT_A_TIME)
-        chunks = [known[start : start + ROWS_AT_A_TIME] for start in starts]
-        tables = [self._rows(log.users[chunk], log.items[chunk]) for chunk in chunks]
-        places = np.full(log.users.size, -1)
-        places[known] = np.arange(known.size)
-        return sparse.vstack(tables, format="csr"), places
+    def find(self, log):
+        n_users, n_items = self.folds.shape
+        cells = rows_of(self.folds) * n_items + self.folds.indices
+        pairs = log.users * n_items + log.items
+        places = np.minimum(np.searchsorted(cells, pairs), cells.size - 1)
+        is_known = (cells[places] == pairs) & (log.users >= 0) & (log.items >= 0)
+        fold = np.where(is_known, self.folds.data[places], self.n_folds)
+        return np.where(log.users < 0, -1, fold * n_users + log.users)
 
-    def _rows(self, users, items):
-        rows = self.table[users]
-        others, own = parts(rows, rows.indices == items[rows_of(rows)])
-        left_out = np.zeros(users.size)
-        left_out[rows_of(own)] = own.data + self.offset[own.indices]
-        n_left = self.n_ratings - np.diff(own.indptr)
-        mean = (self.total - left_out) / np.maximum(n_left, 1)
-        row, n = rows_of(others), np.diff(others.indptr)
-        rest = others.data - mean[row] * self.slope[others.indices]
-        deviation = np.bincount(row, rest, minlength=n.size) / (DAMPING_OF_USERS + n)
-        others.data = (rest - deviation[row]) / np.sqrt(n)[row]
-        return others
+
+def _profiles(ratings):
+    """What ratings have above the baseline, divided by the root of the number of the user's."""
+    row, item, values = rows_of(ratings), ratings.indices, ratings.data
+    n_users, n_items = ratings.shape
+    with np.errstate(over="ignore", invalid="ignore"):
+        rest = values - values.sum() / max(values.size, 1)
+        of_item = np.bincount(item, rest, n_items)
+        rest = rest - (of_item / (DAMPING_OF_ITEMS + np.bincount(item, minlength=n_items)))[item]
+        n = np.bincount(row, minlength=n_users)
+        rest = rest - (np.bincount(row, rest, n_users) / (DAMPING_OF_USERS + n))[row]
+    if not np.isfinite(rest).all():
+        raise ValueError("The sum of y is too large for float64; scale y.")
+    return sparse.csr_matrix((rest / np.sqrt(n)[row], item, ratings.indptr), ratings.shape)
 
 
 # Columns of their own

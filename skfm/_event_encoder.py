@@ -53,8 +53,9 @@ class EventEncoder(TransformerMixin, BaseEstimator):
             The users of the item in the log of the fit, likewise.
         "ratings"
             How the user rated items in the log of the fit, `y` being the ratings:
-            ``(y_l - b_l) / sqrt(n)`` for each of the n items l *other than the row's own*, where
-            ``b_l`` is a baseline (see Notes).
+            ``(y_l - b_l) / sqrt(n)`` for each of the n items l, where ``b_l`` is a baseline. Pairs
+            of users and items are in `n_folds` folds, and a row gets nothing of its own fold (see
+            Notes).
         "previous"
             The previous basket of the user: the items at the user's latest time before that of
             the row, in the log of the fit; ``1 / n`` for each of the n.
@@ -88,6 +89,8 @@ class EventEncoder(TransformerMixin, BaseEstimator):
         Number of events for "last", at least 1.
     n_bins : int, default=30
         Number of bins for "time" and "user_time", at least 1.
+    n_folds : int, default=2
+        Number of folds for "ratings", at least 2.
     dtype : {np.float64, np.float32}, default=np.float64
         Type of the values in the output.
 
@@ -126,13 +129,15 @@ class EventEncoder(TransformerMixin, BaseEstimator):
     not see each other. "history" and "raters" have all events of the log of the fit, as in SVD++:
     for a row of that log its own and later ones, too. They hold no ratings.
 
-    **Ratings** leave out the row's own pair of user and item, if the log of the fit has it: its
-    rating is neither among the features nor in the baseline. The baseline of user u and item l is
-    ``m + d_l + d_u``: the mean of all ratings, ``d_l = sum(y_vl - m) / (25 + n_l)`` over the
-    ``n_l`` users v of the item, and ``d_u = sum(y_ul - m - d_l) / (10 + n_u)`` over the ``n_u``
-    items l of the user [3]_. So the features of a row do not depend on its own target. Yet from
-    what the rows of a user lack, each something else, a model with weights for users could
-    conclude what it is. Penalties keep it from doing so: choose them on held-out rows.
+    **Ratings** are fitted across, as by scikit-learn's `TargetEncoder`: pairs in the log of the
+    fit are in folds, equally many of each user's, chosen by a hash of the items. A row whose pair
+    is in that log gets the user's ratings of the other folds, with a baseline that is theirs
+    alone; a row with a new pair gets all. So the features of a row do not depend on its own
+    target. (Had every row all ratings but its own, the rows of a user would tell each other's: of
+    known sums each lacks one. A model with parameters for users finds that out.) The baseline of
+    user u and item l is ``m + d_l + d_u``: the mean of the ratings,
+    ``d_l = sum(y_vl - m) / (25 + n_l)`` over the ``n_l`` users v of the item, and
+    ``d_u = sum(y_ul - m - d_l) / (10 + n_u)`` over the ``n_u`` items l of the user [3]_.
 
     **Unknown and missing values** have no features. So blocks are empty for users, items and other
     values that the log of the fit does not have, for users without earlier events, and for
@@ -192,6 +197,7 @@ class EventEncoder(TransformerMixin, BaseEstimator):
         attributes=(),
         n_last=5,
         n_bins=30,
+        n_folds=2,
         dtype=np.float64,
     ):
         self.blocks = blocks
@@ -202,6 +208,7 @@ class EventEncoder(TransformerMixin, BaseEstimator):
         self.attributes = attributes
         self.n_last = n_last
         self.n_bins = n_bins
+        self.n_folds = n_folds
         self.dtype = dtype
 
     def fit(self, X, y=None):
@@ -407,6 +414,7 @@ class EventEncoder(TransformerMixin, BaseEstimator):
     def _check_parameters(self):
         door.check_number(self.n_last, "n_last", numbers.Integral, low=1)
         door.check_number(self.n_bins, "n_bins", numbers.Integral, low=1)
+        door.check_number(self.n_folds, "n_folds", numbers.Integral, low=2)
         for name in OF_A_COLUMN:
             columns = getattr(self, name)
             if isinstance(columns, str) or not np.iterable(columns):

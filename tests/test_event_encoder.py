@@ -16,7 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skfm import _event_blocks, _gathering
+from skfm import _gathering
+from skfm._cells import mix
 from skfm._event_encoder import EventEncoder
 from skfm.preprocessing import UserItemEncoder
 
@@ -80,10 +81,20 @@ def slow_block(kind, log, targets, row, n_last, n_bins):
     raise AssertionError(kind)
 
 
-def slow_ratings(log, targets, user, item):
+def slow_fold(log, user, item, n_folds=2):
+    """The fold of a pair of the log: its rank by a hash among the user's, modulo their number."""
+    items = sorted({event[1] for event in log})
+    hashes = mix(np.arange(len(items), dtype=np.uint64) + np.uint64(1))
+    hashes = dict(zip(items, hashes, strict=True))
+    own = sorted({event[1] for event in log if event[0] == user}, key=lambda i: hashes[i])
+    return own.index(item) % n_folds if item in own else None
+
+
+def slow_ratings(log, targets, user, item, n_folds=2):
+    fold = slow_fold(log, user, item, n_folds)
     by_pair = {}
     for event, target in zip(log, targets, strict=True):
-        if event[:2] != (user, item):  # as if the row's own pair had never been rated
+        if fold is None or slow_fold(log, *event[:2], n_folds) != fold:
             by_pair.setdefault(event[:2], []).append(target)
     ratings = {pair: np.mean(values) for pair, values in by_pair.items()}
     mean = np.mean(list(ratings.values())) if ratings else 0
@@ -163,9 +174,9 @@ def assert_same(left, right):
 
 @pytest.fixture
 def larger():
-    """A log that is larger than the pieces it is worked on in."""
+    """A log of as many events as a small data set has."""
     rng = np.random.default_rng(0)
-    n = 2 * _event_blocks.ROWS_AT_A_TIME + 100
+    n = 20_000
     log = np.column_stack([rng.integers(0, size, n) for size in (400, 60, 1000)])
     return log, rng.normal(size=n)
 
@@ -199,8 +210,11 @@ def test_no_row_knows_its_own_rating(seed):
     targets[own] = rng.normal(size=own.sum()) * 100
     Z = EventEncoder(blocks).fit_transform(log, targets).toarray()
     assert_allclose(X[own], Z[own], atol=1e-12)
-    has_ratings = (X != 0).sum(axis=1) > 1
-    assert not np.isclose(X, Z).all(axis=1)[~own & has_ratings].any()
+    # Rows of other folds that have ratings know of it: by the rating, or by the mean of all.
+    fold = slow_fold(log, *log[row][:2])
+    elsewhere = np.array([slow_fold(log, *event[:2]) != fold for event in log])
+    knows = elsewhere & ((X != 0).sum(axis=1) > 1)
+    assert not np.isclose(X, Z).all(axis=1)[knows].any()
 
 
 # By hand
@@ -261,18 +275,33 @@ def test_ratings_by_hand():
     log = [("ann", "alien"), ("ann", "brazil"), ("bob", "alien"), ("ann", "brazil")]
     encoder = EventEncoder(["ratings"])
     X = encoder.fit_transform(log, [5, 1, 4, 3]).toarray()
-    # Without ann's 5 the mean is (2 + 4) / 2, that of Brazil (1 + 3) / 2.
-    of_item = (2 - 3) / 26
-    of_user = (2 - 3 - of_item) / 11
-    assert_allclose(X[0], [0, 2 - 3 - of_item - of_user])
+    folds = [slow_fold(log, *pair) for pair in log]
+    assert folds[0] != folds[1] == folds[3]  # ann's two items are in different folds
     assert_allclose(X[2], [0, 0])  # bob has no other rating
-    of_item = (5 + 4 - 2 * 4.5) / 27
-    of_user = (5 - 4.5 - of_item) / 11
-    assert_allclose(X[[1, 3]], [[5 - 4.5 - of_item - of_user, 0]] * 2)
     mean = (5 + 2 + 4) / 3
     rest = np.array([5 - mean - (9 - 2 * mean) / 27, 2 - mean - (2 - mean) / 26])
-    X = encoder.transform([("ann", "casablanca"), ("eve", "alien")]).toarray()
-    assert_allclose(X, [(rest - rest.sum() / 12) / 2**0.5, [0, 0]])
+    Z = encoder.transform([("ann", "casablanca"), ("eve", "alien")]).toarray()
+    assert_allclose(Z, [(rest - rest.sum() / 12) / 2**0.5, [0, 0]])
+    # Of the other fold: Brazil's (1 + 3) / 2, and bob's 4 if that is in there as well.
+    others = [2.0] + [4.0] * (folds[2] != folds[0])
+    mean = np.mean(others)
+    rest = 2 - mean - (2 - mean) / 26
+    assert_allclose(X[0], [0, rest - rest / 11])
+
+
+@pytest.mark.parametrize("n_folds", [2, 3, 5])
+def test_folds_are_equally_many_of_each_users(n_folds):
+    rng = np.random.default_rng(0)
+    log = [(f"u{u}", f"i{i}") for u in range(3) for i in rng.permutation(20)[: 6 + 5 * u]]
+    encoder = EventEncoder(["ratings"], n_folds=n_folds)
+    X = encoder.fit_transform(log, rng.normal(size=len(log)))
+    for u in range(3):
+        rows = [row for row, event in enumerate(log) if event[0] == f"u{u}"]
+        seen = X[rows].getnnz(axis=1)
+        fold_sizes = len(rows) - seen
+        assert set(fold_sizes) <= {len(rows) // n_folds, -(-len(rows) // n_folds)}
+        own = [X[row, list(encoder.item_ids_).index(log[row][1])] for row in rows]
+        assert not np.any(own)
 
 
 def test_names_fields_and_groups():

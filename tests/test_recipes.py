@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from test_event_encoder import slow_ratings
 
 from skfm import BayesianFMClassifier, BayesianFMRegressor, FMClassifier, FMRegressor
 from skfm.preprocessing import EventEncoder
@@ -73,23 +74,15 @@ def svd_plus_plus(p, log, y, row):
 
 
 def ratings_of_others(log, y, row):
-    """The user's other items and what their ratings have above a baseline without this pair."""
+    """The user's ratings above a baseline, of the folds that the row's pair is not in."""
     u, i = row[:2]
-    rest = [(r[0], r[1], t) for r, t in zip(log, y, strict=True) if (r[0], r[1]) != (u, i)]
-    mean = {pair: np.mean([t for a, b, t in rest if (a, b) == pair]) for pair in
-            {(a, b) for a, b, _ in rest}}  # fmt: skip
-    m = np.mean(list(mean.values()))
-    d = {}
-    for j in {b for _, b in mean}:
-        own = [t - m for (_, b), t in mean.items() if b == j]
-        d[j] = sum(own) / (25 + len(own))
-    own = {j: t - m - d[j] for (a, j), t in mean.items() if a == u}
-    d_u = sum(own.values()) / (10 + len(own))
-    return {j: t - d_u for j, t in own.items()}
+    events = [(*r[:2], 0.0) for r in log]
+    found = slow_ratings(events, y, u, i)
+    return {j: value * len(found) ** 0.5 for j, value in found.items()}
 
 
 def knn(p, log, y, row):
-    """Koren 2010, factorized: b_ui + q_i |R|^-1/2 sum of (r_uj - b_uj) x_j."""
+    """Koren 2010, factorized: b_ui + q_i |R|^-1/2 sum of (r_uj - b_uj) x_j, but of other folds."""
     u, i = row[:2]
     others = ratings_of_others(log, y, row)
     profile = p.zero.copy()

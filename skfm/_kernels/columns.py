@@ -432,7 +432,7 @@ def _sum_layers(first, last, problem_rows, blocks, machine, interactions, interc
     width = factors.shape[1]
     partners, feature_class = interactions.partners, interactions.feature_class
     all_layers = sums.reshape(sums.shape[0], interactions.n_layers, width)
-    p = np.empty(width, sums.dtype)
+    p, room = np.empty(width, sums.dtype), np.empty((interactions.n_layers, width), sums.dtype)
     half = sums.dtype.type(0.5)
     for i in range(np.uintp(first), np.uintp(last)):
         layers = all_layers[i]
@@ -455,7 +455,11 @@ def _sum_layers(first, last, problem_rows, blocks, machine, interactions, interc
                 for f in range(width):
                     p[f] = x * factors[j, f]
                 z += enter(interactions, j, p, layers)
-        z += _add_blocks(blocks, i, sums)
+        for k in range(blocks.layer.size):
+            b, c = np.uintp(blocks.of_row[k, i]), np.uintp(blocks.layer[k]) // np.uintp(width)
+            z += blocks.constant[b]
+            for f in range(width):
+                layers[c, f] += blocks.sums[b, f]
         if partners.size > 0:
-            z += half * join(partners, layers)
+            z += half * join(partners, layers, room)
         raw[i] = z

@@ -45,11 +45,11 @@ def enter(interactions, j, p, layers):
 
 
 @jit
-def join(partners, layers):
+def join(partners, layers, sums):
     """Turn a row's sums by class into its layers; returns twice their products, including those
-    of features with themselves."""
+    of features with themselves. ``sums`` is room for a copy."""
     n_layers, width = layers.shape
-    sums = layers.copy()
+    sums[:] = layers
     total = layers.dtype.type(0)
     for c in range(n_layers):
         layers[c] = 0

@@ -99,6 +99,8 @@ def forward(window, batch, state, output, interactions, scratch, part, n_parts):
     n_sums, width = sums.shape[1], factors.shape[2]
     unit = values.size == 0
     layer, base = scratch.layer, np.uintp(0)
+    if interactions is not None:
+        room = np.empty((interactions.n_layers, width), sums.dtype)
     first = _boundary(row_ptr, r0, r1, ROW_COST, part, n_parts) - r0
     last = _boundary(row_ptr, r0, r1, ROW_COST, part + 1, n_parts) - r0
     for r in range(np.uintp(first), np.uintp(last)):
@@ -141,7 +143,7 @@ def forward(window, batch, state, output, interactions, scratch, part, n_parts):
         square = zero
         if interactions is not None:
             layers = sums[r].reshape(interactions.n_layers, width)
-            square = join(interactions.partners, layers)
+            square = join(interactions.partners, layers, room)
         else:
             for f in range(width):
                 square += sums[r, f] * sums[r, f]

@@ -130,6 +130,7 @@ def _move_adagrad(block, first, features, rule, scratch, linear, factors):
 
 @jit
 def _move_sgd(block, first, features, rule, scratch, linear, factors):
+    """The loss takes a step, then the penalty an implicit one: no stiffness makes that diverge."""
     kind = factors.dtype.type
     near, near_linear, penalty = scratch.factors, scratch.linear, scratch.penalty
     total = block.total
@@ -139,11 +140,13 @@ def _move_sgd(block, first, features, rule, scratch, linear, factors):
         rate = kind(rule.learning_rate) / _crowd(weight)
         if rule.fit_linear:
             w = near_linear[i, 0]
-            linear[j, 0] = w - rate * (block.slope[b] + weight * penalty[i, 0] * w)
-        shrink = weight * penalty[i, 1] - block.curve[b]
+            moved = w - rate * block.slope[b]
+            linear[j, 0] = moved / (kind(1) + rate * weight * penalty[i, 0])
+        shrinkage = kind(1) / (kind(1) + rate * weight * penalty[i, 1])
+        curve = block.curve[b]
         for f in range(factors.shape[2]):
             v = near[i, 0, f]
-            factors[j, 0, f] = v - rate * (total[b, f] + shrink * v)
+            factors[j, 0, f] = shrinkage * (v - rate * (total[b, f] - curve * v))
 
 
 @jit
