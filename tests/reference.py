@@ -237,8 +237,8 @@ def _move_adagrad(theta, slope, weight, ridge, lasso, memory, rate, floor):
 
 
 def _move_sgd(theta, slope, weight, ridge, lasso, memory, rate, floor):
-    slope = slope + weight * ridge * theta
-    return theta - rate * slope / np.sqrt(np.maximum(weight, 1))
+    rate = rate / np.sqrt(np.maximum(weight, 1))
+    return (theta - rate * slope) / (1 + rate * weight * ridge)
 
 
 def _move_adam(theta, slope, weight, ridge, lasso, memory, rate, floor):
@@ -617,7 +617,7 @@ def column_colors(X):
 
 # Machines of other products than all pairs. A component of degree d multiplies sets of d features.
 # ``degrees`` (n_components,) has that of each, and ``allowed`` (n_features, n_features), symmetric
-# and boolean, the pairs of features that may be in one set. ``has_linear`` (n_features,) says which
+# and boolean, the pairs that may be in one set. ``has_linear`` (n_features,) says which
 # features have linear weights.
 
 
@@ -684,17 +684,15 @@ def product_objective(
     return total, (d.sum(axis=0), of_coef, of_components)
 
 
-def best_product_objective(shape, data, n_starts=4):
-    """The lowest objective that L-BFGS finds for components of this shape, and where."""
+def best_product_objective(parameters, data, n_starts=4):
+    """The lowest objective that L-BFGS finds, from the given parameters and from random ones."""
     rng = np.random.default_rng(0)
 
     def value_and_slope(vector):
-        total, slope = product_objective(unflatten(vector, *shape), *data)
+        total, slope = product_objective(unflatten(vector, *parameters[2].shape), *data)
         return total, flatten(slope)
 
-    n_outputs, n_components, n_features = shape
-    starts = rng.normal(size=(n_starts, n_outputs * (1 + (1 + n_components) * n_features))) / 2
+    start = flatten(parameters)
+    starts = [start] + [rng.normal(size=start.size) / 2 for _ in range(n_starts)]
     options = {"jac": True, "method": "L-BFGS-B", "options": {"maxiter": 3000}}
-    found = [minimize(value_and_slope, start, **options) for start in starts]
-    best = min(found, key=lambda result: result.fun)
-    return best.fun, unflatten(best.x, *shape)
+    return min(minimize(value_and_slope, start, **options).fun for start in starts)
