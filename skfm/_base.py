@@ -336,15 +336,18 @@ class BaseFM(BaseEstimator):
         """Parameters that cannot change between calls of `partial_fit`."""
         names = ("loss", "solver", "n_components", "degree", "fit_lower", "interactions")
         names = (*names, "fit_intercept", "fit_linear", *self._shapes)
-        return {name: getattr(self, name) for name in names}
+        values = {name: getattr(self, name) for name in names}
+        # Arrays, as fields may be given, cannot simply be compared.
+        return {n: v.tolist() if isinstance(v, np.ndarray) else v for n, v in values.items()}
 
     def _check_stream(self, stream):
-        if self._settled() != stream.settled:
-            changed = [
-                f"{name}={value!r} (now {getattr(self, name)!r})"
-                for name, value in stream.settled.items()
-                if getattr(self, name) != value
-            ]
+        now = self._settled()
+        changed = [
+            f"{name}={value!r} (now {now[name]!r})"
+            for name, value in stream.settled.items()
+            if now[name] != value
+        ]
+        if changed:
             raise ValueError(
                 f"partial_fit goes on with {', '.join(changed)} of the call before. Call fit, or "
                 "partial_fit of a clone, to start anew."
