@@ -3,6 +3,7 @@
 from skfm.bayes import BayesianFMClassifier, BayesianFMRegressor
 from skfm.fm import FMClassifier, FMRegressor
 from skfm.mf import MFRecommender
+from skfm.ranking import FMRecommender
 
 __version__ = "0.1.0.dev0"
 
@@ -10,6 +11,7 @@ __all__ = [
     "BayesianFMClassifier",
     "BayesianFMRegressor",
     "FMClassifier",
+    "FMRecommender",
     "FMRegressor",
     "MFRecommender",
 ]

@@ -6,7 +6,12 @@ import numpy as np
 from scipy import sparse
 
 from skfm import _validation as door
+from skfm._logs import Ids, as_objects, read_ids
 from skfm._solvers import top
+
+GROUP = 4  # columns of tables come in groups of so many
+PAIRS = 1 << 18  # multiplied together
+N_NAMED = 5  # an error names this many unknown items
 
 
 class Catalogue:
@@ -42,6 +47,57 @@ class Catalogue:
         shown = self.names.astype(object)[items]
         shown[items < 0] = None
         return shown
+
+
+class LabelledCatalogue(Catalogue):
+    """The items of a model that knows them by their labels alone, of whatever kind."""
+
+    def __init__(self, labels):
+        super().__init__(len(labels), labels)
+        self._ids = Ids(labels)
+
+    def positions(self, ids, argument):
+        if isinstance(ids, np.ndarray) and ids.dtype.kind == "b" and ids.size == self.n_items:
+            return np.flatnonzero(ids)
+        positions = self.find(ids)
+        if (positions < 0).any():
+            column = read_ids(ids, "item")
+            unknown = list(dict.fromkeys(as_objects(column[positions < 0])))
+            raise ValueError(
+                f"{argument} has items that the model does not know: {unknown[:N_NAMED]}."
+            )
+        return positions
+
+    def find(self, ids):
+        """Positions of items, -1 for unknown ones."""
+        return self._ids.find(read_ids(ids, "item"), "item")
+
+    def show(self, items):
+        missing = items < 0
+        if not missing.any():
+            return self.names[items]
+        shown = self.names.astype(object)[items]
+        shown[missing] = None
+        return shown
+
+
+def most_similar(vectors, asked, n_items, catalogue, n_threads):
+    """Of items, given by their positions, the others with the largest cosines, and these."""
+    length = np.sqrt(np.einsum("if,if->i", vectors, vectors))
+    table = padded(vectors / np.where(length > 0, length, 1)[:, None])
+    itself = sparse.csr_matrix(
+        (np.ones(asked.size, bool), asked, np.arange(asked.size + 1)),
+        shape=(asked.size, len(vectors)),
+    )
+    return best_items(table[asked], table, itself, n_items, catalogue, n_threads)
+
+
+def padded(*parts):
+    """Columns side by side, with columns of zeros to whole vectors, as `top.best` takes tables."""
+    width = sum(part.shape[1] for part in parts)
+    table = np.zeros((len(parts[0]), -(-width // GROUP) * GROUP), parts[0].dtype)
+    np.concatenate(parts, axis=1, out=table[:, :width])
+    return table
 
 
 def one_dimensional(values, argument):
@@ -122,3 +178,12 @@ def _excluded_cells(exclude, shape, names):
             f"{cells.shape}."
         )
     return _pattern(cells)
+
+
+def products(users, items, rows, columns):
+    """Products of pairs of rows of two tables, some at a time."""
+    products = np.empty(rows.size, users.dtype)
+    for start in range(0, rows.size, PAIRS):
+        block = slice(start, start + PAIRS)
+        np.einsum("pf,pf->p", users[rows[block]], items[columns[block]], out=products[block])
+    return products

@@ -317,7 +317,8 @@ def make_ranking_scorer(metric, k=10, **recommend_options):
     -------
     scorer : callable
         ``scorer(estimator, X, Y_hidden)`` calls ``estimator.recommend(X, ...)`` and returns the
-        metric, a float. It can be pickled.
+        metric, a float. It can be pickled. For :class:`~skfm.FMRecommender` the items chosen are
+        in the place of `Y_hidden`, one for each row of X.
 
         The estimator may be a :class:`~sklearn.pipeline.Pipeline` whose last step recommends: X
         goes through the steps before it, which must keep the columns. It may be a fitted search
@@ -387,8 +388,11 @@ class _RankingScorer:
     def __call__(self, estimator, X, Y_hidden):
         if Y_hidden is None:
             raise ValueError("Y_hidden is None: pass the hidden cells, in place of y.")
-        _require_matrix(Y_hidden)
         recommender, X = _last_step(estimator, X)
+        if np.ndim(Y_hidden) == 1 and hasattr(recommender, "ranked_events"):
+            events = recommender.ranked_events(X, Y_hidden, self.k, **self.options)
+            return float(self.metric(*events, self.k))
+        _require_matrix(Y_hidden)
         if np.shape(X) != np.shape(Y_hidden):
             raise ValueError(
                 "Y_hidden must have a row for each row of X and a column for each item: its shape "

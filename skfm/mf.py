@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skfm import _cells
 from skfm import _validation as door
 from skfm._fitting import all_or_nothing
-from skfm._serving import Catalogue, best_items, check_positions
+from skfm._serving import Catalogue, best_items, check_positions, most_similar, products
 from skfm._solvers import als, matrix, sgd
 from skfm._solvers.axes import principal_axes, turn
 from skfm._solvers.matrix import ITEM, USER
@@ -24,7 +24,6 @@ from skfm.metrics import ndcg_at_k
 
 HIDDEN_SHARE = 0.2  # of each row's cells, for `score`
 RANKED = 10  # items, for the `score` of implicit feedback
-PAIRS = 1 << 18  # predicted together
 DEFAULTS = {  # of parameters that are "auto": explicit, implicit
     "solver": ("als", "als"),
     "alpha": (1.2, 0.3),
@@ -512,7 +511,7 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             )
         used, rows = np.unique(rows, return_inverse=True)
         users, table = self._fold_in(csr[used])
-        return self._in_units(_products(users, table, rows, items))
+        return self._in_units(products(users, table, rows, items))
 
     def recommend(self, X, n_items=10, *, exclude_seen=True, candidates=None, exclude=None):
         """The items with the highest scores for each user.
@@ -580,17 +579,8 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         catalogue = self._catalogue()
         asked = catalogue.positions(items, "items")
         factors = self._model.factors(self._items())
-        length = np.sqrt(np.einsum("if,if->i", factors, factors))
-        table = self._model.table(len(factors), ITEM, factors.dtype)
-        table[...] = 0
-        self._model.factors(table)[...] = factors / np.where(length > 0, length, 1)[:, None]
-        itself = sparse.csr_matrix(
-            (np.ones(asked.size, bool), asked, np.arange(asked.size + 1)),
-            shape=(asked.size, len(factors)),
-        )
-        found, scores = best_items(
-            table[asked], table, itself, n_items, catalogue, n_threads(self.n_jobs)
-        )
+        threads = n_threads(self.n_jobs)
+        found, scores = most_similar(factors, asked, n_items, catalogue, threads)
         return catalogue.show(found), scores
 
     def score(self, X, y=None):
@@ -634,15 +624,7 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             return float(ndcg_at_k(hidden, ranked, RANKED))
         from sklearn.metrics import r2_score  # here: slow to import
 
-        predicted = _products(users, table, _cells.rows_of(hidden), hidden.indices)
+        predicted = products(users, table, _cells.rows_of(hidden), hidden.indices)
         true = (hidden.data.astype(np.float64) - self.mean_) / self.scale_
         return float(r2_score(true, predicted))
 
-
-def _products(users, items, rows, columns):
-    """Products of pairs of rows of two tables, some at a time."""
-    products = np.empty(rows.size, users.dtype)
-    for start in range(0, rows.size, PAIRS):
-        block = slice(start, start + PAIRS)
-        np.einsum("pf,pf->p", users[rows[block]], items[columns[block]], out=products[block])
-    return products

@@ -16,6 +16,24 @@ class _Recipe:
     blocks: tuple
     settings: dict = field(default_factory=dict)  # of the machine
     needs: tuple = ()  # parameters of the encoder without which there is no such model
+    # What is chosen when it ranks. None: its features tell what was chosen, or cannot be split.
+    ranks: str | None = None
+
+    def for_ranking(self):
+        """The same with the features of what is chosen as those of a recommender's items."""
+        chosen = [name for name, kind in map(_named, self.blocks) if kind == self.ranks]
+        rest = tuple(block for block in self.blocks if _named(block)[1] != self.ranks)
+        settings = {"item_identity": tuple(chosen)}
+        settings |= {
+            name: value
+            for name, value in self.settings.items()
+            if name in ("interactions", "fit_linear")
+        }
+        return _Recipe(rest, settings, tuple(need for need in self.needs if need != self.ranks))
+
+
+def _named(block):
+    return (block, block) if isinstance(block, str) else block
 
 
 def _of_item(*partners):
@@ -33,25 +51,27 @@ def _without_weights(*pairs, **settings):
 
 _TIMES = ("user", "item", "time", "user_time")
 _RECIPES = {
-    "mf": _Recipe(("user", "item")),
+    "mf": _Recipe(("user", "item"), ranks="item"),
     "svd++": _Recipe(("user", "item", "history"), _of_item("user", "history")),
     "knn": _Recipe(("user", "item", "ratings"), _of_item("ratings")),
     "knn++": _Recipe(
         ("user", "item", "ratings", "history"), _of_item("user", "ratings", "history")
     ),
     "attributes": _Recipe(("user", "item", "attributes"), needs=("attributes",)),
-    "timesvd": _Recipe(_TIMES, needs=("time",)),
+    "timesvd": _Recipe(_TIMES, needs=("time",), ranks="item"),
     "timesvd++": _Recipe((*_TIMES, "history"), needs=("time",)),
     "timesvd++ flipped": _Recipe((*_TIMES, "history", "raters"), needs=("time",)),
     "pitf": _Recipe(
         ("user", "item", ("for the user", "context"), ("for the item", "context")),
         _without_weights(("user", "for the user"), ("item", "for the item")),
         ("context",),
+        ranks="context",
     ),
     "fpmc": _Recipe(
         ("user", "item", ("next", "item"), "previous"),
         _without_weights(("user", "item"), ("next", "previous")),
         ("time",),
+        ranks="item",
     ),
     "parafac": _Recipe(
         ("user", "item", "context"),
@@ -93,7 +113,9 @@ def make_recipe(name, estimator, **columns):
         :class:`~skfm.FMRegressor`, :class:`~skfm.FMClassifier`, :class:`~skfm.BayesianFMRegressor`
         or :class:`~skfm.BayesianFMClassifier`. A copy of it is used, in which the recipe sets
         what the model needs: `interactions`, `degree`, `fit_lower`, `fit_linear`,
-        `fit_intercept`.
+        `fit_intercept`. Of "mf", "timesvd", "pitf" and "fpmc" also :class:`~skfm.FMRecommender`:
+        then y is what was chosen, the log's items or for "pitf" the tags, which are no column
+        of the log, and `item_identity` is set.
     **columns
         Parameters of :class:`~skfm.preprocessing.EventEncoder`, all but `blocks`: `user`, `item`,
         `time`, `context`, `attributes`, `n_last`, `n_bins`, `dtype`.
@@ -120,6 +142,14 @@ def make_recipe(name, estimator, **columns):
     """
     door.check_option(name, "name", _RECIPES)
     recipe = _RECIPES[name]
+    if "item_identity" in estimator.get_params():
+        if recipe.ranks is None:
+            able = ", ".join(repr(name) for name, other in _RECIPES.items() if other.ranks)
+            raise ValueError(
+                f"The recipe {name!r} cannot rank: its features of an event tell what was chosen, "
+                f"or are multiplied by threes. Those that can: {able}."
+            )
+        recipe = recipe.for_ranking()
     for need in recipe.needs:
         if columns.get(need) is None or columns[need] == ():
             raise ValueError(f"The recipe {name!r} needs {need}: name its column.")

@@ -914,7 +914,7 @@ def test_absurd_init_scale_never_ends_silently_far_off(init_scale):
 def test_a_few_bad_epochs_are_recovered_from(monkeypatch):
     """One epoch with an infinite loss: training goes on from before, with a smaller step."""
     X, y = make("squared_error")
-    epoch, calls = minibatch._Trainer.epoch, []
+    epoch, calls = minibatch.Trainer.epoch, []
 
     def once_infinite(self):
         calls.append(self.rule.learning_rate)
@@ -922,7 +922,7 @@ def test_a_few_bad_epochs_are_recovered_from(monkeypatch):
             self.state.factors[...] = np.nan
         return epoch(self)
 
-    monkeypatch.setattr(minibatch._Trainer, "epoch", once_infinite)
+    monkeypatch.setattr(minibatch.Trainer, "epoch", once_infinite)
     with pytest.warns(RuntimeWarning, match="diverged"):
         model = FMRegressor(random_state=0).fit(X, y)
     assert calls[0] == calls[9] == 4 * calls[10]
@@ -933,7 +933,7 @@ def test_a_few_bad_epochs_are_recovered_from(monkeypatch):
 
 def test_diverging_for_every_step_is_an_error(monkeypatch):
     X, y = make("squared_error")
-    monkeypatch.setattr(minibatch._Trainer, "epoch", lambda self: np.nan)
+    monkeypatch.setattr(minibatch.Trainer, "epoch", lambda self: np.nan)
     with (
         pytest.raises(ValueError, match=r"diverged.*learning_rate.*[Ss]cal"),
         pytest.warns(RuntimeWarning, match="diverged"),

@@ -1017,7 +1017,7 @@ def test_pairs_a_block_at_a_time(monkeypatch):
     model = model_for("als").fit(X)
     rows, items = all_pairs(X.shape)
     expected = model.predict_pairs(X, rows, items)
-    monkeypatch.setattr("skfm.mf.PAIRS", 7)
+    monkeypatch.setattr("skfm._serving.PAIRS", 7)
     assert_array_equal(model.predict_pairs(X, rows, items), expected)
 
 

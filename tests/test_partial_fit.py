@@ -740,7 +740,7 @@ def test_an_interrupted_call_changes_nothing(loss, n_classes, error, monkeypatch
 
             def call(model, name=name):
                 with monkeypatch.context() as patch:
-                    patch.setattr(minibatch._Trainer, name, stop)
+                    patch.setattr(minibatch.Trainer, name, stop)
                     learn(model, *chunk)
 
             assert_refused(model, call, "stopped", error)
@@ -768,7 +768,7 @@ def test_an_interruption_in_the_middle_of_an_epoch_changes_nothing(monkeypatch):
 
     def call(model):
         with monkeypatch.context() as patch:
-            patch.setattr(minibatch._Trainer, "measure", lambda self: (1.0, 1.0))
+            patch.setattr(minibatch.Trainer, "measure", lambda self: (1.0, 1.0))
             patch.setattr(minibatch.kernels, "run_steps", run_a_while)
             learn(model, *second)
 

@@ -326,14 +326,14 @@ def test_an_interrupted_call_leaves_no_trace(monkeypatch):
     X, y = make("numbers", size(3000, 300))
     model = model_for("numbers").partial_fit(X[:200], y[:200])
     untouched = copy.deepcopy(model)
-    epoch = minibatch._Trainer.epoch
+    epoch = minibatch.Trainer.epoch
 
     def interrupted(trainer):
         epoch(trainer)
         raise Interrupted
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(minibatch._Trainer, "epoch", interrupted)
+        patch.setattr(minibatch.Trainer, "epoch", interrupted)
         model.partial_fit(X[200:], y[200:])
     assert_same(model, untouched)
     assert_same(model.partial_fit(X[200:], y[200:]), untouched.partial_fit(X[200:], y[200:]))

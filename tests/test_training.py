@@ -118,9 +118,9 @@ def test_what_is_kept_is_measured_on_all_windows(monkeypatch):
     """With many windows, the last parameters are kept unless others are better on all rows."""
     monkeypatch.setattr(plan, "WINDOW_ENTRIES", 512)
     measured = []
-    measure = minibatch._Trainer.measure
+    measure = minibatch.Trainer.measure
     monkeypatch.setattr(
-        minibatch._Trainer,
+        minibatch.Trainer,
         "measure",
         lambda self: (measured.append((self, measure(self))), measured[-1][1])[1],
     )

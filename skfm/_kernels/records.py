@@ -165,3 +165,52 @@ class Interactions(NamedTuple):
     partners: np.ndarray  # (n_classes, n_classes), booleans; empty for higher degrees
     begin: np.ndarray  # (n_layers + 1,), where components of degree 2, 3, ... begin
     has_linear: np.ndarray  # (n_features,), booleans
+
+
+class Items(NamedTuple):
+    """The items that are ranked: their scaled features, and how negatives are drawn."""
+
+    indptr: np.ndarray  # (n_items + 1,)
+    feature: np.ndarray  # (n_entries,)
+    value: np.ndarray  # (n_entries,)
+    begin: np.ndarray  # (n_items + 1,), int64; item i has begin[i]:begin[i + 1] of all shares
+    place: np.ndarray  # (n_used,), a feature's own number; this and the next say for plan.py
+    center: np.ndarray  # (n_used,), 0                      that the features are scaled
+    inverse_scale: np.ndarray  # (n_used,), 1
+
+
+class Seen(NamedTuple):
+    """What each owner of rows has chosen: no negatives for them."""
+
+    ptr: np.ndarray  # (n_owners + 1,)
+    item: np.ndarray  # (n_seen,), sorted for each owner
+    free: np.ndarray  # (n_seen,), int64; shares of the items before it that are not seen
+    total: np.ndarray  # (n_owners,), int64; shares of all items that are not seen
+
+
+class Events(NamedTuple):
+    """Of the rows of a window: what was chosen, and by whom."""
+
+    first: int  # the number of the window's first row among all
+    item: np.ndarray  # (n_rows,)
+    owner: np.ndarray  # (n_rows,), whose rows know of each other what was chosen
+
+
+class Draws(NamedTuple):
+    """What a batch's rows, and the items that they meet, come to: work space."""
+
+    context: np.ndarray  # (n_rows, n_layers * width), sums of the contexts' features by class
+    layers: np.ndarray  # (n_rows, n_layers * width), their layers; for one class the same
+    negative: np.ndarray  # (n_rows,), the item drawn, or -1
+    slope: np.ndarray  # (2, n_rows), of the loss by the scores of both items
+    place: np.ndarray  # (n_items,), the number of an item in the batch, or -1
+    item: np.ndarray  # (n_distinct,), the distinct items
+    ptr: np.ndarray  # (n_distinct + 1,), where the meetings of each begin
+    row: np.ndarray  # (2 * n_rows,), who meets it
+    row_slope: np.ndarray  # (2 * n_rows,)
+    number: np.ndarray  # (n_used,), the number of a feature in the batch, or -1
+    entry: np.ndarray  # (n_entries,)
+    count: np.ndarray  # (max(n_entries, n_distinct),)
+    row_ptr: np.ndarray  # (n_distinct + 1,)
+    local: np.ndarray  # (n_entries,)
+    row_value: np.ndarray  # (n_entries,)

@@ -84,6 +84,26 @@ class Interactions:
         return np.einsum("cjf,cjf->cj", factors, sums[:, own_class]) - own
 
 
+    def parts(self, rows, features, linear, factors):
+        """What rows over some of the features bring into rows that have others besides.
+
+        Returns their outputs alone, without the intercept, their sums by class and their layers,
+        both (n_rows, n_classes * n_components). The output of a row joined from two is the sum
+        of both outputs and the product of one's sums and the other's layers. For pairs only.
+        """
+        own_class = self.feature_class[features]
+        n_classes = len(self.partners)
+        sums = np.stack(
+            [rows @ (factors * (own_class == c)[:, None]) for c in range(n_classes)], axis=1
+        )
+        layers = np.einsum("de,nef->ndf", self.partners.astype(factors.dtype), sums)
+        itself = np.einsum("jf,jf->j", factors, factors) * self.partners.diagonal()[own_class]
+        squares = rows.multiply(rows).tocsr() @ itself
+        output = rows @ linear + (np.einsum("nef,nef->n", sums, layers) - squares) / 2
+        flat = len(sums), -1
+        return output.astype(factors.dtype), sums.reshape(flat), layers.reshape(flat)
+
+
 def _is_constant(array):
     return array.ndim == 1 and array.size > 0 and bool((array == array[0]).all())
 

@@ -123,7 +123,7 @@ def get_parameters(state, n_components):
     )
 
 
-class _Trainer:
+class Trainer:
     """One training run: the plan, the state and the work space."""
 
     cure = (
@@ -167,17 +167,20 @@ class _Trainer:
         )
         self.n_epochs = memory.n_epochs
         self.learning_rate = settings.learning_rate * memory.slowness
+        self.n_outputs = self.state.factors.shape[0]
+        self.scratch = self._make_scratch(self.planner.batch_size, self.planner.max_pairs)
+
+    def _make_scratch(self, n_rows, n_pairs):
         n_outputs, _, n_slots, width = self.state.factors.shape
-        self.n_outputs = n_outputs
-        n_rows, n_pairs = self.planner.batch_size, self.planner.max_pairs
+        n_layers = self.problem.interactions.n_layers
         dtype = self.state.factors.dtype
-        self.scratch = Scratch(
+        return Scratch(
             linear=np.zeros((n_pairs, self.state.linear.shape[2]), dtype),
             factors=aligned_zeros((n_pairs, n_slots, width), dtype),
-            penalty=np.zeros((n_pairs, problem.penalty_share.shape[1]), dtype),
+            penalty=np.zeros((n_pairs, self.problem.penalty_share.shape[1]), dtype),
             self_product=np.zeros(n_pairs, dtype),
             layer=np.zeros(n_pairs, np.uint32),
-            sums=aligned_zeros((n_outputs, n_rows, problem.interactions.n_layers * width), dtype),
+            sums=aligned_zeros((n_outputs, n_rows, n_layers * width), dtype),
             output=np.zeros((n_outputs, n_rows), dtype),
             gradient=np.zeros((n_outputs, n_rows), dtype),
             losses=np.zeros(n_rows),
@@ -256,17 +259,30 @@ class _Trainer:
         self.n_epochs += self.problem.total_weight / self.problem.seen_weight
         total = 0.0
         for number in self.rng.permutation(self.planner.n_windows):
-            window = self.planner.window(number)
-            order = self.rng.permutation(window.row_start.size - 1)
+            window = self._window(number)
+            order = self.rng.permutation(window[0].row_start.size - 1)
             if self.n_threads == 1:
-                total += self._run(window, order, 0, 4 * self.n_outputs, 0, 1)
+                total += self._run(window, order, 0, self.n_steps, 0, 1)
             else:
                 total += self._run_together(window, order)
         return total / self.problem.total_weight
 
+    @property
+    def n_steps(self):
+        """Steps of a batch; in the first ones the losses of its rows are computed."""
+        return 4 * self.n_outputs
+
+    @property
+    def n_forward_steps(self):
+        return 2 * self.n_outputs
+
+    def _window(self, number):
+        """What the kernels take of a window; first the window itself."""
+        return (self.planner.window(number),)
+
     def _run(self, window, order, first, last, part, n_parts):
         return kernels.run_steps(
-            window,
+            *window,
             order,
             first,
             last,
@@ -284,9 +300,7 @@ class _Trainer:
 
         Who computes a row's or a feature's sums does not change them.
         """
-        steps = list(range(4 * self.n_outputs))
-        if self.n_outputs == 1:
-            steps.remove(2)  # nothing to gather again
+        steps = self._shared_steps()
         n_threads = self.n_threads
         losses = []
 
@@ -306,14 +320,21 @@ class _Trainer:
             total += loss
         return total
 
+    def _shared_steps(self):
+        steps = list(range(self.n_steps))
+        if self.n_outputs == 1:
+            steps.remove(2)  # nothing to gather again
+        return steps
+
     def measure(self):
         """Mean loss and objective of the present parameters; changes nothing."""
         total = 0.0
         for number in range(self.planner.n_windows):
-            window = self.planner.window(number)
-            for batch in range(window.row_start.size - 1):
-                self._run(window, np.array([batch]), 0, 2 * self.n_outputs, 0, 1)
-                n_rows = window.row_start[batch + 1] - window.row_start[batch]
+            window = self._window(number)
+            row_start = window[0].row_start
+            for batch in range(row_start.size - 1):
+                self._run(window, np.array([batch]), 0, self.n_forward_steps, 0, 1)
+                n_rows = row_start[batch + 1] - row_start[batch]
                 total += self.scratch.losses[:n_rows].sum()
         loss = total / self.problem.total_weight
         return loss, loss + self.penalty()
@@ -331,7 +352,7 @@ def train(
 
     ``listener``, if given, is called as `run_epochs` says, and may choose other parameters.
     """
-    trainer = _Trainer(problem, start, settings, rng)
+    trainer = Trainer(problem, start, settings, rng)
     if is_fitted:  # on data that has changed, the start may be worse than the intercept
         baseline = max(baseline, trainer.measure()[0])
     progress = Progress(settings, problem.n_rows, "rows")
@@ -350,7 +371,7 @@ def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):
     the chunk is tried again from where it began, with smaller steps.
     """
     for _ in range(MAX_RESTARTS + 1):
-        trainer = _Trainer(problem, start, settings, rng, memory.copy())
+        trainer = Trainer(problem, start, settings, rng, memory.copy())
         before = trainer.measure()[0]
         if not before <= FAR_LOSS * max(baseline, 1.0):
             raise ValueError(

@@ -75,10 +75,15 @@ class Planner:
             self.nbytes += nbytes
         return window
 
+    def rows(self, number):
+        """The rows of a window, and the number of the first one among all."""
+        first, last = (bound * self.batch_size for bound in self._bounds[number : number + 2])
+        return self._rows[first:last], first
+
     def _plan(self, number):
         problem = self.problem
         first, last = self._bounds[number], self._bounds[number + 1]
-        rows = self._rows[first * self.batch_size : last * self.batch_size]
+        rows, _ = self.rows(number)
         n_entries = int((problem.indptr[rows + 1] - problem.indptr[rows]).sum())
         n_values = 0 if self._unit else n_entries
         dtype = problem.data.dtype

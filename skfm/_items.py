@@ -1,0 +1,105 @@
+"""The items that a recommender is told of: their names and their features."""
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import check_array
+
+from skfm import _validation as door
+from skfm._logs import Ids, read_ids, refuse_rows
+
+FIELD = "item_features"  # of features of which nothing else is said
+
+
+class Items:
+    """Names of items and their features: one-hot ones of their own, then those given."""
+
+    def __init__(self, names, identity, given, fields):
+        self.names = names
+        self.identity = identity  # a field for each one-hot feature of an item
+        self.given = given  # (n_items, n_given), CSR
+        self.fields = np.array(
+            [field for field in identity for _ in range(len(names))] + list(fields), dtype=object
+        )
+
+    def features(self, dtype):
+        blocks = [sparse.eye(len(self.names), format="csr")] * len(self.identity)
+        return sparse.hstack([*blocks, self.given], format="csr", dtype=dtype)
+
+
+def read_items(model, y):
+    """The items of a model's parameters, or if those name none, those in ``y``."""
+    identity = _check_identity(model.item_identity)
+    if model.item_features is None:
+        if not identity:
+            raise ValueError("item_identity is empty, so items need features; pass item_features.")
+        if model.item_fields is not None:
+            raise ValueError("item_fields are labels of item_features, which is None.")
+        if model.item_ids is None:
+            names = Ids.learn(read_ids(y, "item"), "item")[0].ids
+        else:
+            names = check_names(model.item_ids)
+        return Items(names, identity, sparse.csr_matrix((len(names), 0)), [])
+    names, given = read_features(model.item_features, model.item_ids)
+    fields = model.item_fields
+    if fields is None:
+        fields = getattr(model.item_features, "feature_fields", None)
+    if fields is None:
+        fields = [FIELD] * given.shape[1]
+    elif np.shape(fields) != (given.shape[1],):
+        raise ValueError(
+            f"item_fields must hold one label a column of item_features, {given.shape[1]}; got "
+            f"shape {np.shape(fields)}."
+        )
+    return Items(names, identity, given, fields)
+
+
+def read_features(features, ids, n_columns=None):
+    """Names of items and canonical CSR of their features."""
+    if ids is None:
+        ids = getattr(features, "index", None)
+    try:
+        X = check_array(
+            features,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            input_name="item_features",
+        )
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"item_features must hold numbers, a row for each item ({error}). Encode strings "
+            "before, for example with OneHotEncoder or pandas.get_dummies."
+        ) from error
+    X = door.as_csr(X, name="item_features")
+    if n_columns is not None and X.shape[1] != n_columns:
+        raise ValueError(
+            f"item_features must have the {n_columns} columns of fit; it has {X.shape[1]}."
+        )
+    names = np.arange(X.shape[0]) if ids is None or callable(ids) else check_names(ids)
+    if len(names) != X.shape[0]:
+        raise ValueError(
+            f"item_ids must name the {X.shape[0]} rows of item_features; got {len(names)}."
+        )
+    return names, X
+
+
+def check_names(ids):
+    names = read_ids(ids, "item")
+    _, places = Ids.learn(names, "item")
+    order = np.argsort(places, kind="stable")
+    twice = np.zeros(names.size, bool)
+    twice[order[1:]] = places[order[1:]] == places[order[:-1]]
+    refuse_rows(twice, "items are named twice in item_ids, or the index of item_features")
+    return names
+
+
+def _check_identity(identity):
+    if isinstance(identity, str) or not np.iterable(identity):
+        raise TypeError(
+            "item_identity must be a list of fields, such as ('item',), or empty; got "
+            f"{identity!r}."
+        )
+    identity = list(identity)
+    if len(set(identity)) < len(identity):
+        raise ValueError(f"item_identity names a field twice: {identity}.")
+    return identity
+

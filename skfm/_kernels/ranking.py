@@ -1,0 +1,352 @@
+"""Training on pairs of a chosen item and one drawn: planned mini-batches, as in minibatch.py.
+
+A row is a context, and the item chosen in it. Its score for an item is that of an FM on the
+features of both. What a context and an item make of it by themselves is computed once; of
+both together it is the product of the context's sums by class and the item's layers (see
+interactions.py). Features of contexts and items are different ones, in one state.
+
+A batch goes through six steps, in each of which rows, items or features are independent, so that
+threads can share them: gather the contexts' parameters; compute the contexts; draw an item for
+each row, compare; plan the distinct items that were met; sum up what their rows want of them, and
+gather their parameters; update all features.
+"""
+
+import math
+
+import numpy as np
+
+from skfm._kernels._jit import jit
+from skfm._kernels.features import MIX
+from skfm._kernels.interactions import enter
+from skfm._kernels.losses import LOG_LOSS, scalar_loss
+from skfm._kernels.minibatch import ROW_COST, _boundary, backward, finish, forward, gather
+from skfm._kernels.plan import plan_batches
+
+BPR, WARP, LOGISTIC = range(3)
+N_STEPS, N_FORWARD_STEPS = 6, 3
+
+_HALF = np.uint64(32)
+
+
+@jit
+def random_bits(number):
+    """Bits without a pattern, of a number (Steele, Lea, Flood 2014: SplitMix64)."""
+    h = number
+    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return h ^ (h >> np.uint64(31))
+
+
+@jit
+def draw_item(bits, begin, seen, owner):
+    """An item that the owner has not seen, each with its share; -1 if there is none.
+
+    There are less than 2^32 shares. A share is drawn of those that are free; then those of the
+    seen items before it are jumped over.
+    """
+    n_free = seen.total[owner]
+    if n_free <= 0:
+        return np.int64(-1)
+    share = np.int64(((bits >> _HALF) * np.uint64(n_free)) >> _HALF)
+    first, last = seen.ptr[owner], seen.ptr[owner + 1]
+    low, high = first, last
+    while low < high:
+        middle = (low + high) // 2
+        if seen.free[middle] <= share:
+            low = middle + 1
+        else:
+            high = middle
+    if low > first:
+        share += begin[np.int64(seen.item[low - 1]) + 1] - seen.free[low - 1]
+    n_items = begin.size - 1
+    if begin[n_items] == n_items:  # one each
+        return share
+    bottom, top = np.int64(0), np.int64(n_items)
+    while bottom < top:
+        middle = (bottom + top) // 2
+        if begin[middle + 1] <= share:
+            bottom = middle + 1
+        else:
+            top = middle
+    return bottom
+
+
+@jit
+def represent(items, i, linear, factors, interactions, p, layers):
+    """Write an item's layers; returns its output without a context. ``p`` is room to work in."""
+    own = factors.dtype.type(0)
+    for d in range(layers.shape[0]):
+        for f in range(layers.shape[1]):
+            layers[d, f] = 0
+    for e in range(np.uintp(items.indptr[i]), np.uintp(items.indptr[i + 1])):
+        j, x = np.uintp(items.feature[e]), items.value[e]
+        own += x * linear[j, 0]
+        for f in range(p.size):
+            p[f] = x * factors[j, 0, f]
+        if interactions is None:
+            for f in range(p.size):
+                own += p[f] * layers[0, f]
+            for f in range(p.size):
+                layers[0, f] += p[f]
+        else:
+            own += enter(interactions, j, p, layers)
+    return own
+
+
+@jit
+def keep_contexts(window, batch, interactions, scratch, draws, part, n_parts):
+    """Keep the layers of a batch's contexts; with classes, also the sums by class."""
+    r0, r1 = window.row_start[batch], window.row_start[batch + 1]
+    sums, context, layers = scratch.sums[0], draws.context, draws.layers
+    unit = window.row_values.size == 0
+    first = _boundary(window.row_ptr, r0, r1, ROW_COST, part, n_parts) - r0
+    last = _boundary(window.row_ptr, r0, r1, ROW_COST, part + 1, n_parts) - r0
+    for r in range(np.uintp(first), np.uintp(last)):
+        for f in range(sums.shape[1]):
+            layers[r, f] = sums[r, f]
+        if interactions is not None:
+            for f in range(context.shape[1]):
+                context[r, f] = 0
+            i = np.uintp(r0) + r
+            for e in range(np.uintp(window.row_ptr[i]), np.uintp(window.row_ptr[i + np.uintp(1)])):
+                a = np.uintp(window.local[e])
+                x = sums.dtype.type(1) if unit else window.row_values[e]
+                base = np.uintp(scratch.layer[a])
+                for f in range(np.uintp(scratch.factors.shape[2])):
+                    context[r, base + f] += x * scratch.factors[a, 0, f]
+
+
+@jit
+def compare(
+    window, batch, events, seed, items, seen, state, interactions, rule, scratch, draws, part,
+    n_parts,
+):
+    """Draw an item for each row; losses, their slopes, and what the contexts get of them.
+
+    A row's gradient by the factors of its context's features is written over its sums, as
+    `minibatch.backward` reads it. Of WARP, ``rule.shape`` is the largest number of draws.
+    """
+    r0, r1 = window.row_start[batch], window.row_start[batch + 1]
+    linear, factors = state.linear[0], state.factors[0]
+    sums, raw, gradient = scratch.sums[0], scratch.output[0], scratch.gradient[0]
+    dtype, n_items, width = sums.dtype, items.indptr.size - 1, factors.shape[2]
+    zero, one = dtype.type(0), dtype.type(1)
+    n_layers = sums.shape[1] // width
+    p = np.empty(width, dtype)
+    good, bad = np.empty((n_layers, width), dtype), np.empty((n_layers, width), dtype)
+    good_flat, bad_flat = good.reshape(-1), bad.reshape(-1)
+    n_draws = np.int64(rule.shape) if rule.loss == WARP else 1
+    first = _boundary(window.row_ptr, r0, r1, ROW_COST, part, n_parts) - r0
+    last = _boundary(window.row_ptr, r0, r1, ROW_COST, part + 1, n_parts) - r0
+    for r in range(first, last):
+        i = r0 + r
+        owner = events.owner[i]
+        score = represent(items, events.item[i], linear, factors, interactions, p, good)
+        for f in range(good_flat.size):
+            score += draws.context[r, f] * good_flat[f]
+        key = random_bits(seed + np.uint64(events.first + i + 1) * MIX)
+        negative, other, n_tried = np.int64(-1), zero, 0
+        while n_tried < n_draws:
+            n_tried += 1
+            bits = random_bits(key + np.uint64(n_tried) * MIX)
+            j = draw_item(bits, items.begin, seen, owner)
+            if j < 0:
+                break
+            other = represent(items, j, linear, factors, interactions, p, bad)
+            for f in range(bad_flat.size):
+                other += draws.context[r, f] * bad_flat[f]
+            if rule.loss != WARP or other > score - one:
+                negative = j
+                break
+        loss, slope, other_slope = zero, zero, zero
+        if rule.loss == LOGISTIC:
+            loss, slope = scalar_loss(LOG_LOSS, zero, score + raw[r], one)
+            if negative >= 0:
+                other_loss, other_slope = scalar_loss(LOG_LOSS, zero, other + raw[r], zero)
+                loss += other_loss
+        elif negative >= 0:
+            if rule.loss == BPR:
+                loss, slope = scalar_loss(LOG_LOSS, zero, score - other, one)
+            else:
+                n_free = n_items - (seen.ptr[owner + 1] - seen.ptr[owner])
+                slope = -dtype.type(math.log1p(n_free // n_tried) / math.log1p(n_free))
+                loss = slope * (score - other - one)
+            other_slope = -slope
+        weight = window.weight[i] if window.weight.size > 0 else one
+        slope *= weight
+        other_slope *= weight
+        draws.negative[r] = negative
+        draws.slope[0, r], draws.slope[1, r] = slope, other_slope
+        scratch.losses[r] = weight * loss
+        both = slope + other_slope
+        gradient[r] = both
+        for f in range(good_flat.size):
+            sums[r, f] = slope * good_flat[f] + both * draws.layers[r, f]
+        if negative >= 0:
+            for f in range(good_flat.size):
+                sums[r, f] += other_slope * bad_flat[f]
+
+
+@jit
+def plan_items(window, batch, events, items, item_window, draws):
+    """Find the distinct items that a batch's rows met, and index them by row and by feature.
+
+    The items become rows of a batch of their own, of the weight of the rows that chose them:
+    so penalties are charged for what is chosen, however often it is drawn.
+    """
+    r0 = window.row_start[batch]
+    n_rows = window.row_start[batch + 1] - r0
+    place, item, ptr, count = draws.place, draws.item, draws.ptr, draws.count
+    n = 0
+    for r in range(n_rows):
+        for side in range(2):
+            i = np.int64(events.item[r0 + r]) if side == 0 else draws.negative[r]
+            if i < 0:
+                continue
+            if place[i] < 0:
+                place[i] = n
+                item[n] = i
+                count[n] = 0
+                item_window.weight[n] = 0
+                n += 1
+            count[place[i]] += 1
+    ptr[0] = 0
+    for number in range(n):
+        ptr[number + 1] = ptr[number] + count[number]
+        count[number] = ptr[number]
+    for r in range(n_rows):
+        weight = window.weight[r0 + r] if window.weight.size > 0 else 1
+        for side in range(2):
+            i = np.int64(events.item[r0 + r]) if side == 0 else draws.negative[r]
+            if i < 0:
+                continue
+            number = place[i]
+            draws.row[count[number]] = r
+            draws.row_slope[count[number]] = draws.slope[side, r]
+            count[number] += 1
+            if side == 0:
+                item_window.weight[number] += weight
+    for number in range(n):
+        place[item[number]] = -1
+    item_window.row_start[1] = n
+    # The values are scaled already, and features known by their places: nothing to renumber.
+    n_features = plan_batches(
+        items.indptr,
+        items.feature,
+        items.value,
+        items.place,
+        items.center,
+        items.inverse_scale,
+        item[:n],
+        max(n, 1),
+        draws.number,
+        draws.entry,
+        count,
+        item_window.feature_start,
+        item_window.features,
+        item_window.column_ptr,
+        draws.row_ptr,
+        draws.local,
+        draws.row_value,
+        item_window.entry_row,
+        item_window.column_values,
+    )
+    for number in range(n_features):
+        draws.number[np.uintp(item_window.features[number])] = -1
+
+
+@jit
+def sum_items(state, items, interactions, item_scratch, draws, n_items, part, n_parts):
+    """What a batch's rows want of each of its items: their gradient by its features' factors.
+
+    As in `compare`, it is written where `minibatch.backward` reads it.
+    """
+    linear, factors = state.linear[0], state.factors[0]
+    sums, gradient = item_scratch.sums[0], item_scratch.gradient[0]
+    dtype, width = sums.dtype, factors.shape[2]
+    p = np.empty(width, dtype)
+    own = np.empty((sums.shape[1] // width, width), dtype)
+    own_flat = own.reshape(-1)
+    first = _boundary(draws.ptr, 0, n_items, ROW_COST, part, n_parts)
+    last = _boundary(draws.ptr, 0, n_items, ROW_COST, part + 1, n_parts)
+    for number in range(first, last):
+        represent(items, draws.item[number], linear, factors, interactions, p, own)
+        total = dtype.type(0)
+        for f in range(own_flat.size):
+            sums[number, f] = 0
+        for m in range(np.uintp(draws.ptr[number]), np.uintp(draws.ptr[number + 1])):
+            r, slope = np.uintp(draws.row[m]), draws.row_slope[m]
+            total += slope
+            for f in range(own_flat.size):
+                sums[number, f] += slope * draws.layers[r, f]
+        for f in range(own_flat.size):
+            sums[number, f] += total * own_flat[f]
+        gradient[number] = total
+
+
+@jit
+def run_steps(
+    window,
+    events,
+    order,
+    first,
+    last,
+    seed,
+    items,
+    seen,
+    state,
+    penalties,
+    interactions,
+    rule,
+    scratch,
+    item_window,
+    item_scratch,
+    draws,
+    part,
+    n_parts,
+):
+    """Take a window's batches, in the given order, through the steps ``first:last`` of training.
+
+    Returns the sum of the losses where that includes part 0 of the last step. As in minibatch.py,
+    one function for all, so that any number of threads runs the same machine code.
+    """
+    loss = 0.0
+    for batch in order:
+        for step in range(first, last):
+            if step == 0:
+                arguments = interactions, scratch, part, n_parts
+                gather(window, batch, state, 0, penalties, *arguments)
+            elif step == 1:
+                forward(window, batch, state, 0, interactions, scratch, part, n_parts)
+                keep_contexts(window, batch, interactions, scratch, draws, part, n_parts)
+            elif step == 2:
+                compare(
+                    window,
+                    batch,
+                    events,
+                    seed,
+                    items,
+                    seen,
+                    state,
+                    interactions,
+                    rule,
+                    scratch,
+                    draws,
+                    part,
+                    n_parts,
+                )
+            elif step == 3:
+                if part == 0:
+                    plan_items(window, batch, events, items, item_window, draws)
+            elif step == 4:
+                n_items = item_window.row_start[1]
+                sum_items(state, items, interactions, item_scratch, draws, n_items, part, n_parts)
+                arguments = interactions, item_scratch, part, n_parts
+                gather(item_window, 0, state, 0, penalties, *arguments)
+            else:
+                if part == 0:
+                    loss += finish(window, batch, state, rule, scratch)
+                backward(window, batch, state, 0, interactions, rule, scratch, part, n_parts)
+                arguments = interactions, rule, item_scratch, part, n_parts
+                backward(item_window, 0, state, 0, *arguments)
+    return loss

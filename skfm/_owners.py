@@ -1,0 +1,105 @@
+"""Rows that belong together: what their owner has chosen, in fit and in rows to judge."""
+
+import numpy as np
+from scipy import sparse
+
+from skfm import _validation as door
+from skfm._kernels.features import hash_rows
+from skfm._logs import distinct, read_ids
+
+
+def chosen_columns(model, fields):
+    """Which columns tell owners apart."""
+    if model.user_fields is None:
+        return np.ones(len(fields), bool)
+    if isinstance(model.user_fields, str) or not np.iterable(model.user_fields):
+        raise TypeError(f"user_fields must be a list of fields; got {model.user_fields!r}.")
+    fields = np.asarray(fields, dtype=object)
+    chosen = np.zeros(len(fields), bool)
+    for name in model.user_fields:
+        found = fields == name
+        if not found.any():
+            known = ", ".join(map(repr, dict.fromkeys(fields.tolist())))
+            raise ValueError(f"user_fields names {name!r}, which is no field of X: {known}.")
+        chosen |= found
+    return chosen
+
+
+def keys_of(X, columns):
+    """A number that rows share if they are equal in these columns, and hardly ever else."""
+    keys = np.empty(X.shape[0], np.uint64)
+    bits = X.data.view(f"u{X.data.itemsize}")
+    hash_rows(X.indptr, X.indices, bits, columns, keys)
+    return keys
+
+
+class Owners:
+    """The owners of the rows of a fit, and which items they have chosen.
+
+    A row without an entry in the columns that tell owners apart is an owner of its own.
+    """
+
+    def __init__(self, X, chosen, n_items, columns):
+        self._columns = columns
+        keys = keys_of(X, columns)
+        anonymous = ~self._have_entries(X)
+        self._keys, owner = np.unique(keys[~anonymous], return_inverse=True)
+        self.of_row = np.empty(X.shape[0], np.int64)
+        self.of_row[~anonymous] = owner
+        n_anonymous = np.count_nonzero(anonymous)
+        self.of_row[anonymous] = self._keys.size + np.arange(n_anonymous)
+        cells = np.ones(chosen.size, bool), (self.of_row, chosen)
+        shape = self._keys.size + n_anonymous, n_items
+        self.seen = sparse.csr_matrix(cells, shape=shape)
+
+    def __getstate__(self):
+        state = dict(vars(self))
+        state.pop("of_row", None)  # only a fit needs it
+        state["seen"] = self.seen[: self._keys.size]
+        return state
+
+    def _have_entries(self, X):
+        places = np.append(0, np.cumsum(self._columns[X.indices]))
+        return np.diff(places[X.indptr]) > 0
+
+    def seen_by(self, X, n_items):
+        """What the owners of new rows have chosen in fit: cells of X's rows by items."""
+        n = self._keys.size
+        places = np.searchsorted(self._keys, keys := keys_of(X, self._columns))
+        places[places == n] = 0
+        known = self._have_entries(X) & (n > 0)
+        known[known] &= self._keys[places[known]] == keys[known]
+        length = np.where(known, np.diff(self.seen.indptr)[places], 0) if n else 0 * places
+        indptr = np.append(0, np.cumsum(length))
+        source = np.repeat(self.seen.indptr[places] if n else places, length)
+        source += np.arange(indptr[-1]) - np.repeat(indptr[:-1], length)
+        indices = self.seen.indices[source]
+        return sparse.csr_matrix(
+            (np.ones(indices.size, bool), indices, indptr), shape=(X.shape[0], n_items)
+        )
+
+
+def hide_chosen(X, catalogue, y, sample_weight):
+    """Events to judge: cells of distinct rows of X by items, and the first of each of the rows.
+
+    Items that the catalogue does not have follow those that it has: they cannot be found.
+    """
+    if y is None:
+        raise ValueError("y is None: pass the items that were chosen.")
+    weight = door.check_sample_weight(sample_weight, X.shape[0], np.float64)
+    y = read_ids(y, "item")
+    if y.size != X.shape[0]:
+        raise ValueError(f"y must hold an item for each of the {X.shape[0]} rows; got {y.size}.")
+    items = catalogue.find(y)
+    unknown = items < 0
+    n_items = catalogue.n_items
+    if unknown.any():
+        others, places = distinct(y[unknown], "item")
+        items = items.copy()
+        items[unknown] = n_items + places
+        n_items += len(others)
+    keys = keys_of(X, np.ones(X.shape[1], bool))
+    _, first, rows = np.unique(keys, return_index=True, return_inverse=True)
+    cells = sparse.csr_matrix((weight, (rows, items)), shape=(first.size, n_items))
+    cells.sum_duplicates()
+    return cells, first

@@ -1,0 +1,222 @@
+"""Epochs of pairs of a chosen item and one drawn, on planned mini-batches."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from skfm._kernels import ranking as kernels
+from skfm._kernels.ranking import BPR, LOGISTIC, WARP
+from skfm._kernels.records import Draws, Events, Items, Seen, Window
+from skfm._solvers.memory import aligned_zeros
+from skfm._solvers.minibatch import Trainer
+from skfm._solvers.problem import make_problem
+from skfm._solvers.progress import Progress
+from skfm._solvers.training import run_epochs
+
+LOSSES = {"bpr": BPR, "warp": WARP, "logistic": LOGISTIC}
+# Mean loss of parameters that are 0.
+BASELINES = {"bpr": np.log(2), "warp": 1.0, "logistic": 2 * np.log(2)}
+JOINED = (  # what a problem knows of its features
+    "count",
+    "count_before",
+    "center",
+    "scale",
+    "linear_penalty",
+    "factor_penalty",
+    "linear_lasso",
+    "factor_lasso",
+    "penalty_share",
+)
+SHARES = 1 << 30  # of all items together, when negatives are drawn by popularity
+
+
+@dataclass
+class Choices:
+    """Who chose what. Items are numbered from 0 without gaps: all of them have been chosen."""
+
+    item: np.ndarray  # (n_rows,)
+    owner: np.ndarray  # (n_rows,)
+    features: object  # (n_items, n_item_features), CSR
+    exponent: float  # items are drawn by their weight to the power of it
+    seen: object  # (n_owners, n_items), CSR, canonical: no negatives for the owner
+
+
+@dataclass
+class Sides:
+    """The features of contexts and those of items, one after the other in one problem."""
+
+    problem: object
+    contexts: object  # the problem of the contexts alone
+    items: object
+
+    def split(self, parameters):
+        """The problem, linear weights and factors of contexts, and those of items."""
+        _, linear, factors = parameters
+        n = self.contexts.n_used
+        for problem, part in ((self.contexts, slice(0, n)), (self.items, slice(n, None))):
+            yield problem, linear[:, part], factors[:, part]
+
+
+def make_ranking_problem(X, choices, weight, loss, penalties, interactions):
+    """State the problem: contexts with their features, then items with theirs."""
+    n_contexts = X.shape[1]
+    every = weight if weight.size else np.ones(X.shape[0], X.dtype)
+    popularity = np.bincount(choices.item, every, choices.features.shape[0]).astype(X.dtype)
+
+    def state_problem(rows, weight):
+        return make_problem(
+            rows, np.zeros(rows.shape[0]), weight, loss, penalties, interactions
+        )
+
+    contexts, items = state_problem(X, weight), state_problem(choices.features, popularity)
+
+    def both(name):
+        return np.concatenate([getattr(contexts, name), getattr(items, name)])
+
+    joint = replace(
+        contexts,
+        interactions=interactions,
+        used=np.append(contexts.used, n_contexts + items.used),
+        position=np.append(contexts.position, contexts.n_used + items.position),
+        mean_row_length=contexts.mean_row_length + items.mean_row_length,
+        **{name: both(name) for name in JOINED},
+    )
+    return Sides(joint, contexts, items)
+
+
+def _share_out(popularity, exponent):
+    """Running totals of whole shares of the items, at least one each."""
+    shares = np.ones(popularity.size, np.int64)
+    if exponent:
+        wanted = popularity.astype(np.float64) ** exponent
+        shares += np.floor(wanted / wanted.sum() * SHARES).astype(np.int64)
+    return np.append(0, np.cumsum(shares))
+
+
+def _look_up(seen, begin):
+    """Which shares are free of what each owner has seen."""
+    ptr = seen.indptr.astype(np.int64)
+    item = seen.indices.astype(np.int64)
+    taken = np.append(0, np.cumsum(begin[item + 1] - begin[item]))
+    before = taken[:-1] - np.repeat(taken[ptr[:-1]], np.diff(ptr))
+    return Seen(ptr, item, begin[item] - before, begin[-1] - np.diff(taken[ptr]))
+
+
+class _Ranker(Trainer):
+    cure = (
+        "Scale the columns of X and item_features (for example with "
+        "sklearn.preprocessing.MaxAbsScaler), or lower learning_rate or init_scale."
+    )
+    n_steps = kernels.N_STEPS
+    n_forward_steps = kernels.N_FORWARD_STEPS
+
+    def __init__(self, sides, choices, start, settings, rng):
+        super().__init__(sides.problem, start, settings, rng)
+        dtype = self.state.factors.dtype
+        problem, items = sides.problem, sides.items
+        begin = _share_out(items.weight, choices.exponent)
+        self.choices = choices
+        self.items = Items(
+            indptr=items.indptr,
+            feature=(items.position[items.indices] + sides.contexts.n_used).astype(np.uint32),
+            value=items.data / items.scale[items.position[items.indices]],
+            begin=begin,
+            place=np.arange(problem.n_used, dtype=np.uint32),
+            center=np.zeros(problem.n_used, dtype),
+            inverse_scale=np.ones(problem.n_used, dtype),
+        )
+        self.seen = _look_up(choices.seen, begin)
+        self.fixed_seed, self.seed = (self._draw_seed() for _ in range(2))
+        self._make_room(dtype)
+
+    def _make_room(self, dtype):
+        n_rows, n_items = self.planner.batch_size, self.items.indptr.size - 1
+        n_used = self.problem.n_used
+        n_distinct = min(2 * n_rows, n_items)
+        length = np.sort(np.diff(self.items.indptr))[::-1]
+        n_entries = int(length[:n_distinct].sum())
+        n_pairs = max(1, min(n_entries, n_used))
+        self.item_scratch = self._make_scratch(n_distinct, n_pairs)
+        n_sums = self.scratch.sums.shape[2]
+        layers = aligned_zeros((n_rows, n_sums), dtype)
+        is_usual = self.interactions is None
+        self.draws = Draws(
+            context=layers if is_usual else aligned_zeros((n_rows, n_sums), dtype),
+            layers=layers,
+            negative=np.empty(n_rows, np.int64),
+            slope=np.empty((2, n_rows), dtype),
+            place=np.full(n_items, -1, np.int64),
+            item=np.empty(n_distinct, np.int64),
+            ptr=np.empty(n_distinct + 1, np.int64),
+            row=np.empty(2 * n_rows, np.int64),
+            row_slope=np.empty(2 * n_rows, dtype),
+            number=np.full(n_used, -1, np.int32),
+            entry=np.empty(n_entries, np.uint32),
+            count=np.empty(max(n_entries, n_distinct), np.int64),
+            row_ptr=np.empty(n_distinct + 1, np.uint32),
+            local=np.empty(n_entries, np.uint32),
+            row_value=np.empty(n_entries, dtype),
+        )
+        self.item_window = Window(
+            row_start=np.zeros(2, np.int64),
+            feature_start=np.zeros(2, np.int64),
+            row_ptr=self.draws.row_ptr,
+            local=self.draws.local,
+            row_values=self.draws.row_value,
+            features=np.empty(n_entries + 1, np.uint32),
+            column_ptr=np.zeros(n_entries + 1, np.uint32),
+            entry_row=np.empty(n_entries, np.uint32),
+            column_values=np.empty(n_entries, dtype),
+            target=np.empty(0, dtype),
+            weight=np.empty(n_distinct, dtype),
+        )
+
+    def _draw_seed(self):
+        return np.uint64(self.rng.randint(2**31 - 1))
+
+    def epoch(self):
+        self.seed = self._draw_seed()
+        return super().epoch()
+
+    def measure(self):
+        """With the same items drawn each time."""
+        seed, self.seed = self.seed, self.fixed_seed
+        measured = super().measure()
+        self.seed = seed
+        return measured
+
+    def _window(self, number):
+        rows, first = self.planner.rows(number)
+        events = Events(first, self.choices.item[rows], self.choices.owner[rows])
+        return self.planner.window(number), events
+
+    def _shared_steps(self):
+        return range(self.n_steps)
+
+    def _run(self, window, order, first, last, part, n_parts):
+        return kernels.run_steps(
+            *window,
+            order,
+            first,
+            last,
+            self.seed,
+            self.items,
+            self.seen,
+            self.state,
+            self.problem.penalty_share,
+            self.interactions,
+            self.rule,
+            self.scratch,
+            self.item_window,
+            self.item_scratch,
+            self.draws,
+            part,
+            n_parts,
+        )
+
+
+def train(sides, choices, start, settings, rng, baseline):
+    """Minimise the objective from ``start``; returns parameters and history."""
+    trainer = _Ranker(sides, choices, start, settings, rng)
+    progress = Progress(settings, sides.problem.n_rows, "rows")
+    return run_epochs(trainer, baseline, settings, progress)

@@ -1,0 +1,694 @@
+"""Learning to rank: the items that a context wants first, by their features."""
+
+import numbers
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skfm import _validation as door
+from skfm._fields import carried, check_interactions
+from skfm._fitting import all_or_nothing
+from skfm._items import read_features, read_items
+from skfm._merging import merge_rows
+from skfm._owners import Owners, chosen_columns, hide_chosen
+from skfm._serving import (
+    LabelledCatalogue,
+    best_items,
+    check_positions,
+    most_similar,
+    padded,
+    products,
+)
+from skfm._solvers import ranking
+from skfm._solvers.caller import warn
+from skfm._solvers.minibatch import RATES, UPDATES, Settings
+from skfm._solvers.plan import auto_batch_size
+from skfm._solvers.problem import Penalties
+from skfm._solvers.team import n_threads
+from skfm.metrics import ndcg_at_k
+
+SOLVER = "adagrad"
+RANKED = 10  # items, for `score`
+CONTEXT = "context"  # the field of the features of X if nothing else is said
+
+
+class FMRecommender(BaseEstimator):
+    """Factorization machine that learns which items a context wants first.
+
+    Each row of X describes an event by its context: who, with which attributes, after what, when.
+    y says which item was chosen. Items have features, too: one of their own each, and those of
+    `item_features`. The score of an item ``i`` in a context ``x`` is a factorization machine on
+    the features of both [1]_. It falls into parts: what depends on the context alone, which
+    changes no ranking, what depends on the item alone, and a product of vectors:
+
+    ``score(x, i) = a(x) + b(i) + <s(x), s(i)>``
+
+    with ``s`` the sum of the vectors of all features, times their values. It is learned from
+    comparisons of the chosen item with others, drawn at random; summed over events, with ``c``
+    their weights, and with the penalties of all features, those of items included:
+
+    ``sum c loss(score(x, chosen) - score(x, drawn))
+    + sum_j (alpha_linear w_j^2 + alpha sqrt(n_j) ||v_j||^2) / 2``
+
+    With a one-hot user as context and no `item_features`, it is matrix factorization for ranking;
+    with them, new users and items are ranked by what is known of them.
+
+    Parameters
+    ----------
+    n_components : int, default=32
+        Length of the vectors; 0 ranks by items alone.
+    loss : {"warp", "bpr", "logistic"}, default="warp"
+        "bpr": Bayesian personalised ranking [2]_, the log loss of the difference of both scores.
+        "warp" [3]_: items are drawn until one comes within 1 of the chosen one's score, at most
+        `max_draws` times; the earlier that happens, the lower the chosen item must rank and
+        the more it weighs: ``log(1 + rank) / log(1 + n_others)``, with ``rank`` the number of
+        others divided by the number of draws. It cares most for the top of the list. "logistic":
+        log loss of chosen items against drawn ones, each for itself; it also fits an intercept and
+        the context's own part.
+    item_features : DataFrame, array-like or sparse matrix of shape (n_items, n_item_features), \
+            default=None
+        Numbers that describe the items, such as genres as 0 and 1; the index of a DataFrame names
+        the items. Items that are never chosen may be among them, and can be recommended. None:
+        the items are those in y, without other features than their own.
+    item_ids : array-like of shape (n_items,), default=None
+        Names of the rows of `item_features`. None takes the index of a DataFrame, else row
+        numbers.
+    item_fields : array-like of shape (n_item_features,), default=None
+        A label for each column of `item_features`, for `interactions` and `fit_linear`. None takes
+        ``item_features.feature_fields`` if there are any, else "item_features" for all.
+    item_identity : sequence of fields, default=("item",)
+        Each item has a one-hot feature of its own in each of these fields; empty: none. Items
+        that are not chosen in `fit` have 0 there, so that only other features speak for them.
+    feature_fields : array-like of shape (n_features,), default=None
+        A label for each column of X. None takes those that X carries from
+        :class:`~skfm.preprocessing.EventEncoder`, else "context" for all.
+    user_fields : sequence of fields, default=None
+        The fields of X that together say who chooses. What somebody chose in any event is not
+        drawn against their other choices, and `recommend` leaves it out. None: all of the row,
+        so that rows are of the same user if they are equal.
+    interactions : list of pairs of fields, default=None
+        Which pairs of features are multiplied; None is all pairs.
+    fit_linear : bool or list of fields, default=True
+        Whether features have linear weights.
+    negatives : {"uniform", "popularity"} or float, default="uniform"
+        Others are drawn from the items that occur in y, each as likely, or in proportion to the
+        weight of its events; a number between 0 and 1 is a power of that.
+    max_draws : int, default=10
+        Largest number of draws for an event and epoch, for "warp".
+    alpha : float, default=0.3
+        L2 penalty of the vectors, at least 0: feature j pays ``alpha / 2 * sqrt(n_j) * ||v_j||^2``
+        with ``n_j`` the weighted number of events with it. The parameter to tune first.
+        Where it is too large, all vectors become 0 and popularity is left.
+    alpha_linear : float, default=5.0
+        L2 penalty of the linear weights, at least 0.
+    learning_rate : float or "auto", default="auto"
+        Length of the first steps, by AdaGrad, above 0. "auto" is 0.1.
+    initial_accumulator : float, default=1.0
+        What AdaGrad's sums of squared gradients start at, above 0.
+    batch_size : int or "auto", default="auto"
+        Events a step. "auto": all of at most 1024, so that their order does not matter and
+        weights equal repetition; else 1024 to 4096.
+    max_iter : int, default=100
+        Largest number of epochs. Fewer often rank better: tune it, or `alpha`.
+    tol : float, default=1e-4
+        Training stops when the objective, for each unit of weight, has not fallen by `tol` below
+        the best so far in `n_iter_no_change` epochs in a row.
+    n_iter_no_change : int, default=5
+        See `tol`.
+    init_scale : float, default=0.05
+        Size of the initial random vectors.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial vectors, of the order of events and of the items drawn. Pass an int
+        for reproducible results; they do not depend on `n_jobs`.
+    n_jobs : int, default=None
+        Threads; None is 1, -1 all processors.
+    verbose : int, default=0
+        1 shows a progress bar on stderr.
+
+    Attributes
+    ----------
+    item_ids_ : ndarray of shape (n_items,)
+        Names of the items, in the order of rows of `item_features`, or sorted; those of
+        `add_items` at the end.
+    coef_, item_coef_ : ndarray of shape (n_features,), (n_all_item_features,)
+        Linear weights of the features of contexts and of items; of items first those of their
+        own, then those of `item_features`.
+    components_, item_components_ : ndarray of shape (n_components, n_features), \
+            (n_components, n_all_item_features)
+        The vectors, as columns; 0 for features that never occurred.
+    intercept_ : float
+        Intercept of "logistic", else 0.
+    n_iter_ : int
+        Number of epochs.
+    loss_curve_ : list of float, one an epoch
+        Objective for each unit of weight, with the items drawn in that epoch.
+    n_features_in_ : int
+        Number of features of contexts.
+    feature_names_in_ : ndarray of shape (n_features,)
+        Their names, if X had names that are all strings.
+
+    See Also
+    --------
+    MFRecommender : For a matrix of users by items, without features.
+    FMClassifier : Predicts whether, not which.
+
+    References
+    ----------
+    .. [1] S. Rendle, "Factorization Machines", ICDM 2010.
+    .. [2] S. Rendle, C. Freudenthaler, Z. Gantner, L. Schmidt-Thieme, "BPR: Bayesian Personalized
+       Ranking from Implicit Feedback", UAI 2009.
+    .. [3] J. Weston, S. Bengio, N. Usunier, "WSABIE: Scaling Up To Large Vocabulary Image
+       Annotation", IJCAI 2011.
+
+    Examples
+    --------
+    Two groups of people; the third film of each group is new, and known by its genre alone:
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from skfm import FMRecommender
+    >>> films = pd.DataFrame(
+    ...     {"space": [1, 1, 1, 0, 0, 0], "west": [0, 0, 0, 1, 1, 1]},
+    ...     index=["alien", "solaris", "dune", "shane", "rio bravo", "high noon"],
+    ... )
+    >>> groups = np.eye(2)[[0, 0, 1, 1]]
+    >>> chosen = ["alien", "solaris", "shane", "rio bravo"]
+    >>> model = FMRecommender(2, item_features=films, alpha=0.01, random_state=0)
+    >>> items, scores = model.fit(groups, chosen).recommend(
+    ...     np.eye(2), n_items=1, candidates=["dune", "high noon"]
+    ... )
+    >>> items.tolist()
+    [['dune'], ['high noon']]
+    """
+
+    degree, fit_lower = 2, True  # what is ranked by products of more features does not split
+
+    def __init__(
+        self,
+        n_components=32,
+        *,
+        loss="warp",
+        item_features=None,
+        item_ids=None,
+        item_fields=None,
+        item_identity=("item",),
+        feature_fields=None,
+        user_fields=None,
+        interactions=None,
+        fit_linear=True,
+        negatives="uniform",
+        max_draws=10,
+        alpha=0.3,
+        alpha_linear=5.0,
+        learning_rate="auto",
+        initial_accumulator=1.0,
+        batch_size="auto",
+        max_iter=100,
+        tol=1e-4,
+        n_iter_no_change=5,
+        init_scale=0.05,
+        random_state=None,
+        n_jobs=None,
+        verbose=0,
+    ):
+        self.n_components = n_components
+        self.loss = loss
+        self.item_features = item_features
+        self.item_ids = item_ids
+        self.item_fields = item_fields
+        self.item_identity = item_identity
+        self.feature_fields = feature_fields
+        self.user_fields = user_fields
+        self.interactions = interactions
+        self.fit_linear = fit_linear
+        self.negatives = negatives
+        self.max_draws = max_draws
+        self.alpha = alpha
+        self.alpha_linear = alpha_linear
+        self.learning_rate = learning_rate
+        self.initial_accumulator = initial_accumulator
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.init_scale = init_scale
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.required = True
+        return tags
+
+    def _check_parameters(self):
+        integer, real = numbers.Integral, numbers.Real
+        door.check_number(self.n_components, "n_components", integer, low=0)
+        door.check_option(self.loss, "loss", ranking.LOSSES)
+        if isinstance(self.negatives, str):
+            door.check_option(self.negatives, "negatives", ("uniform", "popularity"))
+        else:
+            door.check_number(self.negatives, "negatives", real, low=0, high=1)
+        door.check_number(self.max_draws, "max_draws", integer, low=1)
+        door.check_number(self.alpha, "alpha", real, low=0)
+        door.check_number(self.alpha_linear, "alpha_linear", real, low=0)
+        door.check_auto_or_number(
+            self.learning_rate, "learning_rate", low=0, boundaries="neither"
+        )
+        door.check_number(
+            self.initial_accumulator, "initial_accumulator", real, low=0, boundaries="neither"
+        )
+        if isinstance(self.batch_size, str):
+            door.check_option(self.batch_size, "batch_size", ("auto",))
+        else:
+            door.check_number(self.batch_size, "batch_size", integer, low=1)
+        door.check_number(self.max_iter, "max_iter", integer, low=1)
+        door.check_number(self.tol, "tol", real, low=0)
+        door.check_number(self.n_iter_no_change, "n_iter_no_change", integer, low=1)
+        door.check_number(self.init_scale, "init_scale", real, low=0)
+        door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
+
+    def fit(self, X, y, sample_weight=None):
+        """Learn from events.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_events, n_features)
+            The context of each event. float32 is trained in float32, everything else in float64.
+        y : array-like of shape (n_events,)
+            The item chosen: its name in `item_features` or `item_ids`, if there are any.
+        sample_weight : array-like of shape (n_events,), default=None
+            Weights of the events.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is not usable (NaN or infinity, items in y without
+            features, one item only, names given twice), or if training diverges.
+        """
+        with all_or_nothing(self):
+            return self._fit(X, y, sample_weight)
+
+    def _fit(self, X, y, sample_weight):
+        self._check_parameters()
+        fields = carried(self, X, "feature_fields")
+        X, y, weight = door.validate_rows(
+            self, X, y, sample_weight, numeric_target=False, reset=True
+        )
+        items = read_items(self, y)
+        catalogue = LabelledCatalogue(items.names)
+        chosen = self._positions(catalogue, y)
+        features = items.features(X.dtype)
+        fields = [CONTEXT] * X.shape[1] if fields is None else fields
+        if len(fields) != X.shape[1]:
+            raise ValueError(
+                f"feature_fields must hold one label a column of X, {X.shape[1]}; got "
+                f"{len(fields)}."
+            )
+        everything = np.concatenate([np.asarray(fields, dtype=object), items.fields])
+        interactions = check_interactions(
+            self, everything, X.shape[1] + features.shape[1]
+        )
+        rng = check_random_state(self.random_state)
+        rate = RATES[SOLVER] if self.learning_rate == "auto" else float(self.learning_rate)
+        batch_size = self.batch_size
+        if batch_size == "auto":
+            batch_size = auto_batch_size(X.shape[0], UPDATES[SOLVER])
+        if X.shape[0] <= batch_size:  # a row of weight 2 and two rows draw the same then
+            X, chosen, weight = merge_rows(X, chosen, weight)
+        self._owners = Owners(X, chosen, features.shape[0], chosen_columns(self, fields))
+        sides, choices = self._state(X, chosen, weight, features, interactions)
+        start = self._initial(sides, rng)
+        settings = Settings(
+            solver=SOLVER,
+            loss_shape=float(self.max_draws),
+            learning_rate=rate,
+            floor=float(self.initial_accumulator),
+            batch_size=batch_size,
+            max_iter=int(self.max_iter),
+            tol=float(self.tol),
+            n_iter_no_change=int(self.n_iter_no_change),
+            fit_intercept=self.loss == "logistic",
+            fit_linear=interactions.fit_linear,
+            n_threads=n_threads(self.n_jobs),
+            verbose=bool(self.verbose),
+        )
+        parameters, history = ranking.train(
+            sides, choices, start, settings, rng, ranking.BASELINES[self.loss]
+        )
+        self._interactions = interactions
+        self._store(sides, parameters)
+        self.item_ids_ = items.names
+        self._catalogue = catalogue
+        self._n_identities = features.shape[1] - items.given.shape[1]
+        self._fitted_loss = self.loss
+        self._item_parts = self._parts_of_items(features)
+        self.n_iter_ = len(history.loss_curve)
+        self.loss_curve_ = history.loss_curve
+        if not history.converged:
+            warn(
+                f"max_iter={self.max_iter} epochs ended before the objective stopped improving "
+                f"by tol={self.tol}; raise max_iter or tol.",
+                ConvergenceWarning,
+            )
+        return self
+
+    def _positions(self, catalogue, y):
+        positions = catalogue.find(y)
+        unknown = positions < 0
+        if unknown.any():
+            names = list(dict.fromkeys(np.asarray(y)[unknown].tolist()))
+            raise ValueError(
+                f"y has {len(names)} items without a row in item_features (or item_ids), such as "
+                f"{names[:5]}; add their rows, or drop these events."
+            )
+        if positions.min() == positions.max():
+            raise ValueError(
+                f"y has one item only (n_samples = {positions.size}): there is nothing to rank."
+            )
+        return positions
+
+    def _state(self, X, chosen, weight, features, interactions):
+        used, chosen = np.unique(chosen, return_inverse=True)
+        exponent = {"uniform": 0.0, "popularity": 1.0}.get(self.negatives, self.negatives)
+        choices = ranking.Choices(
+            item=chosen.astype(np.int64),
+            owner=self._owners.of_row,
+            features=door.as_csr(features[used]),
+            exponent=float(exponent),
+            seen=self._owners.seen[:, used].sorted_indices(),
+        )
+        if (weight == 1).all():
+            weight = weight[:0]
+        sides = ranking.make_ranking_problem(
+            X,
+            choices,
+            weight,
+            ranking.LOSSES[self.loss],
+            Penalties(float(self.alpha), float(self.alpha_linear)),
+            interactions,
+        )
+        return sides, choices
+
+    def _initial(self, sides, rng):
+        problem = sides.problem
+        factors = problem.random_factors(1, problem.n_used, self.init_scale, rng)
+        return np.zeros(1), np.zeros((1, problem.n_used), factors.dtype), factors
+
+    def _store(self, sides, parameters):
+        """Parameters in the units of X and item_features; features never seen get zeros."""
+        self.intercept_ = float(parameters[0][0])
+        for prefix, (problem, linear, factors) in zip(
+            ("", "item_"), sides.split(parameters), strict=True
+        ):
+            n_features, dtype = problem.position.size, factors.dtype
+            coef = np.zeros(n_features, dtype)
+            coef[problem.used] = linear[0] / problem.scale
+            table = np.zeros((n_features, factors.shape[2]), dtype)
+            table[problem.used] = factors[0] / problem.scale[:, None]
+            if not (np.isfinite(coef).all() and np.isfinite(table).all()):
+                raise ValueError(
+                    f"A column of {'item_features' if prefix else 'X'} is too small for "
+                    f"parameters in {dtype}; scale it, or pass X in float64."
+                )
+            setattr(self, f"{prefix}coef_", coef)
+            setattr(self, f"{prefix}components_", table.T)
+
+    # --- what is served -------------------------------------------------------------------
+
+    def _parts_of_items(self, features):
+        """Outputs of items alone, and their sums by class."""
+        side = slice(self.coef_.size, None)
+        table = self.item_components_.T
+        output, sums, _ = self._interactions.parts(features, side, self.item_coef_, table)
+        return output, sums
+
+    def _contexts(self, X):
+        """Checked rows, what they bring to every score, and their layers."""
+        check_is_fitted(self)
+        X = door.validate_X(self, X).astype(self.coef_.dtype, copy=False)
+        side = slice(0, self.coef_.size)
+        output, _, layers = self._interactions.parts(X, side, self.coef_, self.components_.T)
+        if self._fitted_loss == "logistic":
+            return X, output + output.dtype.type(self.intercept_), layers
+        return X, np.zeros_like(output), layers  # the same for all items: it was not learned
+
+    def _tables(self, layers):
+        """Tables of contexts and items, whose rows' products are the scores, less the contexts'
+        own part."""
+        output, sums = self._item_parts
+        ones = np.ones((len(layers), 1), layers.dtype)
+        return padded(layers, ones), padded(sums, output[:, None])
+
+    def user_vectors(self, X):
+        """Contexts as query vectors, for an index of nearest neighbours by inner product.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_features)
+            Contexts.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n_rows, n_vector)
+            Their products with `item_vectors` are the scores.
+        """
+        _, own, layers = self._contexts(X)
+        one = np.ones_like(own)
+        extra = (one, own) if self._fitted_loss == "logistic" else (one,)
+        return np.column_stack([layers, *extra])
+
+    def item_vectors(self):
+        """Items as vectors, for an index of nearest neighbours by inner product.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n_items, n_vector)
+            See `user_vectors`; in the order of `item_ids_`.
+        """
+        check_is_fitted(self)
+        output, sums = self._item_parts
+        extra = (output, np.ones_like(output))
+        return np.column_stack([sums, *extra[: 1 + (self._fitted_loss == "logistic")]])
+
+    def predict_pairs(self, X, rows, items):
+        """Scores of pairs of a context and an item.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_features)
+            Contexts.
+        rows : array-like of int of shape (n_pairs,)
+            Rows of X.
+        items : array-like of shape (n_pairs,)
+            Names of items.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_pairs,)
+            For "logistic" log-odds that an item was chosen rather than drawn. Else only their
+            differences within a row mean something.
+        """
+        X, own, layers = self._contexts(X)
+        rows = check_positions(rows, X.shape[0], "rows")
+        items = self._catalogue.positions(items, "items")
+        if rows.shape != items.shape:
+            raise ValueError(
+                f"rows and items must be equally long; got {rows.size} and {items.size}."
+            )
+        return products(*self._tables(layers), rows, items) + own[rows]
+
+    def predict(self, X):
+        """The item with the highest score for each context, seen or not.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_features)
+            Contexts.
+
+        Returns
+        -------
+        items : ndarray of shape (n_rows,)
+            Names of items.
+        """
+        items, _ = self.recommend(X, 1, exclude_seen=False)
+        return items[:, 0]
+
+    def recommend(self, X, n_items=10, *, exclude_seen=True, candidates=None, exclude=None):
+        """The items with the highest scores for each context.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_features)
+            Contexts.
+        n_items : int, default=10
+            How many items, at most as many as there are to choose from.
+        exclude_seen : bool, default=True
+            Whether to leave out what the same user, see `user_fields`, chose in `fit`.
+        candidates : array-like of shape (n_candidates,), default=None
+            Recommend among these items only: names, or a mask of all items.
+        exclude : array-like of items, or sparse matrix of shape (n_rows, n_items), default=None
+            Items never to recommend, or cells: those items for those rows.
+
+        Returns
+        -------
+        items : ndarray of shape (n_rows, n_items)
+            Names of items, best first. None where too few are left for a row.
+        scores : ndarray of shape (n_rows, n_items)
+            Their scores; -inf where there is no item.
+
+        Raises
+        ------
+        ValueError
+            If `n_items` is more than the items to choose from, or an item is unknown.
+        """
+        door.check_flag(exclude_seen, "exclude_seen")
+        X, own, layers = self._contexts(X)
+        seen = self._seen(X) if exclude_seen else None
+        options = {"candidates": candidates, "exclude": exclude}
+        items, scores = self._best(layers, seen, n_items, **options)
+        return self._catalogue.show(items), scores + own[:, None]
+
+    def _best(self, layers, seen, n_items, **options):
+        threads = n_threads(self.n_jobs)
+        tables = self._tables(layers)
+        return best_items(*tables, seen, n_items, self._catalogue, threads, **options)
+
+    def _seen(self, X):
+        return self._owners.seen_by(X, self._catalogue.n_items)
+
+    def similar_items(self, items, n_items=10):
+        """The items most similar to given ones.
+
+        Parameters
+        ----------
+        items : array-like of shape (n_queries,)
+            Names of items.
+        n_items : int, default=10
+            How many.
+
+        Returns
+        -------
+        similar : ndarray of shape (n_queries, n_items)
+            Names, most similar first; never the item itself.
+        similarities : ndarray of shape (n_queries, n_items)
+            Cosines of the angles between their vectors.
+        """
+        check_is_fitted(self)
+        catalogue = self._catalogue
+        asked = catalogue.positions(items, "items")
+        threads = n_threads(self.n_jobs)
+        found, scores = most_similar(self._item_parts[1], asked, n_items, catalogue, threads)
+        return catalogue.show(found), scores
+
+    def add_items(self, item_features, item_ids=None):
+        """Make items known that appeared after `fit`. They are ranked by their features alone.
+
+        Parameters
+        ----------
+        item_features : DataFrame, array-like or sparse matrix of shape (n_new, n_item_features)
+            Their features: the columns that `item_features` had in `fit`.
+        item_ids : array-like of shape (n_new,), default=None
+            Their names; None takes the index of a DataFrame, else row numbers.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If an item is known already, or the columns are others.
+        """
+        check_is_fitted(self)
+        n_given = self.item_coef_.size - self._n_identities
+        names, given = read_features(item_features, item_ids, n_given)
+        known = self._catalogue.find(names) >= 0
+        if known.any():
+            raise ValueError(
+                f"item_features has {known.sum()} items that the model knows already, such as "
+                f"{np.asarray(names)[known][:5].tolist()}."
+            )
+        blank = sparse.csr_matrix((len(names), self._n_identities), dtype=given.dtype)
+        rows = sparse.hstack([blank, given], format="csr", dtype=self.item_coef_.dtype)
+        parts = self._parts_of_items(rows)
+        both = zip(self._item_parts, parts, strict=True)
+        joined = np.concatenate([self.item_ids_, names])
+        self._item_parts = tuple(np.concatenate(pair) for pair in both)
+        self.item_ids_, self._catalogue = joined, LabelledCatalogue(joined)
+        return self
+
+    def ranked_events(
+        self, X, y, k=RANKED, *, sample_weight=None, exclude_seen=True, **options
+    ):
+        """Held-out events, and what the model ranks first where they happened.
+
+        Rows that are equal are one context.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_events, n_features)
+            Contexts of the events.
+        y : array-like of shape (n_events,)
+            Items chosen. Those that the model does not know are misses.
+        k : int, default=10
+            How many items to rank.
+        sample_weight : array-like of shape (n_events,), default=None
+            Weights of the events: their gains.
+        exclude_seen : bool, default=True
+            Whether to leave out what the same user chose in `fit`, unless it is in y once more.
+        **options : dict
+            `candidates` and `exclude`, as for `recommend`.
+
+        Returns
+        -------
+        relevant : CSR matrix of shape (n_contexts, n_items or more)
+            Weight of each item in each context; items that are not known follow those that are.
+        items : ndarray of shape (n_contexts, k)
+            Positions of items, best first, as the functions of :mod:`skfm.metrics` take them.
+        """
+        """Held-out events as a matrix of contexts by items, and the items ranked for each."""
+        door.check_flag(exclude_seen, "exclude_seen")
+        X, _, layers = self._contexts(X)
+        n_items = self._catalogue.n_items
+        relevant, first = hide_chosen(X, self._catalogue, y, sample_weight)
+        seen = None
+        if exclude_seen:
+            seen = self._seen(X[first])
+            seen = (seen > seen.multiply(relevant[:, :n_items] != 0)).tocsr()
+        candidates = options.get("candidates")
+        if candidates is not None:
+            n_items = np.unique(self._catalogue.positions(candidates, "candidates")).size
+        items, _ = self._best(layers[first], seen, min(k, n_items), **options)
+        return relevant, items
+
+    def score(self, X, y, sample_weight=None):
+        """NDCG of the first ten items, mean over contexts; see `ranked_events`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_events, n_features)
+            Contexts of held-out events.
+        y : array-like of shape (n_events,)
+            Items chosen.
+        sample_weight : array-like of shape (n_events,), default=None
+            Weights of the events: their gains.
+
+        Returns
+        -------
+        score : float
+            Between 0 and 1, greater is better.
+        """
+        relevant, items = self.ranked_events(X, y, sample_weight=sample_weight)
+        return float(ndcg_at_k(relevant, items, RANKED))
