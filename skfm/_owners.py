@@ -100,6 +100,8 @@ def hide_chosen(X, catalogue, y, sample_weight):
         n_items += len(others)
     keys = keys_of(X, np.ones(X.shape[1], bool))
     _, first, rows = np.unique(keys, return_index=True, return_inverse=True)
+    order = np.argsort(first)  # as they come
+    rows, first = np.argsort(order)[rows], first[order]
     cells = sparse.csr_matrix((weight, (rows, items)), shape=(first.size, n_items))
     cells.sum_duplicates()
     return cells, first

@@ -634,7 +634,7 @@ class FMRecommender(BaseEstimator):
     ):
         """Held-out events, and what the model ranks first where they happened.
 
-        Rows that are equal are one context.
+        Rows that are equal are one context; contexts are in the order of their first rows.
 
         Parameters
         ----------

@@ -169,8 +169,10 @@ def compare(
                 loss, slope = scalar_loss(LOG_LOSS, zero, score - other, one)
             else:
                 n_free = n_items - (seen.ptr[owner + 1] - seen.ptr[owner])
-                slope = -dtype.type(math.log1p(n_free // n_tried) / math.log1p(n_free))
-                loss = slope * (score - other - one)
+                # The weight alone: with the hinge, which slopes ignore that the weight falls for,
+                # the loss would rise while ranks get better.
+                loss = dtype.type(math.log1p(n_free // n_tried) / math.log1p(n_free))
+                slope = -loss
             other_slope = -slope
         weight = window.weight[i] if window.weight.size > 0 else one
         slope *= weight

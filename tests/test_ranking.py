@@ -1,0 +1,376 @@
+"""FMRecommender: what it learns, serves and refuses."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skfm import FMRecommender
+from skfm.metrics import make_ranking_scorer, ndcg_at_k
+from skfm.preprocessing import EventEncoder
+from skfm.recipes import make_recipe
+
+LOSSES = ("warp", "bpr", "logistic")
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@parametrize_with_checks(
+    [*(FMRecommender(loss=loss) for loss in LOSSES), FMRecommender(n_jobs=2)]
+)
+def test_check_estimator(estimator, check):
+    check(estimator)
+
+
+def make_log(n_users=40, n_items=30, n_events=2000, seed=0):
+    """Contexts (one-hot users), items chosen by planted taste, and the scores they follow."""
+    rng = np.random.default_rng(seed)
+    scores = 2 * rng.normal(size=(n_users, 3)) @ rng.normal(size=(3, n_items))
+    users = rng.integers(n_users, size=n_events)
+    noise = rng.gumbel(size=(n_events, n_items))
+    items = (scores[users] + noise).argmax(axis=1)
+    X = sparse.csr_matrix((np.ones(n_events), (np.arange(n_events), users)), (n_events, n_users))
+    return X, items, scores
+
+
+def make_features(n_items=30, seed=1):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(n_items, 4)) * (rng.random((n_items, 4)) < 0.6)
+    return pd.DataFrame(values, columns=list("abcd"))
+
+
+def small(**options):
+    return FMRecommender(**{"n_components": 4, "max_iter": 5, "random_state": 0, **options})
+
+
+def joined_scores(model, X, features):
+    """Scores of all pairs by the FM on joined rows, one pair of features after the other."""
+    weights = np.append(model.coef_, model.item_coef_)
+    vectors = np.concatenate([model.components_, model.item_components_], axis=1).T
+    interactions = model._interactions
+    classes = interactions.feature_class
+    scores = np.empty((X.shape[0], features.shape[0]))
+    for r in range(X.shape[0]):
+        for i in range(features.shape[0]):
+            x = np.append(X[r].toarray().ravel(), features[i].toarray().ravel())
+            total = model.intercept_ + x @ weights
+            places = np.flatnonzero(x)
+            for a in places:
+                for b in places[places > a]:
+                    if interactions.partners[classes[a], classes[b]]:
+                        total += x[a] * x[b] * (vectors[a] @ vectors[b])
+            scores[r, i] = total
+    return scores
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_scores_are_those_of_the_machine(loss, masked):
+    X, items, _ = make_log(12, 8, 300)
+    X = sparse.hstack([X, sparse.csr_matrix(np.arange(300)[:, None] % 3)], format="csr")
+    given = make_features(8)
+    options = {}
+    if masked:
+        options = {
+            "feature_fields": ["user"] * 12 + ["day"],
+            "interactions": [("user", "item"), ("day", "item_features"), ("user", "day")],
+            "fit_linear": ["item", "day"],
+        }
+    model = small(loss=loss, item_features=given, **options).fit(X, items)
+    features = sparse.hstack([sparse.eye(8), sparse.csr_matrix(given)], format="csr")
+    rows = X[:6]
+    expected = joined_scores(model, rows, features)
+    r, i = map(np.ravel, np.indices((6, 8)))
+    got = model.predict_pairs(rows, r, i).reshape(6, 8)
+    if loss != "logistic":  # the part of the context alone is left out
+        expected = expected - expected[:, :1] + got[:, :1]
+    assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
+    assert_allclose(model.user_vectors(rows) @ model.item_vectors().T, got, rtol=1e-9, atol=1e-12)
+    ranked, scores = model.recommend(rows, 8, exclude_seen=False)
+    assert_allclose(scores, -np.sort(-got, axis=1), rtol=1e-9, atol=1e-12)
+    assert_array_equal(ranked[:, 0], model.predict(rows))
+
+
+@pytest.mark.parametrize("scale", [1, 1e4])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_beats_popularity(loss, scale):
+    X, items, scores = make_log(n_events=6000)
+    X, n_train = X * scale, 5000
+    features = make_features() / scale
+    model = FMRecommender(
+        8, loss=loss, item_features=features, alpha=0.1, max_iter=40, random_state=0
+    )
+    model.fit(X[:n_train], items[:n_train])
+    relevant, ranked = model.ranked_events(X[n_train:], items[n_train:], 10, exclude_seen=False)
+    popular = np.argsort(-np.bincount(items[:n_train], minlength=30))[:10]
+    popular = np.tile(popular, (len(ranked), 1))
+    users = list(dict.fromkeys(X[n_train:].indices))
+    by_truth = ndcg_at_k(relevant, np.argsort(-scores[users], axis=1)[:, :10], 10)
+    assert ndcg_at_k(relevant, ranked, 10) > 0.85 * by_truth
+    assert ndcg_at_k(relevant, popular, 10) < 0.8 * by_truth
+
+
+def test_recommend_leaves_out():
+    X, items, _ = make_log(n_events=300)
+    model = small(item_ids=np.arange(30)).fit(X, items)
+    users = sparse.eye(40, format="csr")
+    seen = np.zeros((40, 30), bool)
+    seen[X.indices, items] = True
+    scores = model.user_vectors(users) @ model.item_vectors().T
+    candidates, exclude = np.arange(0, 30, 2), [4, 8]
+    allowed = np.isin(np.arange(30), candidates) & ~np.isin(np.arange(30), exclude)
+    ranked, _ = model.recommend(users, 5, candidates=candidates, exclude=exclude)
+    left = np.where(allowed & ~seen, scores, -np.inf)
+    assert_array_equal(ranked, np.argsort(-left, axis=1)[:, :5])
+    ranked, _ = model.recommend(users, 5, exclude_seen=False)
+    assert_array_equal(ranked, np.argsort(-scores, axis=1)[:, :5])
+
+
+def test_user_fields_say_what_was_seen():
+    users = np.repeat([0, 1], 4)
+    items = np.array(list("abcdaabb"))
+    X = np.column_stack([np.eye(2)[users], np.arange(8) + 1.0])
+    labels = ["user", "user", "day"]
+    model = small(feature_fields=labels, user_fields=["user"]).fit(X, items)
+    later = np.array([[1.0, 0, 50], [0, 1.0, 50], [0, 0, 3.0]])
+    ranked, _ = model.recommend(later, 2)
+    assert ranked[0].tolist() == [None, None]  # has everything
+    assert set(ranked[1]) == {"c", "d"}
+    assert None not in ranked[2]  # nobody
+    ranked, _ = small().fit(X, items).recommend(later, 4)  # other rows are other users
+    assert set(ranked[0]) == set("abcd")
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_who_has_everything(loss):
+    X = np.eye(2)[[0, 0, 0, 1]]
+    model = small(loss=loss).fit(X, ["a", "b", "c", "a"])
+    assert np.isfinite(model.item_vectors()).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_n_jobs_changes_no_bit(loss):
+    X, items, _ = make_log(n_events=3000)
+    labels = ["user"] * 40
+    options = {"loss": loss, "item_features": make_features(), "feature_fields": labels}
+    options["interactions"] = [("user", "item"), ("user", "item_features")]
+    models = [small(n_jobs=n, **options).fit(X, items) for n in (None, 2, 3)]
+    for model in models[1:]:
+        assert_array_equal(model.components_, models[0].components_)
+        assert_array_equal(model.item_components_, models[0].item_components_)
+        assert model.loss_curve_ == models[0].loss_curve_
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_weights_are_repetitions(loss):
+    X, items, _ = make_log(n_events=200)
+    weight = np.arange(200) % 3
+    order = np.random.default_rng(0).permutation(weight.sum())
+    repeated = np.repeat(np.arange(200), weight)[order]
+    a = small(loss=loss).fit(X, items, sample_weight=weight)
+    b = small(loss=loss).fit(X[repeated], items[repeated])
+    assert_array_equal(a.components_, b.components_)
+    assert_array_equal(a.item_coef_, b.item_coef_)
+
+
+def test_forms_of_item_features():
+    X, items, _ = make_log(n_events=300)
+    names = np.array([f"film {i:02d}" for i in range(30)])
+    frame = make_features().set_axis(names)
+    a = small(item_features=frame).fit(X, names[items])
+    for values in (frame.to_numpy(), sparse.csr_matrix(frame)):
+        b = small(item_features=values, item_ids=names).fit(X, names[items])
+        assert_array_equal(a.item_components_, b.item_components_)
+    c = small(item_features=frame.to_numpy()).fit(X, items)
+    assert_array_equal(a.item_components_, c.item_components_)
+    ranked, _ = a.recommend(X[:3], 2)
+    numbers, _ = c.recommend(X[:3], 2)
+    assert_array_equal(ranked, names[numbers])
+
+
+def test_float32_stays():
+    X, items, _ = make_log(n_events=300)
+    model = small(item_features=make_features()).fit(X.astype(np.float32), items)
+    assert model.components_.dtype == np.float32
+    assert model.recommend(X[:2], 2)[1].dtype == np.float32
+
+
+def test_copies_agree():
+    X, items, _ = make_log(n_events=300)
+    model = small(item_features=make_features()).fit(X, items)
+    expected = model.recommend(X[:5], 3)
+    for copy in (pickle.loads(pickle.dumps(model)), clone(model).fit(X, items)):
+        for a, b in zip(copy.recommend(X[:5], 3), expected, strict=True):
+            assert_array_equal(a, b)
+
+
+def test_similar_items():
+    X, items, _ = make_log(n_events=500)
+    model = small(item_ids=np.arange(30)).fit(X, items)
+    cosines = cosine_similarity(model.item_vectors()[:, :-1])
+    np.fill_diagonal(cosines, -2)
+    found, similarities = model.similar_items([3, 7], 4)
+    assert_array_equal(found, np.argsort(-cosines[[3, 7]], axis=1)[:, :4])
+    assert_allclose(similarities, -np.sort(-cosines[[3, 7]], axis=1)[:, :4])
+
+
+def test_new_items_are_known_by_their_features():
+    X, items, _ = make_log()
+    features = make_features()
+    model = small(item_features=features).fit(X, items)
+    new = features.iloc[[2, 5]].set_axis([100, 101])
+    cold = FMRecommender(**model.get_params())
+    cold.set_params(item_features=pd.concat([features, new])).fit(X, items)
+    vectors = model.item_vectors()
+    model.add_items(new)
+    assert_array_equal(model.item_vectors()[:30], vectors)
+    assert_allclose(model.item_vectors()[30:], cold.item_vectors()[30:])
+    ranked, _ = model.recommend(X[:4], 2, candidates=[100, 101])
+    assert set(ranked.ravel()) == {100, 101}
+    with pytest.raises(ValueError, match="knows already"):
+        model.add_items(new)
+    with pytest.raises(ValueError, match="4 columns"):
+        model.add_items(new[["a"]].set_axis([7, 8]))
+
+
+def test_score_counts_unknown_items_as_misses():
+    X, items, _ = make_log(n_events=300)
+    model = small().fit(X, items)
+    users = sparse.eye(2, 40, format="csr")
+    ranked, _ = model.recommend(users, 1)
+    assert model.score(users, ranked[:, 0]) == 1
+    assert model.score(users, [ranked[0, 0], -5]) == 0.5
+    assert model.score(users, [ranked[0, 0], -5], sample_weight=[1, 0]) == 1
+
+
+def test_searches_slice_events():
+    X, items, _ = make_log()
+    model = small(item_features=make_features())
+    assert cross_val_score(model, X, items, cv=3).shape == (3,)
+    scorer = make_ranking_scorer("recall", k=5)
+    search = GridSearchCV(model, {"alpha": [0.1, 1.0]}, scoring=scorer, cv=3).fit(X, items)
+    assert 0 < search.best_score_ <= 1
+    scorer = make_ranking_scorer("ndcg", k=5, candidates=[1, 2, 3])
+    assert 0 <= scorer(search, X, items) <= 1
+
+
+def test_pipelines():
+    rng = np.random.default_rng(0)
+    log = rng.integers(20, size=(500, 2))
+    items = (log.sum(axis=1) + rng.integers(3, size=500)) % 15
+    encoded = make_pipeline(OneHotEncoder(handle_unknown="ignore"), small()).fit(log, items)
+    assert encoded.predict(log[:4]).shape == (4,)
+    model = small(interactions=[("user", "item")])
+    model = make_pipeline(EventEncoder(blocks=["user"]), model).fit(log, items)
+    assert model.predict(log[:4]).shape == (4,)
+
+
+@pytest.mark.parametrize("negatives", ["popularity", 0.5])
+def test_popular_items_may_be_drawn_more_often(negatives):
+    X, items, _ = make_log()
+    uniform = small(loss="bpr").fit(X, items)
+    model = small(loss="bpr", negatives=negatives).fit(X, items)
+    count = np.bincount(items, minlength=30)[model.item_ids_]
+
+    def slant(model):
+        return np.corrcoef(np.log(count), model.item_coef_)[0, 1] * model.item_coef_.std()
+
+    assert slant(model) < slant(uniform)  # popularity is corrected for
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"y": [0, 1, 99]}, "item_features"),
+        ({"y": [1, 1, 1]}, "one item only"),
+        ({"y": [0, 1, np.nan]}, "NaN"),
+        ({"X": [[1.0], [np.nan], [2.0]]}, "NaN"),
+        ({"item_features": [[1.0], [np.nan]]}, "item_features"),
+        ({"item_features": [["a"], ["b"]]}, "OneHotEncoder"),
+        ({"item_ids": ["a", "a"]}, "named twice"),
+        ({"item_ids": [0]}, "item_ids"),
+        ({"item_fields": ["a", "b"]}, "item_fields"),
+        ({"item_identity": "item"}, "item_identity"),
+        ({"item_identity": ("a", "a")}, "twice"),
+        ({"user_fields": ["who"]}, "user_fields"),
+        ({"feature_fields": ["a", "b"]}, "feature_fields"),
+        ({"negatives": 2.0}, "negatives"),
+        ({"max_draws": 0}, "max_draws"),
+        ({"interactions": [("who", "item")]}, "who"),
+    ],
+)
+def test_what_is_wrong_is_said(change, match):
+    X, y = [[1.0], [0.0], [2.0]], [0, 1, 1]
+    model = small(item_features=[[1.0], [2.0]]).fit(X, y)
+    before = model.item_components_.copy()
+    X, y = change.pop("X", X), change.pop("y", y)
+    model.set_params(**change)
+    with pytest.raises((ValueError, TypeError), match=match):
+        model.fit(X, y)
+    assert_array_equal(model.item_components_, before)  # the model from before
+
+
+def test_unknown_candidates():
+    model = small().fit(np.eye(3), ["a", "b", "c"])
+    with pytest.raises(ValueError, match=r"candidates has items.*'z'"):
+        model.recommend(np.eye(3), 1, candidates=["a", "z"])
+
+
+def test_rows_without_entries_get_the_same():
+    model = small().fit(np.vstack([np.eye(3), np.zeros((3, 3))]), list("abcabb"))
+    ranked, _ = model.recommend(np.zeros((2, 3)), 3)
+    assert_array_equal(ranked[0], ranked[1])
+    assert set(ranked[0]) == set("abc")
+
+
+def test_one_user():
+    model = small(item_ids=list("abcd")).fit(np.ones((3, 1)), list("aab"))
+    ranked, _ = model.recommend([[1.0]], 2)
+    assert set(ranked[0]) == {"c", "d"}
+
+
+def test_pitf_finds_planted_tags():
+    rng = np.random.default_rng(0)
+    users, items, tags = (rng.normal(size=(n, 3)) for n in (40, 40, 30))
+    others = rng.normal(size=(30, 3))
+    log = rng.integers(40, size=(6000, 2))
+    scores = 1.5 * (users[log[:, 0]] @ tags.T + items[log[:, 1]] @ others.T)
+    chosen = (scores + rng.gumbel(size=scores.shape)).argmax(axis=1)
+    machine = FMRecommender(6, loss="bpr", alpha=0.03, max_iter=60, random_state=0)
+    model = make_recipe("pitf", machine).fit(log[:5000], chosen[:5000])
+    right = model.predict(log[5000:]) == scores[5000:].argmax(axis=1)
+    assert right.mean() > 0.7
+
+
+def test_fpmc_finds_planted_chains():
+    rng = np.random.default_rng(0)
+    follows, taste = (rng.normal(size=(n, 3)) @ rng.normal(size=(3, 40)) for n in (40, 60))
+    rows, best = [], []
+    for user in range(60):
+        last = rng.integers(40)
+        for time in range(51):
+            scores = taste[user] + 2 * follows[last]
+            last = (scores + rng.gumbel(size=40)).argmax()
+            rows.append((user, last, time))
+            best.append(scores.argmax())
+    rows, best = np.array(rows), np.array(best)
+    is_train = rows[:, 2] < 50
+    machine = FMRecommender(6, loss="bpr", alpha=0.1, max_iter=60, random_state=0)
+    chain = make_recipe("fpmc", machine, time=2).fit(rows[is_train], rows[is_train, 1])
+    plain = make_recipe("mf", machine).fit(rows[is_train, :2], rows[is_train, 1])
+    right = (chain.predict(rows[~is_train]) == best[~is_train]).mean()
+    assert right > 0.5
+    assert right > 1.5 * (plain.predict(rows[~is_train, :2]) == best[~is_train]).mean()
+
+
+def test_recipes_that_cannot_rank():
+    with pytest.raises(ValueError, match="cannot rank"):
+        make_recipe("svd++", FMRecommender())
