@@ -696,3 +696,23 @@ def best_product_objective(parameters, data, n_starts=4):
     starts = [start] + [rng.normal(size=start.size) / 2 for _ in range(n_starts)]
     options = {"jac": True, "method": "L-BFGS-B", "options": {"maxiter": 3000}}
     return min(minimize(value_and_slope, start, **options).fun for start in starts)
+
+
+def free_shares(begin, seen):
+    """The items to draw from, each as often as it has shares and is not seen."""
+    n_items = len(begin) - 1
+    return [i for i in range(n_items) if i not in seen for _ in range(begin[i + 1] - begin[i])]
+
+
+def ranking_loss(kind, score, other, n_free=None, n_tried=None):
+    """Loss of a chosen item's score against that of one drawn, None if there is none.
+
+    Of "warp" what is lowered: the hinge times its weight.
+    """
+    if kind == "logistic":
+        return np.logaddexp(0, -score) + (0 if other is None else np.logaddexp(0, other))
+    if other is None:
+        return 0.0
+    if kind == "bpr":
+        return np.logaddexp(0, other - score)
+    return np.log1p(n_free // n_tried) / np.log1p(n_free) * (1 - score + other)

@@ -1,0 +1,209 @@
+"""Kernels of ranking against slow twins: what is drawn, and which way parameters go."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import reference
+from helpers import JIT
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+
+from skfm._fields import check_interactions
+from skfm._kernels import ranking as kernels
+from skfm._solvers import ranking
+from skfm._solvers.minibatch import Settings
+from skfm._solvers.problem import Penalties
+
+N_CONTEXT, N_ITEMS = 5, 6
+
+
+@pytest.mark.parametrize("shares", [[1, 1, 1, 1, 1, 1], [3, 1, 2, 7, 1, 4]])
+def test_each_free_share_is_drawn(shares):
+    begin = np.append(0, np.cumsum(shares)).astype(np.int64)
+    rng = np.random.default_rng(0)
+    cells = rng.random((20, 6)) < rng.random((20, 1))
+    cells[0], cells[1] = False, True
+    seen = ranking._look_up(sparse.csr_matrix(cells), begin)
+    for owner in range(20):
+        expected = reference.free_shares(begin, set(np.flatnonzero(cells[owner])))
+        n = len(expected)
+        if n == 0:
+            assert kernels.draw_item(np.uint64(7), begin, seen, owner) == -1
+            continue
+        # The middle of each of n equal parts of all bits.
+        bits = [np.uint64((2 * share + 1) * 2**63 // n) for share in range(n)]
+        drawn = [kernels.draw_item(b, begin, seen, owner) for b in bits]
+        assert drawn == expected
+
+
+def test_shares_follow_popularity():
+    popularity = np.array([1.0, 10.0, 100.0])
+    assert_array_equal(ranking._share_out(popularity, 0.0), [0, 1, 2, 3])
+    shares = np.diff(ranking._share_out(popularity, 0.5))
+    wanted = np.sqrt(popularity)
+    assert_allclose(shares / shares.sum(), wanted / wanted.sum(), rtol=1e-6)
+    assert shares.sum() < 2**32
+
+
+def test_random_bits_have_no_pattern():
+    with np.errstate(over="ignore"):
+        bits = [int(kernels.random_bits(np.uint64(n))) for n in range(1, 2001)]
+    ones = np.array([[b >> k & 1 for k in range(64)] for b in bits])
+    assert abs(ones.mean() - 0.5) < 0.01
+    assert np.abs(ones.mean(axis=0) - 0.5).max() < 0.06
+    assert np.abs(np.corrcoef(ones[:-1].T, ones[1:].T)[:64, 64:]).max() < 0.12
+
+
+def make_case(loss, masked, weighted, max_draws=4, seed=0):
+    """A trainer on rows of plain gradient steps without penalties, and its parts."""
+    rng = np.random.default_rng(seed)
+    n_rows = 30
+    X = sparse.random(n_rows, N_CONTEXT, 0.6, "csr", random_state=seed)
+    item = np.append(np.arange(N_ITEMS), rng.integers(N_ITEMS, size=n_rows - N_ITEMS))
+    given = sparse.random(N_ITEMS, 3, 0.7, "csr", random_state=seed + 1)
+    features = sparse.hstack([sparse.eye(N_ITEMS), given], format="csr")
+    labels = np.array(["a"] * 2 + ["b"] * 3 + ["item"] * N_ITEMS + ["more"] * 3)
+    pairs = [("a", "item"), ("b", "more"), ("a", "b"), ("more", "item")] if masked else None
+    model = SimpleNamespace(
+        degree=2, fit_lower=True, interactions=pairs, fit_linear=True, n_components=3
+    )
+    interactions = check_interactions(model, labels, labels.size)
+    owner = rng.integers(8, size=n_rows)
+    cells = sparse.csr_matrix((np.ones(n_rows, bool), (owner, item)), (8, N_ITEMS))
+    cells.sort_indices()
+    choices = ranking.Choices(item, owner, features, 0.5, cells)
+    weight = rng.integers(1, 4, size=n_rows).astype(float) if weighted else np.empty(0)
+    code = ranking.LOSSES[loss]
+    sides = ranking.make_ranking_problem(
+        X, choices, weight, code, Penalties(0.0, 0.0), interactions
+    )
+    factors = rng.normal(size=(1, sides.problem.n_used, 3))
+    linear = np.zeros((1, sides.problem.n_used))
+    linear[0, sides.contexts.n_used :] = rng.normal(size=sides.items.n_used)
+    if loss == "logistic":
+        linear[...] = rng.normal(size=linear.shape)
+    settings = Settings(
+        solver="sgd",
+        loss_shape=float(max_draws),
+        learning_rate=1e-6,
+        floor=1.0,
+        batch_size=n_rows,
+        max_iter=1,
+        tol=0.0,
+        n_iter_no_change=5,
+        fit_intercept=loss == "logistic",
+        fit_linear=True,
+        n_threads=1,
+        verbose=False,
+    )
+    start = np.zeros(1), linear, factors
+    trainer = ranking._Ranker(sides, choices, start, settings, np.random.RandomState(seed))
+    weight = weight if weight.size else np.ones(n_rows)
+    return trainer, sides, choices, X, weight, start
+
+
+def joined(sides, choices, X):
+    """Dense rows of contexts, and of items, in the scaled features of the problem."""
+    n = sides.contexts.n_used
+    scale = sides.problem.scale
+    contexts = X.toarray()[:, sides.contexts.used] / scale[:n]
+    items = choices.features.toarray()[:, sides.items.used] / scale[n:]
+    return contexts, items
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("loss", list(ranking.LOSSES))
+def test_a_step_goes_down_the_slope(loss, masked, weighted):
+    trainer, sides, choices, X, weight, start = make_case(loss, masked, weighted)
+    contexts, items = joined(sides, choices, X)
+    interactions = sides.problem.interactions
+    own_class = interactions.feature_class[sides.problem.used]
+    allowed = interactions.partners[np.ix_(own_class, own_class)]
+    trainer.epoch()
+    negative = trainer.draws.negative.copy()
+    rows, _ = trainer.planner.rows(0)
+    seen = choices.seen.toarray().astype(bool)
+    n_used = sides.problem.n_used
+
+    def output(parameters, r, i):
+        x = np.append(contexts[r], items[i])[None]
+        intercept, linear, factors = parameters
+        return reference.product_output(
+            intercept[0], linear[0], factors[0].T, x, allowed, np.full(3, 2)
+        )[0]
+
+    fixed, losses = [], []
+    for place, r in enumerate(rows):
+        n_free = int((~seen[choices.owner[r]]).sum())
+        j = int(negative[place])
+        if j >= 0:
+            assert not seen[choices.owner[r], j]
+        elif loss != "warp":
+            assert n_free == 0
+        n_tried = None
+        if loss == "warp" and j >= 0:
+            score, other = (output(start, r, i) for i in (choices.item[r], j))
+            assert other > score - 1
+            # How many were drawn is in the loss.
+            value = trainer.scratch.losses[place] / weight[r]
+            n_tried = next(
+                n
+                for n in range(1, 5)
+                if np.isclose(value, np.log1p(n_free // n) / np.log1p(n_free))
+            )
+        fixed.append((r, j, n_free, n_tried))
+        losses.append(trainer.scratch.losses[place])
+
+    def total(parameters):
+        value = 0.0
+        for r, j, n_free, n_tried in fixed:
+            score = output(parameters, r, choices.item[r])
+            other = output(parameters, r, j) if j >= 0 else None
+            value += weight[r] * reference.ranking_loss(loss, score, other, n_free, n_tried)
+        return value
+
+    if loss != "warp":
+        assert_allclose(np.sum(losses), total(start), rtol=1e-9)
+    # Plain steps are divided by the root of the weight of the rows with the feature.
+    count = np.append(
+        weight @ (contexts != 0), np.bincount(choices.item, weight) @ (items != 0)
+    )
+    moved = trainer.parameters()
+    rng = np.random.default_rng(1)
+    h = 1e-5
+    for j in rng.permutation(n_used)[:8]:
+        for f in (-1, int(rng.integers(3))):
+            ends = []
+            for sign in (1, -1):
+                linear, factors = start[1].copy(), start[2].copy()
+                if f < 0:
+                    linear[0, j] += sign * h
+                else:
+                    factors[0, j, f] += sign * h
+                ends.append(total((start[0], linear, factors)))
+            slope = (ends[0] - ends[1]) / (2 * h)
+            before, after = (p[1][0, j] if f < 0 else p[2][0, j, f] for p in (start, moved))
+            step = (before - after) * np.sqrt(max(count[j], 1)) / 1e-6
+            assert_allclose(step, slope, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("max_draws", [1, 3, 50])
+def test_draws_are_bounded(max_draws):
+    trainer, *_ = make_case("warp", False, False, max_draws, seed=3)
+    trainer.epoch()
+    losses = trainer.scratch.losses
+    assert (losses <= 1).all()
+    assert (losses[trainer.draws.negative < 0] == 0).all()
+    if max_draws == 1:  # nobody's rank looks better than the first draw says
+        assert set(np.round(losses[losses > 0], 9)) == {1.0}
+
+
+@pytest.mark.skipif(not JIT, reason="the same as the above without the JIT")
+def test_measuring_draws_the_same_each_time():
+    trainer, *_ = make_case("bpr", True, True)
+    first = trainer.measure()
+    assert trainer.measure() == first
+    trainer.epoch()
+    assert trainer.measure() != first
