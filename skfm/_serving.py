@@ -54,7 +54,8 @@ class LabelledCatalogue(Catalogue):
 
     def __init__(self, labels):
         super().__init__(len(labels), labels)
-        self._ids = Ids(labels)
+        self._ids, places = Ids.learn(labels, "item")  # in an order of their own
+        self._position = np.argsort(places)
 
     def positions(self, ids, argument):
         if isinstance(ids, np.ndarray) and ids.dtype.kind == "b" and ids.size == self.n_items:
@@ -70,7 +71,8 @@ class LabelledCatalogue(Catalogue):
 
     def find(self, ids):
         """Positions of items, -1 for unknown ones."""
-        return self._ids.find(read_ids(ids, "item"), "item")
+        places = self._ids.find(read_ids(ids, "item"), "item")
+        return np.where(places < 0, -1, self._position[places])
 
     def show(self, items):
         missing = items < 0

@@ -196,6 +196,19 @@ def test_forms_of_item_features():
     assert_array_equal(ranked, names[numbers])
 
 
+@pytest.mark.parametrize("kind", [int, float, str])
+def test_items_in_any_order(kind):
+    X, items, _ = make_log(n_events=300)
+    names = np.random.default_rng(0).permutation(30).astype(kind)
+    model = small(item_features=make_features().set_axis(names)).fit(X, names[items])
+    plain = small(item_features=make_features()).fit(X, items)
+    assert_array_equal(model.item_ids_, names)
+    assert_array_equal(model.item_components_, plain.item_components_)
+    ranked, _ = plain.recommend(X[:5], 3, candidates=[8, 2, 9, 4], exclude_seen=False)
+    named, _ = model.recommend(X[:5], 3, candidates=names[[8, 2, 9, 4]], exclude_seen=False)
+    assert_array_equal(named, names[ranked])
+
+
 def test_float32_stays():
     X, items, _ = make_log(n_events=300)
     model = small(item_features=make_features()).fit(X.astype(np.float32), items)
