@@ -385,6 +385,7 @@ class FMRecommender(BaseEstimator):
             item=chosen.astype(np.int64),
             owner=self._owners.of_row,
             features=door.as_csr(features[used]),
+            n_own=len(self.item_identity),
             exponent=float(exponent),
             seen=self._owners.seen[:, used].sorted_indices(),
         )
@@ -403,6 +404,7 @@ class FMRecommender(BaseEstimator):
     def _initial(self, sides, rng):
         problem = sides.problem
         factors = problem.random_factors(1, problem.n_used, self.init_scale, rng)
+        factors[:, sides.contexts.n_used + np.flatnonzero(sides.explained.mask)] = 0
         return np.zeros(1), np.zeros((1, problem.n_used), factors.dtype), factors
 
     def _store(self, sides, parameters):

@@ -716,3 +716,25 @@ def ranking_loss(kind, score, other, n_free=None, n_tried=None):
     if kind == "bpr":
         return np.logaddexp(0, other - score)
     return np.log1p(n_free // n_tried) / np.log1p(n_free) * (1 - score + other)
+
+
+def shrunk_regression(X, residual, slopes, kept, n_sweeps):
+    """What `regression.regress` makes of its arrays, each feature with a residual of its own."""
+    Y = residual + X @ slopes
+    slopes, kept = slopes.copy(), kept.copy()
+    n_rows, n_outputs = Y.shape
+    for _ in range(n_sweeps):
+        for j in range(X.shape[1]):
+            x = X[:, j]
+            if not x.any():
+                continue
+            fitted = Y - X @ slopes
+            alone = fitted + np.outer(x, slopes[j])
+            q = x @ alone / (x @ x)
+            n_free = max(n_rows - (kept.sum() - kept[j]), 1)
+            overall = (fitted**2).sum() / n_free / (x @ x)
+            of_rows = (x**2 @ (alone**2).sum(axis=1)) / (x @ x) ** 2
+            noise = (1 + 4 * np.sqrt(2 / n_outputs)) * max(overall, of_rows)
+            kept[j] = max(1 - noise / (q @ q), 0)
+            slopes[j] = kept[j] * q
+    return Y - X @ slopes, slopes, kept

@@ -11,6 +11,7 @@ from scipy import sparse
 
 from skfm._fields import check_interactions
 from skfm._kernels import ranking as kernels
+from skfm._kernels.regression import regress
 from skfm._solvers import ranking
 from skfm._solvers.minibatch import Settings
 from skfm._solvers.problem import Penalties
@@ -55,8 +56,11 @@ def test_random_bits_have_no_pattern():
     assert np.abs(np.corrcoef(ones[:-1].T, ones[1:].T)[:64, 64:]).max() < 0.12
 
 
-def make_case(loss, masked, weighted, max_draws=4, seed=0):
-    """A trainer on rows of plain gradient steps without penalties, and its parts."""
+def make_case(loss, masked, weighted, max_draws=4, seed=0, n_own=0):
+    """A trainer on rows of plain gradient steps without penalties, and its parts.
+
+    With ``n_own`` of 0 no features are explained by others.
+    """
     rng = np.random.default_rng(seed)
     n_rows = 30
     X = sparse.random(n_rows, N_CONTEXT, 0.6, "csr", random_state=seed)
@@ -72,7 +76,7 @@ def make_case(loss, masked, weighted, max_draws=4, seed=0):
     owner = rng.integers(8, size=n_rows)
     cells = sparse.csr_matrix((np.ones(n_rows, bool), (owner, item)), (8, N_ITEMS))
     cells.sort_indices()
-    choices = ranking.Choices(item, owner, features, 0.5, cells)
+    choices = ranking.Choices(item, owner, features, n_own, 0.5, cells)
     weight = rng.integers(1, 4, size=n_rows).astype(float) if weighted else np.empty(0)
     code = ranking.LOSSES[loss]
     sides = ranking.make_ranking_problem(
@@ -112,11 +116,16 @@ def joined(sides, choices, X):
     return contexts, items
 
 
+@pytest.mark.parametrize("n_own", [0, 1])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("loss", list(ranking.LOSSES))
-def test_a_step_goes_down_the_slope(loss, masked, weighted):
-    trainer, sides, choices, X, weight, start = make_case(loss, masked, weighted)
+def test_a_step_goes_down_the_slope(loss, masked, weighted, n_own):
+    trainer, sides, choices, X, weight, start = make_case(loss, masked, weighted, n_own=n_own)
+    # Events move those that are not explained; what comes after an epoch is tested below.
+    assert sides.explained.mask.any() == (n_own == 1 and not masked)
+    is_still = np.append(np.zeros(sides.contexts.n_used, bool), sides.explained.mask)
+    trainer._explain = lambda: None
     contexts, items = joined(sides, choices, X)
     interactions = sides.problem.interactions
     own_class = interactions.feature_class[sides.problem.used]
@@ -173,7 +182,8 @@ def test_a_step_goes_down_the_slope(loss, masked, weighted):
     moved = trainer.parameters()
     rng = np.random.default_rng(1)
     h = 1e-5
-    for j in rng.permutation(n_used)[:8]:
+    assert_array_equal(moved[2][0, is_still], start[2][0, is_still])
+    for j in rng.permutation(np.flatnonzero(~is_still))[:8]:
         for f in (-1, int(rng.integers(3))):
             ends = []
             for sign in (1, -1):
@@ -207,3 +217,89 @@ def test_measuring_draws_the_same_each_time():
     assert trainer.measure() == first
     trainer.epoch()
     assert trainer.measure() != first
+
+
+@pytest.mark.parametrize("n_outputs", [1, 5])
+def test_regression_against_its_twin(n_outputs):
+    rng = np.random.default_rng(n_outputs)
+    X = sparse.random(30, 6, 0.5, "csc", random_state=0)
+    X = sparse.csc_matrix(X.toarray() * [1, 1, 1, 1, 0, 1])
+    residual = X @ rng.normal(size=(6, n_outputs)) * 3 + rng.normal(size=(30, n_outputs))
+    slopes, kept = rng.normal(size=(6, n_outputs)), rng.random(6)
+    expected = reference.shrunk_regression(X.toarray(), residual, slopes, kept, 3)
+    regress(X.indptr, X.indices, X.data, residual, slopes, kept, 3)
+    for got, wanted in zip((residual, slopes, kept), expected, strict=True):
+        assert_allclose(got, wanted, rtol=1e-9, atol=1e-12)
+
+
+def fit_regression(X, Y, n_sweeps=50):
+    X = sparse.csc_matrix(X)
+    residual, slopes, kept = Y.copy(), np.zeros((X.shape[1], Y.shape[1])), np.zeros(X.shape[1])
+    regress(X.indptr, X.indices, X.data, residual, slopes, kept, n_sweeps)
+    assert_allclose(residual, Y - X @ slopes, atol=1e-9)
+    return slopes, kept
+
+
+@pytest.mark.skipif(not JIT, reason="too slow without")
+@pytest.mark.parametrize("n_useless", [20, 300])  # 300: more features than rows
+def test_regression_finds_useful_features(n_useless):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3 + n_useless))
+    truth = rng.normal(size=(3, 16))
+    slopes, kept = fit_regression(X, X[:, :3] @ truth + rng.normal(size=(200, 16)))
+    assert kept[:3].min() > 0.9
+    assert_allclose(slopes[:3], truth, atol=0.4)
+    assert np.square(slopes[3:]).sum() < 0.02 * np.square(truth).sum()
+
+
+def test_what_a_single_row_has_is_no_features_doing():
+    rng = np.random.default_rng(0)
+    _, kept = fit_regression(np.eye(12), 10 * rng.normal(size=(12, 4)), 3)
+    assert_array_equal(kept, 0)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_explaining_keeps_the_sums(masked):
+    """Scores of items that have been chosen stay; the features take what they explain."""
+    rng = np.random.default_rng(0)
+    n_items, n_given = 40, 3
+    given = sparse.csr_matrix(rng.normal(size=(n_items, n_given)))
+    features = sparse.hstack([sparse.eye(n_items)] * 2 + [given], format="csr")
+    labels = np.array(["user"] * n_items + ["item"] * n_items + ["other"] * n_items)
+    labels = np.append(labels, ["given"] * n_given)
+    pairs = [("user", "item"), ("user", "given"), ("other", "other")] if masked else None
+    model = SimpleNamespace(
+        degree=2, fit_lower=True, interactions=pairs, fit_linear=True, n_components=4
+    )
+    interactions = check_interactions(model, labels, labels.size)
+    users = sparse.eye(n_items, format="csr")
+    choices = ranking.Choices(
+        np.arange(n_items), np.arange(n_items), features, 2, 0.0, sparse.csr_matrix(users > 0)
+    )
+    sides = ranking.make_ranking_problem(
+        users, choices, np.empty(0), 0, Penalties(0.1, 0.1), interactions
+    )
+    explained = sides.explained
+    assert_array_equal(np.flatnonzero(explained.mask), 2 * n_items + np.arange(n_given))
+    assert (sides.problem.factor_penalty > 0).sum() == 3 * n_items
+    planted = 3 * rng.normal(size=(n_given, 4))
+    factors = rng.normal(size=(2 * n_items + n_given, 4))
+    factors[:n_items] += given @ planted
+    factors[-n_given:] = 0
+    linear = rng.normal(size=len(factors))
+
+    def parts():
+        return interactions.parts(explained.rows, explained.features, linear, factors)
+
+    before = [part.copy() for part in parts()]
+    for _ in range(20):
+        explained.estimate(linear, factors)
+    for got, wanted in zip(parts(), before, strict=True):
+        assert_allclose(got, wanted, atol=1e-9)
+    scale = sides.problem.scale[-n_given:, None]
+    assert_allclose(factors[-n_given:] / scale, planted, atol=1)
+    # A new item's output is estimated without its own features.
+    output, layers = explained.bring(linear, factors)
+    alone = interactions.parts(explained.without_own, explained.features, linear, factors)
+    assert_allclose(output, alone[0], atol=1e-9)
+    assert_allclose(layers, alone[2], atol=1e-9)

@@ -75,9 +75,15 @@ def draw_item(bits, begin, seen, owner):
 def represent(items, i, linear, factors, interactions, p, layers):
     """Write an item's layers; returns its output without a context. ``p`` is room to work in."""
     own = factors.dtype.type(0)
-    for d in range(layers.shape[0]):
-        for f in range(layers.shape[1]):
-            layers[d, f] = 0
+    if items.output.size > 0:
+        own = items.output[i]
+        for d in range(layers.shape[0]):
+            for f in range(layers.shape[1]):
+                layers[d, f] = items.layers[i, d, f]
+    else:
+        for d in range(layers.shape[0]):
+            for f in range(layers.shape[1]):
+                layers[d, f] = 0
     for e in range(np.uintp(items.indptr[i]), np.uintp(items.indptr[i + 1])):
         j, x = np.uintp(items.feature[e]), items.value[e]
         own += x * linear[j, 0]

@@ -168,11 +168,13 @@ class Interactions(NamedTuple):
 
 
 class Items(NamedTuple):
-    """The items that are ranked: their scaled features, and how negatives are drawn."""
+    """The items that are ranked: their scaled, trained features, and how negatives are drawn."""
 
     indptr: np.ndarray  # (n_items + 1,)
     feature: np.ndarray  # (n_entries,)
     value: np.ndarray  # (n_entries,)
+    output: np.ndarray  # (n_items,), what other features than these bring, or empty
+    layers: np.ndarray  # (n_items, n_layers, width), the same
     begin: np.ndarray  # (n_items + 1,), int64; item i has begin[i]:begin[i + 1] of all shares
     place: np.ndarray  # (n_used,), a feature's own number; this and the next say for plan.py
     center: np.ndarray  # (n_used,), 0                      that the features are scaled

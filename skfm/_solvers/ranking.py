@@ -7,6 +7,7 @@ import numpy as np
 from skfm._kernels import ranking as kernels
 from skfm._kernels.ranking import BPR, LOGISTIC, WARP
 from skfm._kernels.records import Draws, Events, Items, Seen, Window
+from skfm._solvers.explained import Explained
 from skfm._solvers.memory import aligned_zeros
 from skfm._solvers.minibatch import Trainer
 from skfm._solvers.problem import make_problem
@@ -36,7 +37,8 @@ class Choices:
 
     item: np.ndarray  # (n_rows,)
     owner: np.ndarray  # (n_rows,)
-    features: object  # (n_items, n_item_features), CSR
+    features: object  # (n_items, n_item_features), CSR; first the items' one-hot ones
+    n_own: int  # how many one-hot features each item has
     exponent: float  # items are drawn by their weight to the power of it
     seen: object  # (n_owners, n_items), CSR, canonical: no negatives for the owner
 
@@ -48,6 +50,7 @@ class Sides:
     problem: object
     contexts: object  # the problem of the contexts alone
     items: object
+    explained: object
 
     def split(self, parameters):
         """The problem, linear weights and factors of contexts, and those of items."""
@@ -73,15 +76,19 @@ def make_ranking_problem(X, choices, weight, loss, penalties, interactions):
     def both(name):
         return np.concatenate([getattr(contexts, name), getattr(items, name)])
 
+    explained = Explained(items, n_contexts, choices.n_own, interactions)
+    per_item = np.diff(explained.trained.indptr)
     joint = replace(
         contexts,
         interactions=interactions,
         used=np.append(contexts.used, n_contexts + items.used),
         position=np.append(contexts.position, contexts.n_used + items.position),
-        mean_row_length=contexts.mean_row_length + items.mean_row_length,
+        mean_row_length=contexts.mean_row_length + np.average(per_item, weights=popularity),
         **{name: both(name) for name in JOINED},
     )
-    return Sides(joint, contexts, items)
+    places = contexts.n_used + np.flatnonzero(explained.mask)
+    joint.linear_penalty[places] = joint.factor_penalty[places] = 0
+    return Sides(joint, contexts, items, explained)
 
 
 def _share_out(popularity, exponent):
@@ -113,13 +120,21 @@ class _Ranker(Trainer):
     def __init__(self, sides, choices, start, settings, rng):
         super().__init__(sides.problem, start, settings, rng)
         dtype = self.state.factors.dtype
-        problem, items = sides.problem, sides.items
-        begin = _share_out(items.weight, choices.exponent)
+        problem, explained = sides.problem, sides.explained
+        begin = _share_out(sides.items.weight, choices.exponent)
         self.choices = choices
+        self.explained = explained if explained.groups else None
+        self.of_items = slice(sides.contexts.n_used, None)
+        trained = explained.trained
+        n_items, n_layers = trained.shape[0], problem.interactions.n_layers
+        width = self.state.factors.shape[3]
+        shape = (n_items if explained.groups else 0), n_layers, width
         self.items = Items(
-            indptr=items.indptr,
-            feature=(items.position[items.indices] + sides.contexts.n_used).astype(np.uint32),
-            value=items.data / items.scale[items.position[items.indices]],
+            indptr=trained.indptr.astype(np.int64),
+            feature=(trained.indices + sides.contexts.n_used).astype(np.uint32),
+            value=trained.data.astype(dtype),
+            output=np.zeros(shape[0], dtype),
+            layers=aligned_zeros(shape, dtype),
             begin=begin,
             place=np.arange(problem.n_used, dtype=np.uint32),
             center=np.zeros(problem.n_used, dtype),
@@ -171,12 +186,48 @@ class _Ranker(Trainer):
             weight=np.empty(n_distinct, dtype),
         )
 
+        if self.explained is not None:
+            self._bring()
+
+    def _bring(self):
+        """Tell the kernels what explained features bring."""
+        output, layers = self.explained.bring(*self._of_items())
+        n = self.n_components
+        self.items.output[:] = output
+        self.items.layers[:, :, :n] = layers.reshape(*self.items.layers.shape[:2], n)
+
+    def _of_items(self):
+        """Linear weights and factors of items' features."""
+        _, linear, factors = self.parameters()
+        return tuple(part[0, self.of_items].astype(np.float64) for part in (linear, factors))
+
+    def set_parameters(self, parameters, *, forget):
+        super().set_parameters(parameters, forget=forget)
+        if self.explained is not None:
+            self._bring()
+
+    def measure_at(self, parameters):
+        measured = super().measure_at(parameters)
+        if self.explained is not None:
+            self._bring()
+        return measured
+
+    def _explain(self):
+        linear, factors = self._of_items()
+        self.explained.estimate(linear, factors)
+        self.state.linear[0, self.of_items, 0] = linear
+        self.state.factors[0, self.of_items, 0, : self.n_components] = factors
+        self._bring()
+
     def _draw_seed(self):
         return np.uint64(self.rng.randint(2**31 - 1))
 
     def epoch(self):
         self.seed = self._draw_seed()
-        return super().epoch()
+        loss = super().epoch()
+        if self.explained is not None and np.isfinite(loss):
+            self._explain()
+        return loss
 
     def measure(self):
         """With the same items drawn each time."""
