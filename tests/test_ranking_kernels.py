@@ -134,7 +134,6 @@ def test_a_step_goes_down_the_slope(loss, masked, weighted, n_own):
     negative = trainer.draws.negative.copy()
     rows, _ = trainer.planner.rows(0)
     seen = choices.seen.toarray().astype(bool)
-    n_used = sides.problem.n_used
 
     def output(parameters, r, i):
         x = np.append(contexts[r], items[i])[None]
@@ -262,7 +261,7 @@ def test_what_a_single_row_has_is_no_features_doing():
 def test_explaining_keeps_the_sums(masked):
     """Scores of items that have been chosen stay; the features take what they explain."""
     rng = np.random.default_rng(0)
-    n_items, n_given = 40, 3
+    n_items, n_given = 60, 3
     given = sparse.csr_matrix(rng.normal(size=(n_items, n_given)))
     features = sparse.hstack([sparse.eye(n_items)] * 2 + [given], format="csr")
     labels = np.array(["user"] * n_items + ["item"] * n_items + ["other"] * n_items)
@@ -297,7 +296,8 @@ def test_explaining_keeps_the_sums(masked):
     for got, wanted in zip(parts(), before, strict=True):
         assert_allclose(got, wanted, atol=1e-9)
     scale = sides.problem.scale[-n_given:, None]
-    assert_allclose(factors[-n_given:] / scale, planted, atol=1)
+    learned = factors[-n_given:] / scale
+    assert np.corrcoef(learned.ravel(), planted.ravel())[0, 1] > 0.97
     # A new item's output is estimated without its own features.
     output, layers = explained.bring(linear, factors)
     alone = interactions.parts(explained.without_own, explained.features, linear, factors)
