@@ -49,13 +49,19 @@ class FMRecommender(BaseEstimator):
 
     with ``s`` the sum of the vectors of all features, times their values. It is learned from
     comparisons of the chosen item with others, drawn at random; summed over events, with ``c``
-    their weights, and with the penalties of all features, those of items included:
+    their weights, and with the penalties of features, those of items included:
 
     ``sum c loss(score(x, chosen) - score(x, drawn))
     + sum_j (alpha_linear w_j^2 + alpha sqrt(n_j) ||v_j||^2) / 2``
 
     With a one-hot user as context and no `item_features`, it is matrix factorization for ranking;
-    with them, new users and items are ranked by what is known of them.
+    with them, new items are ranked by what is known of them, as new users are by other features
+    than their own. Parameters of `item_features` are not learned from the events, but from items:
+    after each epoch a regression says what of the items' vectors and weights they explain, and
+    those of the items' own features are the rest. Each item counts once, and each column is shrunk
+    by what it is worth [4]_, without a parameter; so useless columns do little harm. (With
+    `item_identity` empty, or where `interactions` or `fit_linear` treat a column unlike the
+    items' own features, its parameters are learned from events with the others.)
 
     Parameters
     ----------
@@ -163,6 +169,8 @@ class FMRecommender(BaseEstimator):
        Ranking from Implicit Feedback", UAI 2009.
     .. [3] J. Weston, S. Bengio, N. Usunier, "WSABIE: Scaling Up To Large Vocabulary Image
        Annotation", IJCAI 2011.
+    .. [4] M. Tipping, A. Faul, "Fast Marginal Likelihood Maximisation for Sparse Bayesian Models",
+       AISTATS 2003.
 
     Examples
     --------

@@ -254,6 +254,49 @@ def test_new_items_are_known_by_their_features():
         model.add_items(new[["a"]].set_axis([7, 8]))
 
 
+def make_new_items(n_noise, seed=0):
+    """Events of old items, features of all, and the scores of new items."""
+    rng = np.random.default_rng(seed)
+    genres = np.eye(4)[rng.integers(4, size=120)]
+    taste = 3 * rng.normal(size=(60, 4))
+    scores = taste @ genres.T + rng.normal(size=120)
+    users = rng.integers(60, size=6000)
+    items = (scores[users, :80] + rng.gumbel(size=(6000, 80))).argmax(axis=1)
+    X = sparse.csr_matrix((np.ones(6000), (np.arange(6000), users)), (6000, 60))
+    features = np.column_stack([genres, rng.normal(size=(120, n_noise))])
+    return X, items, features, taste @ genres[80:].T
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_useless_item_features_cost_little(loss):
+    found = []
+    for n_noise in (0, 10):
+        X, items, features, truth = make_new_items(n_noise)
+        model = FMRecommender(8, loss=loss, item_features=features, random_state=0, max_iter=20)
+        contexts = sparse.eye(60, format="csr")
+        best, _ = model.fit(X, items).recommend(contexts, 5, candidates=np.arange(80, 120))
+        found.append(np.take_along_axis(truth, best.astype(int) - 80, axis=1).mean())
+        given = np.linalg.norm(model.item_components_[:, -4 - n_noise :], axis=0)
+        if n_noise:
+            assert given[4:].max() < 0.1 * given[:4].min()
+    ideal = np.sort(truth, axis=1)[:, -5:].mean()
+    assert found[0] > truth.mean() + 0.8 * (ideal - truth.mean())
+    assert found[1] > 0.98 * found[0]
+
+
+def test_item_features_that_items_do_not_share_are_trained():
+    """Without features of their own, or with other partners, items say nothing of features."""
+    X, items, features, _ = make_new_items(0)
+    for options in (
+        {"item_identity": ()},
+        {"fit_linear": ["item_features"]},
+        {"fit_linear": False},
+        {"interactions": [("context", "item_features")]},
+    ):
+        model = small(item_features=features, **options).fit(X, items)
+        assert np.linalg.norm(model.item_components_[:, -4:], axis=0).min() > 0.1
+
+
 def test_score_counts_unknown_items_as_misses():
     X, items, _ = make_log(n_events=300)
     model = small().fit(X, items)
