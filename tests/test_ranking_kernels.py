@@ -19,23 +19,46 @@ from skfm._solvers.problem import Penalties
 N_CONTEXT, N_ITEMS = 5, 6
 
 
-@pytest.mark.parametrize("shares", [[1, 1, 1, 1, 1, 1], [3, 1, 2, 7, 1, 4]])
-def test_each_free_share_is_drawn(shares):
-    begin = np.append(0, np.cumsum(shares)).astype(np.int64)
+def make_seen(begin):
     rng = np.random.default_rng(0)
     cells = rng.random((20, 6)) < rng.random((20, 1))
     cells[0], cells[1] = False, True
-    seen = ranking._look_up(sparse.csr_matrix(cells), begin)
+    return cells, ranking._look_up(sparse.csr_matrix(cells), begin)
+
+
+SHARES = pytest.mark.parametrize("shares", [[1, 1, 1, 1, 1, 1], [3, 1, 2, 7, 1, 4]])
+
+
+@SHARES
+def test_each_free_share_is_drawn(shares):
+    begin = np.append(0, np.cumsum(shares)).astype(np.int64)
+    cells, seen = make_seen(begin)
     for owner in range(20):
         expected = reference.free_shares(begin, set(np.flatnonzero(cells[owner])))
         n = len(expected)
         if n == 0:
+            assert kernels.draw_free(np.uint64(7), begin, seen, owner) == -1
             assert kernels.draw_item(np.uint64(7), begin, seen, owner) == -1
             continue
         # The middle of each of n equal parts of all bits.
         bits = [np.uint64((2 * share + 1) * 2**63 // n) for share in range(n)]
-        drawn = [kernels.draw_item(b, begin, seen, owner) for b in bits]
+        drawn = [kernels.draw_free(b, begin, seen, owner) for b in bits]
         assert drawn == expected
+
+
+@SHARES
+def test_draws_follow_shares(shares):
+    begin = np.append(0, np.cumsum(shares)).astype(np.int64)
+    cells, seen = make_seen(begin)
+    n = 3000
+    with np.errstate(over="ignore"):
+        bits = [np.uint64(kernels.random_bits(np.uint64(k))) for k in range(1, n + 1)]
+    for owner in np.flatnonzero(~cells.all(axis=1))[:8]:
+        drawn = [kernels.draw_item(b, begin, seen, owner) for b in bits]
+        wanted = shares * ~cells[owner]
+        wanted = wanted / wanted.sum()
+        assert_allclose(np.bincount(drawn, minlength=6) / n, wanted, atol=0.04)
+        assert not cells[owner][drawn].any()
 
 
 def test_shares_follow_popularity():

@@ -25,6 +25,8 @@ from skfm._kernels.plan import plan_batches
 BPR, WARP, LOGISTIC = range(3)
 N_STEPS, N_FORWARD_STEPS = 6, 3
 
+N_TRIES = 4  # draws of all items, before one of the free ones
+BITS = 16  # for each item seen, at least: one in so many unseen items falls on the bit of one
 _HALF = np.uint64(32)
 
 
@@ -38,37 +40,78 @@ def random_bits(number):
 
 
 @jit
+def find_bit(item, n_words):
+    """The word and the bit on which an item falls among a power of two of words."""
+    place = random_bits(np.uint64(item) * MIX) >> np.uint64(20)
+    return np.int64(place >> np.uint64(6)) & (n_words - 1), place & np.uint64(63)
+
+
+@jit
+def mark_seen(seen):
+    """Set the bits of the items that owners have seen."""
+    for owner in range(seen.total.size):
+        first = seen.bit_ptr[owner]
+        n_words = seen.bit_ptr[owner + 1] - first
+        for m in range(seen.ptr[owner], seen.ptr[owner + 1]):
+            word, bit = find_bit(seen.item[m], n_words)
+            seen.bits[first + word] |= np.uint64(1) << bit
+
+
+@jit
 def draw_item(bits, begin, seen, owner):
     """An item that the owner has not seen, each with its share; -1 if there is none.
 
-    There are less than 2^32 shares. A share is drawn of those that are free; then those of the
-    seen items before it are jumped over.
+    There are less than 2^32 shares. Most often the first item drawn of all has not been seen,
+    which its bit says at once. Else, after a few, one is drawn of those that are free.
     """
+    n_items = begin.size - 1
+    n_shares = begin[n_items]
+    word_ptr = seen.bit_ptr[owner]
+    n_words = seen.bit_ptr[owner + 1] - word_ptr
+    for _ in range(N_TRIES):
+        item = np.int64(((bits >> _HALF) * np.uint64(n_shares)) >> _HALF)
+        if n_shares > n_items:
+            item = _find_share(begin, item)
+        word, bit = find_bit(item, n_words)
+        if seen.bits[word_ptr + word] >> bit & np.uint64(1) == 0:
+            return item
+        m = _count_below(seen.item, seen.ptr[owner], seen.ptr[owner + 1], item)
+        if m == seen.ptr[owner + 1] or seen.item[m] != item:
+            return item
+        bits = random_bits(bits)
+    return draw_free(bits, begin, seen, owner)
+
+
+@jit
+def draw_free(bits, begin, seen, owner):
+    """The same in one go: a share of those that are free, jumping over the seen items' ones."""
     n_free = seen.total[owner]
     if n_free <= 0:
         return np.int64(-1)
     share = np.int64(((bits >> _HALF) * np.uint64(n_free)) >> _HALF)
-    first, last = seen.ptr[owner], seen.ptr[owner + 1]
-    low, high = first, last
+    first = seen.ptr[owner]
+    m = _count_below(seen.free, first, seen.ptr[owner + 1], share + 1)
+    if m > first:
+        share += begin[np.int64(seen.item[m - 1]) + 1] - seen.free[m - 1]
+    return share if begin[begin.size - 1] == begin.size - 1 else _find_share(begin, share)
+
+
+@jit
+def _find_share(begin, share):
+    """The item with a share."""
+    return _count_below(begin, 1, begin.size, share + 1) - 1
+
+
+@jit
+def _count_below(values, low, high, limit):
+    """The first place in ``low:high`` of sorted values that is not below the limit."""
     while low < high:
         middle = (low + high) // 2
-        if seen.free[middle] <= share:
+        if values[middle] < limit:
             low = middle + 1
         else:
             high = middle
-    if low > first:
-        share += begin[np.int64(seen.item[low - 1]) + 1] - seen.free[low - 1]
-    n_items = begin.size - 1
-    if begin[n_items] == n_items:  # one each
-        return share
-    bottom, top = np.int64(0), np.int64(n_items)
-    while bottom < top:
-        middle = (bottom + top) // 2
-        if begin[middle + 1] <= share:
-            bottom = middle + 1
-        else:
-            top = middle
-    return bottom
+    return low
 
 
 @jit

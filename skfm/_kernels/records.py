@@ -188,6 +188,8 @@ class Seen(NamedTuple):
     item: np.ndarray  # (n_seen,), sorted for each owner
     free: np.ndarray  # (n_seen,), int64; shares of the items before it that are not seen
     total: np.ndarray  # (n_owners,), int64; shares of all items that are not seen
+    bit_ptr: np.ndarray  # (n_owners + 1,), int64; each owner has a power of two of the words
+    bits: np.ndarray  # uint64: where a bit is 0, no item that falls on it has been seen
 
 
 class Events(NamedTuple):

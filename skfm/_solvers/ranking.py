@@ -106,7 +106,18 @@ def _look_up(seen, begin):
     item = seen.indices.astype(np.int64)
     taken = np.append(0, np.cumsum(begin[item + 1] - begin[item]))
     before = taken[:-1] - np.repeat(taken[ptr[:-1]], np.diff(ptr))
-    return Seen(ptr, item, begin[item] - before, begin[-1] - np.diff(taken[ptr]))
+    words = np.maximum(np.diff(ptr) * kernels.BITS // 64, 1)
+    words = 2 ** np.ceil(np.log2(words)).astype(np.int64)
+    looked_up = Seen(
+        ptr,
+        item,
+        begin[item] - before,
+        begin[-1] - np.diff(taken[ptr]),
+        bit_ptr=np.append(0, np.cumsum(words)),
+        bits=np.zeros(words.sum(), np.uint64),
+    )
+    kernels.mark_seen(looked_up)
+    return looked_up
 
 
 class _Ranker(Trainer):
