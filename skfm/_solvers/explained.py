@@ -35,22 +35,18 @@ class Explained:
         own_class = interactions.feature_class[self.features]
         has_linear = interactions.has_linear[self.features]
         own = place[items.indptr[:-1, None] + np.arange(n_own)].T
-        others = np.ones(items.n_used, bool)
-        others[own] = False
+        is_own = np.zeros(items.n_used, bool)
+        is_own[own] = True
+        self.mask = np.zeros(items.n_used, bool)
         self.groups = []
         for places in own:
-            if has_linear[places[0]]:
-                columns = np.flatnonzero(others & (own_class == own_class[places[0]]))
-                others[columns] = False
-                if columns.size:
-                    self.groups.append(_Group(self.rows, places, columns, has_linear[columns]))
-        self.mask = np.zeros(items.n_used, bool)
-        for group in self.groups:
-            self.mask[group.columns] = True
+            alike = own_class == own_class[places[0]]
+            columns = np.flatnonzero(alike & ~is_own & ~self.mask)
+            if has_linear[places[0]] and columns.size:
+                self.mask[columns] = True
+                self.groups.append(_Group(self.rows, places, columns, has_linear[columns]))
         self.given, self.trained = _only(self.rows, self.mask), _only(self.rows, ~self.mask)
-        others[:] = True
-        others[own] = False
-        self.without_own = _only(self.rows, others)
+        self.without_own = _only(self.rows, ~is_own)
 
     def bring(self, linear, factors):
         """Outputs and layers of the explained features alone, for each item."""
