@@ -46,7 +46,7 @@ def main():
     )
     old = features.drop(index=newest)
     recommender = FMRecommender(
-        8, loss="logistic", item_features=old, max_iter=20, tol=0, random_state=0
+        loss="logistic", item_features=old, max_iter=20, tol=0, random_state=0
     )
     warnings.filterwarnings("ignore", "max_iter=")  # as many epochs as asked for are meant
     make_pipeline(encode, recommender).fit(events, known["item_id"])
