@@ -59,7 +59,8 @@ class FMRecommender(BaseEstimator):
     than their own. Parameters of `item_features` are not learned from the events, but from items:
     after each epoch a regression says what of the items' vectors and weights they explain, and
     those of the items' own features are the rest. Each item counts once, and each column is shrunk
-    by what it is worth [4]_, without a parameter; so useless columns do little harm. (With
+    by what it is worth [4]_, without a parameter; so useless columns do little harm, and columns
+    that only a few items have say next to nothing. (With
     `item_identity` empty, or where `interactions` or `fit_linear` treat a column unlike the
     items' own features, its parameters are learned from events with the others.)
 
@@ -174,23 +175,20 @@ class FMRecommender(BaseEstimator):
 
     Examples
     --------
-    Two groups of people; the third film of each group is new, and known by its genre alone:
+    Two groups of people and two genres of eleven films; the last of each is new, and known by its
+    genre alone:
 
     >>> import numpy as np
     >>> import pandas as pd
     >>> from skfm import FMRecommender
-    >>> films = pd.DataFrame(
-    ...     {"space": [1, 1, 1, 0, 0, 0], "west": [0, 0, 0, 1, 1, 1]},
-    ...     index=["alien", "solaris", "dune", "shane", "rio bravo", "high noon"],
-    ... )
-    >>> groups = np.eye(2)[[0, 0, 1, 1]]
-    >>> chosen = ["alien", "solaris", "shane", "rio bravo"]
-    >>> model = FMRecommender(2, item_features=films, alpha=0.01, random_state=0)
-    >>> items, scores = model.fit(groups, chosen).recommend(
-    ...     np.eye(2), n_items=1, candidates=["dune", "high noon"]
-    ... )
+    >>> films = pd.DataFrame({"space": np.repeat([1, 0], 11), "west": np.repeat([0, 1], 11)})
+    >>> new = [10, 21]
+    >>> chosen = films.index.drop(new)
+    >>> groups = np.eye(2)[np.repeat([0, 1], 10)]
+    >>> model = FMRecommender(loss="bpr", item_features=films, random_state=0)
+    >>> items, scores = model.fit(groups, chosen).recommend(np.eye(2), 1, candidates=new)
     >>> items.tolist()
-    [['dune'], ['high noon']]
+    [[10], [21]]
     """
 
     degree, fit_lower = 2, True  # what is ranked by products of more features does not split
