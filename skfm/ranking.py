@@ -666,7 +666,6 @@ class FMRecommender(BaseEstimator):
         items : ndarray of shape (n_contexts, k)
             Positions of items, best first, as the functions of :mod:`skfm.metrics` take them.
         """
-        """Held-out events as a matrix of contexts by items, and the items ranked for each."""
         door.check_flag(exclude_seen, "exclude_seen")
         X, _, layers = self._contexts(X)
         n_items = self._catalogue.n_items

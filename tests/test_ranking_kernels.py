@@ -232,7 +232,6 @@ def test_draws_are_bounded(max_draws):
         assert set(np.round(losses[losses > 0], 9)) == {1.0}
 
 
-@pytest.mark.skipif(not JIT, reason="the same as the above without the JIT")
 def test_measuring_draws_the_same_each_time():
     trainer, *_ = make_case("bpr", True, True)
     first = trainer.measure()

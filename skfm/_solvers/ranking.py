@@ -197,11 +197,10 @@ class _Ranker(Trainer):
             weight=np.empty(n_distinct, dtype),
         )
 
-        if self.explained is not None:
-            self._bring()
-
     def _bring(self):
-        """Tell the kernels what explained features bring."""
+        """Tell the kernels what explained features bring, of the present parameters."""
+        if self.explained is None:
+            return
         output, layers = self.explained.bring(*self._of_items())
         n = self.n_components
         self.items.output[:] = output
@@ -212,29 +211,18 @@ class _Ranker(Trainer):
         _, linear, factors = self.parameters()
         return tuple(part[0, self.of_items].astype(np.float64) for part in (linear, factors))
 
-    def set_parameters(self, parameters, *, forget):
-        super().set_parameters(parameters, forget=forget)
-        if self.explained is not None:
-            self._bring()
-
-    def measure_at(self, parameters):
-        measured = super().measure_at(parameters)
-        if self.explained is not None:
-            self._bring()
-        return measured
-
     def _explain(self):
         linear, factors = self._of_items()
         self.explained.estimate(linear, factors)
         self.state.linear[0, self.of_items, 0] = linear
         self.state.factors[0, self.of_items, 0, : self.n_components] = factors
-        self._bring()
 
     def _draw_seed(self):
         return np.uint64(self.rng.randint(2**31 - 1))
 
     def epoch(self):
         self.seed = self._draw_seed()
+        self._bring()
         loss = super().epoch()
         if self.explained is not None and np.isfinite(loss):
             self._explain()
@@ -242,6 +230,7 @@ class _Ranker(Trainer):
 
     def measure(self):
         """With the same items drawn each time."""
+        self._bring()
         seed, self.seed = self.seed, self.fixed_seed
         measured = super().measure()
         self.seed = seed
