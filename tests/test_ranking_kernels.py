@@ -26,6 +26,16 @@ def make_seen(begin):
     return cells, ranking._look_up(sparse.csr_matrix(cells), begin)
 
 
+def draw(random, begin, seen, owner):
+    """As `compare` does it: a few draws of all items, then one of the free ones."""
+    known, word = (ptr[owner : owner + 2] for ptr in (seen.ptr, seen.bit_ptr))
+    arguments = seen.item, seen.bits, *known, word[0], word[1] - word[0]
+    item = kernels.draw_unseen(random, begin, *arguments)
+    with np.errstate(over="ignore"):
+        random = np.uint64(kernels.random_bits(~random))
+    return item if item >= 0 else kernels.draw_free(random, begin, seen, owner)
+
+
 SHARES = pytest.mark.parametrize("shares", [[1, 1, 1, 1, 1, 1], [3, 1, 2, 7, 1, 4]])
 
 
@@ -38,7 +48,7 @@ def test_each_free_share_is_drawn(shares):
         n = len(expected)
         if n == 0:
             assert kernels.draw_free(np.uint64(7), begin, seen, owner) == -1
-            assert kernels.draw_item(np.uint64(7), begin, seen, owner) == -1
+            assert draw(np.uint64(7), begin, seen, owner) == -1
             continue
         # The middle of each of n equal parts of all bits.
         bits = [np.uint64((2 * share + 1) * 2**63 // n) for share in range(n)]
@@ -54,7 +64,7 @@ def test_draws_follow_shares(shares):
     with np.errstate(over="ignore"):
         bits = [np.uint64(kernels.random_bits(np.uint64(k))) for k in range(1, n + 1)]
     for owner in np.flatnonzero(~cells.all(axis=1))[:8]:
-        drawn = [kernels.draw_item(b, begin, seen, owner) for b in bits]
+        drawn = [draw(b, begin, seen, owner) for b in bits]
         wanted = shares * ~cells[owner]
         wanted = wanted / wanted.sum()
         assert_allclose(np.bincount(drawn, minlength=6) / n, wanted, atol=0.04)
@@ -79,6 +89,15 @@ def test_random_bits_have_no_pattern():
     assert np.abs(np.corrcoef(ones[:-1].T, ones[1:].T)[:64, 64:]).max() < 0.12
 
 
+MASKS = {
+    None: None,
+    "unlike": [("a", "item"), ("b", "more"), ("a", "b"), ("more", "item")],
+    # Of the same class as the items' own, so that these explain them.
+    "alike": [("a", side) for side in ("b", "item", "more")]
+    + [("item", "item"), ("item", "more"), ("more", "more")],
+}
+
+
 def make_case(loss, masked, weighted, max_draws=4, seed=0, n_own=0):
     """A trainer on rows of plain gradient steps without penalties, and its parts.
 
@@ -91,9 +110,8 @@ def make_case(loss, masked, weighted, max_draws=4, seed=0, n_own=0):
     given = sparse.random(N_ITEMS, 3, 0.7, "csr", random_state=seed + 1)
     features = sparse.hstack([sparse.eye(N_ITEMS), given], format="csr")
     labels = np.array(["a"] * 2 + ["b"] * 3 + ["item"] * N_ITEMS + ["more"] * 3)
-    pairs = [("a", "item"), ("b", "more"), ("a", "b"), ("more", "item")] if masked else None
     model = SimpleNamespace(
-        degree=2, fit_lower=True, interactions=pairs, fit_linear=True, n_components=3
+        degree=2, fit_lower=True, interactions=MASKS[masked], fit_linear=True, n_components=3
     )
     interactions = check_interactions(model, labels, labels.size)
     owner = rng.integers(8, size=n_rows)
@@ -141,12 +159,12 @@ def joined(sides, choices, X):
 
 @pytest.mark.parametrize("n_own", [0, 1])
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("masked", MASKS)
 @pytest.mark.parametrize("loss", list(ranking.LOSSES))
 def test_a_step_goes_down_the_slope(loss, masked, weighted, n_own):
     trainer, sides, choices, X, weight, start = make_case(loss, masked, weighted, n_own=n_own)
     # Events move those that are not explained; what comes after an epoch is tested below.
-    assert sides.explained.mask.any() == (n_own == 1 and not masked)
+    assert sides.explained.mask.any() == (n_own == 1 and masked != "unlike")
     is_still = np.append(np.zeros(sides.contexts.n_used, bool), sides.explained.mask)
     trainer._explain = lambda: None
     contexts, items = joined(sides, choices, X)
@@ -223,7 +241,7 @@ def test_a_step_goes_down_the_slope(loss, masked, weighted, n_own):
 
 @pytest.mark.parametrize("max_draws", [1, 3, 50])
 def test_draws_are_bounded(max_draws):
-    trainer, *_ = make_case("warp", False, False, max_draws, seed=3)
+    trainer, *_ = make_case("warp", None, False, max_draws, seed=3)
     trainer.epoch()
     losses = trainer.scratch.losses
     assert (losses <= 1).all()
@@ -233,7 +251,7 @@ def test_draws_are_bounded(max_draws):
 
 
 def test_measuring_draws_the_same_each_time():
-    trainer, *_ = make_case("bpr", True, True)
+    trainer, *_ = make_case("bpr", "unlike", True)
     first = trainer.measure()
     assert trainer.measure() == first
     trainer.epoch()

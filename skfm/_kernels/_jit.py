@@ -31,15 +31,25 @@ def _cache_folder():
 _FOLDER = _cache_folder()
 
 
-def jit(function):
+def jit(function, **options):
     """Compile at the first call; keep the binary on disk if any folder can be written."""
     configured = numba.config.CACHE_DIR
     for folder in (_FOLDER, configured):
         numba.config.CACHE_DIR = folder
         try:
-            return numba.njit(cache=True, **FLAGS)(function)
+            return numba.njit(cache=True, **FLAGS, **options)(function)
         except (RuntimeError, OSError):  # cannot be written: the next place
             pass
         finally:
             numba.config.CACHE_DIR = configured
-    return numba.njit(**FLAGS)(function)
+    return numba.njit(**FLAGS, **options)(function)
+
+
+def jit_inline(function):
+    """The same for what is called in the innermost loops with records: always inlined.
+
+    A call hands a record over array by array, each with a count of its references that goes up
+    and down again, which takes longer than drawing an item, or a product of vectors. LLVM inlines
+    what is small or has one caller, and cannot know this of the rest.
+    """
+    return jit(function, forceinline=True)

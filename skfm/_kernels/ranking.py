@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from skfm._kernels._jit import jit
+from skfm._kernels._jit import jit, jit_inline
 from skfm._kernels.features import MIX
 from skfm._kernels.interactions import enter
 from skfm._kernels.losses import LOG_LOSS, scalar_loss
@@ -30,7 +30,7 @@ BITS = 16  # for each item seen, at least: one in so many unseen items falls on 
 _HALF = np.uint64(32)
 
 
-@jit
+@jit_inline
 def random_bits(number):
     """Bits without a pattern, of a number (Steele, Lea, Flood 2014: SplitMix64)."""
     h = number
@@ -39,10 +39,10 @@ def random_bits(number):
     return h ^ (h >> np.uint64(31))
 
 
-@jit
+@jit_inline
 def find_bit(item, n_words):
     """The word and the bit on which an item falls among a power of two of words."""
-    place = random_bits(np.uint64(item) * MIX) >> np.uint64(20)
+    place = np.uint64(item) * MIX >> np.uint64(32)
     return np.int64(place >> np.uint64(6)) & (n_words - 1), place & np.uint64(63)
 
 
@@ -57,34 +57,34 @@ def mark_seen(seen):
             seen.bits[first + word] |= np.uint64(1) << bit
 
 
-@jit
-def draw_item(bits, begin, seen, owner):
-    """An item that the owner has not seen, each with its share; -1 if there is none.
+@jit_inline
+def draw_unseen(random, begin, seen_item, seen_bits, first, last, first_word, n_words):
+    """An item that its owner has not seen, each with its share; -1 if a few draws found none.
 
-    There are less than 2^32 shares. Most often the first item drawn of all has not been seen,
-    which its bit says at once. Else, after a few, one is drawn of those that are free.
+    There are less than 2^32 shares. What the owner has seen is at ``first:last`` and, as bits,
+    in words from ``first_word`` on. Most items drawn have not been seen, which the bit says at
+    once.
     """
     n_items = begin.size - 1
     n_shares = begin[n_items]
-    word_ptr = seen.bit_ptr[owner]
-    n_words = seen.bit_ptr[owner + 1] - word_ptr
     for _ in range(N_TRIES):
-        item = np.int64(((bits >> _HALF) * np.uint64(n_shares)) >> _HALF)
+        item = np.int64(((random >> _HALF) * np.uint64(n_shares)) >> _HALF)
         if n_shares > n_items:
             item = _find_share(begin, item)
         word, bit = find_bit(item, n_words)
-        if seen.bits[word_ptr + word] >> bit & np.uint64(1) == 0:
+        if seen_bits[first_word + word] >> bit & np.uint64(1) == 0:
             return item
-        m = _count_below(seen.item, seen.ptr[owner], seen.ptr[owner + 1], item)
-        if m == seen.ptr[owner + 1] or seen.item[m] != item:
+        m = _count_below(seen_item, first, last, item)
+        if m == last or seen_item[m] != item:
             return item
-        bits = random_bits(bits)
-    return draw_free(bits, begin, seen, owner)
+        random = random_bits(random)
+    return np.int64(-1)
 
 
 @jit
 def draw_free(bits, begin, seen, owner):
-    """The same in one go: a share of those that are free, jumping over the seen items' ones."""
+    """The same in one draw of those that are free, jumping over the shares of seen items; -1 if
+    there are none."""
     n_free = seen.total[owner]
     if n_free <= 0:
         return np.int64(-1)
@@ -96,13 +96,13 @@ def draw_free(bits, begin, seen, owner):
     return share if begin[begin.size - 1] == begin.size - 1 else _find_share(begin, share)
 
 
-@jit
+@jit_inline
 def _find_share(begin, share):
     """The item with a share."""
     return _count_below(begin, 1, begin.size, share + 1) - 1
 
 
-@jit
+@jit_inline
 def _count_below(values, low, high, limit):
     """The first place in ``low:high`` of sorted values that is not below the limit."""
     while low < high:
@@ -114,7 +114,7 @@ def _count_below(values, low, high, limit):
     return low
 
 
-@jit
+@jit_inline
 def represent(items, i, linear, factors, interactions, p, layers):
     """Write an item's layers; returns its output without a context. ``p`` is room to work in."""
     own = factors.dtype.type(0)
@@ -130,16 +130,42 @@ def represent(items, i, linear, factors, interactions, p, layers):
     for e in range(np.uintp(items.indptr[i]), np.uintp(items.indptr[i + 1])):
         j, x = np.uintp(items.feature[e]), items.value[e]
         own += x * linear[j, 0]
-        for f in range(p.size):
-            p[f] = x * factors[j, 0, f]
         if interactions is None:
             for f in range(p.size):
-                own += p[f] * layers[0, f]
-            for f in range(p.size):
-                layers[0, f] += p[f]
+                product = x * factors[j, 0, f]
+                own += product * layers[0, f]
+                layers[0, f] += product
         else:
+            for f in range(p.size):
+                p[f] = x * factors[j, 0, f]
             own += enter(interactions, j, p, layers)
     return own
+
+
+@jit_inline
+def score_single(items, i, linear, factors, interactions, context, layers, r):
+    """The score of an item with one feature in context ``r``, without writing its layers."""
+    width = factors.shape[2]
+    e = np.uintp(items.indptr[i])
+    j = np.uintp(items.feature[e])
+    c, base = np.uintp(0), np.uintp(0)
+    if interactions is not None:
+        c = np.uintp(interactions.feature_class[j])
+        base = c * np.uintp(width)
+    score = linear[j, 0]
+    for f in range(width):
+        score += factors[j, 0, f] * layers[r, base + f]
+    if items.output.size > 0:
+        for f in range(width):
+            score += factors[j, 0, f] * items.layers[i, c, f]
+    score *= items.value[e]
+    if items.output.size > 0:
+        score += items.output[i]
+        for d in range(items.layers.shape[1]):
+            base = np.uintp(d) * np.uintp(width)
+            for f in range(width):
+                score += context[r, base + f] * items.layers[i, d, f]
+    return score
 
 
 @jit
@@ -165,6 +191,31 @@ def keep_contexts(window, batch, interactions, scratch, draws, part, n_parts):
                     context[r, base + f] += x * scratch.factors[a, 0, f]
 
 
+@jit_inline
+def differentiate(kind, dtype, score, other, constant, n_free, n_tried):
+    """The loss of two scores and its slopes by them; ``n_free`` is 0 if there is no other.
+
+    ``constant`` is what the context adds to both, which only LOGISTIC does not take out.
+    """
+    zero, one = dtype.type(0), dtype.type(1)
+    if kind == LOGISTIC:
+        loss, slope = scalar_loss(LOG_LOSS, zero, score + constant, one)
+        if n_free == 0:
+            return loss, slope, zero
+        other_loss, other_slope = scalar_loss(LOG_LOSS, zero, other + constant, zero)
+        return loss + other_loss, slope, other_slope
+    if n_free == 0:
+        return zero, zero, zero
+    if kind == BPR:
+        loss, slope = scalar_loss(LOG_LOSS, zero, score - other, one)
+        return loss, slope, -slope
+    # The weight alone: with the hinge, which slopes ignore that the weight falls for, the loss
+    # would rise while ranks get better.
+    rank, lowest = dtype.type(n_free // n_tried), dtype.type(n_free)
+    loss = math.log1p(rank) / math.log1p(lowest)
+    return loss, -loss, loss
+
+
 @jit
 def compare(
     window, batch, events, seed, items, seen, state, interactions, rule, scratch, draws, part,
@@ -184,45 +235,46 @@ def compare(
     p = np.empty(width, dtype)
     good, bad = np.empty((n_layers, width), dtype), np.empty((n_layers, width), dtype)
     good_flat, bad_flat = good.reshape(-1), bad.reshape(-1)
+    indptr, begin, seen_item, seen_bits = items.indptr, items.begin, seen.item, seen.bits
+    context, layers = draws.context, draws.layers
     n_draws = np.int64(rule.shape) if rule.loss == WARP else 1
     first = _boundary(window.row_ptr, r0, r1, ROW_COST, part, n_parts) - r0
     last = _boundary(window.row_ptr, r0, r1, ROW_COST, part + 1, n_parts) - r0
     for r in range(first, last):
         i = r0 + r
         owner = events.owner[i]
+        known, known_end = seen.ptr[owner], seen.ptr[owner + 1]
+        first_word = seen.bit_ptr[owner]
+        n_words = seen.bit_ptr[owner + 1] - first_word
         score = represent(items, events.item[i], linear, factors, interactions, p, good)
         for f in range(good_flat.size):
-            score += draws.context[r, f] * good_flat[f]
+            score += context[r, f] * good_flat[f]
         key = random_bits(seed + np.uint64(events.first + i + 1) * MIX)
         negative, other, n_tried = np.int64(-1), zero, 0
         while n_tried < n_draws:
             n_tried += 1
-            bits = random_bits(key + np.uint64(n_tried) * MIX)
-            j = draw_item(bits, items.begin, seen, owner)
+            random = random_bits(key + np.uint64(n_tried) * MIX)
+            j = draw_unseen(
+                random, begin, seen_item, seen_bits, known, known_end, first_word, n_words
+            )
             if j < 0:
-                break
-            other = represent(items, j, linear, factors, interactions, p, bad)
-            for f in range(bad_flat.size):
-                other += draws.context[r, f] * bad_flat[f]
+                # Anew, for the first draws have said that the item of these bits was seen.
+                j = draw_free(random_bits(~random), begin, seen, owner)
+                if j < 0:
+                    break
+            if indptr[j + 1] - indptr[j] == 1:
+                other = score_single(items, j, linear, factors, interactions, context, layers, r)
+            else:
+                other = represent(items, j, linear, factors, interactions, p, bad)
+                for f in range(bad_flat.size):
+                    other += context[r, f] * bad_flat[f]
             if rule.loss != WARP or other > score - one:
                 negative = j
                 break
-        loss, slope, other_slope = zero, zero, zero
-        if rule.loss == LOGISTIC:
-            loss, slope = scalar_loss(LOG_LOSS, zero, score + raw[r], one)
-            if negative >= 0:
-                other_loss, other_slope = scalar_loss(LOG_LOSS, zero, other + raw[r], zero)
-                loss += other_loss
-        elif negative >= 0:
-            if rule.loss == BPR:
-                loss, slope = scalar_loss(LOG_LOSS, zero, score - other, one)
-            else:
-                n_free = n_items - (seen.ptr[owner + 1] - seen.ptr[owner])
-                # The weight alone: with the hinge, which slopes ignore that the weight falls for,
-                # the loss would rise while ranks get better.
-                loss = dtype.type(math.log1p(n_free // n_tried) / math.log1p(n_free))
-                slope = -loss
-            other_slope = -slope
+        n_free = n_items - (known_end - known) if negative >= 0 else 0
+        loss, slope, other_slope = differentiate(
+            rule.loss, dtype, score, other, raw[r], n_free, n_tried
+        )
         weight = window.weight[i] if window.weight.size > 0 else one
         slope *= weight
         other_slope *= weight
@@ -232,8 +284,9 @@ def compare(
         both = slope + other_slope
         gradient[r] = both
         for f in range(good_flat.size):
-            sums[r, f] = slope * good_flat[f] + both * draws.layers[r, f]
+            sums[r, f] = slope * good_flat[f] + both * layers[r, f]
         if negative >= 0:
+            represent(items, negative, linear, factors, interactions, p, bad)
             for f in range(good_flat.size):
                 sums[r, f] += other_slope * bad_flat[f]
 
