@@ -59,8 +59,9 @@ class FMRecommender(BaseEstimator):
     than their own. Parameters of `item_features` are not learned from the events, but from items:
     after each epoch a regression says what of the items' vectors and weights they explain, and
     those of the items' own features are the rest. Each item counts once, and each column is shrunk
-    by what it is worth [4]_, without a parameter; so useless columns do little harm, and columns
-    that only a few items have say next to nothing. (With
+    by what it is worth [4]_, [5]_, judged beside the others and without a parameter: so useless
+    columns do little harm, and what only a few items have, such as a director, counts where most
+    such columns do. Columns far from 0 in every row, as years are, are centered. (With
     `item_identity` empty, or where `interactions` or `fit_linear` treat a column unlike the
     items' own features, its parameters are learned from events with the others.)
 
@@ -172,6 +173,7 @@ class FMRecommender(BaseEstimator):
        Annotation", IJCAI 2011.
     .. [4] M. Tipping, A. Faul, "Fast Marginal Likelihood Maximisation for Sparse Bayesian Models",
        AISTATS 2003.
+    .. [5] M. Stephens, "False discovery rates: a new deal", Biostatistics 18(2), 2017.
 
     Examples
     --------
@@ -415,15 +417,21 @@ class FMRecommender(BaseEstimator):
 
     def _store(self, sides, parameters):
         """Parameters in the units of X and item_features; features never seen get zeros."""
-        self.intercept_ = float(parameters[0][0])
-        for prefix, (problem, linear, factors) in zip(
-            ("", "item_"), sides.split(parameters), strict=True
+        dtype = parameters[2].dtype
+        intercept, linear, factors = sides.problem.unscaled(*parameters)
+        self.intercept_ = float(intercept[0]) if self.loss == "logistic" else 0.0
+        if self.loss != "logistic":  # what is the same for all items was not learned
+            linear[:, : sides.contexts.n_used] = 0
+        for prefix, problem, part in (
+            ("", sides.contexts, slice(0, sides.contexts.n_used)),
+            ("item_", sides.items, slice(sides.contexts.n_used, None)),
         ):
-            n_features, dtype = problem.position.size, factors.dtype
+            n_features = problem.position.size
             coef = np.zeros(n_features, dtype)
-            coef[problem.used] = linear[0] / problem.scale
             table = np.zeros((n_features, factors.shape[2]), dtype)
-            table[problem.used] = factors[0] / problem.scale[:, None]
+            with np.errstate(over="ignore"):  # the result is checked instead
+                coef[problem.used] = linear[0, part]
+                table[problem.used] = factors[0, part]
             if not (np.isfinite(coef).all() and np.isfinite(table).all()):
                 raise ValueError(
                     f"A column of {'item_features' if prefix else 'X'} is too small for "

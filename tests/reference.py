@@ -10,6 +10,7 @@ from itertools import combinations
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.stats import norm
 
 
 def predict(intercept, coef, components, X):
@@ -718,8 +719,50 @@ def ranking_loss(kind, score, other, n_free=None, n_tried=None):
     return np.log1p(n_free // n_tried) / np.log1p(n_free) * (1 - score + other)
 
 
-def shrunk_regression(X, residual, slopes, kept, n_sweeps):
+def shrunk_regression(X, kept, residual, slopes):
     """What `regression.regress` makes of its arrays, each feature with a residual of its own."""
+    Y = residual + X @ slopes
+    slopes = slopes.copy()
+    for j in range(X.shape[1]):
+        x = X[:, j]
+        alone = Y - X @ slopes + np.outer(x, slopes[j])
+        slopes[j] = kept[j] * (x @ alone) / (x @ x)
+    return Y - X @ slopes, slopes
+
+
+def share_kept(square, noise, tells, n_outputs, n_steps=20, n_useless=10):
+    """`shrinkage.share_kept`, feature by feature."""
+    speakers = np.flatnonzero(tells)
+    grid = [0.0, min(noise[j] for j in speakers) / 10]
+    while grid[-1] < max(square[j] for j in speakers):
+        grid.append(2 * grid[-1])
+
+    def density(j, g):
+        """Of estimates of this mean square, all of them alike."""
+        if not tells[j]:
+            return 1.0
+        scale = np.sqrt(grid[g] + noise[j])
+        return np.exp(n_outputs * norm.logpdf(np.sqrt(square[j]), scale=scale))
+
+    weight = [1 / len(grid)] * len(grid)
+    for _ in range(n_steps):
+        counts = [0.0] * len(grid)
+        counts[0] = n_useless
+        for j in speakers:
+            chances = [w * density(j, g) for g, w in enumerate(weight)]
+            for g, chance in enumerate(chances):
+                counts[g] += chance / sum(chances)
+        weight = [count / sum(counts) for count in counts]
+    kept = []
+    for j in range(len(square)):
+        chances = [w * density(j, g) for g, w in enumerate(weight)]
+        shares = [grid[g] / (grid[g] + noise[j]) for g in range(len(grid))]
+        kept.append(np.dot(chances, shares) / sum(chances))
+    return np.array(kept)
+
+
+def doubting_regression(X, residual, slopes, kept, n_sweeps):
+    """What `regression.regress_doubting` makes of its arrays."""
     Y = residual + X @ slopes
     slopes, kept = slopes.copy(), kept.copy()
     n_rows, n_outputs = Y.shape

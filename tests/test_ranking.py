@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import JIT
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -430,3 +431,40 @@ def test_fpmc_finds_planted_chains():
 def test_recipes_that_cannot_rank():
     with pytest.raises(ValueError, match="cannot rank"):
         make_recipe("svd++", FMRecommender())
+
+
+# ---------------------------------------------------------------------------------------------
+# Numbers far from 0
+
+
+@pytest.mark.skipif(not JIT, reason="too slow without")
+@pytest.mark.parametrize("loss", ["bpr", "warp", "logistic"])
+def test_item_features_far_from_zero_serve_new_items(loss):
+    rng = np.random.default_rng(0)
+    years = rng.integers(1960, 2001, size=200).astype(float)
+    taste = rng.normal(size=100)
+    wanted = np.outer(taste, (years[:150] - 1980) / 12) + rng.gumbel(size=(100, 150)) * 0.7
+    items = np.argsort(-wanted, axis=1)[:, :20].ravel()
+    everybody = np.eye(100)
+    model = FMRecommender(
+        8, loss=loss, item_features=years[:, None], max_iter=40, tol=0, random_state=0
+    )
+    model.fit(everybody[np.repeat(np.arange(100), 20)], items)
+    best, scores = model.recommend(everybody, 5, candidates=np.arange(150, 200))
+    modern = (years[best] - 1980).mean(axis=1)
+    sure = np.abs(taste) > 0.5
+    assert (modern * taste > 0)[sure].all()
+    everything = model.user_vectors(everybody) @ model.item_vectors().T
+    assert_allclose(np.take_along_axis(everything, best, 1), scores, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.skipif(not JIT, reason="too slow without")
+@pytest.mark.parametrize("loss", ["bpr", "warp", "logistic"])
+def test_contexts_far_from_zero_are_learned(loss):
+    rng = np.random.default_rng(0)
+    age = rng.normal(40, 10, size=600)
+    items = 10 * (age > 40) + rng.integers(10, size=600)
+    model = FMRecommender(4, loss=loss, random_state=0).fit(age[:, None], items)
+    best, _ = model.recommend([[25.0], [55.0]], 5, exclude_seen=False)
+    assert (best[0] < 10).all()
+    assert (best[1] >= 10).all()

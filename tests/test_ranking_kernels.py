@@ -5,13 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import reference
-from helpers import JIT
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from skfm._fields import check_interactions
 from skfm._kernels import ranking as kernels
-from skfm._kernels.regression import regress
 from skfm._solvers import ranking
 from skfm._solvers.minibatch import Settings
 from skfm._solvers.problem import Penalties
@@ -256,45 +254,6 @@ def test_measuring_draws_the_same_each_time():
     assert trainer.measure() == first
     trainer.epoch()
     assert trainer.measure() != first
-
-
-@pytest.mark.parametrize("n_outputs", [1, 5])
-def test_regression_against_its_twin(n_outputs):
-    rng = np.random.default_rng(n_outputs)
-    X = sparse.random(30, 6, 0.5, "csc", random_state=0)
-    X = sparse.csc_matrix(X.toarray() * [1, 1, 1, 1, 0, 1])
-    residual = X @ rng.normal(size=(6, n_outputs)) * 3 + rng.normal(size=(30, n_outputs))
-    slopes, kept = rng.normal(size=(6, n_outputs)), rng.random(6)
-    expected = reference.shrunk_regression(X.toarray(), residual, slopes, kept, 3)
-    regress(X.indptr, X.indices, X.data, residual, slopes, kept, 3)
-    for got, wanted in zip((residual, slopes, kept), expected, strict=True):
-        assert_allclose(got, wanted, rtol=1e-9, atol=1e-12)
-
-
-def fit_regression(X, Y, n_sweeps=50):
-    X = sparse.csc_matrix(X)
-    residual, slopes, kept = Y.copy(), np.zeros((X.shape[1], Y.shape[1])), np.zeros(X.shape[1])
-    regress(X.indptr, X.indices, X.data, residual, slopes, kept, n_sweeps)
-    assert_allclose(residual, Y - X @ slopes, atol=1e-9)
-    return slopes, kept
-
-
-@pytest.mark.skipif(not JIT, reason="too slow without")
-@pytest.mark.parametrize("n_useless", [20, 300])  # 300: more features than rows
-def test_regression_finds_useful_features(n_useless):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(200, 3 + n_useless))
-    truth = rng.normal(size=(3, 16))
-    slopes, kept = fit_regression(X, X[:, :3] @ truth + rng.normal(size=(200, 16)))
-    assert kept[:3].min() > 0.9
-    assert_allclose(slopes[:3], truth, atol=0.4)
-    assert np.square(slopes[3:]).sum() < 0.02 * np.square(truth).sum()
-
-
-def test_what_a_single_row_has_is_no_features_doing():
-    rng = np.random.default_rng(0)
-    _, kept = fit_regression(np.eye(12), 10 * rng.normal(size=(12, 4)), 3)
-    assert_array_equal(kept, 0)
 
 
 @pytest.mark.parametrize("masked", [False, True])

@@ -1,4 +1,4 @@
-"""Regression of many outputs at once on sparse features, each shrunk by what it is worth."""
+"""Regression of many outputs at once on sparse features, one feature after the other."""
 
 import math
 
@@ -10,16 +10,38 @@ DOUBT = 4.0  # standard deviations by which chance is given more than its mean
 
 
 @jit
-def regress(ptr, row, value, residual, slopes, kept, n_sweeps):
+def regress(ptr, row, value, size, kept, residual, slopes):
     """Improve ``slopes`` (n_features, n_outputs) in turn, in place; ``residual`` follows.
 
-    ``ptr``, ``row`` and ``value`` are the features' columns (CSC). With the others fixed, a
-    feature's least squares ``q`` have the variance ``s / h`` in each output, ``h`` being the sum
-    of its squared values and ``s`` the mean square of the residual. If its slopes come from a
-    normal distribution, that makes the data likeliest with the variance ``|q|^2 / n_outputs - s /
-    h``, or with 0 if this is negative (Tipping, Faul 2003), and the slopes to expect are ``kept``
-    times ``q``: with many outputs those of a useless feature come close to 0, those of a useful
-    one stay.
+    ``ptr``, ``row`` and ``value`` are the features' columns (CSC), ``size`` their squared lengths.
+    With the others fixed, a feature's slopes become ``kept`` times its least squares.
+    """
+    n_outputs = slopes.shape[1]
+    step = np.empty(n_outputs)
+    for j in range(slopes.shape[0]):
+        step[:] = 0
+        for e in range(np.uintp(ptr[j]), np.uintp(ptr[j + 1])):
+            r = np.uintp(row[e])
+            for f in range(n_outputs):
+                step[f] += value[e] * residual[r, f]
+        for f in range(n_outputs):
+            step[f] = kept[j] * (slopes[j, f] + step[f] / size[j]) - slopes[j, f]
+            slopes[j, f] += step[f]
+        for e in range(np.uintp(ptr[j]), np.uintp(ptr[j + 1])):
+            r = np.uintp(row[e])
+            for f in range(n_outputs):
+                residual[r, f] -= value[e] * step[f]
+
+
+@jit
+def regress_doubting(ptr, row, value, residual, slopes, kept, n_sweeps):
+    """The same for few outputs, which say too little of a feature to be compared with others.
+
+    It finds out by itself what is ``kept``. With the others fixed, a feature's least squares ``q``
+    have the variance ``s / h`` in each output, ``h`` being the sum of its squared values and ``s``
+    the mean square of the residual. If its slopes come from a normal distribution, that makes the
+    data likeliest with the variance ``|q|^2 / n_outputs - s / h``, or with 0 if this is negative
+    (Tipping, Faul 2003), and the slopes to expect are ``kept`` times ``q``.
 
     The mean square counts what the features' slopes have fitted, so that more features than rows
     do no harm, and is at least that of the rows with the feature, before it is fitted: so what a

@@ -6,30 +6,31 @@ new ones. Were both trained by events, a feature's vector would follow the few i
 events are of, and a useless feature would learn what chance suggests. So events train the items'
 own parameters alone. After each epoch those of the features are estimated by a regression of the
 items' sums, in which each item counts once and each feature is shrunk by what it is worth (see
-kernels/regression.py), and the items' own parameters are what that leaves. The sums stay.
+shrinkage.py), and the items' own parameters are what that leaves. The sums stay.
 """
 
 import numpy as np
 from scipy import sparse
 
-from skfm._kernels.regression import regress
+from skfm._kernels.regression import regress, regress_doubting
+from skfm._solvers.shrinkage import share_kept
 
-N_SWEEPS = 2  # after each epoch; they go on where the last ones ended
+N_SWEEPS = 2  # for linear weights, after each epoch; they go on where the last ones ended
 
 
 class Explained:
-    """The explained features of items: those in a class with one-hot ones.
+    """The explained features of items: those in a class with one-hot ones, if both have linear
+    weights.
 
     ``items`` is the problem of the items, ``n_own`` how many one-hot features each has: the first
-    entries of its row. They need linear weights, which take up what the new division does to
-    the products of an item's features.
+    entries of its row.
     """
 
     def __init__(self, items, n_contexts, n_own, interactions):
         self.interactions = interactions
         self.features = n_contexts + items.used
         place = items.position[items.indices]
-        value = items.data.astype(np.float64) / items.scale[place]
+        value = (items.data - items.center[place].astype(np.float64)) / items.scale[place]
         shape = items.indptr.size - 1, items.n_used
         self.rows = sparse.csr_matrix((value, place, items.indptr), shape)
         own_class = interactions.feature_class[self.features]
@@ -41,10 +42,10 @@ class Explained:
         self.groups = []
         for places in own:
             alike = own_class == own_class[places[0]]
-            columns = np.flatnonzero(alike & ~is_own & ~self.mask)
+            columns = np.flatnonzero(alike & has_linear & ~is_own & ~self.mask)
             if has_linear[places[0]] and columns.size:
                 self.mask[columns] = True
-                self.groups.append(_Group(self.rows, places, columns, has_linear[columns]))
+                self.groups.append(_Group(self.rows, places, columns))
         self.given, self.trained = _only(self.rows, self.mask), _only(self.rows, ~self.mask)
         self.without_own = _only(self.rows, ~is_own)
 
@@ -77,24 +78,53 @@ def _only(rows, chosen):
 class _Group:
     """One-hot features ``own`` of the items, and those of others that explain them."""
 
-    def __init__(self, rows, own, columns, has_linear):
-        self.own, self.columns, self.linear_columns = own, columns, columns[has_linear]
+    def __init__(self, rows, own, columns):
+        self.own, self.columns = own, columns
         self.values = rows[:, columns].tocsc()
-        self.linear_values = rows[:, self.linear_columns].tocsc()
-        self.kept, self.linear_kept = np.zeros(columns.size), np.zeros(int(has_linear.sum()))
+        squares = self.values.multiply(self.values)
+        self.size = np.asarray(squares.sum(axis=0)).ravel()
+        fourth = np.asarray(squares.multiply(squares).sum(axis=0)).ravel()
+        # What a single item has may be all its own.
+        self.tells = self.size**2 > (1 + 1e-9) * fourth
+        self.kept, self.linear_kept = np.zeros(columns.size), np.zeros(columns.size)
 
     def divide(self, factors):
-        """The items' own factors become what those of features leave, of the same sums."""
-        left, slopes = factors[self.own], factors[self.columns]
-        _improve(self.values, left, slopes, self.kept)
-        factors[self.own], factors[self.columns] = left, slopes
+        """The items' own factors become what those of features leave, of the same sums.
+
+        In coordinates in which all have variance 1 and none says what another one does: else
+        popular items would look alike in each of them, for they share much.
+        """
+        there, back = _whiten(factors[self.own])
+        residual, slopes = factors[self.own] @ there, factors[self.columns] @ there
+        n_rows, n_outputs = residual.shape
+        if n_outputs == 0:
+            return
+        variance = np.square(residual).sum() / n_outputs / max(n_rows - self.kept.sum(), 1.0)
+        found = slopes + self.values.T @ residual / self.size[:, None]
+        square = np.square(found).mean(axis=1)
+        self.kept = share_kept(square, variance / self.size, self.tells, n_outputs)
+        regress(*self._csc(), self.size, self.kept, residual, slopes)
+        factors[self.own], factors[self.columns] = residual @ back, slopes @ back
 
     def fit_linear(self, linear, left):
         """Linear weights of features; changes ``left``, what others leave of items' outputs."""
-        slopes = linear[self.linear_columns, None]
-        _improve(self.linear_values, left[:, None], slopes, self.linear_kept)
-        linear[self.linear_columns] = slopes[:, 0]
+        slopes = linear[self.columns, None]
+        kept = self.linear_kept
+        regress_doubting(*self._csc(), left[:, None], slopes, kept, N_SWEEPS)
+        linear[self.columns] = slopes[:, 0]
+
+    def _csc(self):
+        return self.values.indptr, self.values.indices, self.values.data
 
 
-def _improve(values, left, slopes, kept):
-    regress(values.indptr, values.indices, values.data, left, slopes, kept, N_SWEEPS)
+def _whiten(rows):
+    """Matrices to coordinates of (about) variance 1 without correlation, and back.
+
+    A covariance of few rows is drawn towards one without correlation.
+    """
+    scale = np.sqrt(np.square(rows).mean(axis=0))
+    scale[scale == 0] = 1
+    rows = rows / scale
+    variances, axes = np.linalg.eigh(rows.T @ rows / len(rows))
+    root = np.sqrt(np.maximum(variances, 0) + rows.shape[1] / len(rows))
+    return axes / scale[:, None] / root, (axes * root).T * scale

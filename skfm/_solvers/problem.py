@@ -98,6 +98,12 @@ class Problem:
         moved, constant = self._shift(linear, factors, -1)
         return intercept - linear @ self.center.astype(np.float64) + constant, moved
 
+    def unscaled(self, intercept, linear, factors):
+        """Parameters of the used features as they are, in float64, of those of scaled ones."""
+        scale = self.scale.astype(np.float64)
+        linear, factors = linear / scale, factors / scale[:, None]
+        return *self.from_centered(intercept, linear, factors), factors
+
     def _shift(self, linear, factors, sign):
         center = self.center.astype(np.float64)
         pull = self.interactions.pull(self.used, center, factors.astype(np.float64))

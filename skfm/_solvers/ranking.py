@@ -52,13 +52,6 @@ class Sides:
     items: object
     explained: object
 
-    def split(self, parameters):
-        """The problem, linear weights and factors of contexts, and those of items."""
-        _, linear, factors = parameters
-        n = self.contexts.n_used
-        for problem, part in ((self.contexts, slice(0, n)), (self.items, slice(n, None))):
-            yield problem, linear[:, part], factors[:, part]
-
 
 def make_ranking_problem(X, choices, weight, loss, penalties, interactions):
     """State the problem: contexts with their features, then items with theirs."""
@@ -67,9 +60,8 @@ def make_ranking_problem(X, choices, weight, loss, penalties, interactions):
     popularity = np.bincount(choices.item, every, choices.features.shape[0]).astype(X.dtype)
 
     def state_problem(rows, weight):
-        return make_problem(
-            rows, np.zeros(rows.shape[0]), weight, loss, penalties, interactions
-        )
+        target = np.zeros(rows.shape[0])
+        return make_problem(rows, target, weight, loss, penalties, interactions, may_center=True)
 
     contexts, items = state_problem(X, weight), state_problem(choices.features, popularity)
 
