@@ -103,3 +103,18 @@ def _check_identity(identity):
         raise ValueError(f"item_identity names a field twice: {identity}.")
     return identity
 
+
+def column_names(features):
+    """Names of the columns of a DataFrame, else None."""
+    columns = getattr(features, "columns", None)
+    return None if columns is None else list(columns)
+
+
+def check_columns(features, expected):
+    """Refuse a DataFrame whose columns are others than those in fit, or in another order."""
+    columns = column_names(features)
+    if columns is not None and expected is not None and columns != expected:
+        raise ValueError(
+            f"item_features must have the columns of fit, in the same order: {expected[:10]}; "
+            f"got {columns[:10]}."
+        )

@@ -58,11 +58,15 @@ class LabelledCatalogue(Catalogue):
         self._position = np.argsort(places)
 
     def positions(self, ids, argument):
-        if isinstance(ids, np.ndarray) and ids.dtype.kind == "b" and ids.size == self.n_items:
-            return np.flatnonzero(ids)
+        column = read_ids(ids, "item")
+        if _are_booleans(column) and not _are_booleans(self.names):
+            if column.size != self.n_items:
+                raise ValueError(
+                    f"{argument} is a mask of {column.size} items; the model has {self.n_items}."
+                )
+            return np.flatnonzero(column)
         positions = self.find(ids)
         if (positions < 0).any():
-            column = read_ids(ids, "item")
             unknown = list(dict.fromkeys(as_objects(column[positions < 0])))
             raise ValueError(
                 f"{argument} has items that the model does not know: {unknown[:N_NAMED]}."
@@ -81,6 +85,12 @@ class LabelledCatalogue(Catalogue):
         shown = self.names.astype(object)[items]
         shown[missing] = None
         return shown
+
+
+def _are_booleans(column):
+    if column.dtype.kind == "O":
+        return column.size > 0 and all(isinstance(value, (bool, np.bool_)) for value in column)
+    return column.dtype.kind == "b"
 
 
 def most_similar(vectors, asked, n_items, catalogue, n_threads):

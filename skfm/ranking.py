@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skfm import _validation as door
 from skfm._fields import carried, check_interactions
 from skfm._fitting import all_or_nothing
-from skfm._items import read_features, read_items
+from skfm._items import check_columns, column_names, read_features, read_items
 from skfm._merging import merge_rows
 from skfm._owners import Owners, chosen_columns, hide_chosen
 from skfm._serving import (
@@ -106,7 +106,7 @@ class FMRecommender(BaseEstimator):
         Others are drawn from the items that occur in y, each as likely, or in proportion to the
         weight of its events; a number between 0 and 1 is a power of that.
     max_draws : int, default=10
-        Largest number of draws for an event and epoch, for "warp".
+        Largest number of draws for an event and epoch, for "warp"; at most a million.
     alpha : float, default=0.3
         L2 penalty of the vectors, at least 0: feature j pays ``alpha / 2 * sqrt(n_j) * ||v_j||^2``
         with ``n_j`` the weighted number of events with it. The parameter to tune first.
@@ -262,7 +262,7 @@ class FMRecommender(BaseEstimator):
             door.check_option(self.negatives, "negatives", ("uniform", "popularity"))
         else:
             door.check_number(self.negatives, "negatives", real, low=0, high=1)
-        door.check_number(self.max_draws, "max_draws", integer, low=1)
+        door.check_number(self.max_draws, "max_draws", integer, low=1, high=1_000_000)
         door.check_number(self.alpha, "alpha", real, low=0)
         door.check_number(self.alpha_linear, "alpha_linear", real, low=0)
         door.check_auto_or_number(
@@ -358,6 +358,7 @@ class FMRecommender(BaseEstimator):
         self._store(sides, parameters)
         self.item_ids_ = items.names
         self._catalogue = catalogue
+        self._item_columns = column_names(self.item_features)
         self._n_identities = features.shape[1] - items.given.shape[1]
         self._fitted_loss = self.loss
         self._item_parts = self._parts_of_items(features)
@@ -630,6 +631,7 @@ class FMRecommender(BaseEstimator):
         check_is_fitted(self)
         n_given = self.item_coef_.size - self._n_identities
         names, given = read_features(item_features, item_ids, n_given)
+        check_columns(item_features, self._item_columns)
         known = self._catalogue.find(names) >= 0
         if known.any():
             raise ValueError(

@@ -468,3 +468,28 @@ def test_contexts_far_from_zero_are_learned(loss):
     best, _ = model.recommend([[25.0], [55.0]], 5, exclude_seen=False)
     assert (best[0] < 10).all()
     assert (best[1] >= 10).all()
+
+
+def test_masks_of_items_of_every_kind():
+    X, y = np.eye(5), np.arange(5) + 10
+    model = FMRecommender(2, max_iter=2, random_state=0).fit(X, y)
+    mask = np.array([True, False, True, True, False])
+    expected = model.recommend(X, 2, candidates=[10, 12, 13], exclude_seen=False)[0]
+    for given in (mask, mask.tolist(), pd.Series(mask, index=list("abcde"))):
+        found, _ = model.recommend(X, 2, candidates=given, exclude_seen=False)
+        assert_array_equal(found, expected)
+        found, _ = model.recommend(X, 2, exclude=~np.asarray(given), exclude_seen=False)
+        assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match="candidates is a mask of 3 items; the model has 5"):
+        model.recommend(X, 2, candidates=mask[:3])
+
+
+def test_added_items_have_the_columns_of_fit():
+    films = pd.DataFrame({"space": [1, 0, 1], "west": [0, 1, 1]}, index=list("abc"))
+    model = FMRecommender(2, item_features=films, max_iter=2, random_state=0)
+    model.fit(np.eye(3), list("abc"))
+    later = pd.DataFrame({"space": [1], "west": [0]}, index=["d"])
+    with pytest.raises(ValueError, match="the columns of fit, in the same order"):
+        model.add_items(later[["west", "space"]])
+    assert model.item_ids_.size == 3
+    assert model.add_items(later).item_ids_.size == 4
