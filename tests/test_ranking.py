@@ -493,3 +493,16 @@ def test_added_items_have_the_columns_of_fit():
         model.add_items(later[["west", "space"]])
     assert model.item_ids_.size == 3
     assert model.add_items(later).item_ids_.size == 4
+
+
+@pytest.mark.skipif(not JIT, reason="too slow without")
+@pytest.mark.parametrize("loss", LOSSES)
+def test_few_events_in_one_batch_are_learned(loss):
+    """The loss falls from the start, long before scores differ by the margin of "warp"."""
+    rng = np.random.default_rng(0)
+    users = np.repeat(np.arange(40), 10)
+    items = 2 * rng.integers(15, size=400) + users % 2
+    model = FMRecommender(4, loss=loss, alpha=0.1, random_state=0).fit(np.eye(40)[users], items)
+    assert model.loss_curve_[-1] < 0.8 * model.loss_curve_[0]
+    best, _ = model.recommend(np.eye(40), 5)
+    assert np.mean(best % 2 == np.arange(40)[:, None] % 2) > 0.9

@@ -209,11 +209,11 @@ def differentiate(kind, dtype, score, other, constant, n_free, n_tried):
     if kind == BPR:
         loss, slope = scalar_loss(LOG_LOSS, zero, score - other, one)
         return loss, slope, -slope
-    # The weight alone: with the hinge, which slopes ignore that the weight falls for, the loss
-    # would rise while ranks get better.
+    # The hinge is cut where the loss would rise while ranks get better: slopes ignore that the
+    # weight falls for it. Without the hinge, nothing would fall before scores differ by 1.
     rank, lowest = dtype.type(n_free // n_tried), dtype.type(n_free)
-    loss = math.log1p(rank) / math.log1p(lowest)
-    return loss, -loss, loss
+    weight = math.log1p(rank) / math.log1p(lowest)
+    return weight * min(one, one + other - score), -weight, weight
 
 
 @jit
