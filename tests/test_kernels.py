@@ -1,6 +1,7 @@
 """Each kernel against its slow twin, with the JIT and, in a fresh process, without it."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -771,9 +772,11 @@ def test_a_loss_that_is_not_finite_shows():
     np.__version__.startswith("1."),
     reason="NumPy 1 makes a float of an unsigned id plus an int, which compiled kernels do not",
 )
-def test_everything_again_without_the_jit():
+@pytest.mark.parametrize("name", ["test_kernels", "test_ranking_kernels", "test_shrinkage"])
+def test_everything_again_without_the_jit(name):
+    file = Path(__file__).with_name(f"{name}.py")
     done = run_python(
-        *("-m", "pytest", "-q", "-p", "no:cacheprovider", __file__),
+        *("-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)),
         NUMBA_DISABLE_JIT=1,
         timeout=600,
     )

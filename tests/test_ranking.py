@@ -5,7 +5,6 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from helpers import JIT
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -437,8 +436,7 @@ def test_recipes_that_cannot_rank():
 # Numbers far from 0
 
 
-@pytest.mark.skipif(not JIT, reason="too slow without")
-@pytest.mark.parametrize("loss", ["bpr", "warp", "logistic"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_item_features_far_from_zero_serve_new_items(loss):
     rng = np.random.default_rng(0)
     years = rng.integers(1960, 2001, size=200).astype(float)
@@ -458,8 +456,7 @@ def test_item_features_far_from_zero_serve_new_items(loss):
     assert_allclose(np.take_along_axis(everything, best, 1), scores, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.skipif(not JIT, reason="too slow without")
-@pytest.mark.parametrize("loss", ["bpr", "warp", "logistic"])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_contexts_far_from_zero_are_learned(loss):
     rng = np.random.default_rng(0)
     age = rng.normal(40, 10, size=600)
@@ -495,7 +492,6 @@ def test_added_items_have_the_columns_of_fit():
     assert model.add_items(later).item_ids_.size == 4
 
 
-@pytest.mark.skipif(not JIT, reason="too slow without")
 @pytest.mark.parametrize("loss", LOSSES)
 def test_few_events_in_one_batch_are_learned(loss):
     """The loss falls from the start, long before scores differ by the margin of "warp"."""

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import reference
-from helpers import JIT
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
@@ -76,10 +75,6 @@ def explain(X, Y, n_times=30):
     return factors[n_items:], group.kept
 
 
-needs_speed = pytest.mark.skipif(not JIT, reason="too slow without")
-
-
-@needs_speed
 @pytest.mark.parametrize("n_useless", [20, 300])  # 300: more features than rows
 def test_useful_features_are_found_among_useless_ones(n_useless):
     rng = np.random.default_rng(0)
@@ -91,7 +86,6 @@ def test_useful_features_are_found_among_useless_ones(n_useless):
     assert np.square(slopes[3:]).sum() < 0.05 * np.square(truth).sum()
 
 
-@needs_speed
 @pytest.mark.parametrize("is_useful", [True, False])
 def test_many_small_groups_say_what_one_is_worth(is_useful):
     """Three items each: of one such group nobody could tell, of a hundred one can."""
@@ -107,7 +101,6 @@ def test_many_small_groups_say_what_one_is_worth(is_useful):
         assert np.square(slopes).mean() < 0.01
 
 
-@needs_speed
 def test_what_a_single_item_has_is_judged_by_other_features():
     rng = np.random.default_rng(0)
     Y = 10 * rng.normal(size=(12, 4))
@@ -120,7 +113,6 @@ def test_what_a_single_item_has_is_judged_by_other_features():
     assert 0.6 < kept[40] < kept[:40].mean()
 
 
-@needs_speed
 def test_items_that_share_one_direction_are_not_alike_in_all():
     """Popular items have long vectors in the direction of most users: so no chance pair of them
     makes a genre."""

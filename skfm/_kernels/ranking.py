@@ -250,7 +250,7 @@ def compare(
         for f in range(good_flat.size):
             score += context[r, f] * good_flat[f]
         key = random_bits(seed + np.uint64(events.first + i + 1) * MIX)
-        negative, other, n_tried = np.int64(-1), zero, 0
+        negative, other, n_tried, is_single = np.int64(-1), zero, 0, True
         while n_tried < n_draws:
             n_tried += 1
             random = random_bits(key + np.uint64(n_tried) * MIX)
@@ -262,7 +262,8 @@ def compare(
                 j = draw_free(random_bits(~random), begin, seen, owner)
                 if j < 0:
                     break
-            if indptr[j + 1] - indptr[j] == 1:
+            is_single = indptr[j + 1] - indptr[j] == 1
+            if is_single:
                 other = score_single(items, j, linear, factors, interactions, context, layers, r)
             else:
                 other = represent(items, j, linear, factors, interactions, p, bad)
@@ -286,7 +287,8 @@ def compare(
         for f in range(good_flat.size):
             sums[r, f] = slope * good_flat[f] + both * layers[r, f]
         if negative >= 0:
-            represent(items, negative, linear, factors, interactions, p, bad)
+            if is_single:  # else they are there
+                represent(items, negative, linear, factors, interactions, p, bad)
             for f in range(good_flat.size):
                 sums[r, f] += other_slope * bad_flat[f]
 

@@ -94,11 +94,11 @@ class _Group:
         In coordinates in which all have variance 1 and none says what another one does: else
         popular items would look alike in each of them, for they share much.
         """
-        there, back = _whiten(factors[self.own])
-        residual, slopes = factors[self.own] @ there, factors[self.columns] @ there
-        n_rows, n_outputs = residual.shape
+        n_rows, n_outputs = len(self.own), factors.shape[1]
         if n_outputs == 0:
             return
+        there, back = _whiten(factors[self.own])
+        residual, slopes = factors[self.own] @ there, factors[self.columns] @ there
         variance = np.square(residual).sum() / n_outputs / max(n_rows - self.kept.sum(), 1.0)
         found = slopes + self.values.T @ residual / self.size[:, None]
         square = np.square(found).mean(axis=1)
@@ -109,8 +109,7 @@ class _Group:
     def fit_linear(self, linear, left):
         """Linear weights of features; changes ``left``, what others leave of items' outputs."""
         slopes = linear[self.columns, None]
-        kept = self.linear_kept
-        regress_doubting(*self._csc(), left[:, None], slopes, kept, N_SWEEPS)
+        regress_doubting(*self._csc(), left[:, None], slopes, self.linear_kept, N_SWEEPS)
         linear[self.columns] = slopes[:, 0]
 
     def _csc(self):
