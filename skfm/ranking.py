@@ -74,9 +74,9 @@ class FMRecommender(BaseEstimator):
         "warp" [3]_: items are drawn until one comes within 1 of the chosen one's score, at most
         `max_draws` times; the earlier that happens, the lower the chosen item must rank and
         the more it weighs: ``log(1 + rank) / log(1 + n_others)``, with ``rank`` the number of
-        others divided by the number of draws, rounded down. It cares most for the top of the list. "logistic":
-        log loss of chosen items against drawn ones, each for itself; it also fits an intercept and
-        the context's own part.
+        others divided by the number of draws, rounded down. It cares most for the top of the list.
+        "logistic": log loss of chosen items against drawn ones, each for itself; it also fits an
+        intercept and the context's own part.
     item_features : DataFrame, array-like or sparse matrix of shape (n_items, n_item_features), \
             default=None
         Numbers that describe the items, such as genres as 0 and 1; the index of a DataFrame names
