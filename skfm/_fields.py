@@ -5,7 +5,8 @@ import numbers
 import numpy as np
 
 from skfm import _validation as door
-from skfm._groups import check_groups
+from skfm._groups import check_labels
+from skfm._logs import distinct
 from skfm._solvers.interactions import Interactions
 
 LARGEST_DEGREE = 10
@@ -31,7 +32,9 @@ def check_interactions(model, fields, n_features):
             f"interactions says which pairs count, but degree={degree} asks for larger products; "
             "set degree=2 or interactions=None."
         )
-    fields = check_groups(fields, n_features, "feature_fields")
+    if fields is not None:
+        fields = check_labels(fields, n_features, "feature_fields")
+        fields = distinct(fields, "feature_fields")
     feature_class, partners = np.zeros(n_features, np.uint8), np.ones((1, 1), bool)
     if model.interactions is not None:
         feature_class, partners = _find_classes(model.interactions, fields)

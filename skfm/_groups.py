@@ -9,6 +9,7 @@ from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skfm import _validation as door
+from skfm._logs import find_missing
 
 
 def feature_groups(transformer):
@@ -115,23 +116,28 @@ def _count_columns(transformer):
         ) from error
 
 
-def check_groups(groups, n_features, name="feature_groups"):
+def check_labels(labels, n_features, name, of="a feature"):
+    """An array with a label for each feature."""
+    labels = np.asarray(labels)
+    if labels.shape != (n_features,):
+        raise ValueError(
+            f"{name} must hold one label {of}, shape ({n_features},); got shape {labels.shape}."
+        )
+    if find_missing(labels).any():
+        raise ValueError(f"{name} contains NaN or None; give every feature a label.")
+    return labels
+
+
+def check_groups(groups, n_features):
     """Labels, sorted, and each feature's place among them; None if there are none."""
     if groups is None:
         return None
-    labels = np.asarray(groups)
-    if labels.shape != (n_features,):
-        raise ValueError(
-            f"{name} must hold one label a feature, shape ({n_features},); got shape "
-            f"{labels.shape}."
-        )
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise ValueError(f"{name} contains NaN; give every feature a label.")
+    labels = check_labels(groups, n_features, "feature_groups")
     try:
         return np.unique(labels, return_inverse=True)
     except TypeError as error:
         raise TypeError(
-            f"{name} must hold labels of one kind, strings or numbers ({error})."
+            f"feature_groups must hold labels of one kind, strings or numbers ({error})."
         ) from error
 
 

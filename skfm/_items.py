@@ -1,11 +1,13 @@
 """The items that a recommender is told of: their names and their features."""
 
+from collections.abc import Hashable
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
 
 from skfm import _validation as door
-from skfm._logs import Ids, read_ids, refuse_rows
+from skfm._logs import Ids, find_missing, read_ids, refuse_rows
 
 FIELD = "item_features"  # of features of which nothing else is said
 
@@ -23,7 +25,7 @@ class Items:
 
     def features(self, dtype):
         blocks = [sparse.eye(len(self.names), format="csr")] * len(self.identity)
-        return sparse.hstack([*blocks, self.given], format="csr", dtype=dtype)
+        return sparse.hstack([*blocks, in_units(self.given, dtype)], format="csr", dtype=dtype)
 
 
 def read_items(model, y):
@@ -57,6 +59,10 @@ def read_features(features, ids, n_columns=None):
     """Names of items and canonical CSR of their features."""
     if ids is None:
         ids = getattr(features, "index", None)
+    columns = column_names(features)
+    if columns is not None and len(set(columns)) < len(columns):
+        twice = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
+        raise ValueError(f"item_features has several columns of the same name: {twice[:5]}.")
     try:
         X = check_array(
             features,
@@ -65,9 +71,11 @@ def read_features(features, ids, n_columns=None):
             input_name="item_features",
         )
     except (TypeError, ValueError) as error:
-        raise type(error)(
-            f"item_features must hold numbers, a row for each item ({error}). Encode strings "
-            "before, for example with OneHotEncoder or pandas.get_dummies."
+        cure = ""
+        if "convert" in str(error):
+            cure = " Encode strings before, for example with OneHotEncoder or pandas.get_dummies."
+        raise ValueError(
+            f"item_features must hold finite numbers, a row for each item ({error}).{cure}"
         ) from error
     X = door.as_csr(X, name="item_features")
     if n_columns is not None and X.shape[1] != n_columns:
@@ -80,6 +88,38 @@ def read_features(features, ids, n_columns=None):
             f"item_ids must name the {X.shape[0]} rows of item_features; got {len(names)}."
         )
     return names, X
+
+
+def in_units(features, dtype):
+    """Features in another dtype, if their squares are numbers there."""
+    with np.errstate(over="ignore"):
+        features = features.astype(dtype)
+        square = np.asarray(features.multiply(features).sum(axis=0)).ravel()
+    if not np.isfinite(square).all():
+        raise ValueError(
+            f"Column {np.flatnonzero(~np.isfinite(square))[0]} of item_features (counted from 0) "
+            f"has values that are too large to be squared in {np.dtype(dtype)}; scale it, for "
+            "example with sklearn.preprocessing.MaxAbsScaler."
+        )
+    return features
+
+
+def read_choices(y):
+    """Items that were chosen, as an array of the kind of their names.
+
+    scikit-learn would make floats of nullable integers, and a table of tuples. What is no list
+    of names is left to it to refuse.
+    """
+    if isinstance(y, (list, tuple)):
+        is_list = not any(isinstance(name, (list, np.ndarray)) for name in y)
+    else:
+        is_list = hasattr(y, "__array__") and np.asarray(y).ndim == 1
+    if not is_list:
+        return y
+    names = read_ids(y, "item")
+    if names.dtype.kind == "O":
+        refuse_rows(find_missing(names), "items in y are missing (None or NaN)")
+    return names
 
 
 def check_names(ids):
@@ -99,6 +139,8 @@ def _check_identity(identity):
             f"{identity!r}."
         )
     identity = list(identity)
+    if not all(isinstance(field, Hashable) for field in identity):
+        raise TypeError(f"item_identity must hold names of fields; got {identity}.")
     if len(set(identity)) < len(identity):
         raise ValueError(f"item_identity names a field twice: {identity}.")
     return identity

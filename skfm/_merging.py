@@ -15,7 +15,7 @@ def merge_rows(X, y, weight):
     Rows come by their first column, so that rows of equal first columns are close in memory.
     """
     y = y + np.zeros((), y.dtype)  # -0 and 0 are equal
-    keys = _keys(X)
+    keys = keys_of(X)
     order = np.lexsort((weight, y, keys, first_columns(X)))
     is_new = np.ones(order.size, dtype=bool)
     is_new[1:] = ~_are_equal(X, y, order[:-1], order[1:], keys)
@@ -32,10 +32,12 @@ def first_columns(X):
     return first
 
 
-def _keys(X):
+def keys_of(X, columns=None):
+    """A number that rows share if they are equal (in these columns), and hardly ever else."""
+    columns = np.ones(X.shape[1], bool) if columns is None else columns
     keys = np.empty(X.shape[0], np.uint64)
     bits = X.data.view(f"u{X.data.itemsize}")
-    hash_rows(X.indptr, X.indices, bits, np.ones(X.shape[1], bool), keys)
+    hash_rows(X.indptr, X.indices, bits, columns, keys)
     return keys
 
 

@@ -4,8 +4,8 @@ import numpy as np
 from scipy import sparse
 
 from skfm import _validation as door
-from skfm._kernels.features import hash_rows
 from skfm._logs import distinct, read_ids
+from skfm._merging import keys_of
 
 
 def chosen_columns(model, fields):
@@ -25,14 +25,6 @@ def chosen_columns(model, fields):
     return chosen
 
 
-def keys_of(X, columns):
-    """A number that rows share if they are equal in these columns, and hardly ever else."""
-    keys = np.empty(X.shape[0], np.uint64)
-    bits = X.data.view(f"u{X.data.itemsize}")
-    hash_rows(X.indptr, X.indices, bits, columns, keys)
-    return keys
-
-
 class Owners:
     """The owners of the rows of a fit, and which items they have chosen.
 
@@ -40,7 +32,9 @@ class Owners:
     """
 
     def __init__(self, X, chosen, n_items, columns):
-        self._columns = columns
+        self._columns, self._dtype = columns, X.dtype
+        values = X.data[columns[X.indices]]
+        self._is_short = bool((values.astype(np.float32) == values).all())
         keys = keys_of(X, columns)
         anonymous = ~self._have_entries(X)
         self._keys, owner = np.unique(keys[~anonymous], return_inverse=True)
@@ -64,14 +58,22 @@ class Owners:
 
     def seen_by(self, X, n_items):
         """What the owners of new rows have chosen in fit: cells of X's rows by items."""
+        if X.dtype.itemsize < self._dtype.itemsize and not self._is_short:
+            raise ValueError(
+                f"X is {X.dtype}, but fit had {self._dtype}, with values that {X.dtype} rounds: "
+                f"whose rows are whose cannot be told. Pass X in {self._dtype}, or "
+                "exclude_seen=False."
+            )
+        X = X.astype(self._dtype, copy=False)
         n = self._keys.size
+        if n == 0:
+            return sparse.csr_matrix((X.shape[0], n_items), dtype=bool)
         places = np.searchsorted(self._keys, keys := keys_of(X, self._columns))
         places[places == n] = 0
-        known = self._have_entries(X) & (n > 0)
-        known[known] &= self._keys[places[known]] == keys[known]
-        length = np.where(known, np.diff(self.seen.indptr)[places], 0) if n else 0 * places
+        known = self._have_entries(X) & (self._keys[places] == keys)
+        length = np.where(known, np.diff(self.seen.indptr)[places], 0)
         indptr = np.append(0, np.cumsum(length))
-        source = np.repeat(self.seen.indptr[places] if n else places, length)
+        source = np.repeat(self.seen.indptr[places], length)
         source += np.arange(indptr[-1]) - np.repeat(indptr[:-1], length)
         indices = self.seen.indices[source]
         return sparse.csr_matrix(
@@ -80,7 +82,8 @@ class Owners:
 
 
 def hide_chosen(X, catalogue, y, sample_weight):
-    """Events to judge: cells of distinct rows of X by items, and the first of each of the rows.
+    """Events to judge: cells of distinct rows of X by items, the number of each row among these,
+    and the first of each.
 
     Items that the catalogue does not have follow those that it has: they cannot be found.
     """
@@ -98,10 +101,17 @@ def hide_chosen(X, catalogue, y, sample_weight):
         items = items.copy()
         items[unknown] = n_items + places
         n_items += len(others)
-    keys = keys_of(X, np.ones(X.shape[1], bool))
+    keys = keys_of(X)
     _, first, rows = np.unique(keys, return_index=True, return_inverse=True)
     order = np.argsort(first)  # as they come
     rows, first = np.argsort(order)[rows], first[order]
     cells = sparse.csr_matrix((weight, (rows, items)), shape=(first.size, n_items))
     cells.sum_duplicates()
-    return cells, first
+    return cells, rows, first
+
+
+def unite(cells, groups, n_groups):
+    """A row for each group of rows: their cells together."""
+    places = groups, np.arange(groups.size)
+    members = sparse.csr_matrix((np.ones(groups.size, bool), places), (n_groups, groups.size))
+    return members @ cells

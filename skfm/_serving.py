@@ -17,6 +17,8 @@ N_NAMED = 5  # an error names this many unknown items
 class Catalogue:
     """The items of a fitted model, known by position and, if it has them, by name."""
 
+    called = "the columns of X in fit"
+
     def __init__(self, n_items, names=None):
         self.n_items = n_items
         self.names = names
@@ -51,6 +53,8 @@ class Catalogue:
 
 class LabelledCatalogue(Catalogue):
     """The items of a model that knows them by their labels alone, of whatever kind."""
+
+    called = "item_ids_"
 
     def __init__(self, labels):
         super().__init__(len(labels), labels)
@@ -93,15 +97,17 @@ def _are_booleans(column):
     return column.dtype.kind == "b"
 
 
-def most_similar(vectors, asked, n_items, catalogue, n_threads):
+def most_similar(vectors, asked, n_items, n_threads):
     """Of items, given by their positions, the others with the largest cosines, and these."""
+    if vectors.shape[1] == 0:
+        raise ValueError("The model has n_components=0: its items have no vectors to compare.")
     length = np.sqrt(np.einsum("if,if->i", vectors, vectors))
     table = padded(vectors / np.where(length > 0, length, 1)[:, None])
     itself = sparse.csr_matrix(
         (np.ones(asked.size, bool), asked, np.arange(asked.size + 1)),
         shape=(asked.size, len(vectors)),
     )
-    return best_items(table[asked], table, itself, n_items, catalogue, n_threads)
+    return best_items(table[asked], table, n_items, np.arange(len(table)), itself, n_threads)
 
 
 def padded(*parts):
@@ -133,38 +139,39 @@ def check_positions(positions, n, argument):
     return positions.astype(np.int64)
 
 
-def best_items(
-    users, items, seen, n_items, catalogue, n_threads, *, candidates=None, exclude=None
-):
-    """The ``n_items`` best of the allowed items for each row of ``users``, and their products.
+def choose_from(catalogue, seen, n_rows, *, candidates=None, exclude=None):
+    """Positions of the items that any row may get, and cells that are left out besides, or None.
 
     ``seen`` is CSR whose cells are left out, or None; ``candidates`` and ``exclude`` are what the
     user of the estimator passed, see ``MFRecommender.recommend``.
     """
-    door.check_number(n_items, "n_items", numbers.Integral, low=1)
-    n_rows, n_all = users.shape[0], items.shape[0]
-    allowed = np.ones(n_all, bool)
+    allowed = np.ones(catalogue.n_items, bool)
     if candidates is not None:
         allowed[:] = False
         allowed[catalogue.positions(candidates, "candidates")] = True
     hidden = seen
-    if exclude is not None:
-        if sparse.issparse(exclude) or np.ndim(exclude) == 2:
-            cells = _excluded_cells(exclude, (n_rows, n_all), catalogue.names)
-            hidden = cells if hidden is None else _pattern(hidden) + cells
-        else:
-            allowed[catalogue.positions(exclude, "exclude")] = False
-    columns = np.flatnonzero(allowed)
+    if are_cells(exclude):
+        cells = read_cells(exclude, n_rows, catalogue)
+        hidden = cells if seen is None else _pattern(seen) + cells
+    elif exclude is not None:
+        allowed[catalogue.positions(exclude, "exclude")] = False
+    return np.flatnonzero(allowed), hidden
+
+
+def best_items(users, items, n_items, columns, hidden, n_threads):
+    """The ``n_items`` best of the items at ``columns`` for each row of ``users``, and their
+    products; -1 where ``hidden``, CSR or None, leaves too few."""
+    door.check_number(n_items, "n_items", numbers.Integral, low=1)
     if n_items > columns.size:
         raise ValueError(
             f"n_items={n_items} is more than the {columns.size} items to choose from; lower it, "
             "or pass more candidates."
         )
-    if columns.size < n_all:
+    if columns.size < items.shape[0]:
         items = items[columns]
         hidden = None if hidden is None else _pattern(hidden)[:, columns]
     if hidden is None:
-        hidden = sparse.csr_matrix((n_rows, columns.size), dtype=bool)
+        hidden = sparse.csr_matrix((users.shape[0], columns.size), dtype=bool)
     if not hidden.has_sorted_indices:
         hidden = hidden.sorted_indices()
     found, scores = top.best(
@@ -179,15 +186,24 @@ def _pattern(cells):
     )
 
 
-def _excluded_cells(exclude, shape, names):
-    columns = getattr(exclude, "columns", None)
+def are_cells(exclude):
+    """Whether it is a matrix, not a list of items; these may be tuples."""
+    if isinstance(exclude, list):
+        return bool(exclude) and isinstance(exclude[0], list)
+    return sparse.issparse(exclude) or getattr(exclude, "ndim", 0) == 2
+
+
+def read_cells(exclude, n_rows, catalogue):
+    """Cells to leave out, as a pattern."""
+    shape = n_rows, catalogue.n_items
+    columns, names = getattr(exclude, "columns", None), catalogue.names
     if columns is not None and names is not None and list(columns) != list(names):
-        raise ValueError("exclude must have the columns of X in fit, in the same order.")
+        raise ValueError(f"The columns of exclude must be {catalogue.called}, in that order.")
     cells = door.as_csr(sparse.csr_matrix(exclude), keep_zeros=True, name="exclude")
     if cells.shape != shape:
         raise ValueError(
-            f"exclude must have the shape of X, {shape}, or be a list of items; its shape is "
-            f"{cells.shape}."
+            "exclude must be a list of items, or have a row for each of X and a column for each "
+            f"item, {shape}; its shape is {cells.shape}."
         )
     return _pattern(cells)
 

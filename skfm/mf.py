@@ -14,7 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 from skfm import _cells
 from skfm import _validation as door
 from skfm._fitting import all_or_nothing
-from skfm._serving import Catalogue, best_items, check_positions, most_similar, products
+from skfm._serving import (
+    Catalogue,
+    best_items,
+    check_positions,
+    choose_from,
+    most_similar,
+    products,
+)
 from skfm._solvers import als, matrix, sgd
 from skfm._solvers.axes import principal_axes, turn
 from skfm._solvers.matrix import ITEM, USER
@@ -546,16 +553,11 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         csr = self._cells(X)
         users, table = self._fold_in(csr)
         catalogue = self._catalogue()
-        items, scores = best_items(
-            users,
-            table,
-            csr if exclude_seen else None,
-            n_items,
-            catalogue,
-            n_threads(self.n_jobs),
-            candidates=candidates,
-            exclude=exclude,
-        )
+        seen = csr if exclude_seen else None
+        options = {"candidates": candidates, "exclude": exclude}
+        columns, hidden = choose_from(catalogue, seen, csr.shape[0], **options)
+        threads = n_threads(self.n_jobs)
+        items, scores = best_items(users, table, n_items, columns, hidden, threads)
         return catalogue.show(items), self._in_units(scores)
 
     def similar_items(self, items, n_items=10):
@@ -566,7 +568,8 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         items : array-like of shape (n_queries,)
             Columns of X, or names.
         n_items : int, default=10
-            How many.
+            How many. If it is the number of all items, the last place is empty, as in
+            `recommend`.
 
         Returns
         -------
@@ -580,7 +583,7 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         asked = catalogue.positions(items, "items")
         factors = self._model.factors(self._items())
         threads = n_threads(self.n_jobs)
-        found, scores = most_similar(factors, asked, n_items, catalogue, threads)
+        found, scores = most_similar(factors, asked, n_items, threads)
         return catalogue.show(found), scores
 
     def score(self, X, y=None):
@@ -620,7 +623,8 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         if self._model.is_implicit:
             n_items = min(RANKED, table.shape[0])
             seen, threads = visible[judged], n_threads(self.n_jobs)
-            ranked, _ = best_items(users, table, seen, n_items, self._catalogue(), threads)
+            columns = np.arange(table.shape[0])
+            ranked, _ = best_items(users, table, n_items, columns, seen, threads)
             return float(ndcg_at_k(hidden, ranked, RANKED))
         from sklearn.metrics import r2_score  # here: slow to import
 

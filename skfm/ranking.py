@@ -12,16 +12,27 @@ from sklearn.utils.validation import check_is_fitted
 from skfm import _validation as door
 from skfm._fields import carried, check_interactions
 from skfm._fitting import all_or_nothing
-from skfm._items import check_columns, column_names, read_features, read_items
+from skfm._groups import check_labels
+from skfm._items import (
+    check_columns,
+    column_names,
+    in_units,
+    read_choices,
+    read_features,
+    read_items,
+)
 from skfm._merging import merge_rows
-from skfm._owners import Owners, chosen_columns, hide_chosen
+from skfm._owners import Owners, chosen_columns, hide_chosen, unite
 from skfm._serving import (
     LabelledCatalogue,
+    are_cells,
     best_items,
     check_positions,
+    choose_from,
     most_similar,
     padded,
     products,
+    read_cells,
 )
 from skfm._solvers import ranking
 from skfm._solvers.caller import warn
@@ -74,7 +85,8 @@ class FMRecommender(BaseEstimator):
         "warp" [3]_: items are drawn until one comes within 1 of the chosen one's score, at most
         `max_draws` times; the earlier that happens, the lower the chosen item must rank and
         the more it weighs: ``log(1 + rank) / log(1 + n_others)``, with ``rank`` the number of
-        others divided by the number of draws, rounded down. It cares most for the top of the list.
+        others divided by the number of draws, rounded down, and at least 1. It cares most for
+        the top of the list.
         "logistic": log loss of chosen items against drawn ones, each for itself; it also fits an
         intercept and the context's own part.
     item_features : DataFrame, array-like or sparse matrix of shape (n_items, n_item_features), \
@@ -311,22 +323,15 @@ class FMRecommender(BaseEstimator):
         self._check_parameters()
         fields = carried(self, X, "feature_fields")
         X, y, weight = door.validate_rows(
-            self, X, y, sample_weight, numeric_target=False, reset=True
+            self, X, read_choices(y), sample_weight, numeric_target=False, reset=True
         )
         items = read_items(self, y)
         catalogue = LabelledCatalogue(items.names)
         chosen = self._positions(catalogue, y)
         features = items.features(X.dtype)
         fields = [CONTEXT] * X.shape[1] if fields is None else fields
-        if len(fields) != X.shape[1]:
-            raise ValueError(
-                f"feature_fields must hold one label a column of X, {X.shape[1]}; got "
-                f"{len(fields)}."
-            )
-        everything = np.concatenate([np.asarray(fields, dtype=object), items.fields])
-        interactions = check_interactions(
-            self, everything, X.shape[1] + features.shape[1]
-        )
+        fields = check_labels(fields, X.shape[1], "feature_fields", "a column of X")
+        interactions = self._check_interactions(fields.astype(object), items.fields)
         rng = check_random_state(self.random_state)
         rate = RATES[SOLVER] if self.learning_rate == "auto" else float(self.learning_rate)
         batch_size = self.batch_size
@@ -371,6 +376,18 @@ class FMRecommender(BaseEstimator):
                 ConvergenceWarning,
             )
         return self
+
+    def _check_interactions(self, of_contexts, of_items):
+        both = np.concatenate([of_contexts, of_items])
+        interactions = check_interactions(self, both, both.size)
+        shared = [name for name in dict.fromkeys(of_contexts) if name in set(of_items)]
+        if shared and not (self.interactions is None and isinstance(self.fit_linear, bool)):
+            raise ValueError(
+                f"{shared[0]!r} is a field of X and one of items, so interactions and fit_linear "
+                "cannot tell them apart; call it otherwise in feature_fields, item_fields or "
+                "item_identity."
+            )
+        return interactions
 
     def _positions(self, catalogue, y):
         positions = catalogue.find(y)
@@ -447,15 +464,28 @@ class FMRecommender(BaseEstimator):
         """Outputs of items alone, and their sums by class."""
         side = slice(self.coef_.size, None)
         table = self.item_components_.T
-        output, sums, _ = self._interactions.parts(features, side, self.item_coef_, table)
+        with np.errstate(over="ignore", invalid="ignore"):
+            output, sums, _ = self._interactions.parts(features, side, self.item_coef_, table)
+        self._require_finite(output, sums, "item_features")
         return output, sums
+
+    def _require_finite(self, output, table, name):
+        if not (np.isfinite(output).all() and np.isfinite(table).all()):
+            raise ValueError(
+                f"{name} has values that are too large for scores in {self.coef_.dtype}; scale "
+                "them."
+            )
 
     def _contexts(self, X):
         """Checked rows, what they bring to every score, and their layers."""
         check_is_fitted(self)
-        X = door.validate_X(self, X).astype(self.coef_.dtype, copy=False)
+        X = door.validate_X(self, X)
         side = slice(0, self.coef_.size)
-        output, _, layers = self._interactions.parts(X, side, self.coef_, self.components_.T)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows = X.astype(self.coef_.dtype, copy=False)
+            parts = self._interactions.parts(rows, side, self.coef_, self.components_.T)
+        output, _, layers = parts
+        self._require_finite(output, layers, "X")
         if self._fitted_loss == "logistic":
             return X, output + output.dtype.type(self.intercept_), layers
         return X, np.zeros_like(output), layers  # the same for all items: it was not learned
@@ -573,13 +603,13 @@ class FMRecommender(BaseEstimator):
         X, own, layers = self._contexts(X)
         seen = self._seen(X) if exclude_seen else None
         options = {"candidates": candidates, "exclude": exclude}
-        items, scores = self._best(layers, seen, n_items, **options)
+        left = choose_from(self._catalogue, seen, X.shape[0], **options)
+        items, scores = self._best(layers, n_items, *left)
         return self._catalogue.show(items), scores + own[:, None]
 
-    def _best(self, layers, seen, n_items, **options):
-        threads = n_threads(self.n_jobs)
-        tables = self._tables(layers)
-        return best_items(*tables, seen, n_items, self._catalogue, threads, **options)
+    def _best(self, layers, n_items, columns, hidden):
+        tables, threads = self._tables(layers), n_threads(self.n_jobs)
+        return best_items(*tables, n_items, columns, hidden, threads)
 
     def _seen(self, X):
         return self._owners.seen_by(X, self._catalogue.n_items)
@@ -592,7 +622,8 @@ class FMRecommender(BaseEstimator):
         items : array-like of shape (n_queries,)
             Names of items.
         n_items : int, default=10
-            How many.
+            How many. If it is the number of all items, the last place is empty, as in
+            `recommend`.
 
         Returns
         -------
@@ -605,7 +636,7 @@ class FMRecommender(BaseEstimator):
         catalogue = self._catalogue
         asked = catalogue.positions(items, "items")
         threads = n_threads(self.n_jobs)
-        found, scores = most_similar(self._item_parts[1], asked, n_items, catalogue, threads)
+        found, scores = most_similar(self._item_parts[1], asked, n_items, threads)
         return catalogue.show(found), scores
 
     def add_items(self, item_features, item_ids=None):
@@ -630,6 +661,11 @@ class FMRecommender(BaseEstimator):
         """
         check_is_fitted(self)
         n_given = self.item_coef_.size - self._n_identities
+        if n_given == 0:
+            raise ValueError(
+                "The model was fitted without item_features, so it can say nothing of new items; "
+                "pass item_features to the constructor and fit again."
+            )
         names, given = read_features(item_features, item_ids, n_given)
         check_columns(item_features, self._item_columns)
         known = self._catalogue.find(names) >= 0
@@ -638,8 +674,9 @@ class FMRecommender(BaseEstimator):
                 f"item_features has {known.sum()} items that the model knows already, such as "
                 f"{np.asarray(names)[known][:5].tolist()}."
             )
-        blank = sparse.csr_matrix((len(names), self._n_identities), dtype=given.dtype)
-        rows = sparse.hstack([blank, given], format="csr", dtype=self.item_coef_.dtype)
+        dtype = self.item_coef_.dtype
+        blank = sparse.csr_matrix((len(names), self._n_identities), dtype=dtype)
+        rows = sparse.hstack([blank, in_units(given, dtype)], format="csr")
         parts = self._parts_of_items(rows)
         both = zip(self._item_parts, parts, strict=True)
         joined = np.concatenate([self.item_ids_, names])
@@ -648,7 +685,15 @@ class FMRecommender(BaseEstimator):
         return self
 
     def ranked_events(
-        self, X, y, k=RANKED, *, sample_weight=None, exclude_seen=True, **options
+        self,
+        X,
+        y,
+        k=RANKED,
+        *,
+        sample_weight=None,
+        exclude_seen=True,
+        candidates=None,
+        exclude=None,
     ):
         """Held-out events, and what the model ranks first where they happened.
 
@@ -661,33 +706,39 @@ class FMRecommender(BaseEstimator):
         y : array-like of shape (n_events,)
             Items chosen. Those that the model does not know are misses.
         k : int, default=10
-            How many items to rank.
+            How many items to rank, at least 1.
         sample_weight : array-like of shape (n_events,), default=None
             Weights of the events: their gains.
         exclude_seen : bool, default=True
             Whether to leave out what the same user chose in `fit`, unless it is in y once more.
-        **options : dict
-            `candidates` and `exclude`, as for `recommend`.
+        candidates, exclude : default=None
+            As for `recommend`; of cells to exclude, a row for each event.
 
         Returns
         -------
         relevant : CSR matrix of shape (n_contexts, n_items or more)
             Weight of each item in each context; items that are not known follow those that are.
         items : ndarray of shape (n_contexts, k)
-            Positions of items, best first, as the functions of :mod:`skfm.metrics` take them.
+            Positions of items, best first, as the functions of :mod:`skfm.metrics` take them: -1
+            where too few are left for a row.
         """
+        door.check_number(k, "k", numbers.Integral, low=1)
         door.check_flag(exclude_seen, "exclude_seen")
         X, _, layers = self._contexts(X)
         n_items = self._catalogue.n_items
-        relevant, first = hide_chosen(X, self._catalogue, y, sample_weight)
+        relevant, context, first = hide_chosen(X, self._catalogue, y, sample_weight)
         seen = None
         if exclude_seen:
             seen = self._seen(X[first])
             seen = (seen > seen.multiply(relevant[:, :n_items] != 0)).tocsr()
-        candidates = options.get("candidates")
-        if candidates is not None:
-            n_items = np.unique(self._catalogue.positions(candidates, "candidates")).size
-        items, _ = self._best(layers[first], seen, min(k, n_items), **options)
+        if are_cells(exclude):
+            exclude = unite(read_cells(exclude, X.shape[0], self._catalogue), context, first.size)
+        options = {"candidates": candidates, "exclude": exclude}
+        columns, hidden = choose_from(self._catalogue, seen, first.size, **options)
+        items = np.full((first.size, k), -1)
+        if columns.size:
+            n = min(k, columns.size)
+            items[:, :n], _ = self._best(layers[first], n, columns, hidden)
         return relevant, items
 
     def score(self, X, y, sample_weight=None):

@@ -716,7 +716,7 @@ def ranking_loss(kind, score, other, n_free=None, n_tried=None):
         return 0.0
     if kind == "bpr":
         return np.logaddexp(0, other - score)
-    return np.log1p(n_free // n_tried) / np.log1p(n_free) * (1 - score + other)
+    return np.log1p(max(n_free // n_tried, 1)) / np.log1p(n_free) * (1 - score + other)
 
 
 def shrunk_regression(X, kept, residual, slopes):

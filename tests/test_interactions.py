@@ -1441,7 +1441,8 @@ REFUSED = [
     ({"feature_fields": ["a"] * 7}, ValueError, r"feature_fields.*\(6,\).*\(7,\)"),
     ({"feature_fields": "aabbcc"}, ValueError, "feature_fields"),
     ({"feature_fields": [1, 1, 2, 2, 3, np.nan]}, ValueError, "feature_fields contains NaN"),
-    ({"feature_fields": ["a", "a", "b", "b", 3, None]}, TypeError, "feature_fields.*one kind"),
+    ({"feature_fields": ["a", "a", "b", "b", 3, None]}, ValueError, "feature_fields.*None"),
+    ({"feature_fields": 3}, ValueError, "feature_fields"),
 ]
 
 

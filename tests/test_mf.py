@@ -948,7 +948,7 @@ def test_arguments_of_recommend():
         with pytest.raises(TypeError, match="exclude_seen"):
             model.recommend(X, 1, exclude_seen=exclude_seen)
     for exclude in (X[:5], X[:, :5], X.T):
-        with pytest.raises(ValueError, match="exclude must have the shape of X"):
+        with pytest.raises(ValueError, match="exclude must be a list of items, or have a row"):
             model.recommend(X, 1, exclude=exclude)
     with pytest.raises(ValueError, match="candidates must be one-dimensional"):
         model.recommend(X, 1, candidates=[[1, 2]])

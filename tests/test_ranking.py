@@ -361,6 +361,12 @@ def test_popular_items_may_be_drawn_more_often(negatives):
         ({"negatives": 2.0}, "negatives"),
         ({"max_draws": 0}, "max_draws"),
         ({"interactions": [("who", "item")]}, "who"),
+        ({"y": ["a", None, "b"]}, "items in y are missing"),
+        ({"item_features": [[1e200], [2.0]]}, "Column 0 of item_features"),
+        ({"item_features": pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"])}, "same name.*a"),
+        ({"item_identity": ([1],)}, "item_identity must hold names"),
+        ({"feature_fields": 3}, "feature_fields must hold one label a column of X"),
+        ({"feature_fields": ["item"], "fit_linear": ["item"]}, "field of X and one of items"),
     ],
 )
 def test_what_is_wrong_is_said(change, match):
@@ -502,3 +508,108 @@ def test_few_events_in_one_batch_are_learned(loss):
     assert model.loss_curve_[-1] < 0.8 * model.loss_curve_[0]
     best, _ = model.recommend(np.eye(40), 5)
     assert np.mean(best % 2 == np.arange(40)[:, None] % 2) > 0.9
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pd.Series([2**53 + k for k in range(4)], dtype="Int64"),
+        [("a", 1), ("a", 2), ("b", 1), ("b", 2)],
+        pd.MultiIndex.from_product([["a", "b"], [1, 2]]),
+    ],
+    ids=["nullable integers", "tuples", "MultiIndex"],
+)
+def test_names_stay_what_they_are(names):
+    X = sparse.eye(4, format="csr")
+    model = small().fit(X, names)
+    assert set(model.item_ids_.tolist()) == set(names)
+    assert set(model.predict(X).tolist()) <= set(names)
+    assert 0 < model.score(X, names) <= 1
+    some = [names[0], names[1]]
+    assert set(model.recommend(X, 2, exclude_seen=False, candidates=some)[0].ravel()) == set(some)
+    left, _ = model.recommend(X, 2, exclude_seen=False, exclude=some)
+    assert set(left.ravel()) == set(names) - set(some)
+
+
+def test_owners_are_known_in_other_precision_or_it_is_said():
+    X, items, _ = make_log()
+    single = small().fit(X.astype(np.float32), items)
+    both = [single.recommend(X.astype(dtype), 5)[0] for dtype in (np.float32, np.float64)]
+    assert_array_equal(*both)
+    model = small().fit(X, items)  # ones, the same in both
+    both = [model.recommend(X.astype(dtype), 5)[0] for dtype in (np.float32, np.float64)]
+    assert_array_equal(*both)
+    model = small().fit(X / 10, items)
+    with pytest.raises(ValueError, match=r"X is float32.*float64"):
+        model.recommend((X / 10).astype(np.float32), 5)
+    _, scores = model.recommend((X / 10).astype(np.float32), 5, exclude_seen=False)
+    assert np.isfinite(scores).all()
+
+
+def test_scores_are_finite_or_refused():
+    X, items, _ = make_log()
+    X = X.astype(np.float32)
+    features = make_features() * 1e20
+    with pytest.raises(ValueError, match=r"Column 0 of item_features.*float32"):
+        small(item_features=features).fit(X, items)
+    model = small(item_features=features).fit(X.astype(float), items)
+    assert np.isfinite(model.predict_pairs(X, np.arange(30), np.arange(30))).all()
+    model = small(item_features=make_features()).fit(X, items)
+    with pytest.raises(ValueError, match="item_features"):
+        model.add_items(features, np.arange(100, 130))
+    with pytest.raises(ValueError, match="X has values that are too large"):
+        model.recommend(X * np.float32(1e38))
+
+
+def test_fields_of_contexts_may_be_numbers():
+    X, items, _ = make_log()
+    fields = np.arange(X.shape[1]) % 2
+    named = small(feature_fields=fields.astype(str), interactions=[("0", "item")], alpha=0.01)
+    numbered = small(feature_fields=fields, interactions=[(0, "item")], alpha=0.01)
+    expected, scores = named.fit(X, items).recommend(X[:20], 3)
+    found, same = numbered.fit(X, items).recommend(X[:20], 3)
+    assert_array_equal(found, expected)
+    assert_array_equal(same, scores)
+
+
+def test_ranked_events_leave_out_what_they_are_told_to():
+    X, items, _ = make_log(n_events=300)
+    model = small().fit(X, items)
+    test, chosen = X[:50], items[:50]
+    known = model.item_ids_
+    relevant, found = model.ranked_events(test, chosen, 4, exclude=known[:-2])
+    assert set(found[:, :2].ravel()) <= {known.size - 2, known.size - 1, -1}
+    assert (found[:, 0] >= 0).any()
+    assert (found[:, 2:] == -1).all() and found.shape == (relevant.shape[0], 4)
+    _, none = model.ranked_events(test, chosen, 4, exclude=known)
+    assert (none == -1).all()
+    # The first event of each context forbids the items of even numbers, the others those of odd.
+    _, first, context = np.unique(test.indices, return_index=True, return_inverse=True)
+    is_first = np.isin(np.arange(50), first)
+    is_even = np.arange(known.size) % 2 == 0
+    cells = sparse.csr_matrix(is_first[:, None] == is_even)
+    _, found = model.ranked_events(test, chosen, 4, exclude=cells, exclude_seen=False)
+    order = np.argsort(np.argsort(first))
+    several = np.bincount(context) > 1
+    assert several.any() and not several.all()
+    for place, user in zip(order, range(order.size), strict=True):
+        assert (found[place] == -1).all() if several[user] else (found[place] % 2 == 1).all()
+    with pytest.raises(TypeError, match="k must be an instance of"):
+        model.ranked_events(test, chosen, "3")
+    with pytest.raises(ValueError, match="exclude must be a list of items"):
+        model.ranked_events(test, chosen, exclude=cells[:3])
+    table = pd.DataFrame(np.zeros((50, known.size)), columns=known[::-1])
+    with pytest.raises(ValueError, match="columns of exclude must be item_ids_"):
+        model.recommend(test, 1, exclude=table)
+
+
+def test_what_has_no_vectors_is_not_similar():
+    model = small(n_components=0).fit(np.eye(3), ["a", "b", "c"])
+    with pytest.raises(ValueError, match="n_components=0"):
+        model.similar_items(["a"], 1)
+
+
+def test_without_item_features_nothing_is_known_of_new_items():
+    model = small().fit(np.eye(3), ["a", "b", "c"])
+    with pytest.raises(ValueError, match="without item_features"):
+        model.add_items([[1.0]], ["d"])

@@ -198,7 +198,7 @@ def test_a_step_goes_down_the_slope(loss, masked, weighted, n_own):
             n_tried = next(
                 n
                 for n in range(1, 5)
-                if np.isclose(value, np.log1p(n_free // n) / np.log1p(n_free))
+                if np.isclose(value, np.log1p(max(n_free // n, 1)) / np.log1p(n_free))
             )
         fixed.append((r, j, n_free, n_tried))
         losses.append(trainer.scratch.losses[place])
@@ -302,3 +302,9 @@ def test_explaining_keeps_the_sums(masked):
     alone = interactions.parts(explained.without_own, explained.features, linear, factors)
     assert_allclose(output, alone[0], atol=1e-9)
     assert_allclose(layers, alone[2], atol=1e-9)
+
+
+def test_who_was_found_after_many_draws_counts():
+    found = kernels.differentiate(ranking.WARP, np.dtype(float), 0.0, 0.5, 0.0, 3, 9)
+    weight = np.log(2) / np.log(4)  # that item is before the chosen one: its rank is 1
+    assert_allclose(found, (weight, -weight, weight))

@@ -211,7 +211,7 @@ def differentiate(kind, dtype, score, other, constant, n_free, n_tried):
         return loss, slope, -slope
     # The hinge is cut where the loss would rise while ranks get better: slopes ignore that the
     # weight falls for it. Without the hinge, nothing would fall before scores differ by 1.
-    rank, lowest = dtype.type(n_free // n_tried), dtype.type(n_free)
+    rank, lowest = dtype.type(max(n_free // n_tried, 1)), dtype.type(n_free)
     weight = math.log1p(rank) / math.log1p(lowest)
     return weight * min(one, one + other - score), -weight, weight
 

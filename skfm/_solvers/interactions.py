@@ -83,7 +83,6 @@ class Interactions:
         own = np.einsum("cjf,cjf->cj", factors, factors) * (center * is_own)
         return np.einsum("cjf,cjf->cj", factors, sums[:, own_class]) - own
 
-
     def parts(self, rows, features, linear, factors):
         """What rows over some of the features bring into rows that have others besides.
 
@@ -93,9 +92,11 @@ class Interactions:
         """
         own_class = self.feature_class[features]
         n_classes = len(self.partners)
-        sums = np.stack(
-            [rows @ (factors * (own_class == c)[:, None]) for c in range(n_classes)], axis=1
-        )
+        if n_classes == 1:
+            sums = (rows @ factors)[:, None]
+        else:
+            masks = own_class == np.arange(n_classes)[:, None, None]
+            sums = np.stack([rows @ (factors * mask.T) for mask in masks], axis=1)
         layers = np.einsum("de,nef->ndf", self.partners.astype(factors.dtype), sums)
         itself = np.einsum("jf,jf->j", factors, factors) * self.partners.diagonal()[own_class]
         squares = rows.multiply(rows).tocsr() @ itself
