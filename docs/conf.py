@@ -1,4 +1,8 @@
-"""Settings of Sphinx. The build needs no network."""
+"""Settings of Sphinx. The build needs no network, for it runs no examples.
+
+With ``-D plot_gallery=1`` it does, and shows what they print: they take a few minutes, download
+data and need faiss-cpu.
+"""
 
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
@@ -14,8 +18,21 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.mathjax",
     "numpydoc",
+    "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_build", "_templates"]
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": "",
+    "plot_gallery": False,
+    "download_all_examples": False,
+    "write_computation_times": False,
+    "show_signature": False,
+    "show_memory": False,
+    "image_scrapers": (),  # nothing is plotted, and matplotlib not needed
+    "reset_modules": (),
+}
 templates_path = ["_templates"]
 
 # A class's page shows its own methods, not those which every estimator of scikit-learn has.

@@ -1,7 +1,9 @@
-"""Film ratings with factorization machines: MovieLens-100k.
+"""
+Film ratings with factorization machines: MovieLens-100k
+========================================================
 
 Predicts ratings from who rates which film, then with what is known about users and films, and
-last for films that nobody in the training set has rated. Run it with
+last for films that nobody in the training set has rated. Run it with::
 
     python examples/movielens.py
 

@@ -1,4 +1,8 @@
-"""Recommendations from an index of nearest neighbours, for catalogues too large to score whole.
+"""
+Recommendations from an index of nearest neighbours
+===================================================
+
+For catalogues too large to score whole::
 
     python -m pip install faiss-cpu && python examples/nearest_neighbours.py
 

@@ -1,4 +1,8 @@
-"""Clicks from a stream: partial_fit on a generator that never holds the data.
+"""
+Clicks from a stream
+====================
+
+``partial_fit`` on a generator that never holds the data::
 
     python examples/stream.py [--chunks 100] [--rows 10000]
 
@@ -56,7 +60,7 @@ def main(n_chunks, n_rows):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Clicks from a stream.")
     parser.add_argument("--chunks", type=int, default=100)
     parser.add_argument("--rows", type=int, default=10_000)
     arguments = parser.parse_args()
