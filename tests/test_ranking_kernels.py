@@ -7,7 +7,9 @@ import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 
+from skfm import FMRecommender
 from skfm._fields import check_interactions
 from skfm._kernels import ranking as kernels
 from skfm._solvers import ranking
@@ -308,3 +310,46 @@ def test_who_was_found_after_many_draws_counts():
     found = kernels.differentiate(ranking.WARP, np.dtype(float), 0.0, 0.5, 0.0, 3, 9)
     weight = np.log(2) / np.log(4)  # that item is before the chosen one: its rank is 1
     assert_allclose(found, (weight, -weight, weight))
+
+
+@pytest.mark.parametrize("loss", ["warp", "bpr", "logistic"])
+@pytest.mark.parametrize("n_components", [0, 2])
+def test_items_without_a_feature_have_the_score_0(loss, n_components):
+    model = FMRecommender(
+        n_components,
+        loss=loss,
+        item_features=[[1.0], [0.0], [0.0]],
+        item_identity=(),
+        max_iter=3,
+        tol=0,
+        random_state=0,
+    )
+    with pytest.warns(ConvergenceWarning):
+        model.fit(np.eye(3), [0, 1, 2])
+    output, sums = model._item_parts
+    assert_array_equal(output[1:], 0)
+    assert_array_equal(sums[1:], 0)
+    assert output[0] != 0 or n_components
+
+
+def test_bits_say_who_has_been_seen_whether_items_share_them_or_not():
+    rng = np.random.default_rng(0)
+    n_items = 1000
+    cells = rng.random((30, n_items)) < np.linspace(0, 0.2, 30)[:, None]
+    begin = np.arange(n_items + 1)
+    seen = ranking._look_up(sparse.csr_matrix(cells), begin)
+    n_words = np.diff(seen.bit_ptr)
+    assert (n_words * 64 < n_items).any() and (n_words * 64 >= n_items).any()
+    for owner in range(30):
+        marked = np.zeros(n_items, bool)
+        for i in range(n_items):
+            word, bit = kernels.find_bit(i, n_words[owner], n_items)
+            marked[i] = seen.bits[seen.bit_ptr[owner] + word] >> np.uint64(bit) & np.uint64(1)
+        assert marked[cells[owner]].all()
+        if n_words[owner] * 64 >= n_items:
+            assert_array_equal(marked, cells[owner])
+        else:
+            assert marked[~cells[owner]].mean() < 2 / kernels.BITS
+        for _ in range(50):
+            i = draw(np.uint64(rng.integers(2**63)), begin, seen, owner)
+            assert not cells[owner, i]

@@ -27,6 +27,8 @@ N_STEPS, N_FORWARD_STEPS = 6, 3
 
 N_TRIES = 4  # draws of all items, before one of the free ones
 BITS = 16  # for each item seen, at least: one in so many unseen items falls on the bit of one
+ROOM = 4  # owners may have so many times as many words, if each item has a bit of its own then
+TOGETHER = 64  # rows that take a turn
 _HALF = np.uint64(32)
 
 
@@ -40,43 +42,55 @@ def random_bits(number):
 
 
 @jit_inline
-def find_bit(item, n_words):
-    """The word and the bit on which an item falls among a power of two of words."""
-    place = np.uint64(item) * MIX >> np.uint64(32)
+def find_bit(item, n_words, n_items):
+    """The word and the bit on which an item falls among a power of two of words.
+
+    If there are enough bits, each item has its own.
+    """
+    place = np.uint64(item)
+    if n_words * 64 < n_items:
+        place = place * MIX >> np.uint64(32)
     return np.int64(place >> np.uint64(6)) & (n_words - 1), place & np.uint64(63)
 
 
 @jit
-def mark_seen(seen):
+def mark_seen(seen, n_items):
     """Set the bits of the items that owners have seen."""
     for owner in range(seen.total.size):
         first = seen.bit_ptr[owner]
         n_words = seen.bit_ptr[owner + 1] - first
         for m in range(seen.ptr[owner], seen.ptr[owner + 1]):
-            word, bit = find_bit(seen.item[m], n_words)
+            word, bit = find_bit(seen.item[m], n_words, n_items)
             seen.bits[first + word] |= np.uint64(1) << bit
+
+
+@jit_inline
+def draw_any(random, begin):
+    """An item, each with its share. There are less than 2^32 shares."""
+    n_items = begin.size - 1
+    n_shares = begin[n_items]
+    item = np.int64(((random >> _HALF) * np.uint64(n_shares)) >> _HALF)
+    return item if n_shares == n_items else _find_share(begin, item)
 
 
 @jit_inline
 def draw_unseen(random, begin, seen_item, seen_bits, first, last, first_word, n_words):
     """An item that its owner has not seen, each with its share; -1 if a few draws found none.
 
-    There are less than 2^32 shares. What the owner has seen is at ``first:last`` and, as bits,
+    What the owner has seen is at ``first:last`` and, as bits,
     in words from ``first_word`` on. Most items drawn have not been seen, which the bit says at
     once.
     """
     n_items = begin.size - 1
-    n_shares = begin[n_items]
     for _ in range(N_TRIES):
-        item = np.int64(((random >> _HALF) * np.uint64(n_shares)) >> _HALF)
-        if n_shares > n_items:
-            item = _find_share(begin, item)
-        word, bit = find_bit(item, n_words)
+        item = draw_any(random, begin)
+        word, bit = find_bit(item, n_words, n_items)
         if seen_bits[first_word + word] >> bit & np.uint64(1) == 0:
             return item
-        m = _count_below(seen_item, first, last, item)
-        if m == last or seen_item[m] != item:
-            return item
+        if n_words * 64 < n_items:
+            m = _count_below(seen_item, first, last, item)
+            if m == last or seen_item[m] != item:
+                return item
         random = random_bits(random)
     return np.int64(-1)
 
@@ -142,32 +156,6 @@ def represent(items, i, linear, factors, interactions, p, layers):
     return own
 
 
-@jit_inline
-def score_single(items, i, linear, factors, interactions, context, layers, r):
-    """The score of an item with one feature in context ``r``, without writing its layers."""
-    width = factors.shape[2]
-    e = np.uintp(items.indptr[i])
-    j = np.uintp(items.feature[e])
-    c, base = np.uintp(0), np.uintp(0)
-    if interactions is not None:
-        c = np.uintp(interactions.feature_class[j])
-        base = c * np.uintp(width)
-    score = linear[j, 0]
-    for f in range(width):
-        score += factors[j, 0, f] * layers[r, base + f]
-    if items.output.size > 0:
-        for f in range(width):
-            score += factors[j, 0, f] * items.layers[i, c, f]
-    score *= items.value[e]
-    if items.output.size > 0:
-        score += items.output[i]
-        for d in range(items.layers.shape[1]):
-            base = np.uintp(d) * np.uintp(width)
-            for f in range(width):
-                score += context[r, base + f] * items.layers[i, d, f]
-    return score
-
-
 @jit
 def keep_contexts(window, batch, interactions, scratch, draws, part, n_parts):
     """Keep the layers of a batch's contexts; with classes, also the sums by class."""
@@ -225,72 +213,141 @@ def compare(
 
     A row's gradient by the factors of its context's features is written over its sums, as
     `minibatch.backward` reads it. Of WARP, ``rule.shape`` is the largest number of draws.
+
+    Some rows take a turn together: they draw in rounds, until all have found an item or may draw
+    no more. Before anything is computed, a loop that does little else reads some of all that will
+    be needed; so the processor waits for many answers of the memory at once. (All is in one
+    function because Numba counts the references of each array that it hands to another one, which
+    takes longer than a score.)
     """
     r0, r1 = window.row_start[batch], window.row_start[batch + 1]
     linear, factors = state.linear[0], state.factors[0]
     sums, raw, gradient = scratch.sums[0], scratch.output[0], scratch.gradient[0]
-    dtype, n_items, width = sums.dtype, items.indptr.size - 1, factors.shape[2]
+    chosen, owners, weights = events.item, events.owner, window.weight
+    indptr, feature, value, begin = items.indptr, items.feature, items.value, items.begin
+    output, explained = items.output, items.layers
+    seen_ptr, seen_item, seen_bits, bit_ptr = seen.ptr, seen.item, seen.bits, seen.bit_ptr
+    negatives, slopes, losses = draws.negative, draws.slope, scratch.losses
+    context, wanted = draws.context, draws.layers
+    dtype, n_items, width = sums.dtype, indptr.size - 1, np.uintp(factors.shape[2])
+    at_end = width - np.uintp(1)
     zero, one = dtype.type(0), dtype.type(1)
-    n_layers = sums.shape[1] // width
     p = np.empty(width, dtype)
-    good, bad = np.empty((n_layers, width), dtype), np.empty((n_layers, width), dtype)
-    good_flat, bad_flat = good.reshape(-1), bad.reshape(-1)
-    indptr, begin, seen_item, seen_bits = items.indptr, items.begin, seen.item, seen.bits
-    context, layers = draws.context, draws.layers
+    layers = np.empty((sums.shape[1] // max(p.size, 1), p.size), dtype)
+    flat = layers.reshape(-1)
+    row, item = np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.int64)
+    word, bit = np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.uint64)
+    key = np.empty(TOGETHER, np.uint64)
+    score, other = np.empty(TOGETHER, dtype), np.empty(TOGETHER, dtype)
     n_draws = np.int64(rule.shape) if rule.loss == WARP else 1
     first = _boundary(window.row_ptr, r0, r1, ROW_COST, part, n_parts) - r0
     last = _boundary(window.row_ptr, r0, r1, ROW_COST, part + 1, n_parts) - r0
-    for r in range(first, last):
-        i = r0 + r
-        owner = events.owner[i]
-        known, known_end = seen.ptr[owner], seen.ptr[owner + 1]
-        first_word = seen.bit_ptr[owner]
-        n_words = seen.bit_ptr[owner + 1] - first_word
-        score = represent(items, events.item[i], linear, factors, interactions, p, good)
-        for f in range(good_flat.size):
-            score += context[r, f] * good_flat[f]
-        key = random_bits(seed + np.uint64(events.first + i + 1) * MIX)
-        negative, other, n_tried, is_single = np.int64(-1), zero, 0, True
-        while n_tried < n_draws:
+    for start in range(first, last, TOGETHER):
+        n = min(TOGETHER, last - start)
+        for a in range(n):
+            i = chosen[r0 + start + a]
+            if indptr[i] < indptr[i + 1] and width > 0:
+                j = np.uintp(feature[indptr[i]])
+                other[a] = factors[j, 0, 0] + factors[j, 0, at_end]
+        for a in range(n):  # scores of the items chosen, whose layers go where the sums were
+            r = start + a
+            own = represent(items, chosen[r0 + r], linear, factors, interactions, p, layers)
+            for f in range(flat.size):
+                own += context[r, f] * flat[f]
+                sums[r, f] = flat[f]
+            row[a], score[a] = r, own
+            key[a] = random_bits(seed + np.uint64(events.first + r0 + r + 1) * MIX)
+        n_tried = 0
+        while n > 0:
             n_tried += 1
-            random = random_bits(key + np.uint64(n_tried) * MIX)
-            j = draw_unseen(
-                random, begin, seen_item, seen_bits, known, known_end, first_word, n_words
-            )
-            if j < 0:
-                # Anew, for the first draws have said that the item of these bits was seen.
-                j = draw_free(random_bits(~random), begin, seen, owner)
-                if j < 0:
-                    break
-            is_single = indptr[j + 1] - indptr[j] == 1
-            if is_single:
-                other = score_single(items, j, linear, factors, interactions, context, layers, r)
-            else:
-                other = represent(items, j, linear, factors, interactions, p, bad)
-                for f in range(bad_flat.size):
-                    other += context[r, f] * bad_flat[f]
-            if rule.loss != WARP or other > score - one:
-                negative = j
-                break
-        n_free = n_items - (known_end - known) if negative >= 0 else 0
-        loss, slope, other_slope = differentiate(
-            rule.loss, dtype, score, other, raw[r], n_free, n_tried
-        )
-        weight = window.weight[i] if window.weight.size > 0 else one
-        slope *= weight
-        other_slope *= weight
-        draws.negative[r] = negative
-        draws.slope[0, r], draws.slope[1, r] = slope, other_slope
-        scratch.losses[r] = weight * loss
-        both = slope + other_slope
-        gradient[r] = both
-        for f in range(good_flat.size):
-            sums[r, f] = slope * good_flat[f] + both * layers[r, f]
-        if negative >= 0:
-            if is_single:  # else they are there
-                represent(items, negative, linear, factors, interactions, p, bad)
-            for f in range(good_flat.size):
-                sums[r, f] += other_slope * bad_flat[f]
+            for a in range(n):  # an item for each, and where it says whether it has been seen
+                owner = owners[r0 + row[a]]
+                item[a] = draw_any(random_bits(key[a] + np.uint64(n_tried) * MIX), begin)
+                first_word = bit_ptr[owner]
+                place, bit[a] = find_bit(item[a], bit_ptr[owner + 1] - first_word, n_items)
+                word[a] = first_word + place
+            for a in range(n):
+                bit[a] = seen_bits[word[a]] >> bit[a] & np.uint64(1)
+                i = item[a]
+                if indptr[i] < indptr[i + 1] and width > 0:
+                    j = np.uintp(feature[indptr[i]])
+                    other[a] = factors[j, 0, 0] + factors[j, 0, at_end]
+                if output.size > 0 and width > 0:
+                    other[a] += explained[i, 0, 0] + explained[i, 0, at_end]
+            for a in range(n):
+                if bit[a] != 0:  # perhaps the item has been seen
+                    owner = owners[r0 + row[a]]
+                    random = random_bits(key[a] + np.uint64(n_tried) * MIX)
+                    item[a] = draw_unseen(
+                        random,
+                        begin,
+                        seen_item,
+                        seen_bits,
+                        seen_ptr[owner],
+                        seen_ptr[owner + 1],
+                        bit_ptr[owner],
+                        bit_ptr[owner + 1] - bit_ptr[owner],
+                    )
+                    if item[a] < 0:
+                        # Anew, for the first draws have said that the item of these bits was seen.
+                        item[a] = draw_free(random_bits(~random), begin, seen, owner)
+            for a in range(n):  # scores of the items drawn
+                i, r = item[a], np.uintp(row[a])
+                total = zero
+                if i < 0:
+                    pass
+                elif indptr[i + 1] - indptr[i] == 1:  # without writing its layers
+                    e = np.uintp(indptr[i])
+                    j = np.uintp(feature[e])
+                    c = np.uintp(0)
+                    if interactions is not None:
+                        c = np.uintp(interactions.feature_class[j])
+                    total += linear[j, 0]
+                    for f in range(width):
+                        total += factors[j, 0, f] * wanted[r, c * width + f]
+                    if output.size > 0:
+                        for f in range(width):
+                            total += factors[j, 0, f] * explained[i, c, f]
+                    total *= value[e]
+                    if output.size > 0:
+                        total += output[i]
+                        for d in range(np.uintp(explained.shape[1])):
+                            for f in range(width):
+                                total += context[r, d * width + f] * explained[i, d, f]
+                else:
+                    total += represent(items, i, linear, factors, interactions, p, layers)
+                    for f in range(flat.size):
+                        total += context[r, f] * flat[f]
+                other[a] = total
+            n_left = 0
+            for a in range(n):  # who has found one, or has to stop looking, is settled
+                r, i = row[a], item[a]
+                is_found = i >= 0 and (rule.loss != WARP or other[a] > score[a] - one)
+                if i >= 0 and not is_found and n_tried < n_draws:
+                    row[n_left], score[n_left], key[n_left] = r, score[a], key[a]
+                    n_left += 1
+                else:
+                    n_free = 0
+                    if is_found:
+                        owner = owners[r0 + r]
+                        n_free = n_items - (seen_ptr[owner + 1] - seen_ptr[owner])
+                        represent(items, i, linear, factors, interactions, p, layers)
+                    loss, slope, other_slope = differentiate(
+                        rule.loss, dtype, score[a], other[a], raw[r], n_free, n_tried
+                    )
+                    weight = weights[r0 + r] if weights.size > 0 else one
+                    slope *= weight
+                    other_slope *= weight
+                    both = slope + other_slope
+                    negatives[r] = i if is_found else -1
+                    slopes[0, r], slopes[1, r] = slope, other_slope
+                    losses[r], gradient[r] = weight * loss, both
+                    for f in range(flat.size):
+                        sums[r, f] = slope * sums[r, f] + both * wanted[r, f]
+                    if is_found:
+                        for f in range(flat.size):
+                            sums[r, f] += other_slope * flat[f]
+            n = n_left
 
 
 @jit
@@ -371,7 +428,7 @@ def sum_items(state, items, interactions, item_scratch, draws, n_items, part, n_
     sums, gradient = item_scratch.sums[0], item_scratch.gradient[0]
     dtype, width = sums.dtype, factors.shape[2]
     p = np.empty(width, dtype)
-    own = np.empty((sums.shape[1] // width, width), dtype)
+    own = np.empty((sums.shape[1] // max(width, 1), width), dtype)
     own_flat = own.reshape(-1)
     first = _boundary(draws.ptr, 0, n_items, ROW_COST, part, n_parts)
     last = _boundary(draws.ptr, 0, n_items, ROW_COST, part + 1, n_parts)

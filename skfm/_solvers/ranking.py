@@ -98,8 +98,10 @@ def _look_up(seen, begin):
     item = seen.indices.astype(np.int64)
     taken = np.append(0, np.cumsum(begin[item + 1] - begin[item]))
     before = taken[:-1] - np.repeat(taken[ptr[:-1]], np.diff(ptr))
-    words = np.maximum(np.diff(ptr) * kernels.BITS // 64, 1)
-    words = 2 ** np.ceil(np.log2(words)).astype(np.int64)
+    n_items = begin.size - 1
+    words = _power_of_two(np.maximum(np.diff(ptr) * kernels.BITS // 64, 1))
+    enough = _power_of_two(-(-n_items // 64))
+    words[words * kernels.ROOM >= enough] = enough
     looked_up = Seen(
         ptr,
         item,
@@ -108,8 +110,13 @@ def _look_up(seen, begin):
         bit_ptr=np.append(0, np.cumsum(words)),
         bits=np.zeros(words.sum(), np.uint64),
     )
-    kernels.mark_seen(looked_up)
+    kernels.mark_seen(looked_up, n_items)
     return looked_up
+
+
+def _power_of_two(n):
+    """The next one that is not less."""
+    return 2 ** np.ceil(np.log2(n)).astype(np.int64)
 
 
 class _Ranker(Trainer):
