@@ -50,7 +50,7 @@ def jit_inline(function):
 
     A call hands a record over array by array, each with a count of its references that goes up
     and down again, which takes longer than drawing an item, or a product of vectors. LLVM inlines
-    what is small or has one caller, and cannot know this of the rest. Inlined, most counts cancel; not
-    always in a loop with many branches, so look at the profile.
+    what is small or has one caller, and cannot know this of the rest. Inlined, most counts cancel;
+    not always in a loop with many branches, so look at the profile.
     """
     return jit(function, forceinline=True)
