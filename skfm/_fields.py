@@ -80,8 +80,8 @@ def _require(fields, name):
 
 
 def _find(field, known, name):
-    (found,) = np.nonzero(known == field)
-    if not found.size:
-        names = ", ".join(map(repr, known.tolist()[:10]))
-        raise ValueError(f"{name} names {field!r}, which is no field of feature_fields: {names}.")
-    return found[0]
+    for place, label in enumerate(known.tolist()):
+        if label == field:
+            return place
+    names = ", ".join(map(repr, known.tolist()[:10]))
+    raise ValueError(f"{name} names {field!r}, which is no field of feature_fields: {names}.")

@@ -43,6 +43,7 @@ from skfm._solvers.team import n_threads
 from skfm.metrics import ndcg_at_k
 
 SOLVER = "adagrad"
+ALPHAS = {"warp": 1.0, "bpr": 0.3, "logistic": 0.5}
 RANKED = 10  # items, for `score`
 CONTEXT = "context"  # the field of the features of X if nothing else is said
 
@@ -119,10 +120,11 @@ class FMRecommender(BaseEstimator):
         weight of its events; a number between 0 and 1 is a power of that.
     max_draws : int, default=10
         Largest number of draws for an event and epoch, for "warp"; at most a million.
-    alpha : float, default=0.3
+    alpha : float or "auto", default="auto"
         L2 penalty of the vectors, at least 0: feature j pays ``alpha / 2 * sqrt(n_j) * ||v_j||^2``
         with ``n_j`` the weighted number of events with it. The parameter to tune first.
-        Where it is too large, all vectors become 0 and popularity is left.
+        Where it is too large, all vectors become 0 and popularity is left. "auto" is 1 for
+        "warp", 0.3 for "bpr", 0.5 for "logistic".
     alpha_linear : float, default=5.0
         L2 penalty of the linear weights, at least 0.
     learning_rate : float or "auto", default="auto"
@@ -135,7 +137,7 @@ class FMRecommender(BaseEstimator):
     max_iter : int, default=100
         Largest number of epochs. Fewer often rank better: tune it, or `alpha`.
     tol : float, default=1e-4
-        Training stops when the objective, for each unit of weight, has not fallen by `tol` below
+        Training stops when what `loss_curve_` shows has not fallen by `tol` below
         the best so far in `n_iter_no_change` epochs in a row.
     n_iter_no_change : int, default=5
         See `tol`.
@@ -165,7 +167,9 @@ class FMRecommender(BaseEstimator):
     n_iter_ : int
         Number of epochs.
     loss_curve_ : list of float, one an epoch
-        Objective for each unit of weight, with the items drawn in that epoch.
+        Objective for each unit of weight, with the items drawn in that epoch. Of "warp" without
+        the penalty: its steps take the weights of comparisons for constant, so a sum of its loss
+        and the penalty would say nothing.
     n_features_in_ : int
         Number of features of contexts.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -222,7 +226,7 @@ class FMRecommender(BaseEstimator):
         fit_linear=True,
         negatives="uniform",
         max_draws=10,
-        alpha=0.3,
+        alpha="auto",
         alpha_linear=5.0,
         learning_rate="auto",
         initial_accumulator=1.0,
@@ -275,7 +279,7 @@ class FMRecommender(BaseEstimator):
         else:
             door.check_number(self.negatives, "negatives", real, low=0, high=1)
         door.check_number(self.max_draws, "max_draws", integer, low=1, high=1_000_000)
-        door.check_number(self.alpha, "alpha", real, low=0)
+        door.check_auto_or_number(self.alpha, "alpha", low=0)
         door.check_number(self.alpha_linear, "alpha_linear", real, low=0)
         door.check_auto_or_number(
             self.learning_rate, "learning_rate", low=0, boundaries="neither"
@@ -417,12 +421,13 @@ class FMRecommender(BaseEstimator):
         )
         if (weight == 1).all():
             weight = weight[:0]
+        alpha = ALPHAS[self.loss] if self.alpha == "auto" else float(self.alpha)
         sides = ranking.make_ranking_problem(
             X,
             choices,
             weight,
             ranking.LOSSES[self.loss],
-            Penalties(float(self.alpha), float(self.alpha_linear)),
+            Penalties(alpha, float(self.alpha_linear)),
             interactions,
         )
         return sides, choices
@@ -473,7 +478,7 @@ class FMRecommender(BaseEstimator):
         if not (np.isfinite(output).all() and np.isfinite(table).all()):
             raise ValueError(
                 f"{name} has values that are too large for scores in {self.coef_.dtype}; scale "
-                "them."
+                "them, or lower learning_rate."
             )
 
     def _contexts(self, X):

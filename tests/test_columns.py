@@ -436,6 +436,15 @@ def csr_of(problem):
 # Descent: all of it
 
 
+def test_centered_columns_have_an_entry_in_each_row():
+    """Also in rows of hardly any weight: else they would be elsewhere when they are served."""
+    rng = np.random.default_rng(0)
+    X, weight = 100 + rng.normal(size=(30, 2)), np.full(30, 1e12)
+    X[0, 0], weight[0] = 0, 1
+    problem = problem_of(X, np.zeros(30), weight, "squared_error", np.float64, may_center=True)
+    assert problem.center[0] == 0 and problem.center[1] != 0
+
+
 def problem_of(X, y, weight, kind, dtype, **options):
     weight = np.empty(0, dtype) if weight is None else weight.astype(dtype)
     rows = sparse.csr_matrix(X.astype(dtype))

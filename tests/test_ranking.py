@@ -1,6 +1,7 @@
 """FMRecommender: what it learns, serves and refuses."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -613,3 +614,26 @@ def test_without_item_features_nothing_is_known_of_new_items():
     model = small().fit(np.eye(3), ["a", "b", "c"])
     with pytest.raises(ValueError, match="without item_features"):
         model.add_items([[1.0]], ["d"])
+
+
+def test_warp_is_judged_by_its_loss_alone():
+    X, items, _ = make_log()
+    model = small(alpha=100.0, init_scale=1.0, max_iter=1).fit(X, items)
+    assert model.loss_curve_[0] <= 1  # the penalty at the start is far above
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_default_penalties(loss):
+    X, items, _ = make_log()
+    alpha = {"warp": 1.0, "bpr": 0.3, "logistic": 0.5}[loss]
+    expected = small(loss=loss, alpha=alpha).fit(X, items)
+    assert_array_equal(small(loss=loss).fit(X, items).components_, expected.components_)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_divergence_with_item_features_is_said(loss):
+    X, items, _ = make_log()
+    model = small(loss=loss, item_features=make_features(), learning_rate=1e30, init_scale=1e30)
+    with warnings.catch_warnings(), pytest.raises(ValueError, match="lower learning_rate"):
+        warnings.simplefilter("ignore", RuntimeWarning)
+        model.fit(X.astype(np.float32), items)

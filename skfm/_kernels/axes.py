@@ -1,4 +1,10 @@
-"""Products of the columns of a tall table, and its turning, four rows or columns at a time."""
+"""Products of the columns of a tall table, and tables in other coordinates.
+
+BLAS would do it with threads of its own, whose number is not ours: they wait for each other where
+the machine is busy, and round as their number wants.
+"""
+
+import math
 
 import numpy as np
 
@@ -29,8 +35,40 @@ def add_products(first, last, table, total):
 
 
 @jit
+def multiply(table, matrix, result):
+    """``result = table @ matrix``."""
+    for r in range(np.uintp(table.shape[0])):
+        for j in range(np.uintp(matrix.shape[1])):
+            result[r, j] = 0
+        for f in range(np.uintp(table.shape[1])):
+            a = table[r, f]
+            for j in range(np.uintp(matrix.shape[1])):
+                result[r, j] += a * matrix[f, j]
+
+
+@jit
+def find_root(matrix, lower, inverse):
+    """The Cholesky factor of a positive definite matrix, and its inverse; both come as zeros."""
+    n = matrix.shape[0]
+    for i in range(n):
+        for j in range(i + 1):
+            rest = matrix[i, j]
+            for k in range(j):
+                rest -= lower[i, k] * lower[j, k]
+            lower[i, j] = math.sqrt(rest) if i == j else rest / lower[j, j]
+    for j in range(n):
+        inverse[j, j] = 1 / lower[j, j]
+        for i in range(j + 1, n):
+            rest = 0.0
+            for k in range(j, i):
+                rest -= lower[i, k] * inverse[k, j]
+            inverse[i, j] = rest / lower[i, i]
+
+
+@jit
 def turn_rows(first, last, table, axes):
-    """``table[first:last] = table[first:last] @ axes``; the columns' number is a multiple of 4."""
+    """``table[first:last] = table[first:last] @ axes``, four columns at a time: their number is a
+    multiple of that."""
     width = table.shape[1]
     turned = np.empty(width, table.dtype)
     for r in range(np.uintp(first), np.uintp(last)):

@@ -322,7 +322,8 @@ def compare(
             n_left = 0
             for a in range(n):  # who has found one, or has to stop looking, is settled
                 r, i = row[a], item[a]
-                is_found = i >= 0 and (rule.loss != WARP or other[a] > score[a] - one)
+                is_far = rule.loss == WARP and other[a] <= score[a] - one  # NaN is not
+                is_found = i >= 0 and not is_far
                 if i >= 0 and not is_found and n_tried < n_draws:
                     row[n_left], score[n_left], key[n_left] = r, score[a], key[a]
                     n_left += 1

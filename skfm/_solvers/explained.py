@@ -12,6 +12,7 @@ shrinkage.py), and the items' own parameters are what that leaves. The sums stay
 import numpy as np
 from scipy import sparse
 
+from skfm._kernels.axes import add_products, find_root, multiply
 from skfm._kernels.regression import regress, regress_doubting
 from skfm._solvers.shrinkage import share_kept
 
@@ -98,13 +99,13 @@ class _Group:
         if n_outputs == 0:
             return
         there, back = _whiten(factors[self.own])
-        residual, slopes = factors[self.own] @ there, factors[self.columns] @ there
+        residual, slopes = (_product(factors[of], there) for of in (self.own, self.columns))
         variance = np.square(residual).sum() / n_outputs / max(n_rows - self.kept.sum(), 1.0)
         found = slopes + self.values.T @ residual / self.size[:, None]
         square = np.square(found).mean(axis=1)
         self.kept = share_kept(square, variance / self.size, self.tells, n_outputs)
         regress(*self._csc(), self.size, self.kept, residual, slopes)
-        factors[self.own], factors[self.columns] = residual @ back, slopes @ back
+        factors[self.own], factors[self.columns] = _product(residual, back), _product(slopes, back)
 
     def fit_linear(self, linear, left):
         """Linear weights of features; changes ``left``, what others leave of items' outputs."""
@@ -116,6 +117,12 @@ class _Group:
         return self.values.indptr, self.values.indices, self.values.data
 
 
+def _product(rows, matrix):
+    result = np.empty((len(rows), matrix.shape[1]))
+    multiply(rows, matrix, result)
+    return result
+
+
 def _whiten(rows):
     """Matrices to coordinates of (about) variance 1 without correlation, and back.
 
@@ -123,7 +130,8 @@ def _whiten(rows):
     """
     scale = np.sqrt(np.square(rows).mean(axis=0))
     scale[scale == 0] = 1
-    rows = rows / scale
-    variances, axes = np.linalg.eigh(rows.T @ rows / len(rows))
-    root = np.sqrt(np.maximum(variances, 0) + rows.shape[1] / len(rows))
-    return axes / scale[:, None] / root, (axes * root).T * scale
+    n_rows, n = rows.shape
+    products, root, inverse = np.zeros((3, n, n))
+    add_products(0, n_rows, rows / scale, products)
+    find_root(products / n_rows + np.eye(n) * (n / n_rows), root, inverse)
+    return inverse.T / scale[:, None], root.T * scale

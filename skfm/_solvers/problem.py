@@ -215,6 +215,8 @@ def make_problem(
         )
     if may_center and interactions.may_center and earlier is None:
         full = np.flatnonzero(count > (1 - 1e-9) * total_weight)
+        if full.size:  # also in rows of hardly any weight
+            full = full[np.bincount(X.indices, minlength=n_features)[full] == X.shape[0]]
         mean = total[full] / count[full]
         spread = np.maximum(square[full] / count[full] - mean**2, 0)
         far = full[mean**2 > FAR**2 * spread]

@@ -28,6 +28,7 @@ JOINED = (  # what a problem knows of its features
     "factor_lasso",
     "penalty_share",
 )
+HUGE = 1e100  # larger numbers, and NaN, are not looked into
 SHARES = 1 << 30  # of all items together, when negatives are drawn by popularity
 
 
@@ -99,7 +100,7 @@ def _look_up(seen, begin):
     taken = np.append(0, np.cumsum(begin[item + 1] - begin[item]))
     before = taken[:-1] - np.repeat(taken[ptr[:-1]], np.diff(ptr))
     n_items = begin.size - 1
-    words = _power_of_two(np.maximum(np.diff(ptr) * kernels.BITS // 64, 1))
+    words = _power_of_two(np.maximum(-(-np.diff(ptr) * kernels.BITS // 64), 1))
     enough = _power_of_two(-(-n_items // 64))
     words[words * kernels.ROOM >= enough] = enough
     looked_up = Seen(
@@ -212,12 +213,20 @@ class _Ranker(Trainer):
 
     def _explain(self):
         linear, factors = self._of_items()
+        if not all(np.abs(part).max(initial=0) < HUGE for part in (linear, factors)):
+            return  # the next epoch finds out
         self.explained.estimate(linear, factors)
         self.state.linear[0, self.of_items, 0] = linear
         self.state.factors[0, self.of_items, 0, : self.n_components] = factors
 
     def _draw_seed(self):
         return np.uint64(self.rng.randint(2**31 - 1))
+
+    def penalty(self):
+        """WARP's is left out: its steps are not those of its loss, whose weights they take for
+        constant; so a sum of both says nothing. Yet it says whether all parameters are finite."""
+        penalty = super().penalty()
+        return 0 * penalty if self.problem.loss == WARP else penalty
 
     def epoch(self):
         self.seed = self._draw_seed()

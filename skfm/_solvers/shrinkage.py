@@ -47,9 +47,10 @@ def share_kept(square, noise, tells, n_outputs):
     likelihood = np.exp(fit - fit.max(axis=1, keepdims=True))
     likelihood[~tells] = 1
     weight = np.full(grid.size, 1 / grid.size)
+    telling = likelihood[tells]
     for _ in range(N_EM):
-        total = likelihood[tells] @ weight
-        weight *= likelihood[tells].T @ (1 / total)
+        total = np.einsum("jk,k->j", telling, weight)
+        weight *= np.einsum("jk,j->k", telling, 1 / total)
         weight[0] += N_USELESS
         weight /= weight.sum()
     chance = likelihood * weight
