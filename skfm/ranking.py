@@ -1,6 +1,7 @@
 """Learning to rank: the items that a context wants first, by their features."""
 
 import numbers
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
@@ -38,7 +39,7 @@ from skfm._solvers import ranking
 from skfm._solvers.caller import warn
 from skfm._solvers.minibatch import RATES, UPDATES, Settings
 from skfm._solvers.plan import auto_batch_size
-from skfm._solvers.problem import Penalties
+from skfm._solvers.problem import Penalties, subtract
 from skfm._solvers.team import n_threads
 from skfm.metrics import ndcg_at_k
 
@@ -46,6 +47,15 @@ SOLVER = "adagrad"
 ALPHAS = {"warp": 1.0, "bpr": 0.3, "logistic": 0.5}
 RANKED = 10  # items, for `score`
 CONTEXT = "context"  # the field of the features of X if nothing else is said
+
+
+@dataclass
+class _Centered:
+    """Parameters of features less their centers, of contexts and items."""
+
+    center: np.ndarray  # (n_features + n_all_item_features,)
+    coef: np.ndarray
+    intercept: float
 
 
 class FMRecommender(BaseEstimator):
@@ -440,8 +450,10 @@ class FMRecommender(BaseEstimator):
 
     def _store(self, sides, parameters):
         """Parameters in the units of X and item_features; features never seen get zeros."""
-        dtype = parameters[2].dtype
-        intercept, linear, factors = sides.problem.unscaled(*parameters)
+        dtype, problem = parameters[2].dtype, sides.problem
+        linear, factors = problem.unscaled(*parameters[1:])
+        self._centered = self._centers(problem, parameters[0], linear)
+        intercept, linear = problem.from_centered(parameters[0], linear, factors)
         self.intercept_ = float(intercept[0]) if self.loss == "logistic" else 0.0
         if self.loss != "logistic":  # what is the same for all items was not learned
             linear[:, : sides.contexts.n_used] = 0
@@ -463,16 +475,34 @@ class FMRecommender(BaseEstimator):
             setattr(self, f"{prefix}coef_", coef)
             setattr(self, f"{prefix}components_", table.T)
 
+    def _centers(self, problem, intercept, linear):
+        """What is served if columns are centered: with what is the same for all items, sums of
+        vectors would be all alike, and rounded as that is."""
+        if not problem.center.any():
+            return None
+        center, coef = np.zeros((2, problem.position.size), linear.dtype)
+        center[problem.used], coef[problem.used] = problem.center, linear[0]
+        if self.loss != "logistic":
+            coef[: self.n_features_in_] = intercept = 0
+        return _Centered(center, coef, float(np.ravel(intercept)[0]))
+
     # --- what is served -------------------------------------------------------------------
 
     def _parts_of_items(self, features):
         """Outputs of items alone, and their sums by class."""
         side = slice(self.coef_.size, None)
-        table = self.item_components_.T
-        with np.errstate(over="ignore", invalid="ignore"):
-            output, sums, _ = self._interactions.parts(features, side, self.item_coef_, table)
+        output, sums, _ = self._parts(features, side, self.item_coef_, self.item_components_)
         self._require_finite(output, sums, "item_features")
         return output, sums
+
+    def _parts(self, rows, side, coef, components):
+        dtype = coef.dtype
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows = rows.astype(dtype, copy=False)
+            if self._centered is not None:
+                rows = subtract(rows, self._centered.center[side].astype(dtype))
+                coef = self._centered.coef[side].astype(dtype)
+            return self._interactions.parts(rows, side, coef, components.T)
 
     def _require_finite(self, output, table, name):
         if not (np.isfinite(output).all() and np.isfinite(table).all()):
@@ -486,13 +516,12 @@ class FMRecommender(BaseEstimator):
         check_is_fitted(self)
         X = door.validate_X(self, X)
         side = slice(0, self.coef_.size)
-        with np.errstate(over="ignore", invalid="ignore"):
-            rows = X.astype(self.coef_.dtype, copy=False)
-            parts = self._interactions.parts(rows, side, self.coef_, self.components_.T)
-        output, _, layers = parts
+        output, _, layers = self._parts(X, side, self.coef_, self.components_)
         self._require_finite(output, layers, "X")
         if self._fitted_loss == "logistic":
-            return X, output + output.dtype.type(self.intercept_), layers
+            centered = self._centered
+            intercept = self.intercept_ if centered is None else centered.intercept
+            return X, output + output.dtype.type(intercept), layers
         return X, np.zeros_like(output), layers  # the same for all items: it was not learned
 
     def _tables(self, layers):

@@ -637,3 +637,42 @@ def test_divergence_with_item_features_is_said(loss):
     with warnings.catch_warnings(), pytest.raises(ValueError, match="lower learning_rate"):
         warnings.simplefilter("ignore", RuntimeWarning)
         model.fit(X.astype(np.float32), items)
+
+
+def make_dated_log():
+    """Odd users like new items, the others old ones; users of all ages."""
+    rng = np.random.default_rng(0)
+    year = pd.DataFrame({"year": rng.integers(1960, 2021, size=60).astype(float)})
+    user = rng.integers(40, size=2000)
+    wanted = np.outer(2 * (user % 2) - 1, (year["year"] - 1990) / 10)
+    items = (wanted + rng.gumbel(size=wanted.shape)).argmax(axis=1)
+    age = 40 + np.arange(40.0) % 7
+    return np.column_stack([np.eye(40), age])[user], items, year
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_offsets_of_columns_change_nothing_that_is_served(loss):
+    X, items, year = make_dated_log()
+    farther = X.copy()
+    farther[:, -1] += 1000
+    model = small(loss=loss, item_features=year, max_iter=20).fit(X, items)
+    other = small(loss=loss, item_features=year + 1000, max_iter=20).fit(farther, items)
+    mine, yours = (model.similar_items([0, 1], 59)[1] for model in (model, other))
+    assert mine.min() < 0
+    assert_allclose(mine, yours, atol=1e-6)
+    single = small(loss=loss, item_features=year + 1e5, max_iter=20)
+    single.fit(X.astype(np.float32), items)
+    assert abs(single.score(X, items) - model.score(X, items)) < 0.05
+    fresh = pd.DataFrame({"year": [1960.0, 2020.0]}, index=["old", "new"]) + 1e5
+    best, _ = single.add_items(fresh).recommend(X[:100], 1, candidates=["old", "new"])
+    is_odd = X[:100, :40].argmax(axis=1) % 2 == 1
+    assert_array_equal(best[:, 0] == "new", is_odd)
+
+
+def test_centered_columns_make_the_same_machine():
+    X, items, year = make_dated_log()
+    model = small(loss="logistic", item_features=year).fit(X, items)
+    assert model._centered is not None
+    features = sparse.hstack([sparse.eye(60), year.to_numpy()]).tocsr()
+    expected = joined_scores(model, sparse.csr_matrix(X[:5]), features)
+    assert_allclose(model.user_vectors(X[:5]) @ model.item_vectors().T, expected, atol=1e-6)

@@ -98,11 +98,11 @@ class Problem:
         moved, constant = self._shift(linear, factors, -1)
         return intercept - linear @ self.center.astype(np.float64) + constant, moved
 
-    def unscaled(self, intercept, linear, factors):
-        """Parameters of the used features as they are, in float64, of those of scaled ones."""
+    def unscaled(self, linear, factors):
+        """Parameters of the used features less their centers, in float64, of those of scaled
+        ones."""
         scale = self.scale.astype(np.float64)
-        linear, factors = linear / scale, factors / scale[:, None]
-        return *self.from_centered(intercept, linear, factors), factors
+        return linear / scale, factors / scale[:, None]
 
     def _shift(self, linear, factors, sign):
         center = self.center.astype(np.float64)
@@ -281,6 +281,12 @@ def make_problem(
         mean_row_length=mean_row_length,
         seen_weight=seen_weight,
     )
+
+
+def subtract(X, center):
+    """CSR rows less a number for each column."""
+    X = _fill(X, np.flatnonzero(center))
+    return sparse.csr_matrix((X.data - center[X.indices], X.indices, X.indptr), X.shape)
 
 
 def _fill(X, columns):
