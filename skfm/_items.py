@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn.utils import check_array
 
 from skfm import _validation as door
+from skfm._groups import check_labels
 from skfm._logs import Ids, find_missing, read_ids, refuse_rows
 
 FIELD = "item_features"  # of features of which nothing else is said
@@ -20,7 +21,9 @@ class Items:
         self.identity = identity  # a field for each one-hot feature of an item
         self.given = given  # (n_items, n_given), CSR
         self.fields = np.array(
-            [field for field in identity for _ in range(len(names))] + list(fields), dtype=object
+            [field for field in identity for _ in range(len(names))]
+            + np.asarray(fields).tolist(),
+            dtype=object,
         )
 
     def features(self, dtype):
@@ -47,11 +50,7 @@ def read_items(model, y):
         fields = getattr(model.item_features, "feature_fields", None)
     if fields is None:
         fields = [FIELD] * given.shape[1]
-    elif np.shape(fields) != (given.shape[1],):
-        raise ValueError(
-            f"item_fields must hold one label a column of item_features, {given.shape[1]}; got "
-            f"shape {np.shape(fields)}."
-        )
+    fields = check_labels(fields, given.shape[1], "item_fields", "a column of item_features")
     return Items(names, identity, given, fields)
 
 
@@ -123,7 +122,7 @@ def read_choices(y):
 
 
 def check_names(ids):
-    names = read_ids(ids, "item")
+    names = read_ids(ids, "item").copy()  # the caller's array may change
     _, places = Ids.learn(names, "item")
     order = np.argsort(places, kind="stable")
     twice = np.zeros(names.size, bool)

@@ -291,6 +291,18 @@ def as_objects(column):
     return list(column) if column.dtype.kind in "mM" else column.tolist()
 
 
+def as_object_array(column):
+    """The same in an array."""
+    return np.fromiter(as_objects(column), dtype=object, count=column.size)
+
+
+def join_ids(first, second):
+    """Two columns of ids in one, each id of the type that it has."""
+    if first.dtype != second.dtype:
+        first, second = as_object_array(first), as_object_array(second)
+    return np.concatenate([first, second])
+
+
 def as_numbers(column, name, subject):
     """A column of values or times as finite float64; ``subject`` is what errors call it."""
     numbers = to_float(column, name, subject)

@@ -2,8 +2,10 @@
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils import column_or_1d
 
 from skfm import _validation as door
+from skfm._items import read_choices
 from skfm._logs import distinct, read_ids
 from skfm._merging import keys_of
 
@@ -90,7 +92,7 @@ def hide_chosen(X, catalogue, y, sample_weight):
     if y is None:
         raise ValueError("y is None: pass the items that were chosen.")
     weight = door.check_sample_weight(sample_weight, X.shape[0], np.float64)
-    y = read_ids(y, "item")
+    y = read_ids(column_or_1d(read_choices(y), warn=True), "item")
     if y.size != X.shape[0]:
         raise ValueError(f"y must hold an item for each of the {X.shape[0]} rows; got {y.size}.")
     items = catalogue.find(y)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from skfm import _validation as door
-from skfm._logs import Ids, as_objects, read_ids
+from skfm._logs import Ids, as_object_array, as_objects, read_ids
 from skfm._solvers import top
 
 GROUP = 4  # columns of tables come in groups of so many
@@ -86,8 +86,8 @@ class LabelledCatalogue(Catalogue):
         missing = items < 0
         if not missing.any():
             return self.names[items]
-        shown = self.names.astype(object)[items]
-        shown[missing] = None
+        shown = np.empty(items.shape, object)
+        shown[~missing] = as_object_array(self.names[items[~missing]])
         return shown
 
 
@@ -199,7 +199,14 @@ def read_cells(exclude, n_rows, catalogue):
     columns, names = getattr(exclude, "columns", None), catalogue.names
     if columns is not None and names is not None and list(columns) != list(names):
         raise ValueError(f"The columns of exclude must be {catalogue.called}, in that order.")
-    cells = door.as_csr(sparse.csr_matrix(exclude), keep_zeros=True, name="exclude")
+    try:
+        cells = sparse.csr_matrix(exclude)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "exclude must be a list of items, or a matrix of numbers with a row for each of X and "
+            f"a column for each item ({error})."
+        ) from error
+    cells = door.as_csr(cells, keep_zeros=True, name="exclude")
     if cells.shape != shape:
         raise ValueError(
             "exclude must be a list of items, or have a row for each of X and a column for each "

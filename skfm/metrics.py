@@ -389,7 +389,7 @@ class _RankingScorer:
         if Y_hidden is None:
             raise ValueError("Y_hidden is None: pass the hidden cells, in place of y.")
         recommender, X = _last_step(estimator, X)
-        if np.ndim(Y_hidden) == 1 and hasattr(recommender, "ranked_events"):
+        if hasattr(recommender, "ranked_events"):
             events = recommender.ranked_events(X, Y_hidden, self.k, **self.options)
             return float(self.metric(*events, self.k))
         _require_matrix(Y_hidden)

@@ -534,7 +534,7 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         candidates : array-like of shape (n_candidates,), default=None
             Recommend among these items only: columns of X, a mask of them, or names.
         exclude : array-like of items, or sparse matrix of shape (n_users, n_items), default=None
-            Items never to recommend, or cells: those items for those users.
+            Items never to recommend, or cells, stored zeros included: those items for those users.
 
         Returns
         -------

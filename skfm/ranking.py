@@ -22,6 +22,7 @@ from skfm._items import (
     read_features,
     read_items,
 )
+from skfm._logs import join_ids
 from skfm._merging import merge_rows
 from skfm._owners import Owners, chosen_columns, hide_chosen, unite
 from skfm._serving import (
@@ -401,6 +402,15 @@ class FMRecommender(BaseEstimator):
                 "cannot tell them apart; call it otherwise in feature_fields, item_fields or "
                 "item_identity."
             )
+        of_items = slice(of_contexts.size, None)
+        has_partners = interactions.partners.any(axis=0)[interactions.feature_class[of_items]]
+        is_idle = ~has_partners & ~interactions.has_linear[of_items]
+        if is_idle.any():
+            raise ValueError(
+                f"The field {both[of_items][is_idle][0]!r} of items is in no pair of interactions "
+                "and has no linear weights (fit_linear), so it would say nothing; name it there, "
+                "or leave it out."
+            )
         return interactions
 
     def _positions(self, catalogue, y):
@@ -619,7 +629,7 @@ class FMRecommender(BaseEstimator):
         candidates : array-like of shape (n_candidates,), default=None
             Recommend among these items only: names, or a mask of all items.
         exclude : array-like of items, or sparse matrix of shape (n_rows, n_items), default=None
-            Items never to recommend, or cells: those items for those rows.
+            Items never to recommend, or cells, stored zeros included: those items for those rows.
 
         Returns
         -------
@@ -713,7 +723,7 @@ class FMRecommender(BaseEstimator):
         rows = sparse.hstack([blank, in_units(given, dtype)], format="csr")
         parts = self._parts_of_items(rows)
         both = zip(self._item_parts, parts, strict=True)
-        joined = np.concatenate([self.item_ids_, names])
+        joined = join_ids(self.item_ids_, names)
         self._item_parts = tuple(np.concatenate(pair) for pair in both)
         self.item_ids_, self._catalogue = joined, LabelledCatalogue(joined)
         return self

@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -676,3 +677,75 @@ def test_centered_columns_make_the_same_machine():
     features = sparse.hstack([sparse.eye(60), year.to_numpy()]).tocsr()
     expected = joined_scores(model, sparse.csr_matrix(X[:5]), features)
     assert_allclose(model.user_vectors(X[:5]) @ model.item_vectors().T, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("known", "added"),
+    [
+        (np.arange(30) + 2**60, np.array([5], np.uint64)),
+        (np.arange(30) + 2**60, [0.5]),
+        (pd.date_range("2020", periods=30, unit="ns"), ["new"]),
+        (np.arange(30), pd.to_timedelta([3], unit="D")),
+        (np.array(list("abcdefghijklmnopqrstuvwxyz1234")), [17]),
+    ],
+)
+def test_names_of_added_items_leave_the_others_as_they_are(known, added):
+    X, items, _ = make_log()
+    model = small(item_features=make_features(), item_ids=known).fit(X, known[items])
+    before, _ = model.recommend(X[:5], 3, exclude_seen=False, candidates=known)
+    score = model.score(X, known[items])
+    model.add_items(make_features()[:1], added)
+    after, _ = model.recommend(X[:5], 3, exclude_seen=False, candidates=known)
+    assert list(map(list, after)) == list(map(list, before))
+    assert len(set(model.item_ids_.tolist())) == 31
+    assert_allclose(model.score(X, known[items]), score, atol=0.2)
+    assert model.recommend(X[:1], 1, candidates=added)[0][0, 0] == added[0]
+
+
+def test_names_are_the_same_where_items_are_missing():
+    dates = pd.date_range("2020", periods=30, unit="ns")
+    X, items, _ = make_log()
+    model = small(item_features=make_features(), item_ids=dates).fit(X, dates[items])
+    few, _ = model.recommend(X[:2], 1)
+    many, _ = model.recommend(X[:2], 30)
+    assert many[0, -1] is None
+    assert_array_equal(few[:, 0], many[:, 0].astype(few.dtype))
+    assert model.recommend(X[:1], 1, candidates=list(many[0, :3]))[0].shape == (1, 1)
+
+
+def test_names_do_not_change_with_the_callers_array():
+    ids = np.arange(30) * 10
+    X, items, _ = make_log()
+    model = small(item_features=make_features(), item_ids=ids).fit(X, items * 10)
+    ids += 1
+    assert_array_equal(model.item_ids_, np.arange(30) * 10)
+
+
+def test_choices_as_a_column_are_scored_as_they_are_fitted():
+    X, items, _ = make_log()
+    with pytest.warns(DataConversionWarning):
+        scores = cross_val_score(small(), X, pd.DataFrame({"item": items}), cv=2)
+    assert_array_equal(scores, cross_val_score(small(), X, items, cv=2))
+
+
+def test_scorers_take_names_that_are_tuples():
+    X, items, _ = make_log()
+    names = [("item", i) for i in items]
+    scorer = make_ranking_scorer("ndcg")
+    found = scorer(small().fit(X, names), X, names)
+    assert found == scorer(small().fit(X, items), X, items)
+
+
+def test_features_that_would_say_nothing_are_refused():
+    log = [(f"u{n % 7}", f"i{n % 5}", n) for n in range(60)]
+    items = pd.DataFrame({"genre": np.arange(5) % 2}, index=[f"i{n}" for n in range(5)])
+    model = make_recipe("fpmc", FMRecommender(item_features=items), time=2)
+    with pytest.raises(ValueError, match="'item_features' of items is in no pair"):
+        model.fit(log, [item for _, item, _ in log])
+
+
+@pytest.mark.parametrize("exclude", [[[1], [2], []], np.array([["a"], ["b"], ["c"]])])
+def test_what_cannot_be_excluded_is_said(exclude):
+    X, items, _ = make_log()
+    with pytest.raises(ValueError, match="exclude must be a list of items"):
+        small().fit(X, items).recommend(X[:3], 2, exclude=exclude)

@@ -7,6 +7,7 @@ from skfm._kernels._jit import jit
 TILE = 256  # columns that are scored together: their factors stay in the processor's cache
 GROUP = 4  # rows that are scored together
 CHUNK = 32  # scores that are looked at together
+FEW = 128  # so many best ones are kept by putting one after the other where it belongs
 
 
 @jit
@@ -24,6 +25,7 @@ def best_columns(first, last, table, tiles, n_columns, hidden_ptr, hidden, items
     block = np.zeros((GROUP, tile_size), tiles.dtype)
     row = np.zeros((GROUP, width), tiles.dtype)
     place = np.zeros(last - first, np.int64)  # the next hidden column of each row
+    better = np.zeros(tile_size, np.int64)
     for r in range(first, last):
         place[r - first] = hidden_ptr[r]
         for k in range(n_best):
@@ -45,7 +47,10 @@ def best_columns(first, last, table, tiles, n_columns, hidden_ptr, hidden, items
                     block[member, hidden[h] - start] = -np.inf
                     h += 1
                 place[r - first] = h
-                _keep_best(block, member, start, size, items, scores, r)
+                if n_best <= FEW:
+                    _keep_best(block, member, start, size, items, scores, r)
+                else:
+                    _merge_best(block, member, start, size, items, scores, r, better)
 
 
 @jit
@@ -95,3 +100,34 @@ def _keep_best(block, member, start, size, items, scores, r):
                     k -= 1
                 scores[r, k] = score
                 items[r, k] = start + j
+
+
+@jit
+def _merge_best(block, member, start, size, items, scores, r, better):
+    """The same, all of the tile's at once. ``better`` is room for their places."""
+    n_best, n = items.shape[1], 0
+    for j in range(size):
+        score = block[member, j]
+        if score > scores[r, n_best - 1]:
+            k = n
+            while k > 0 and block[member, better[k - 1]] < score:
+                better[k] = better[k - 1]
+                k -= 1
+            better[k] = j
+            n += 1
+    old, new = 0, 0  # how many stay, and how many come
+    while n > 0 and old + new < n_best:
+        if new < n and block[member, better[new]] > scores[r, old]:
+            new += 1
+        else:
+            old += 1
+    for k in range(n_best - 1, -1, -1):
+        if new == 0:
+            break
+        j = better[new - 1]
+        if old > 0 and scores[r, old - 1] < block[member, j]:
+            old -= 1
+            scores[r, k], items[r, k] = scores[r, old], items[r, old]
+        else:
+            new -= 1
+            scores[r, k], items[r, k] = block[member, j], start + j

@@ -211,7 +211,7 @@ def make_problem(
         raise ValueError(
             f"Column {np.flatnonzero(~np.isfinite(square))[0]} of X (counted from 0) has values "
             "that are too large to be squared; scale X, for example with "
-            "sklearn.preprocessing.MaxAbsScaler."
+            "sklearn.preprocessing.MaxAbsScaler, or sample_weight if that is what is large."
         )
     if may_center and interactions.may_center and earlier is None:
         full = np.flatnonzero(count > (1 - 1e-9) * total_weight)
