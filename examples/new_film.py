@@ -11,8 +11,6 @@ ratings. On their first day all that is known of them are genres and decade. Dow
 once.
 """
 
-import warnings
-
 import numpy as np
 import pandas as pd
 from scipy import sparse
@@ -45,8 +43,7 @@ known, later = likes[~is_new], likes[is_new]
 # Training
 # --------
 # An event is who liked (X) what (y). Of users, age, gender and occupation are known; so a new user
-# would not be a stranger either. The table of films is a parameter of the recommender. Fewer
-# epochs than the default, as they rank better here; so training ends early, and a warning says so.
+# would not be a stranger either. The table of films is a parameter of the recommender.
 
 context = ["age", "gender", "occupation"]
 people = users[context].assign(user=users.index)
@@ -54,13 +51,9 @@ encode = make_column_transformer(
     (OneHotEncoder(handle_unknown="ignore"), ["user", "gender", "occupation"]),
     (KBinsDiscretizer(6, quantile_method="averaged_inverted_cdf"), ["age"]),
 )
-recommender = FMRecommender(
-    item_features=features.drop(index=new), max_iter=20, tol=0, random_state=0
-)
+recommender = FMRecommender(item_features=features.drop(index=new), random_state=0)
 model = make_pipeline(encode, recommender)
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", "max_iter=")
-    model.fit(people.loc[known["user_id"]], known["item_id"])
+model.fit(people.loc[known["user_id"]], known["item_id"])
 
 # %%
 # The first day

@@ -85,8 +85,9 @@ class FMRecommender(BaseEstimator):
     by what it is worth [4]_, [5]_, judged beside the others and without a parameter: so useless
     columns do little harm, and what only a few items have, such as a director, counts where most
     such columns do. Columns far from 0 in every row, as years are, are centered. (With
-    `item_identity` empty, or where `interactions` or `fit_linear` treat a column unlike the
-    items' own features, its parameters are learned from events with the others.)
+    `item_identity` empty, with items that have no linear weights, or where `interactions` or
+    `fit_linear` treat a column unlike the items' own features, its parameters are learned from
+    events with the others.)
 
     Parameters
     ----------
