@@ -159,8 +159,8 @@ def load():
 
 
 def best(scores, n, allowed):
-    """The first items. Equal scores are in an order drawn once: films of the same genres and decade
-    would else come by their number, which tells something of their popularity."""
+    """The first items. Equal scores are in an order drawn once: films of the same genres and
+    decade would else come by their number, which tells something of their popularity."""
     order = np.random.default_rng(0).permutation(scores.shape[1])
     scores = np.where(allowed, scores, -np.inf)[:, order]
     return order[np.argsort(-scores, axis=1, kind="stable")[:, :n]]
