@@ -135,7 +135,7 @@ GRIDS = {
     "implicit bpr": (Implicit, "bpr", (0.01, 0.03, 0.1), (0.02, 0.05), (40, 100, 200)),
 }
 COLD = {
-    "skfm warp": (Skfm, "warp", (0.3, 1.0, 3.0), (0.1,), (10, 30)),
+    "skfm warp": (Skfm, "warp", (0.1, 0.3, 1.0), (0.1,), (10, 30)),
     "skfm bpr": (Skfm, "bpr", (0.03, 0.1, 0.3), (0.1,), (10, 30)),
     "skfm logistic": (Skfm, "logistic", (0.1, 0.3, 1.0), (0.1,), (10, 30)),
     "LightFM warp": (LightFM, "warp", (0.0, 1e-5, 1e-4), (0.05,), (10, 30)),

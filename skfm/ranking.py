@@ -137,7 +137,7 @@ class FMRecommender(BaseEstimator):
         with ``n_j`` the weighted number of events with it. The parameter to tune first.
         Where it is too large, all vectors become 0 and popularity is left. "auto" is 1 for
         "warp", 0.3 for "bpr", 0.5 for "logistic".
-    alpha_linear : float, default=5.0
+    alpha_linear : float, default=10.0
         L2 penalty of the linear weights, at least 0.
     learning_rate : float or "auto", default="auto"
         Length of the first steps, by AdaGrad, above 0. "auto" is 0.1.
@@ -239,7 +239,7 @@ class FMRecommender(BaseEstimator):
         negatives="uniform",
         max_draws=10,
         alpha="auto",
-        alpha_linear=5.0,
+        alpha_linear=10.0,
         learning_rate="auto",
         initial_accumulator=1.0,
         batch_size="auto",
