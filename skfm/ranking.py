@@ -45,7 +45,7 @@ from skfm._solvers.team import n_threads
 from skfm.metrics import ndcg_at_k
 
 SOLVER = "adagrad"
-ALPHAS = {"warp": 1.0, "bpr": 0.3, "logistic": 0.5}
+ALPHAS = {"warp": (1.0, 30.0), "bpr": (0.3, 10.0), "logistic": (0.5, 10.0)}  # and alpha_linear
 RANKED = 10  # items, for `score`
 CONTEXT = "context"  # the field of the features of X if nothing else is said
 
@@ -137,8 +137,8 @@ class FMRecommender(BaseEstimator):
         with ``n_j`` the weighted number of events with it. The parameter to tune first.
         Where it is too large, all vectors become 0 and popularity is left. "auto" is 1 for
         "warp", 0.3 for "bpr", 0.5 for "logistic".
-    alpha_linear : float, default=10.0
-        L2 penalty of the linear weights, at least 0.
+    alpha_linear : float or "auto", default="auto"
+        L2 penalty of the linear weights, at least 0. "auto" is 30 for "warp", else 10.
     learning_rate : float or "auto", default="auto"
         Length of the first steps, by AdaGrad, above 0. "auto" is 0.1.
     initial_accumulator : float, default=1.0
@@ -239,7 +239,7 @@ class FMRecommender(BaseEstimator):
         negatives="uniform",
         max_draws=10,
         alpha="auto",
-        alpha_linear=10.0,
+        alpha_linear="auto",
         learning_rate="auto",
         initial_accumulator=1.0,
         batch_size="auto",
@@ -292,7 +292,7 @@ class FMRecommender(BaseEstimator):
             door.check_number(self.negatives, "negatives", real, low=0, high=1)
         door.check_number(self.max_draws, "max_draws", integer, low=1, high=1_000_000)
         door.check_auto_or_number(self.alpha, "alpha", low=0)
-        door.check_number(self.alpha_linear, "alpha_linear", real, low=0)
+        door.check_auto_or_number(self.alpha_linear, "alpha_linear", low=0)
         door.check_auto_or_number(
             self.learning_rate, "learning_rate", low=0, boundaries="neither"
         )
@@ -442,13 +442,17 @@ class FMRecommender(BaseEstimator):
         )
         if (weight == 1).all():
             weight = weight[:0]
-        alpha = ALPHAS[self.loss] if self.alpha == "auto" else float(self.alpha)
+        given = self.alpha, self.alpha_linear
+        alphas = [
+            auto if alpha == "auto" else float(alpha)
+            for alpha, auto in zip(given, ALPHAS[self.loss], strict=True)
+        ]
         sides = ranking.make_ranking_problem(
             X,
             choices,
             weight,
             ranking.LOSSES[self.loss],
-            Penalties(alpha, float(self.alpha_linear)),
+            Penalties(*alphas),
             interactions,
         )
         return sides, choices
