@@ -396,7 +396,8 @@ class FMRecommender(BaseEstimator):
     def _check_interactions(self, of_contexts, of_items):
         both = np.concatenate([of_contexts, of_items])
         interactions = check_interactions(self, both, both.size)
-        shared = [name for name in dict.fromkeys(of_contexts) if name in set(of_items)]
+        names = set(of_items)
+        shared = [name for name in dict.fromkeys(of_contexts) if name in names]
         if shared and not (self.interactions is None and isinstance(self.fit_linear, bool)):
             raise ValueError(
                 f"{shared[0]!r} is a field of X and one of items, so interactions and fit_linear "
