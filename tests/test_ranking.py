@@ -22,6 +22,7 @@ from skfm.preprocessing import EventEncoder
 from skfm.recipes import make_recipe
 
 LOSSES = ("warp", "bpr", "logistic")
+DATES = pd.DatetimeIndex(np.datetime64("2020-01-01", "ns") + np.arange(30) * 86_400_000_000_000)
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -684,7 +685,7 @@ def test_centered_columns_make_the_same_machine():
     [
         (np.arange(30) + 2**60, np.array([5], np.uint64)),
         (np.arange(30) + 2**60, [0.5]),
-        (pd.date_range("2020", periods=30, unit="ns"), ["new"]),
+        (DATES, ["new"]),
         (np.arange(30), pd.to_timedelta([3], unit="D")),
         (np.array(list("abcdefghijklmnopqrstuvwxyz1234")), [17]),
     ],
@@ -703,9 +704,8 @@ def test_names_of_added_items_leave_the_others_as_they_are(known, added):
 
 
 def test_names_are_the_same_where_items_are_missing():
-    dates = pd.date_range("2020", periods=30, unit="ns")
     X, items, _ = make_log()
-    model = small(item_features=make_features(), item_ids=dates).fit(X, dates[items])
+    model = small(item_features=make_features(), item_ids=DATES).fit(X, DATES[items])
     few, _ = model.recommend(X[:2], 1)
     many, _ = model.recommend(X[:2], 30)
     assert many[0, -1] is None
