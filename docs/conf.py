@@ -1,7 +1,7 @@
 """Settings of Sphinx. The build needs no network, for it runs no examples.
 
-With ``-D plot_gallery=1`` it does, and shows what they print: they take a few minutes, download
-data and need faiss-cpu.
+With ``-D plot_gallery=1`` it does, and shows what they print: they download data and need
+faiss-cpu.
 """
 
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin

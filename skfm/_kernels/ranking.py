@@ -77,9 +77,8 @@ def draw_any(random, begin):
 def draw_unseen(random, begin, seen_item, seen_bits, first, last, first_word, n_words):
     """An item that its owner has not seen, each with its share; -1 if a few draws found none.
 
-    What the owner has seen is at ``first:last`` and, as bits,
-    in words from ``first_word`` on. Most items drawn have not been seen, which the bit says at
-    once.
+    What the owner has seen is at ``first:last`` and, as bits, in words from ``first_word`` on.
+    Most items drawn have not been seen, which the bit says at once.
     """
     n_items = begin.size - 1
     for _ in range(N_TRIES):
