@@ -12,6 +12,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.stats import norm
 
+from skfm._cells import mix
+
 
 def predict(intercept, coef, components, X):
     """Raw output of one machine: a loop over rows and over pairs ``i < j`` of features."""
@@ -781,3 +783,33 @@ def doubting_regression(X, residual, slopes, kept, n_sweeps):
             kept[j] = max(1 - noise / (q @ q), 0)
             slopes[j] = kept[j] * q
     return Y - X @ slopes, slopes, kept
+
+
+# Ratings that a row of a log gets as features
+
+
+def slow_fold(log, user, item, n_folds=2):
+    """The fold of a pair of the log: its rank by a hash among the user's, modulo their number."""
+    items = sorted({event[1] for event in log})
+    hashes = mix(np.arange(len(items), dtype=np.uint64) + np.uint64(1))
+    hashes = dict(zip(items, hashes, strict=True))
+    own = sorted({event[1] for event in log if event[0] == user}, key=lambda i: hashes[i])
+    return own.index(item) % n_folds if item in own else None
+
+
+def slow_ratings(log, targets, user, item, n_folds=2):
+    fold = slow_fold(log, user, item, n_folds)
+    by_pair = {}
+    for event, target in zip(log, targets, strict=True):
+        if fold is None or slow_fold(log, *event[:2], n_folds) != fold:
+            by_pair.setdefault(event[:2], []).append(target)
+    ratings = {pair: np.mean(values) for pair, values in by_pair.items()}
+    mean = np.mean(list(ratings.values())) if ratings else 0
+
+    def deviation(i):
+        of_item = [rating - mean for pair, rating in ratings.items() if pair[1] == i]
+        return sum(of_item) / (25 + len(of_item))
+
+    rest = {i: r - mean - deviation(i) for (u, i), r in ratings.items() if u == user}
+    of_user = sum(rest.values()) / (10 + len(rest))
+    return {i: (value - of_user) / len(rest) ** 0.5 for i, value in rest.items()}

@@ -6,6 +6,8 @@ import warnings
 import numpy as np
 import pytest
 import reference
+from builders import LOSSES, as_reference, assert_same, parameters_of, quietly, raw
+from builders import model_for as model_of
 from helpers import size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -13,9 +15,6 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 from sklearn.metrics import log_loss
-from test_fm import assert_same, parameters_of, raw
-from test_solvers import LOSSES, as_reference, quietly
-from test_solvers import model_for as model_of
 
 from skfm import FMClassifier, FMRegressor
 from skfm._kernels.majorise import LEAST_ERROR

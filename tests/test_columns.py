@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import reference
+from builders import CODES, SHAPES, copy_record, make_X, make_y, random_parameters, settings_for
 from helpers import size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
-from test_kernels import CODES, SHAPES, copy_record, make_X, make_y, random_parameters
 
 from skfm._kernels import losses, majorise
 from skfm._kernels.classes import COLORS, block_columns, color_columns
@@ -16,7 +16,6 @@ from skfm._solvers import columns as passes
 from skfm._solvers import coordinate
 from skfm._solvers.columns import PADDING, Sweeper, find_classes
 from skfm._solvers.interactions import all_pairs
-from skfm._solvers.minibatch import Settings
 from skfm._solvers.problem import Penalties, make_problem
 from skfm._solvers.relations import stack_blocks
 
@@ -450,20 +449,6 @@ def problem_of(X, y, weight, kind, dtype, **options):
     rows = sparse.csr_matrix(X.astype(dtype))
     penalties, pairs = Penalties(0.3, 0.7), all_pairs(X.shape[1], 3)
     return make_problem(rows, np.asarray(y), weight, CODES[kind], penalties, pairs, **options)
-
-
-def settings_for(kind, max_iter, **options):
-    return Settings(
-        solver="als",
-        loss_shape=SHAPES.get(kind, 0.0),
-        learning_rate=None,
-        floor=1.0,
-        batch_size="auto",
-        max_iter=max_iter,
-        tol=0.0,
-        n_iter_no_change=max_iter,
-        **{"fit_intercept": True, "fit_linear": True, "n_threads": 1, "verbose": False, **options},
-    )
 
 
 @pytest.mark.parametrize("options", [{}, {"fit_linear": False}, {"fit_intercept": False}])

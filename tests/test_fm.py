@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import reference
+from builders import assert_same, parameters_of, quietly, raw
 from helpers import JIT, run_code, size
 from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
@@ -80,40 +81,9 @@ def model_for(kind, **parameters):
     return FMRegressor(**parameters) if kind == "squared_error" else FMClassifier(**parameters)
 
 
-def raw(model, X):
-    """The raw outputs, (n_rows, n_outputs)."""
-    output = model.predict(X) if isinstance(model, FMRegressor) else model.decision_function(X)
-    return output.reshape(output.shape[0], -1)
-
-
-def parameters_of(model):
-    """Fitted parameters in the shapes of the reference."""
-    components = model.components_
-    return (
-        np.atleast_1d(np.asarray(model.intercept_, dtype=np.float64)),
-        np.atleast_2d(model.coef_),
-        components if components.ndim == 3 else components[None],
-    )
-
-
-def assert_same(one, other):
-    """Two fitted models have the same parameters, bit by bit."""
-    for name in ("intercept_", "coef_", "components_"):
-        first, second = np.asarray(getattr(one, name)), np.asarray(getattr(other, name))
-        assert first.dtype == second.dtype
-        assert first.shape == second.shape
-        assert_array_equal(first, second)
-
-
 def assert_close(one, other, **tolerance):
     for name in ("intercept_", "coef_", "components_"):
         assert_allclose(getattr(one, name), getattr(other, name), **tolerance)
-
-
-def quietly(function, *arguments, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return function(*arguments, **options)
 
 
 # Optimum

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from helpers import JIT, size
+from builders import KEY, LIMIT, NARROW, crowd_of, draw_from_prior, p_value, too_slow
+from helpers import size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse, stats
 
@@ -18,10 +19,6 @@ from skfm._solvers import columns, gibbs
 from skfm._solvers.gibbs import REFRESH, Chain, Draw, Hyperprior, Settings, first_draw
 from skfm._solvers.interactions import all_pairs
 from skfm._solvers.problem import Penalties, make_problem
-
-KEY = np.array([3, 5], dtype=np.uint64)
-NARROW = Hyperprior(shape=10.0, rate=10.0, pull=1.0)  # tails that are tame
-LIMIT = 1e-4  # of the p-value of all tests together
 
 
 def one_hot(rng, n_rows, *n_levels):
@@ -70,20 +67,6 @@ def assert_same(draw, other, **tolerance):
 
 
 # Calibration
-
-
-def crowd_of(X, group):
-    """How many features of each group rows have, on average, but at least 1."""
-    entries = [(X[:, group == g] != 0).sum(axis=1).mean() for g in range(group.max() + 1)]
-    return np.maximum(entries, 1)
-
-
-def draw_from_prior(rng, group, n_components, prior, crowd):
-    shape = group.max() + 1, n_components + 1
-    precision = rng.gamma(prior.shape / 2, 2 / prior.rate, size=shape) * crowd[:, None]
-    mean = rng.normal(size=shape) / np.sqrt(prior.pull * precision)
-    theta = mean[group] + rng.normal(size=(group.size, shape[1])) / np.sqrt(precision[group])
-    return Draw(0.0, theta, rng.gamma(prior.shape / 2, 2 / prior.rate), mean, precision)
 
 
 def output(theta, X):
@@ -155,14 +138,7 @@ def ranks_of(design, kind, n_worlds, n_draws=3, *, burn_in, thin, n_components=2
     return ranks if design is of_numbers else ranks[:, 1:]  # there is no noise to be found
 
 
-def p_value(ranks, n_draws=3):
-    """Of all numbers together, by Bonferroni."""
-    counts = [np.bincount(column, minlength=n_draws + 1) for column in ranks.T]
-    return len(counts) * min(stats.chisquare(count).pvalue for count in counts)
-
-
 CALIBRATION = {"burn_in": 60, "thin": 40}  # enough for 1000 worlds, too
-too_slow = pytest.mark.skipif(not JIT, reason="ten thousand iterations take many minutes")
 
 
 @too_slow

@@ -8,17 +8,32 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 import reference
+from builders import (
+    CODES,
+    KEY,
+    LIMIT,
+    NARROW,
+    RATES,
+    SOLVERS,
+    assert_same,
+    crowd_of,
+    draw_from_prior,
+    make_X,
+    make_y,
+    p_value,
+    parameters_of,
+    quietly,
+    random_parameters,
+    raw,
+    settings_for,
+    too_slow,
+)
 from helpers import JIT, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse, stats
 from sklearn.base import clone
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
-from test_columns import settings_for
-from test_fm import assert_same, parameters_of, quietly, raw
-from test_gibbs import KEY, LIMIT, NARROW, crowd_of, draw_from_prior, p_value, too_slow
-from test_kernels import CODES, make_X, make_y, random_parameters
-from test_solvers import RATES, SOLVERS
 
 from skfm import (
     BayesianFMClassifier,

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference
+from builders import CODES, SHAPES, copy_record, make_X, make_y, random_parameters
 from helpers import JIT, run_python, size
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,18 +24,7 @@ from skfm._solvers.minibatch import UPDATES, get_parameters, make_state
 from skfm._solvers.plan import Planner, auto_batch_size
 from skfm._solvers.problem import Penalties, make_problem
 
-CODES = {
-    "squared_error": losses.SQUARED_ERROR,
-    "log_loss": losses.LOG_LOSS,
-    "softmax": losses.SOFTMAX,
-    "absolute_error": losses.ABSOLUTE_ERROR,
-    "huber": losses.HUBER,
-    "quantile": losses.QUANTILE,
-    "poisson": losses.POISSON,
-    "squared_hinge": losses.SQUARED_HINGE,
-}
 PAIRS = None
-SHAPES = {"huber": reference.HUBER_EPSILON, "quantile": reference.QUANTILE}
 KINDS = [("squared_error", 1), ("log_loss", 1), ("softmax", 3)]
 MORE_KINDS = [(kind, 1) for kind in ("absolute_error", "huber", "quantile", "poisson")]
 MORE_KINDS += [("squared_hinge", 1), ("squared_hinge", 3)]
@@ -44,24 +34,6 @@ ALPHA, ALPHA_LINEAR = 0.3, 0.7
 
 
 # Problems
-
-
-def make_X(rng, n_rows, n_features, values="general"):
-    """A dense array with many zeros, one empty row and one empty column."""
-    filled = rng.random((n_rows, n_features)) < 0.5
-    filled[n_rows // 2] = False
-    filled[:, n_features // 2] = False
-    if values == "unit":
-        return filled.astype(float)
-    return filled * rng.uniform(0.5, 2, size=filled.shape) * rng.choice([-1, 1], filled.shape)
-
-
-def make_y(rng, kind, n_outputs, n_rows):
-    if kind == "poisson":
-        return rng.poisson(1.0, size=n_rows).astype(float)
-    if kind in ("log_loss", "softmax", "squared_hinge"):
-        return rng.integers(max(2, n_outputs), size=n_rows)
-    return rng.normal(size=n_rows)
 
 
 def as_problem(X, y, weight, kind, dtype=np.float64, lasso=(0.0, 0.0)):
@@ -88,14 +60,6 @@ def rows_of_batches(problem, batch_size):
     ]
 
 
-def random_parameters(rng, n_outputs, n_components, n_features):
-    return (
-        rng.normal(size=n_outputs) / 3,
-        rng.normal(size=(n_outputs, n_features)) / 3,
-        rng.normal(size=(n_outputs, n_components, n_features)) / 3,
-    )
-
-
 def state_of(problem, parameters, rule="adagrad"):
     """The kernels' state at parameters in the reference's shapes, of scaled features."""
     intercept, coef, components = parameters
@@ -120,10 +84,6 @@ def make_scratch(state, n_rows, n_pairs, fill=0, n_penalties=2):
     arrays = {name: np.full(shape, fill, dtype=dtype) for name, shape in shapes.items()}
     losses, layer = np.full(n_rows, fill, dtype=np.float64), np.zeros(n_pairs, np.uint32)
     return Scratch(**arrays, losses=losses, layer=layer)
-
-
-def copy_record(record):
-    return type(record)(*(array.copy() for array in record))
 
 
 def rule_for(

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import reference
+from builders import quietly
 from helpers import JIT, run_code, size
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,12 +89,6 @@ def planted_choices(n_users=200, n_items=40, rank=3, n_chosen=8, seed=0):
 def model_for(kind, n_components=3, **parameters):
     parameters = {"random_state": 0, **SETTINGS[kind], **parameters}
     return MFRecommender(n_components, **parameters)
-
-
-def quietly(function, *arguments, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return function(*arguments, **options)
 
 
 def all_pairs(shape):

@@ -9,16 +9,14 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from builders import LOSSES, assert_same, make_dense, model_for, quietly, raw
+from builders import SOLVERS as ALL_SOLVERS
 from helpers import JIT, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss
-from test_fm import assert_same, quietly, raw
-from test_solvers import LOSSES, model_for
-from test_solvers import SOLVERS as ALL_SOLVERS
-from test_solvers import make as make_dense
 
 from skfm import FMClassifier, FMRegressor
 from skfm._solvers import minibatch

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from helpers import size
 from numpy.testing import assert_allclose, assert_array_equal
+from reference import slow_ratings
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, cross_val_score
-from test_event_encoder import slow_ratings
 
 from skfm import BayesianFMClassifier, BayesianFMRegressor, FMClassifier, FMRegressor
 from skfm.preprocessing import EventEncoder

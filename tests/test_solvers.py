@@ -1,85 +1,21 @@
 """Every solver on every loss: the optimum, unscaled data, sparsity, threads."""
 
-import warnings
-
 import numpy as np
 import pytest
 import reference
+from builders import LOSSES, RATES, SOLVERS, as_reference, make_dense, model_for, quietly
 from helpers import JIT, size
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
 from skfm import FMClassifier, FMRegressor
 
-SOLVERS = ["adagrad", "adam", "als", "ftrl", "sgd"]
-REGRESSION = ["squared_error", "absolute_error", "huber", "quantile", "poisson"]
-CLASSIFICATION = [("log_loss", 2), ("log_loss", 3), ("squared_hinge", 2), ("squared_hinge", 3)]
-LOSSES = [(loss, 0) for loss in REGRESSION] + CLASSIFICATION
-
-RATES = {"als": "auto", "adagrad": 0.3, "adam": 0.02, "ftrl": 0.3, "sgd": 0.03}
-
-
-def make(loss, n_classes, n_rows=150, seed=0):
-    """Targets of a planted machine of six scaled columns."""
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n_rows, 6))
-    n_outputs = n_classes if n_classes > 2 else 1
-    planted = (
-        np.zeros(n_outputs),
-        rng.normal(size=(n_outputs, 6)) / 2,
-        rng.normal(size=(n_outputs, 2, 6)) * 0.6,
-    )
-    raw = reference.raw_output(planted, X)
-    if loss == "poisson":
-        return X, rng.poisson(np.exp(np.clip(raw[:, 0] / 2, None, 3))).astype(float)
-    if n_classes == 0:
-        return X, 5 + 2 * (raw[:, 0] + rng.normal(size=n_rows) / 3)
-    if n_classes == 2:
-        return X, (raw[:, 0] + rng.logistic(size=n_rows) / 2 > 0).astype(int)
-    return X, (raw + rng.gumbel(size=raw.shape) / 2).argmax(axis=1)
-
-
-def model_for(loss, n_classes, **parameters):
-    parameters = {"loss": loss, "random_state": 0, **parameters}
-    if n_classes:
-        return FMClassifier(**parameters)
-    return FMRegressor(
-        epsilon=reference.HUBER_EPSILON, quantile=reference.QUANTILE, **parameters
-    )
-
-
-def quietly(function, *arguments):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return function(*arguments)
-
-
-def as_reference(model, y):
-    """Fitted parameters, target and name of the loss, as the objective is stated."""
-    components = model.components_
-    parameters = (
-        np.atleast_1d(np.asarray(model.intercept_, dtype=float)),
-        np.atleast_2d(model.coef_),
-        components if components.ndim == 3 else components[None],
-    )
-    kind = model.loss
-    if isinstance(model, FMClassifier):
-        if kind == "log_loss" and len(model.classes_) > 2:
-            kind = "softmax"
-        return parameters, y, kind
-    if kind == "poisson":
-        return parameters, y, kind
-    shift, unit = y.mean(), y.std()
-    intercept, coef, factors = parameters
-    parameters = (intercept - shift) / unit, coef / unit, factors / np.sqrt(unit)
-    return parameters, (y - shift) / unit, kind
-
 
 @pytest.mark.parametrize("loss, n_classes", LOSSES)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_fit_reaches_the_optimum(solver, loss, n_classes):
     """Long training on scaled data ends within 1 % of what L-BFGS finds."""
-    X, y = make(loss, n_classes, n_rows=size(150, 40))
+    X, y = make_dense(loss, n_classes, n_rows=size(150, 40))
     model = model_for(
         *(loss, n_classes),
         n_components=3,
@@ -126,7 +62,7 @@ def mean_loss(model, X, y):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_unscaled_data_beats_the_intercept(solver, loss, n_classes):
     """A column of the size of a million, two around 100."""
-    X, y = make(loss, n_classes, n_rows=size(400, 60))
+    X, y = make_dense(loss, n_classes, n_rows=size(400, 60))
     X = X * [1e6, 1, 1, 1, 1, 1] + [0, 100, 100, 0, 0, 0]
     model = quietly(model_for(loss, n_classes, solver=solver, alpha=0.5).fit, X, y)
     fitted, constant = mean_loss(model, X, y)
@@ -136,7 +72,7 @@ def test_unscaled_data_beats_the_intercept(solver, loss, n_classes):
 @pytest.mark.parametrize("loss, n_classes", LOSSES)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_number_of_threads_does_not_matter(solver, loss, n_classes):
-    X, y = make(loss, n_classes, n_rows=size(3000, 200))
+    X, y = make_dense(loss, n_classes, n_rows=size(3000, 200))
     models = [
         quietly(model_for(loss, n_classes, solver=solver, max_iter=4, n_jobs=n_jobs).fit, X, y)
         for n_jobs in (1, 2, 3)
@@ -184,7 +120,7 @@ def test_ftrl_with_l1_reaches_the_optimum_of_a_proximal_oracle():
 
 
 def test_ftrl_without_penalties_of_length_is_no_sparser_than_the_others():
-    X, y = make("squared_error", 0)
+    X, y = make_dense("squared_error", 0)
     model = quietly(FMRegressor(solver="ftrl", random_state=0).fit, X, y)
     assert (model.coef_ != 0).all() and (model.components_ != 0).all()
 
@@ -201,7 +137,7 @@ def test_ftrl_shrinks_the_factors_of_whole_features():
 
 @pytest.mark.parametrize("name", ["alpha_l1", "alpha_l21"])
 def test_only_ftrl_takes_penalties_of_length(name):
-    X, y = make("squared_error", 0)
+    X, y = make_dense("squared_error", 0)
     with pytest.raises(ValueError, match=f"{name} needs solver='ftrl'"):
         FMRegressor(**{name: 1.0}).fit(X, y)
 
@@ -223,7 +159,7 @@ def test_quantiles_are_where_they_should_be():
 
 
 def test_outliers_matter_less_with_huber_and_absolute_error():
-    X, y = make("squared_error", 0, n_rows=300)
+    X, y = make_dense("squared_error", 0, n_rows=300)
     broken = y.copy()
     broken[::20] += 100
     errors = {
@@ -238,7 +174,7 @@ def test_outliers_matter_less_with_huber_and_absolute_error():
 
 
 def test_poisson_predicts_means():
-    X, y = make("poisson", 0, n_rows=400)
+    X, y = make_dense("poisson", 0, n_rows=400)
     model = quietly(FMRegressor(loss="poisson", random_state=0).fit, X, y)
     predicted = model.predict(X)
     assert (predicted > 0).all()
@@ -251,7 +187,7 @@ def test_poisson_predicts_means():
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_squared_hinge_has_no_probabilities(n_classes):
-    X, y = make("squared_hinge", n_classes, n_rows=300)
+    X, y = make_dense("squared_hinge", n_classes, n_rows=300)
     model = quietly(FMClassifier(loss="squared_hinge", random_state=0).fit, X, y)
     assert model.score(X, y) > 0.7
     assert not hasattr(model, "predict_proba") and not hasattr(model, "predict_log_proba")

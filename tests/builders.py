@@ -1,0 +1,192 @@
+"""What several test files build: problems, machines, fitted models, and what they compare."""
+
+import warnings
+
+import numpy as np
+import pytest
+import reference
+from helpers import JIT
+from numpy.testing import assert_array_equal
+from scipy import stats
+
+from skfm import FMClassifier, FMRegressor
+from skfm._kernels import losses
+from skfm._solvers.gibbs import Draw, Hyperprior
+from skfm._solvers.minibatch import Settings
+
+SOLVERS = ["adagrad", "adam", "als", "ftrl", "sgd"]
+REGRESSION = ["squared_error", "absolute_error", "huber", "quantile", "poisson"]
+CLASSIFICATION = [("log_loss", 2), ("log_loss", 3), ("squared_hinge", 2), ("squared_hinge", 3)]
+LOSSES = [(loss, 0) for loss in REGRESSION] + CLASSIFICATION
+
+RATES = {"als": "auto", "adagrad": 0.3, "adam": 0.02, "ftrl": 0.3, "sgd": 0.03}
+
+
+# Problems of the kernels
+
+CODES = {
+    "squared_error": losses.SQUARED_ERROR,
+    "log_loss": losses.LOG_LOSS,
+    "softmax": losses.SOFTMAX,
+    "absolute_error": losses.ABSOLUTE_ERROR,
+    "huber": losses.HUBER,
+    "quantile": losses.QUANTILE,
+    "poisson": losses.POISSON,
+    "squared_hinge": losses.SQUARED_HINGE,
+}
+SHAPES = {"huber": reference.HUBER_EPSILON, "quantile": reference.QUANTILE}
+
+
+def make_X(rng, n_rows, n_features, values="general"):
+    """A dense array with many zeros, one empty row and one empty column."""
+    filled = rng.random((n_rows, n_features)) < 0.5
+    filled[n_rows // 2] = False
+    filled[:, n_features // 2] = False
+    if values == "unit":
+        return filled.astype(float)
+    return filled * rng.uniform(0.5, 2, size=filled.shape) * rng.choice([-1, 1], filled.shape)
+
+
+def make_y(rng, kind, n_outputs, n_rows):
+    if kind == "poisson":
+        return rng.poisson(1.0, size=n_rows).astype(float)
+    if kind in ("log_loss", "softmax", "squared_hinge"):
+        return rng.integers(max(2, n_outputs), size=n_rows)
+    return rng.normal(size=n_rows)
+
+
+def random_parameters(rng, n_outputs, n_components, n_features):
+    return (
+        rng.normal(size=n_outputs) / 3,
+        rng.normal(size=(n_outputs, n_features)) / 3,
+        rng.normal(size=(n_outputs, n_components, n_features)) / 3,
+    )
+
+
+def copy_record(record):
+    return type(record)(*(array.copy() for array in record))
+
+
+def settings_for(kind, max_iter, **options):
+    """Of a descent of so many sweeps."""
+    return Settings(
+        solver="als",
+        loss_shape=SHAPES.get(kind, 0.0),
+        learning_rate=None,
+        floor=1.0,
+        batch_size="auto",
+        max_iter=max_iter,
+        tol=0.0,
+        n_iter_no_change=max_iter,
+        **{"fit_intercept": True, "fit_linear": True, "n_threads": 1, "verbose": False, **options},
+    )
+
+
+# Fitted models
+
+
+def make_dense(loss, n_classes, n_rows=150, seed=0):
+    """Targets of a planted machine of six scaled columns."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, 6))
+    n_outputs = n_classes if n_classes > 2 else 1
+    planted = (
+        np.zeros(n_outputs),
+        rng.normal(size=(n_outputs, 6)) / 2,
+        rng.normal(size=(n_outputs, 2, 6)) * 0.6,
+    )
+    raw = reference.raw_output(planted, X)
+    if loss == "poisson":
+        return X, rng.poisson(np.exp(np.clip(raw[:, 0] / 2, None, 3))).astype(float)
+    if n_classes == 0:
+        return X, 5 + 2 * (raw[:, 0] + rng.normal(size=n_rows) / 3)
+    if n_classes == 2:
+        return X, (raw[:, 0] + rng.logistic(size=n_rows) / 2 > 0).astype(int)
+    return X, (raw + rng.gumbel(size=raw.shape) / 2).argmax(axis=1)
+
+
+def model_for(loss, n_classes, **parameters):
+    parameters = {"loss": loss, "random_state": 0, **parameters}
+    if n_classes:
+        return FMClassifier(**parameters)
+    return FMRegressor(epsilon=reference.HUBER_EPSILON, quantile=reference.QUANTILE, **parameters)
+
+
+def quietly(function, *arguments, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function(*arguments, **options)
+
+
+def raw(model, X):
+    """The raw outputs, (n_rows, n_outputs)."""
+    output = model.predict(X) if isinstance(model, FMRegressor) else model.decision_function(X)
+    return output.reshape(output.shape[0], -1)
+
+
+def parameters_of(model):
+    """Fitted parameters in the shapes of the reference."""
+    components = model.components_
+    return (
+        np.atleast_1d(np.asarray(model.intercept_, dtype=np.float64)),
+        np.atleast_2d(model.coef_),
+        components if components.ndim == 3 else components[None],
+    )
+
+
+def as_reference(model, y):
+    """Fitted parameters, target and name of the loss, as the objective is stated."""
+    components = model.components_
+    parameters = (
+        np.atleast_1d(np.asarray(model.intercept_, dtype=float)),
+        np.atleast_2d(model.coef_),
+        components if components.ndim == 3 else components[None],
+    )
+    kind = model.loss
+    if isinstance(model, FMClassifier):
+        if kind == "log_loss" and len(model.classes_) > 2:
+            kind = "softmax"
+        return parameters, y, kind
+    if kind == "poisson":
+        return parameters, y, kind
+    shift, unit = y.mean(), y.std()
+    intercept, coef, factors = parameters
+    parameters = (intercept - shift) / unit, coef / unit, factors / np.sqrt(unit)
+    return parameters, (y - shift) / unit, kind
+
+
+def assert_same(one, other):
+    """Two fitted models have the same parameters, bit by bit."""
+    for name in ("intercept_", "coef_", "components_"):
+        first, second = np.asarray(getattr(one, name)), np.asarray(getattr(other, name))
+        assert first.dtype == second.dtype
+        assert first.shape == second.shape
+        assert_array_equal(first, second)
+
+
+# Chains of draws, and their calibration
+
+KEY = np.array([3, 5], dtype=np.uint64)
+NARROW = Hyperprior(shape=10.0, rate=10.0, pull=1.0)  # tails that are tame
+LIMIT = 1e-4  # of the p-value of all tests together
+too_slow = pytest.mark.skipif(not JIT, reason="ten thousand iterations take many minutes")
+
+
+def crowd_of(X, group):
+    """How many features of each group rows have, on average, but at least 1."""
+    entries = [(X[:, group == g] != 0).sum(axis=1).mean() for g in range(group.max() + 1)]
+    return np.maximum(entries, 1)
+
+
+def draw_from_prior(rng, group, n_components, prior, crowd):
+    shape = group.max() + 1, n_components + 1
+    precision = rng.gamma(prior.shape / 2, 2 / prior.rate, size=shape) * crowd[:, None]
+    mean = rng.normal(size=shape) / np.sqrt(prior.pull * precision)
+    theta = mean[group] + rng.normal(size=(group.size, shape[1])) / np.sqrt(precision[group])
+    return Draw(0.0, theta, rng.gamma(prior.shape / 2, 2 / prior.rate), mean, precision)
+
+
+def p_value(ranks, n_draws=3):
+    """Of all numbers together, by Bonferroni."""
+    counts = [np.bincount(column, minlength=n_draws + 1) for column in ranks.T]
+    return len(counts) * min(stats.chisquare(count).pvalue for count in counts)
