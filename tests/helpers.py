@@ -1,4 +1,4 @@
-"""What several test files need: the speed they run at, and fresh processes."""
+"""What several test files need: how much is run, how large it is, and fresh processes."""
 
 import os
 import subprocess
@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numba
+import pytest
 
 import skfm
 
@@ -15,6 +16,11 @@ JIT = not numba.config.DISABLE_JIT
 def size(with_jit, without):
     """Number of rows, epochs, examples: with the JIT, and the smaller one without it."""
     return with_jit if JIT else without
+
+
+def in_full(*values):
+    """Parameters of a test that the quick run leaves out."""
+    return [pytest.param(value, marks=pytest.mark.full) for value in values]
 
 
 def run_python(*arguments, timeout=300, **environment):

@@ -72,6 +72,7 @@ def is_finite(model, X):
 # The objective
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("n_components", [0, 3])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -223,6 +224,7 @@ def test_it_stops_when_the_objective_rests():
 # Threads and types
 
 
+@pytest.mark.around(loss="squared_error", dtype=np.float64)
 @pytest.mark.parametrize("loss, n_classes", LOSSES)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_number_of_threads_does_not_matter_where_they_share(dtype, loss, n_classes, monkeypatch):
@@ -306,6 +308,7 @@ def with_duplicates(layout):
     return np.hstack([X, X[:, :3], np.ones((len(X), 1))])
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("n_rows", [None, 9])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("loss, n_classes", LOSSES)
@@ -325,6 +328,7 @@ def assert_keeps_what_was_reached(model):
     assert curve[-1] <= 1.02 * min(curve) + 1e-4 + smoothing
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("n_columns", [2, 6])
 @pytest.mark.parametrize("n_rows", [20, 250])
 @pytest.mark.parametrize("loss, n_classes", LOSSES)
@@ -337,6 +341,7 @@ def test_without_penalties_it_does_not_go_astray(dtype, loss, n_classes, n_rows,
         assert_keeps_what_was_reached(model)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("factor", [1e-6, 1e-3, 1e3, 1e5, 1e7])
 @pytest.mark.parametrize("loss, n_classes", LOSSES)
@@ -569,6 +574,7 @@ def test_separable_classes_do_not_overflow(dtype, n_classes, loss):
 HUGE = [(np.float64, 1e150), (np.float64, 1e300), (np.float32, 1e20), (np.float32, 1e37)]
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("where", ["y", "one y", "X", "a column", "one cell"])
 @pytest.mark.parametrize("dtype, factor", HUGE)
 @pytest.mark.parametrize("loss, n_classes", LOSSES)
@@ -599,6 +605,7 @@ def test_huge_numbers_end_well_or_in_an_error(loss, n_classes, dtype, factor, wh
         assert is_finite(model, X)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("init_scale", [100.0, 1e6, 1e100])
 @pytest.mark.parametrize("loss, n_classes", LOSSES)

@@ -616,6 +616,7 @@ HUGE = {
 }
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize(
     "where, scale", [(where, scale) for where, scales in HUGE.items() for scale in scales]
 )

@@ -111,6 +111,7 @@ def tolerance_of(dtype):
     return {"rtol": 2e-3, "atol": 2e-3}
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("noisy", [False, True])
 @pytest.mark.parametrize("fit_linear", [True, False])
 @pytest.mark.parametrize("weighted", [False, True])
@@ -451,6 +452,7 @@ def problem_of(X, y, weight, kind, dtype, **options):
     return make_problem(rows, np.asarray(y), weight, CODES[kind], penalties, pairs, **options)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("options", [{}, {"fit_linear": False}, {"fit_intercept": False}])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("n_components", [0, 3])

@@ -15,7 +15,6 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skfm import _gathering
 from skfm._event_encoder import EventEncoder
@@ -23,19 +22,6 @@ from skfm.preprocessing import UserItemEncoder
 
 KINDS = ["user", "item", "history", "raters", "ratings", "previous", "last", "time", "user_time"]
 PAST = ["previous", "last", "time", "user_time"]  # what needs times
-
-
-@parametrize_with_checks(
-    [
-        EventEncoder(),
-        EventEncoder(["user", "item", "history"]),
-        EventEncoder(["item", "ratings", "raters"]),
-        EventEncoder(PAST, time=1, n_bins=3),
-        EventEncoder(["context", "attributes"], context=[1], attributes=[0]),
-    ]
-)
-def test_scikit_learn_check(estimator, check):
-    check(estimator)
 
 
 # Against plain loops

@@ -101,6 +101,7 @@ def standardised(model, y, weight):
     return parameters, (y - shift) / unit
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("layout", ["dense", "onehot"])
 @pytest.mark.parametrize("kind", KINDS)
@@ -1282,6 +1283,7 @@ class Stop(BaseException):
     """Stands for KeyboardInterrupt, which pytest would take for the user's."""
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("interrupt", [Stop, KeyboardInterrupt, MemoryError])
 @pytest.mark.parametrize("n_jobs", [None, 2])
 @pytest.mark.parametrize("warm_start", [False, True])

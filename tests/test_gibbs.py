@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from builders import KEY, LIMIT, NARROW, crowd_of, draw_from_prior, p_value, too_slow
-from helpers import size
+from helpers import in_full, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse, stats
 
@@ -143,8 +143,9 @@ CALIBRATION = {"burn_in": 60, "thin": 40}  # enough for 1000 worlds, too
 
 @too_slow
 @pytest.mark.parametrize("design", [of_numbers, of_signs])
-def test_true_values_have_uniform_ranks(design):
-    assert p_value(ranks_of(design, Chain, 120, **CALIBRATION)) > LIMIT
+@pytest.mark.parametrize("n_worlds", [50, *in_full(120)])
+def test_true_values_have_uniform_ranks(design, n_worlds):
+    assert p_value(ranks_of(design, Chain, n_worlds, **CALIBRATION)) > LIMIT
 
 
 class Wrong(Chain):
@@ -179,6 +180,7 @@ class NoCopies(Chain):
         return super()._draw_hidden(rng)
 
 
+@pytest.mark.full
 @too_slow
 @pytest.mark.parametrize(
     "design, wrong, n_worlds",

@@ -28,7 +28,7 @@ from builders import (
     settings_for,
     too_slow,
 )
-from helpers import JIT, size
+from helpers import JIT, in_full, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse, stats
 from sklearn.base import clone
@@ -51,6 +51,7 @@ from skfm._solvers import coordinate, gibbs, minibatch, relations
 from skfm._solvers.interactions import Interactions, all_pairs
 from skfm._solvers.problem import Penalties, make_problem
 
+SOME = ["adagrad", "als", *in_full("adam", "ftrl", "sgd")]  # each compiles for itself
 BAYESIAN = [BayesianFMRegressor, BayesianFMClassifier]
 FIELDS = np.repeat(["a", "b", "c"], 2)  # of six columns
 MACHINES = {
@@ -366,6 +367,7 @@ def decide_rows(X, parameters, record, index_type, bounds=None):
     return output
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("index_type", [np.int32, np.int64])
 @pytest.mark.parametrize("n_outputs", [1, 3])
 @each_kind
@@ -459,6 +461,7 @@ def two_problems(kind, n_outputs, dtype=np.float64):
     return problems, start
 
 
+@pytest.mark.around(solver="adagrad", kind="squared_error")
 @pytest.mark.parametrize("kind, n_outputs", [("squared_error", 1), ("softmax", 3)])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_two_classes_of_all_pairs_train_as_the_plain_machine(solver, kind, n_outputs):
@@ -512,6 +515,7 @@ def test_a_list_of_everything_is_the_plain_machine(solver):
 # Predictions
 
 
+@pytest.mark.around(solver="adagrad", machine="two fields")
 @pytest.mark.parametrize("n_classes", [0, 2, 3])
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -563,6 +567,7 @@ def test_bayesian_predictions_are_means_of_twins(machine, kind):
         assert_allclose(model.predict_proba(X)[:, 1], expected, atol=1e-4)
 
 
+@pytest.mark.around(solver="adagrad", machine="two fields, one linear")
 @pytest.mark.parametrize("machine", ["and within one", "two fields, one linear", "degree 3"])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_while_it_is_trained_a_model_predicts_with_its_own_products(solver, machine):
@@ -607,6 +612,7 @@ def least_objective_of_pairs(machine, n_classes, weighted):
     return reference.best_product_objective(parameters, data), without
 
 
+@pytest.mark.around(solver="adagrad", machine="two fields")
 @pytest.mark.parametrize(
     "machine, n_classes, weighted",
     [
@@ -635,7 +641,7 @@ def test_fit_reaches_the_optimum_of_some_pairs(solver, machine, n_classes, weigh
         ("degree 3 alone", 3, False),
     ],
 )
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", SOME)
 def test_fit_reaches_an_optimum_of_higher_degrees(solver, machine, n_classes, weighted):
     """There are many: that of the fit is one, and it makes use of the products of three."""
     options = {"seed": 1, "init_scale": 0.3}
@@ -753,6 +759,7 @@ def everything(model, X):
     return model.predict(X)
 
 
+@pytest.mark.around(solver="adagrad", machine="two fields", dtype=np.float64)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("labels", [False, True])
 @each_one_hot
@@ -780,8 +787,9 @@ def test_number_of_threads_does_not_matter(solver, machine, labels, dtype, busy_
             assert_array_equal(one, another)
 
 
+@pytest.mark.around(solver="adagrad", machine="two fields")
 @each_one_hot
-@pytest.mark.parametrize("solver", [*SOLVERS, "gibbs"])
+@pytest.mark.parametrize("solver", [*SOME, "gibbs"])
 def test_float32_comes_out_where_it_goes_in(solver, machine):
     X, y, fields = make_one_hot()
     options = {"feature_fields": fields, "random_state": 0, **ONE_HOT[machine]}
@@ -818,6 +826,7 @@ def test_weights_are_repetitions(solver, machine, labels):
     assert_allclose(weighted, everything(quietly(model.fit, X[repeated], y[repeated]), X), 1e-5)
 
 
+@pytest.mark.around(solver="adagrad", machine="two fields")
 @each_one_hot
 @pytest.mark.parametrize("solver", [*SOLVERS, "gibbs"])
 def test_models_are_copied_by_pickle(solver, machine):
@@ -855,6 +864,7 @@ def test_what_is_the_same_for_all_features_takes_no_room_in_a_pickle():
 # To go on
 
 
+@pytest.mark.around(solver="adagrad", machine="two fields")
 @pytest.mark.parametrize("shift", [0, 100])
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -927,6 +937,7 @@ def chunks_of(X, y, n_chunks=3):
     return [(X[start::n_chunks], y[start::n_chunks]) for start in range(n_chunks)]
 
 
+@pytest.mark.around(solver="adagrad", machine="two fields")
 @each_one_hot
 @pytest.mark.parametrize("solver", [solver for solver in SOLVERS if solver != "als"])
 def test_chunks(solver, machine):
@@ -1050,6 +1061,7 @@ def test_products_of_three_fields_are_learned(name):
     assert scores[2, True] < 0.3
 
 
+@pytest.mark.around(solver="adagrad", machine="two fields")
 @pytest.mark.parametrize("far", [False, True])
 @pytest.mark.parametrize("machine", MACHINES)
 @pytest.mark.parametrize("solver", [*SOLVERS, "gibbs"])
@@ -1068,6 +1080,7 @@ def test_unscaled_data_beats_the_intercept(solver, machine, far):
     assert score > (0.5 if is_centered or not far else 0)
 
 
+@pytest.mark.around(solver="adagrad", machine="two fields")
 @pytest.mark.parametrize(
     "machine", ["all pairs of one field", "two fields", "and within one", "two fields of a class"]
 )
@@ -1091,7 +1104,7 @@ def test_where_columns_are_makes_no_difference(solver, machine):
         assert_allclose(found, twin(model, far)[:, 0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("solver", [*SOLVERS, "gibbs"])
+@pytest.mark.parametrize("solver", [*SOME, "gibbs"])
 @pytest.mark.parametrize("fit_lower", [False, True])
 def test_a_degree_beyond_the_length_of_rows_gives_no_products(fit_lower, solver):
     """Of some rows, of all, and of more than there are columns."""
@@ -1269,8 +1282,9 @@ def ranks_of(design, kind, n_worlds, n_draws=3, *, labels=False, burn_in=60, thi
     "design, labels",
     [("some pairs", False), ("two fields", True), ("degree 3", False)],
 )
-def test_true_values_have_uniform_ranks(design, labels):
-    assert p_value(ranks_of(design, gibbs.Chain, 120, labels=labels)) > LIMIT
+@pytest.mark.parametrize("n_worlds", [50, *in_full(120)])
+def test_true_values_have_uniform_ranks(design, labels, n_worlds):
+    assert p_value(ranks_of(design, gibbs.Chain, n_worlds, labels=labels)) > LIMIT
 
 
 class CountsAll(gibbs.Chain):
@@ -1290,6 +1304,7 @@ class NoPairs(gibbs.Chain):
         super().__init__(replace(problem, interactions=interactions), *arguments)
 
 
+@pytest.mark.full
 @too_slow
 @pytest.mark.parametrize("wrong, n_worlds", [(CountsAll, 250), (NoPairs, 60)])
 def test_a_wrong_sampler_is_found_out(wrong, n_worlds):
@@ -1377,6 +1392,7 @@ def carrying(X, layout=sparse.csr_matrix, **labels):
     return X
 
 
+@pytest.mark.around(solver="adagrad", layout=sparse.csr_matrix)
 @pytest.mark.parametrize("layout", [sparse.csr_matrix, sparse.csr_array, sparse.csc_matrix])
 @pytest.mark.parametrize("solver", [*SOLVERS, "gibbs"])
 def test_fields_and_groups_that_x_carries_are_those_of_the_parameters(solver, layout):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 from builders import CODES, SHAPES, copy_record, make_X, make_y, random_parameters
-from helpers import JIT, run_python, size
+from helpers import JIT, in_full, run_python, size
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -260,6 +260,7 @@ def test_auto_batch_size_takes_small_data_at_once():
 # Training
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("batch_size", [7, 1000])
 @pytest.mark.parametrize("values", ["unit", "general"])
 @pytest.mark.parametrize("weighted", [False, True])
@@ -339,12 +340,13 @@ def test_training_on_other_losses_matches_the_twin(dtype, kind, n_outputs):
     assert_matches_the_twin("adagrad", kind, n_outputs, dtype, learning_rate=0.05)
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("options", [{}, {"fit_linear": False}, {"fit_intercept": False}])
 @pytest.mark.parametrize("weighted, batch_size", [(True, 7), (False, 1000)])
 @pytest.mark.parametrize("n_components", [0, 3, 10])
 @pytest.mark.parametrize("kind, n_outputs", KINDS)
 @pytest.mark.parametrize("update", ["sgd", "adam", "ftrl"])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("dtype", [np.float64, *in_full(np.float32)])
 def test_other_update_rules_match_the_twin(
     dtype, update, kind, n_outputs, n_components, weighted, batch_size, options
 ):
@@ -358,7 +360,7 @@ def test_other_update_rules_match_the_twin(
     )
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("dtype", [np.float64, *in_full(np.float32)])
 @pytest.mark.parametrize("kind, n_outputs", KINDS)
 def test_ftrl_with_lasso_matches_the_twin(kind, n_outputs, dtype):
     linear, factors = assert_matches_the_twin(
@@ -432,6 +434,7 @@ def phases(window, batch, state, share, rule, scratch, n_parts, order):
     return loss
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("order", [list, lambda parts: list(parts)[::-1]])
 @pytest.mark.parametrize("n_parts", [1, 2, 3, 5, 64])
 @pytest.mark.parametrize("kind, n_outputs", KINDS)
@@ -727,6 +730,7 @@ def test_a_loss_that_is_not_finite_shows():
     assert np.isnan(losses.softmax_loss(np.array([[1.0], [np.nan], [0.0]]), 0, 1, gradient))
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not JIT, reason="this is the run without the JIT")
 @pytest.mark.skipif(
     np.__version__.startswith("1."),
@@ -736,7 +740,7 @@ def test_a_loss_that_is_not_finite_shows():
 def test_everything_again_without_the_jit(name):
     file = Path(__file__).with_name(f"{name}.py")
     done = run_python(
-        *("-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)),
+        *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "", "-n", "0", str(file)),
         NUMBA_DISABLE_JIT=1,
         timeout=600,
     )

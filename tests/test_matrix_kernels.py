@@ -789,6 +789,7 @@ def entries_in_order_of_epoch(trainer):
     ]
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("n_parts", [1, 4])
 @pytest.mark.parametrize("nu", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("n_components", [1, 8, 11])
@@ -1181,6 +1182,7 @@ def test_hiding_prefers_no_column():
     assert_allclose(pairs, expected, atol=6 * np.sqrt(expected))
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not JIT, reason="this is the run without the JIT")
 @pytest.mark.skipif(
     np.__version__.startswith("1."),
@@ -1188,7 +1190,7 @@ def test_hiding_prefers_no_column():
 )
 def test_everything_again_without_the_jit():
     done = run_python(
-        *("-m", "pytest", "-q", "-p", "no:cacheprovider", __file__),
+        *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "", "-n", "0", __file__),
         NUMBA_DISABLE_JIT=1,
         timeout=600,
     )

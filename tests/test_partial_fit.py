@@ -77,6 +77,8 @@ def fit_epochs(model, X, y, weight=None, *, epochs):
 # One call and several
 
 
+@pytest.mark.around(solver="adagrad", dtype=np.float64)
+@pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("several_batches", [False, True])
 @pytest.mark.parametrize("loss, n_classes", KINDS)
@@ -97,6 +99,7 @@ def test_first_call_is_one_epoch_of_fit(solver, loss, n_classes, several_batches
         assert streamed.n_features_in_ == X.shape[1]
 
 
+@pytest.mark.around(solver="adagrad", loss="squared_error")
 @pytest.mark.parametrize("loss, n_classes", LOSSES)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_first_call_is_one_epoch_of_fit_for_every_loss(solver, loss, n_classes):
@@ -110,6 +113,7 @@ def test_first_call_is_one_epoch_of_fit_for_every_loss(solver, loss, n_classes):
 SHORT = {"adagrad": 0.05, "adam": 0.02, "ftrl": 0.03, "sgd": 0.01}
 
 
+@pytest.mark.around(solver="adagrad", dtype=np.float64)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("loss, n_classes", KINDS)
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -189,6 +193,7 @@ def held_out_loss_of_fit(solver, n_classes, epochs):
     return mean_loss(fit_epochs(model, *train, epochs=epochs), *held_out)
 
 
+@pytest.mark.pairwise
 @needs_jit
 @pytest.mark.parametrize("n_rows", [500, 2000])
 @pytest.mark.parametrize("n_classes", [0, 2])
@@ -204,6 +209,7 @@ def test_passes_over_chunks_are_like_epochs(solver, n_classes, n_rows):
         assert mean_loss(model, *held_out) < reached + room * base
 
 
+@pytest.mark.around(solver="adagrad", loss="squared_error")
 @pytest.mark.parametrize("loss, n_classes", LOSSES)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_every_loss_learns_from_chunks(solver, loss, n_classes):
@@ -460,6 +466,7 @@ def through_joblib(model, folder):
     return loaded
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("through", [through_pickle, through_joblib])
 @pytest.mark.parametrize("how", ["fit", "partial_fit"])
 @pytest.mark.parametrize("loss, n_classes", KINDS)
@@ -553,6 +560,7 @@ def stored_fit(solver, n_classes):
     return pickle.dumps(quietly(model.fit, *train))
 
 
+@pytest.mark.pairwise
 @needs_jit
 @pytest.mark.parametrize("n_rows", [1, 5, 20])
 @pytest.mark.parametrize("n_classes", [0, 2])
@@ -882,6 +890,7 @@ HUGE = [
 ]
 
 
+@pytest.mark.around(solver="adagrad", dtype=np.float64)
 @pytest.mark.parametrize("where", ["X", "y"])
 @pytest.mark.parametrize("dtype, value", HUGE)
 @pytest.mark.parametrize("solver", SOLVERS)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import JIT, run_code, run_python, size
+from builders import SOLVERS, quietly
+from helpers import JIT, in_full, run_code, run_python, size
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
@@ -17,7 +18,6 @@ from skfm import BayesianFMClassifier, BayesianFMRegressor, FMClassifier, FMRegr
 from skfm._solvers import columns
 
 SETTINGS = {"batch_size": 100, "max_iter": 5, "random_state": 0}
-SOLVERS = ["adagrad", "adam", "als", "ftrl", "sgd"]
 BAYES = {"max_iter": 5, "n_burn_in": 1, "random_state": 0}
 
 
@@ -78,7 +78,7 @@ for one, other in zip(fit_and_predict(), expected):  # the parent goes on as wel
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-@pytest.mark.parametrize("solver", [*SOLVERS, "bayes"])
+@pytest.mark.parametrize("solver", ["adagrad", "als", "bayes", *in_full("adam", "ftrl", "sgd")])
 def test_fork_after_a_parallel_fit(solver):
     sizes = f"size, repeat, limit = {size(1500, 200)}, {size(20, 1)}, 60\nsolver = {solver!r}\n"
     run_code(sizes + FORK, timeout=200)
@@ -158,6 +158,15 @@ print(json.dumps({
 """
 
 
+@pytest.mark.skipif(not JIT, reason="without the JIT nothing is compiled")
+def test_another_process_finds_the_kernels_of_this_one():
+    X, y = make(50)
+    quietly(FMRegressor(max_iter=3).fit, X, y).predict(X)
+    for hits, misses in json.loads(run_code(STATS)).values():
+        assert hits == 1 and misses == 0
+
+
+@pytest.mark.full
 def test_second_process_finds_the_compiled_kernels(tmp_path):
     options = {"NUMBA_CACHE_DIR": tmp_path, "NUMBA_DISABLE_JIT": None}
     first, second = (json.loads(run_code(STATS, **options)) for _ in range(2))
@@ -166,6 +175,7 @@ def test_second_process_finds_the_compiled_kernels(tmp_path):
         assert second[name] == [1, 0]
 
 
+@pytest.mark.full
 def test_parallel_fit_finds_the_compiled_kernels(tmp_path):
     code = STATS.replace("max_iter=3", "max_iter=3, n_jobs=2")
     options = {"NUMBA_CACHE_DIR": tmp_path, "NUMBA_DISABLE_JIT": None}
@@ -174,6 +184,17 @@ def test_parallel_fit_finds_the_compiled_kernels(tmp_path):
     assert second["run_steps"] == [1, 0]
 
 
+USE_ONE_KERNEL = """
+import warnings
+with warnings.catch_warnings():
+    warnings.simplefilter("error")
+    import skfm
+import numpy as np
+from skfm._kernels.features import values_are_scales
+one, first = np.ones(1), np.zeros(1, int)
+assert values_are_scales(first, one, first, one)
+print(skfm.__file__)
+"""
 USE = """
 import warnings
 with warnings.catch_warnings():
@@ -189,8 +210,9 @@ print(skfm.__file__)
 """
 
 
+@pytest.mark.parametrize("code", [USE_ONE_KERNEL, *in_full(USE)], ids=["one kernel", "a fit"])
 @pytest.mark.parametrize("cache", ["unset", "a plain file", "below a plain file"])
-def test_works_where_nothing_can_be_cached(cache, tmp_path):
+def test_works_where_nothing_can_be_cached(cache, code, tmp_path):
     """A plain file stands wherever a folder would have to be: that stops root as well."""
     package = Path(skfm.__file__).parent
     copy = tmp_path / "skfm"
@@ -202,7 +224,7 @@ def test_works_where_nothing_can_be_cached(cache, tmp_path):
     caches = {"unset": None, "a plain file": home, "below a plain file": home / "cache"}
     done = run_python(
         "-c",
-        USE,
+        code,
         PYTHONPATH=tmp_path,
         NUMBA_CACHE_DIR=caches[cache],
         HOME=home,

@@ -14,7 +14,6 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skfm import FMRecommender
 from skfm.metrics import make_ranking_scorer, ndcg_at_k
@@ -24,13 +23,6 @@ from skfm.recipes import make_recipe
 LOSSES = ("warp", "bpr", "logistic")
 DATES = pd.DatetimeIndex(np.datetime64("2020-01-01", "ns") + np.arange(30) * 86_400_000_000_000)
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-@parametrize_with_checks(
-    [*(FMRecommender(loss=loss) for loss in LOSSES), FMRecommender(n_jobs=2)]
-)
-def test_check_estimator(estimator, check):
-    check(estimator)
 
 
 def make_log(n_users=40, n_items=30, n_events=2000, seed=0):

@@ -157,6 +157,7 @@ def joined(sides, choices, X):
     return contexts, items
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("n_own", [0, 1])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("masked", MASKS)

@@ -88,6 +88,7 @@ def sweep(problem, n_threads, noise, fit_linear, monkeypatch, gain, n_sweeps=3):
     return machine.linear, machine.factors, raw, *followed, rows.sums, raw - problem.target
 
 
+@pytest.mark.pairwise
 @pytest.mark.parametrize("noise", [False, True])
 @pytest.mark.parametrize("fit_linear, no_linear", [(True, ()), (True, (2,)), (False, ())])
 @pytest.mark.parametrize("weighted", [False, True])

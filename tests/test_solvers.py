@@ -11,6 +11,7 @@ from scipy import sparse
 from skfm import FMClassifier, FMRegressor
 
 
+@pytest.mark.around(solver="adagrad", loss="squared_error")
 @pytest.mark.parametrize("loss, n_classes", LOSSES)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_fit_reaches_the_optimum(solver, loss, n_classes):
@@ -58,6 +59,7 @@ def mean_loss(model, X, y):
     return reference.losses(kind, raw, target).mean(), constant
 
 
+@pytest.mark.around(solver="adagrad", loss="squared_error")
 @pytest.mark.parametrize("loss, n_classes", LOSSES)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_unscaled_data_beats_the_intercept(solver, loss, n_classes):
@@ -69,6 +71,7 @@ def test_unscaled_data_beats_the_intercept(solver, loss, n_classes):
     assert fitted < constant
 
 
+@pytest.mark.around(solver="adagrad", loss="squared_error")
 @pytest.mark.parametrize("loss, n_classes", LOSSES)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_number_of_threads_does_not_matter(solver, loss, n_classes):

@@ -68,6 +68,7 @@ def assert_same(model, other):
 # Early stopping
 
 
+@pytest.mark.around(solver="adagrad", loss="squared_error")
 @pytest.mark.parametrize("loss, n_classes", [(loss, 0) for loss in LOSSES] + CLASSIFICATION)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_best_epoch_is_kept(solver, loss, n_classes):
@@ -313,6 +314,7 @@ def test_scores_are_weighted(n_classes):
         assert_allclose(by_hand, max(model.validation_scores_))
 
 
+@pytest.mark.around(solver="adagrad", dtype=np.float64)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_number_of_threads_does_not_matter_with_early_stopping(solver, dtype):
@@ -582,6 +584,7 @@ def test_a_huge_penalty_holds_its_group():
     assert_array_equal(sparse_model.coef_ == 0, groups == "a")
 
 
+@pytest.mark.around(solver="adagrad", kind="squared_error")
 @pytest.mark.parametrize("kind", ["squared_error", "log_loss"])
 @pytest.mark.parametrize(
     "solver, rate", [("adagrad", 0.3), ("adam", 0.02), ("ftrl", 0.3), ("sgd", 0.03)]

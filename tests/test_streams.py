@@ -91,6 +91,7 @@ def test_number_of_threads_does_not_matter(solver):
 # Streams
 
 
+@pytest.mark.around(solver="adagrad", kind="numbers")
 @pytest.mark.skipif(not JIT, reason="takes too long without the JIT")
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("kind", ["numbers", "two classes"])
