@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import reference
 from builders import assert_same, parameters_of, quietly, raw
-from helpers import JIT, run_code, size
+from helpers import JIT, in_full, run_code, size
 from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -101,9 +101,8 @@ def standardised(model, y, weight):
     return parameters, (y - shift) / unit
 
 
-@pytest.mark.pairwise
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("layout", ["dense", "onehot"])
+@pytest.mark.parametrize("weighted", [True, *in_full(False)])
+@pytest.mark.parametrize("layout", ["onehot", *in_full("dense")])
 @pytest.mark.parametrize("kind", KINDS)
 def test_fit_reaches_the_optimum(kind, layout, weighted):
     """Long training ends within 1 % of what L-BFGS finds."""
@@ -1045,7 +1044,7 @@ def test_sample_weight_is_routed(kind):
     assert_same(pipeline[-1], direct)
 
 
-@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("n_jobs", [2, *in_full(None)])
 def test_joblib_process_pool(n_jobs):
     X, y = make("squared_error")
     models = [FMRegressor(k, max_iter=10, n_jobs=n_jobs, random_state=0) for k in (0, 2, 3)]

@@ -412,6 +412,7 @@ def test_all_pairs_by_other_ways_decide_as_the_plain_machine(dtype, name):
     )
 
 
+@pytest.mark.full  # other types, for which kernels are compiled anew
 def test_more_classes_than_a_byte_can_number():
     """A chain of 300 fields, each the partner of the next: no two have the same partners."""
     n = 300
@@ -1280,7 +1281,11 @@ def ranks_of(design, kind, n_worlds, n_draws=3, *, labels=False, burn_in=60, thi
 @too_slow
 @pytest.mark.parametrize(
     "design, labels",
-    [("some pairs", False), ("two fields", True), ("degree 3", False)],
+    [
+        ("some pairs", False),
+        ("degree 3", False),
+        pytest.param("two fields", True, marks=pytest.mark.full),
+    ],
 )
 @pytest.mark.parametrize("n_worlds", [50, *in_full(120)])
 def test_true_values_have_uniform_ranks(design, labels, n_worlds):
@@ -1477,8 +1482,11 @@ REFUSED = [
 ]
 
 
+KINDS = [FMRegressor, BayesianFMClassifier, *in_full(FMClassifier, BayesianFMRegressor)]
+
+
 @pytest.mark.parametrize("parameters, error, match", REFUSED)
-@pytest.mark.parametrize("kind", [FMRegressor, FMClassifier, *BAYESIAN])
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_cannot_be_is_refused_and_changes_nothing(kind, parameters, error, match):
     X, y = make(2 if "Classifier" in kind.__name__ else 0)
     model = kind(2, max_iter=22, feature_fields=FIELDS, interactions=[("a", "b")], random_state=0)

@@ -343,6 +343,7 @@ def test_cross_validation(kind):
     np.testing.assert_array_equal(scores, dense)
 
 
+@pytest.mark.full
 def test_grid_search_in_two_processes():
     X, Y_hidden = visible_and_hidden()
     scoring = {"ndcg": make_ranking_scorer("ndcg", 5), "recall": make_ranking_scorer("recall", 5)}

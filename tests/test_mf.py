@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import reference
 from builders import quietly
-from helpers import JIT, run_code, size
+from helpers import JIT, in_full, run_code, size
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joblib import Parallel, delayed
@@ -1634,6 +1634,7 @@ def eager_threads(monkeypatch):
     return used
 
 
+@pytest.mark.around(kind="als", dtype=np.float64)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("kind", KINDS)
 def test_number_of_threads_does_not_matter(kind, dtype, eager_threads):
@@ -1804,7 +1805,9 @@ def assert_no_nan(model, X):
     assert np.isfinite(model.similar_items([0], 1)[1]).all() or X.shape[1] == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["als", "sgd", "implicit", *in_full("als, no bias", "sgd, no bias")]
+)
 @settings(max_examples=size(60, 10), deadline=None, derandomize=True)
 @given(data=st.data())
 def test_nothing_becomes_nan(kind, data):

@@ -78,7 +78,7 @@ for one, other in zip(fit_and_predict(), expected):  # the parent goes on as wel
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-@pytest.mark.parametrize("solver", ["adagrad", "als", "bayes", *in_full("adam", "ftrl", "sgd")])
+@pytest.mark.parametrize("solver", ["adagrad", "als", *in_full("adam", "ftrl", "sgd", "bayes")])
 def test_fork_after_a_parallel_fit(solver):
     sizes = f"size, repeat, limit = {size(1500, 200)}, {size(20, 1)}, 60\nsolver = {solver!r}\n"
     run_code(sizes + FORK, timeout=200)
@@ -211,7 +211,7 @@ print(skfm.__file__)
 
 
 @pytest.mark.parametrize("code", [USE_ONE_KERNEL, *in_full(USE)], ids=["one kernel", "a fit"])
-@pytest.mark.parametrize("cache", ["unset", "a plain file", "below a plain file"])
+@pytest.mark.parametrize("cache", ["unset", "below a plain file", *in_full("a plain file")])
 def test_works_where_nothing_can_be_cached(cache, code, tmp_path):
     """A plain file stands wherever a folder would have to be: that stops root as well."""
     package = Path(skfm.__file__).parent
