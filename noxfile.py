@@ -25,10 +25,17 @@ def install(session, *extras, pins=()):
 
 @nox.session
 def newest(session):
-    """All tests on the newest dependencies, then once more with the array API switched on."""
+    """The quick run on the newest dependencies, and again with the array API switched on."""
     install(session, "test")
     session.run("python", "-m", "pytest", *session.posargs)
     session.run("python", "-m", "pytest", *session.posargs, env={"SCIPY_ARRAY_API": "1"})
+
+
+@nox.session
+def full(session):
+    """All tests on the newest dependencies."""
+    install(session, "test")
+    session.run("python", "-m", "pytest", "-m", "", *session.posargs)
 
 
 @nox.session(python="3.11")
@@ -36,17 +43,16 @@ def oldest(session):
     """All tests on the lower bounds of setup.cfg, which hold for the oldest Python."""
     # scikit-learn 1.7 hands pytest a generator of checks, which pytest 10 is going to refuse.
     install(session, "test", pins=[*lower_bounds(), "pytest<10"])
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", "-m", "", *session.posargs)
 
 
 @nox.session
 def nojit(session):
-    """The tests with the kernels as plain Python, and which lines they reach."""
-    install(session, "test", pins=["coverage"])
-    tests = session.posargs or ["tests"]
+    """The quick run with the kernels as plain Python; it must reach 90 % of the lines."""
+    install(session, "test", pins=["pytest-cov"])
+    tests = session.posargs or ["tests", "--cov-fail-under=90"]
     env = {"NUMBA_DISABLE_JIT": "1"}
-    session.run("python", "-m", "coverage", "run", "-m", "pytest", *tests, env=env)
-    session.run("python", "-m", "coverage", "report")
+    session.run("python", "-m", "pytest", "--cov", *tests, env=env)
 
 
 @nox.session

@@ -555,6 +555,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.full
 def test_ten_million_hashed_columns():
     """Of which 50 are used: the same as those 50, and memory follows what is used."""
     pytest.importorskip("resource", reason="peak memory is measured with the resource module")

@@ -142,7 +142,7 @@ CALIBRATION = {"burn_in": 60, "thin": 40}  # enough for 1000 worlds, too
 
 
 @too_slow
-@pytest.mark.parametrize("design", [of_numbers, of_signs])
+@pytest.mark.parametrize("design", [of_numbers, *in_full(of_signs)])
 @pytest.mark.parametrize("n_worlds", [50, *in_full(120)])
 def test_true_values_have_uniform_ranks(design, n_worlds):
     assert p_value(ranks_of(design, Chain, n_worlds, **CALIBRATION)) > LIMIT

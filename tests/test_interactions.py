@@ -1283,8 +1283,8 @@ def ranks_of(design, kind, n_worlds, n_draws=3, *, labels=False, burn_in=60, thi
     "design, labels",
     [
         ("some pairs", False),
-        ("degree 3", False),
         pytest.param("two fields", True, marks=pytest.mark.full),
+        pytest.param("degree 3", False, marks=pytest.mark.full),
     ],
 )
 @pytest.mark.parametrize("n_worlds", [50, *in_full(120)])

@@ -1726,6 +1726,7 @@ for one, other in zip(fit_and_recommend(), expected):  # the parent goes on as w
 """
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 def test_fork_after_a_parallel_fit():
     run_code(FORK, timeout=200)

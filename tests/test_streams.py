@@ -93,7 +93,7 @@ def test_number_of_threads_does_not_matter(solver):
 # Streams
 
 
-@pytest.mark.around(solver="adagrad", kind="numbers")
+@pytest.mark.full
 @pytest.mark.skipif(not JIT, reason="takes too long without the JIT")
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("kind", ["numbers", "two classes"])
@@ -175,6 +175,7 @@ def by_formula(model, X):
     return model.intercept_ + X @ model.coef_ + ((X @ pairs) * X).sum(axis=1)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("gap", ["none", "zeros", "missing"])
 def test_columns_far_from_zero(gap):
     rng = np.random.default_rng(0)
@@ -236,6 +237,7 @@ def test_single_rows():
     assert np.isfinite(model.predict(X)).all() and model.n_iter_ == 40
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     "loss", ["absolute_error", "huber", "quantile", "poisson", "log_loss", "squared_hinge"]
 )
