@@ -13,6 +13,9 @@ import skfm
 JIT = not numba.config.DISABLE_JIT
 
 
+needs_jit = pytest.mark.skipif(not JIT, reason="takes minutes without the JIT")
+
+
 def size(with_jit, without):
     """Number of rows, epochs, examples: with the JIT, and the smaller one without it."""
     return with_jit if JIT else without

@@ -597,7 +597,7 @@ def fit_long(solver, machine, n_classes, weighted, seed=0, **options):
     model = model_for(n_classes, n_components=2, solver=solver, learning_rate=RATES[solver])
     model.set_params(**ALPHAS, **LONG, **MACHINES[machine], **options)
     if solver == "als":
-        model.set_params(max_iter=300)
+        model.set_params(max_iter=size(300, 30))
     return quietly(model.fit, X, y, weight), X, y, weight
 
 
@@ -957,7 +957,8 @@ def test_chunks(solver, machine):
     X_some = X[:30].toarray()
     assert_allclose(model.predict(X_some), twin(model, X_some)[:, 0], rtol=1e-8, atol=1e-8)
     options = {"alpha": 0.05, "init_scale": 0.2}
-    best = quietly(clone(model).set_params(**options, max_iter=1000, tol=1e-6).fit, X, y)
+    options["max_iter"] = size(1000, 2)
+    best = quietly(clone(model).set_params(**options, tol=1e-6).fit, X, y)
     stream = clone(model).set_params(**options)
     for _ in range(size(60 if solver == "adam" else 30, 1)):
         for chunk in chunks:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import reference
 from builders import quietly
-from helpers import JIT, in_full, run_code, size
+from helpers import JIT, in_full, needs_jit, run_code, size
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joblib import Parallel, delayed
@@ -157,7 +157,7 @@ def test_fit_reaches_the_optimum(kind, nu):
     X = make(12, 8, 0.5)
     rate = {"learning_rate": 0.3} if "sgd" in kind else {}
     settings = {"n_components": 2, "alpha": 0.3, "alpha_bias": 0.7, "nu": nu, "tol": 0.0}
-    model = quietly(model_for(kind, **settings, max_iter=1000, **rate).fit, X)
+    model = quietly(model_for(kind, **settings, max_iter=size(1000, 300), **rate).fit, X)
     parameters, problem = inside(model, X)
     held = not model.fit_bias or kind == "implicit"
     shapes = [array.shape for array in parameters]
@@ -197,6 +197,7 @@ def test_als_never_goes_up(kind):
     assert_allclose(curve[-1] * X.nnz, reference.mf_objective(parameters, *problem), rtol=1e-3)
 
 
+@needs_jit
 def test_als_and_sgd_agree():
     X = planted(size(150, 30))
     one, other = (model_for(kind, tol=1e-6, max_iter=1000).fit(X) for kind in BIASED)
@@ -289,6 +290,7 @@ def test_two_groups_that_buy_different_things():
 UNITS = [(1, 0), (1e6, 0), (1e6, 1e6), (1e-6, 0), (1, 1e6)]
 
 
+@needs_jit
 @pytest.mark.parametrize("scale, shift", UNITS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("kind", BIASED)
@@ -304,6 +306,7 @@ def test_planted_ratings_are_found(kind, dtype, scale, shift):
     assert r2_score(truth, model.predict_pairs(known, *places)) > 0.9
 
 
+@needs_jit
 @pytest.mark.parametrize("kind", BIASED)
 def test_search_finds_the_planted_rank(kind):
     search = GridSearchCV(model_for(kind, alpha=0.1), {"n_components": [1, 2, 3, 5, 8]}, cv=3)
@@ -312,6 +315,7 @@ def test_search_finds_the_planted_rank(kind):
     assert search.best_score_ > 0.7
 
 
+@needs_jit
 def test_search_finds_enough_components_for_planted_choices():
     search = GridSearchCV(model_for("implicit"), {"n_components": [1, 2, 4, 8]}, cv=3)
     search.fit(planted_choices())
