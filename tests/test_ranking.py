@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import needs_jit, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
@@ -25,8 +26,9 @@ DATES = pd.DatetimeIndex(np.datetime64("2020-01-01", "ns") + np.arange(30) * 86_
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def make_log(n_users=40, n_items=30, n_events=2000, seed=0):
+def make_log(n_users=40, n_items=30, n_events=None, seed=0):
     """Contexts (one-hot users), items chosen by planted taste, and the scores they follow."""
+    n_events = n_events or size(2000, 400)
     rng = np.random.default_rng(seed)
     scores = 2 * rng.normal(size=(n_users, 3)) @ rng.normal(size=(3, n_items))
     users = rng.integers(n_users, size=n_events)
@@ -94,6 +96,7 @@ def test_scores_are_those_of_the_machine(loss, masked):
     assert_array_equal(ranked[:, 0], model.predict(rows))
 
 
+@needs_jit
 @pytest.mark.parametrize("scale", [1, 1e4])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_beats_popularity(loss, scale):
@@ -153,7 +156,7 @@ def test_who_has_everything(loss):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_n_jobs_changes_no_bit(loss):
-    X, items, _ = make_log(n_events=3000)
+    X, items, _ = make_log(n_events=size(3000, 300))
     labels = ["user"] * 40
     options = {"loss": loss, "item_features": make_features(), "feature_fields": labels}
     options["interactions"] = [("user", "item"), ("user", "item_features")]
