@@ -12,9 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numba
 import pytest
-from helpers import JIT, run_code, run_python
+from helpers import JIT, run_code
 
 import skfm
 from skfm._kernels import _cache
