@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import JIT, run_code
+from helpers import JIT, run_code, run_python
 
 import skfm
 from skfm._kernels import _cache
@@ -208,12 +208,38 @@ def test_importing_makes_and_reads_no_file(package):
     assert not (package / "cache").exists()
 
 
+def user_wide(root):
+    """Settings under which all places are below ``root``."""
+    home = root / "home"
+    cache = home / "cache"
+    homes = {"HOME": home, "USERPROFILE": home, "LOCALAPPDATA": cache, "XDG_CACHE_HOME": cache}
+    return {"NUMBA_CACHE_DIR": None, **homes}
+
+
 def test_a_place_within_the_package(package):
-    unset = {"NUMBA_CACHE_DIR": None}
-    run(package, **unset)
-    folder = package / "skfm" / "_kernels" / "__pycache__"
-    assert len(binaries(folder)) == 3
-    assert run(package, **unset)[1] == LOADED
+    assert run(package, **user_wide(package))[1:] == (COMPILED, "")
+    assert len(binaries(package / "skfm" / "_kernels" / "__pycache__")) == 3
+    assert run(package, **user_wide(package))[1:] == (LOADED, "")
+    assert not (package / "home").exists()
+
+
+def test_the_user_wide_place(package):
+    (package / "skfm" / "_kernels" / "__pycache__").write_text("in the way")
+    assert run(package, **user_wide(package))[1:] == (COMPILED, "")
+    assert len(binaries(package / "home")) == 3
+    assert run(package, **user_wide(package))[1:] == (LOADED, "")
+
+
+def test_no_place(package):
+    """A plain file stands wherever a folder would have to be: that stops root as well."""
+    in_the_way = [package / "skfm" / "_kernels" / "__pycache__", package / "home"]
+    for path in in_the_way:
+        path.write_text("in the way")
+    for _ in range(2):
+        results, found, said = run(package, **user_wide(package))
+        assert (results, found) == ([10.0, 3.0], COMPILED)
+        assert said.count("RuntimeWarning") == 1 and str(in_the_way[0]) in said
+    assert sorted(path.name for path in package.iterdir()) == ["home", "skfm"]
 
 
 # What goes wrong.
@@ -411,3 +437,93 @@ assert len(kernels) > 10
 assert not any(kernel.signatures for kernel in kernels)
 """
     run_code("import skfm\n" + code)
+
+
+# Fits with defaults, in a process of its own; prints what Numba compiles for them.
+DEFAULTS = """
+import json, sys, warnings
+import numpy as np
+from numba.core import event
+from scipy import sparse
+import skfm
+
+compiled = []
+
+class Watch(event.Listener):
+    def on_start(self, event):
+        compiled.append(event.data["dispatcher"].py_func.__qualname__)
+    def on_end(self, event):
+        pass
+
+event.register("numba:compile", Watch())
+warnings.simplefilter("ignore")
+rng = np.random.default_rng(1)
+y = rng.normal(size=100)
+targets = {
+    "FMRegressor": [y],
+    "FMClassifier": [y > 0, np.digitize(y, [-1, 1])],
+    "BayesianFMRegressor": [y],
+    "BayesianFMClassifier": [y > 0],
+    "MFRecommender": [None],
+    "FMRecommender": [rng.integers(12, size=100)],
+}
+settings = {
+    "FMRegressor": [{"solver": solver} for solver in ("adagrad", "adam", "ftrl", "sgd", "als")],
+    "MFRecommender": [{}, {"solver": "sgd"}, {"feedback": "implicit"}],
+}
+estimators = [name for name in skfm.__all__ if isinstance(getattr(skfm, name), type)]
+assert set(estimators) == set(targets)
+dense = np.abs(rng.normal(size=(100, 12)) * (rng.random((100, 12)) < 0.7))
+one_hot = np.eye(12)[rng.integers(12, size=100)] + np.eye(12)[rng.integers(12, size=100)]
+for X in (dense, sparse.csr_matrix(dense), sparse.csr_matrix(one_hot)):
+    X = X.astype(sys.argv[1])
+    for name in estimators:
+        for parameters in settings.get(name, [{}]):
+            for target in targets[name]:
+                for n_jobs in (None, 2):
+                    model = getattr(skfm, name)(n_jobs=n_jobs, random_state=0, **parameters)
+                    model.fit(X, target)
+                    if hasattr(model, "recommend"):
+                        model.recommend(X, 3)
+                        model.similar_items([0], 2)
+                    else:
+                        model.predict(X)
+print(json.dumps(compiled))
+"""
+
+
+def test_compile_all_takes_dtypes():
+    for wrong in ("int64", ["float64", "float16"]):
+        with pytest.raises(ValueError, match="dtypes must be of 'float64' and 'float32'"):
+            skfm.compile_all(wrong)
+
+
+@pytest.mark.full  # compiles everything: a minute or two
+def test_after_compile_all_default_fits_compile_nothing(tmp_path):
+    cache = {"NUMBA_CACHE_DIR": tmp_path}
+    said = run_python("-c", "import skfm; skfm.compile_all()", timeout=900, **cache)
+    assert said.returncode == 0 and said.stdout == ""
+    assert said.stderr.startswith("Compiling kernels") and said.stderr.count("\n") == 1
+    for dtype in ("float64", "float32"):
+        done = run_python("-c", DEFAULTS, dtype, **cache)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout) == []
+
+
+@pytest.mark.full  # compiles the kernels of a model four times
+@pytest.mark.parametrize("damage", ["truncated", "one bit"])
+def test_a_model_with_a_damaged_cache(damage, tmp_path):
+    code = """
+import numpy as np
+import skfm
+
+print(skfm.MFRecommender(2, random_state=0).fit(np.eye(5) + 1).components_.tolist())
+"""
+    expected = run_code(code, NUMBA_CACHE_DIR=tmp_path)
+    for path in binaries(tmp_path):
+        DAMAGES[damage](path)
+    done = run_python("-c", code, NUMBA_CACHE_DIR=tmp_path)
+    assert (done.returncode, done.stdout) == (0, expected)
+    assert done.stderr.count("RuntimeWarning") == 1 and str(tmp_path) in done.stderr
+    done = run_python("-c", code, NUMBA_CACHE_DIR=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, expected, "")
