@@ -61,19 +61,21 @@ def _source(module):
     return __spec__.loader.get_data(str(_HERE / f"{module}.py"))
 
 
-_IMPORT = re.compile(rb"^[ \t]*(?:from|import)\b.*$", re.MULTILINE)
+_IMPORT = re.compile(r"^[ \t]*(?:from|import)\b.*$", re.MULTILINE)
 
 
 @cache
 def _imports(module):
     """The modules of kernels that a module imports: those it names, or all in case of doubt."""
-    plain = re.compile(rb"\s*from " + re.escape(_PACKAGE.encode()) + rb"\.(\w+) import\b")
-    ours = re.compile(rb"\b" + _PACKAGE.partition(".")[0].encode() + rb"\b|^\s*from\s*\.")
+    name = re.escape(_PACKAGE)
+    ours = re.compile(rf"\b{_PACKAGE.partition('.')[0]}\b|^\s*from\s*\.")
+    from_module = re.compile(rf"\s*from {name}\.(\w+) import\b")
+    module_itself = re.compile(rf"\s*from {name} import (\w+)(?: as \w+)?\s*$")
     found = set()
-    for line in _IMPORT.findall(_source(module)):
-        named = plain.match(line)
+    for line in _IMPORT.findall(_source(module).decode()):
+        named = from_module.match(line) or module_itself.match(line)
         if named:
-            found.add(named[1].decode())
+            found.add(named[1])
         elif ours.search(line):
             found.update(path.stem for path in _HERE.glob("*.py"))
     return found
@@ -157,6 +159,17 @@ def _write(path, data):
         raise
 
 
+def _describe(argument):
+    """A type's name; of a record the fields as well: a kernel that is handed one need not import
+    its class, and has the fields' places in its binary."""
+    parts = getattr(argument, "types", None)
+    if parts is None:
+        return str(argument)
+    kind = getattr(argument, "instance_class", None)
+    fields = getattr(kind, "_fields", ())
+    return str(argument), str(kind), fields, tuple(map(_describe, parts))
+
+
 class KernelCache:
     """The cache of one kernel, in the shape that Numba's dispatchers expect.
 
@@ -191,6 +204,7 @@ class KernelCache:
         code = self._function.__code__
         key = (
             tuple(types),
+            tuple(map(_describe, types)),
             codegen.magic_tuple(),
             tuple(str(getattr(numba.config, name, None)) for name in _SETTINGS),
             (self._function.__qualname__, code.co_firstlineno, code.co_code),
