@@ -512,14 +512,21 @@ estimators = [name for name in skfm.__all__ if isinstance(getattr(skfm, name), t
 assert set(estimators) == set(targets)
 dense = np.abs(rng.normal(size=(100, 12)) * (rng.random((100, 12)) < 0.7))
 one_hot = np.eye(12)[rng.integers(12, size=100)] + np.eye(12)[rng.integers(12, size=100)]
-for X in (dense, sparse.csr_matrix(dense), sparse.csr_matrix(one_hot)):
-    X = X.astype(sys.argv[1])
+weight = np.ones(100, sys.argv[1])
+shared, long = sparse.csr_matrix(dense, dtype=sys.argv[1]), sparse.csr_matrix(one_hot)
+for array in (shared.data, shared.indices, shared.indptr, weight):
+    array.flags.writeable = False
+long.indices, long.indptr = long.indices.astype(np.int64), long.indptr.astype(np.int64)
+for X in (dense, sparse.csr_matrix(dense), sparse.csr_matrix(one_hot), shared, long):
+    X = X.astype(sys.argv[1], copy=False)
     for name in estimators:
         for parameters in settings.get(name, [{}]):
             for target in targets[name]:
                 for n_jobs in (None, 2):
                     model = getattr(skfm, name)(n_jobs=n_jobs, random_state=0, **parameters)
                     model.fit(X, target)
+                    if "Recommender" not in name:
+                        model.fit(X, target, weight)
                     if hasattr(model, "recommend"):
                         model.recommend(X, 3)
                         model.similar_items([0], 2)
