@@ -35,7 +35,8 @@ class Link:
     def mean_loss(self, raw, target, weight):
         """Mean loss of raw outputs of shape (n_rows, n_outputs)."""
         output = np.ascontiguousarray(((raw - self.shift) / self.unit).T, dtype=np.float64)
-        total = losses.total_loss(self.loss, self.shape, output, target, weight)
+        loss = losses.make_loss(self.loss, self.shape, output.shape[0])
+        total = losses.total_loss(loss, output, target, weight)
         return total / weight.sum(dtype=np.float64)
 
 

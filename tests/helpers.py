@@ -8,6 +8,7 @@ from pathlib import Path
 import numba
 
 import skfm
+from skfm._kernels._jit import jit
 
 JIT = not numba.config.DISABLE_JIT
 
@@ -15,6 +16,11 @@ JIT = not numba.config.DISABLE_JIT
 def size(with_jit, without):
     """Number of rows, epochs, examples: with the JIT, and the smaller one without it."""
     return with_jit if JIT else without
+
+
+def from_python(kernel):
+    """What only other kernels call, compiled so that Python can call it, too."""
+    return jit(kernel.py_func, allocates=True) if JIT else kernel
 
 
 def run_python(*arguments, timeout=300, **environment):

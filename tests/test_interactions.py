@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 import reference
-from helpers import JIT, size
+from helpers import JIT, from_python, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse, stats
 from sklearn.base import clone
@@ -28,14 +28,18 @@ from skfm import (
     _base,
     _posterior,
 )
+from skfm._kernels import interactions as kernels
 from skfm._kernels import losses, records
 from skfm._kernels.decision import decide
-from skfm._kernels.interactions import decide_general, derive, enter, move_layers
+from skfm._kernels.interactions import decide_general
 from skfm._solvers import columns as passes
 from skfm._solvers import coordinate, gibbs, minibatch, relations
 from skfm._solvers.interactions import Interactions, all_pairs
 from skfm._solvers.problem import Penalties, make_problem
 
+enter, derive, move_layers = map(
+    from_python, (kernels.enter, kernels.derive, kernels.move_layers)
+)
 BAYESIAN = [BayesianFMRegressor, BayesianFMClassifier]
 FIELDS = np.repeat(["a", "b", "c"], 2)  # of six columns
 MACHINES = {

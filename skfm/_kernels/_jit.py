@@ -1,6 +1,9 @@
-"""The one way this package compiles: flags, and a disk cache that is never stale."""
+"""The one way this package compiles; what is compiled goes through the cache on disk."""
+
+from functools import partial, singledispatch
 
 import numba
+from numba.extending import overload
 
 from skfm._kernels._cache import cached
 from skfm._kernels._notice import watch
@@ -15,17 +18,48 @@ FLAGS = {
 }
 
 
-def jit(function, **options):
-    """Compile at the first call; keep the binary on disk if any folder can be written."""
-    return cached(numba.njit(**FLAGS, **options)(function))
+def jit(function=None, *, allocates=False, **options):
+    """Compile at the first call; keep the binary on disk if any folder can be written.
+
+    ``allocates`` says that the function makes arrays. All others are compiled without counting
+    references, which is a sixth of the compile time and slows down inner loops. (They may return
+    numbers only: an array they return would not be counted.)
+    """
+    if function is None:
+        return partial(jit, allocates=allocates, **options)
+    options = {"_nrt": allocates, "no_cfunc_wrapper": True, **FLAGS, **options}
+    return cached(numba.njit(**options)(function))
+
+
+def jit_inner(function=None, *, allocates=False, **options):
+    """Compile a function that only other kernels call: it needs no wrapper for Python and no file
+    in the cache, since the binaries of its callers contain it."""
+    if function is None:
+        return partial(jit_inner, allocates=allocates, **options)
+    options = {"_nrt": allocates, "no_cfunc_wrapper": True, **FLAGS, **options}
+    return numba.njit(no_cpython_wrapper=True, **options)(function)
 
 
 def jit_inline(function):
-    """The same for what is called in the innermost loops with records: always inlined.
+    """The same for what is called in the innermost loops: always inlined by LLVM, which by itself
+    inlines what is small or has one caller."""
+    return jit_inner(function, forceinline=True)
 
-    A call hands a record over array by array, each with a count of its references that goes up
-    and down again, which takes longer than drawing an item, or a product of vectors. LLVM inlines
-    what is small or has one caller, and cannot know this of the rest. Inlined, most counts cancel;
-    not always in a loop with many branches, so look at the profile.
+
+def jit_dispatch(function=None, **options):
+    """A function with several implementations: the type of the first argument chooses.
+
+    As `functools.singledispatch`, which it is without the JIT, with `register` for the others.
+    Compiled, the choice is made for good, and only the chosen implementation is compiled.
     """
-    return jit(function, forceinline=True)
+    if function is None:
+        return partial(jit_dispatch, **options)
+    generic = singledispatch(function)
+    if not numba.config.DISABLE_JIT:
+        wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+        @overload(generic, jit_options={"_nrt": False, **wrappers, **FLAGS, **options}, strict=False)
+        def choose(*types):
+            return generic.dispatch(types[0].instance_class)
+
+    return generic

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from skfm._kernels.features import measure_features, values_are_scales
+from skfm._kernels.features import measure_features
 from skfm._solvers.interactions import Interactions
 
+CHUNK = 1 << 20  # entries looked at together
 FAR = 3.0  # standard deviations between zero and the mean of a column that is centered
 
 
@@ -63,8 +64,12 @@ class Problem:
     @property
     def unit_values(self):
         """Whether every scaled value is 1, as in one-hot data."""
-        return not self.center.any() and values_are_scales(
-            self.indices, self.data, self.position, self.scale
+        if self.center.any():
+            return False
+        chunks = range(0, self.data.size, CHUNK)
+        return all(
+            (self.data[part] == self.scale[self.position[self.indices[part]]]).all()
+            for part in (slice(first, first + CHUNK) for first in chunks)
         )
 
     def random_factors(self, n_outputs, n, scale, rng):
