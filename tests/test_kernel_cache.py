@@ -117,6 +117,17 @@ def binaries(folder):
     return sorted(folder.rglob("*.nbc"))
 
 
+def registered(tree):
+    """Names of what a module registers implementations for."""
+    return {
+        decorator.func.value.id
+        for function in tree.body
+        if isinstance(function, ast.FunctionDef)
+        for decorator in function.decorator_list
+        if isinstance(decorator, ast.Call) and getattr(decorator.func, "attr", "") == "register"
+    }
+
+
 @pytest.fixture
 def package(tmp_path):
     make_package(tmp_path)
@@ -226,8 +237,11 @@ def test_what_kernels_import():
     names = {path.stem for path in KERNELS.glob("*.py")}
     outside = {*sys.stdlib_module_names, "numpy", "numba", "llvmlite"}
     for path in KERNELS.glob("*.py"):
-        found = set()
-        for node in ast.walk(ast.parse(path.read_text())):
+        tree, found = ast.parse(path.read_text()), set()
+        # Who calls a function has imported its module, and thereby all its implementations.
+        own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        assert registered(tree) <= own
+        for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 assert {alias.name.partition(".")[0] for alias in node.names} <= outside
             elif isinstance(node, ast.ImportFrom):
