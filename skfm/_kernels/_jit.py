@@ -27,8 +27,7 @@ def jit(function=None, *, allocates=False, **options):
     """
     if function is None:
         return partial(jit, allocates=allocates, **options)
-    options = {"_nrt": allocates, "no_cfunc_wrapper": True, **FLAGS, **options}
-    return cached(numba.njit(**options)(function))
+    return cached(numba.njit(**_flags(allocates, options))(function))
 
 
 def jit_inner(function=None, *, allocates=False, **options):
@@ -36,8 +35,7 @@ def jit_inner(function=None, *, allocates=False, **options):
     in the cache, since the binaries of its callers contain it."""
     if function is None:
         return partial(jit_inner, allocates=allocates, **options)
-    options = {"_nrt": allocates, "no_cfunc_wrapper": True, **FLAGS, **options}
-    return numba.njit(no_cpython_wrapper=True, **options)(function)
+    return numba.njit(no_cpython_wrapper=True, **_flags(allocates, options))(function)
 
 
 def jit_inline(function):
@@ -47,7 +45,7 @@ def jit_inline(function):
 
 
 def jit_dispatch(function=None, **options):
-    """A function with several implementations: the type of the first argument chooses.
+    """A function with several implementations: the type of the first argument, a record, chooses.
 
     As `functools.singledispatch`, which it is without the JIT, with `register` for the others.
     Compiled, the choice is made for good, and only the chosen implementation is compiled.
@@ -56,10 +54,14 @@ def jit_dispatch(function=None, **options):
         return partial(jit_dispatch, **options)
     generic = singledispatch(function)
     if not numba.config.DISABLE_JIT:
-        wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+        options = {"no_cpython_wrapper": True, **_flags(False, options)}
 
-        @overload(generic, jit_options={"_nrt": False, **wrappers, **FLAGS, **options}, strict=False)
+        @overload(generic, jit_options=options, strict=False)
         def choose(*types):
             return generic.dispatch(types[0].instance_class)
 
     return generic
+
+
+def _flags(allocates, options):
+    return {"_nrt": allocates, "no_cfunc_wrapper": True, **FLAGS, **options}

@@ -129,7 +129,7 @@ def total_loss(loss, output, target, weight):
     """Weighted sum of the losses of raw outputs of shape (n_outputs, n_rows)."""
     total = 0.0
     gradient = np.empty_like(output)
-    for r in range(target.size):
+    for r in range(np.uintp(target.size)):
         total += weight[r] * find_row_loss(loss, output, r, target[r], gradient)
     return total
 

@@ -78,7 +78,8 @@ def run_steps(
     """
     rows, columns = window
     row_ptr, place, row_value, weight = rows.ptr, rows.local, rows.value, rows.weight
-    feature, column_ptr, entry_row, value = columns.feature, columns.ptr, columns.row, columns.value
+    feature, column_ptr = columns.feature, columns.ptr
+    entry_row, value = columns.row, columns.value
     local, room, block = scratch
     near, near_linear, penalty = local.factors, local.linear, local.penalty
     product, layer = local.self_product, local.layer

@@ -249,7 +249,8 @@ def compare(
                 other[a] = factors[j, 0, 0] + factors[j, 0, at_end]
         for a in range(n):  # scores of the items chosen, whose layers go where the sums were
             r = start + a
-            own = represent(items, np.int64(chosen[r0 + r]), linear, factors, interactions, p, layers)
+            i = np.int64(chosen[r0 + r])
+            own = represent(items, i, linear, factors, interactions, p, layers)
             for f in range(flat.size):
                 own += context[r, f] * flat[f]
                 sums[r, f] = flat[f]
@@ -516,7 +517,8 @@ def run_steps(
                 )
             if step == 1:
                 a, b = share(rows.ptr, r0, r1, ROW_COST, part, n_parts)
-                keep_contexts(rows, r0, a, b, interactions, scratch.local, scratch.rows.sums, pairs)
+                local, sums = scratch.local, scratch.rows.sums
+                keep_contexts(rows, r0, a, b, interactions, local, sums, pairs)
             if item_begin < item_end:
                 minibatch.run_steps(
                     item_window, meetings.batch, item_begin, item_end, state, penalties,

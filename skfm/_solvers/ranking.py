@@ -18,7 +18,7 @@ from skfm._kernels.records import (
     WindowRows,
 )
 from skfm._solvers.explained import Explained
-from skfm._solvers.memory import aligned_zeros
+from skfm._solvers.memory import aligned_zeros, read_only
 from skfm._solvers.minibatch import Trainer
 from skfm._solvers.problem import make_problem
 from skfm._solvers.progress import Progress
@@ -154,8 +154,8 @@ class _Ranker(Trainer):
         shape = (n_items if explained.groups else 0), n_layers, width
         self.items = Items(
             indptr=trained.indptr.astype(np.int64),
-            feature=(trained.indices + sides.contexts.n_used).astype(ids),
-            value=trained.data.astype(dtype),
+            feature=read_only((trained.indices + sides.contexts.n_used).astype(ids)),
+            value=read_only(trained.data.astype(dtype)),
             output=np.zeros(shape[0], dtype),
             layers=aligned_zeros(shape, dtype),
             begin=begin,
