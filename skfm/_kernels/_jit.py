@@ -1,11 +1,14 @@
-"""The one way this package compiles: flags, and a disk cache that is never stale."""
+"""The one way this package compiles; what is compiled goes through the cache on disk."""
 
-import hashlib
 from functools import partial, singledispatch
-from pathlib import Path
 
 import numba
 from numba.extending import overload
+
+from skfm._kernels._cache import cached
+from skfm._kernels._notice import watch
+
+watch()
 
 # NaN and infinity keep their meaning (no "nnan", no "ninf"): divergence must be seen.
 FLAGS = {
@@ -13,24 +16,6 @@ FLAGS = {
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},
 }
-
-
-def _cache_folder():
-    """A folder named after the kernels' sources.
-
-    Numba looks only at the file of the function itself: after an edit elsewhere it would run
-    an old binary, and it fails on an index that names a class that is gone. With the sources
-    in the name, an upgraded or edited package simply starts a new folder.
-    """
-    here = Path(__file__).parent
-    digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted(here.glob("*.py")):
-        digest.update(source.read_bytes())
-    base = numba.config.CACHE_DIR or here / "__pycache__"
-    return str(Path(base, f"skfm-{digest.hexdigest()[:16]}"))
-
-
-_FOLDER = _cache_folder()
 
 
 def jit(function=None, *, allocates=False, **options):
@@ -42,17 +27,7 @@ def jit(function=None, *, allocates=False, **options):
     """
     if function is None:
         return partial(jit, allocates=allocates, **options)
-    options = _flags(allocates, options)
-    configured = numba.config.CACHE_DIR
-    for folder in (_FOLDER, configured):
-        numba.config.CACHE_DIR = folder
-        try:
-            return numba.njit(cache=True, **options)(function)
-        except (RuntimeError, OSError):  # cannot be written: the next place
-            pass
-        finally:
-            numba.config.CACHE_DIR = configured
-    return numba.njit(**options)(function)
+    return cached(numba.njit(**_flags(allocates, options))(function))
 
 
 def jit_inner(function=None, *, allocates=False, **options):
