@@ -1,5 +1,6 @@
 """Factorization machines and matrix factorization in scikit-learn's shape."""
 
+from skfm._compile_all import compile_all
 from skfm.bayes import BayesianFMClassifier, BayesianFMRegressor
 from skfm.fm import FMClassifier, FMRegressor
 from skfm.mf import MFRecommender
@@ -14,4 +15,5 @@ __all__ = [
     "FMRecommender",
     "FMRegressor",
     "MFRecommender",
+    "compile_all",
 ]

@@ -7,6 +7,7 @@ sorted, a row of weight 2 and two rows are the same computation, and so are rows
 import numpy as np
 
 from skfm._kernels.features import hash_rows
+from skfm._solvers.memory import read_only
 
 
 def merge_rows(X, y, weight):
@@ -36,8 +37,8 @@ def keys_of(X, columns=None):
     """A number that rows share if they are equal (in these columns), and hardly ever else."""
     columns = np.ones(X.shape[1], bool) if columns is None else columns
     keys = np.empty(X.shape[0], np.uint64)
-    bits = X.data.view(f"u{X.data.itemsize}")
-    hash_rows(X.indptr, X.indices, bits, columns, keys)
+    bits = read_only(X.data).view(f"u{X.data.itemsize}")
+    hash_rows(X.indptr.astype(np.int64), read_only(X.indices), bits, columns, keys)
     return keys
 
 

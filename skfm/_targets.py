@@ -35,7 +35,8 @@ class Link:
     def mean_loss(self, raw, target, weight):
         """Mean loss of raw outputs of shape (n_rows, n_outputs)."""
         output = np.ascontiguousarray(((raw - self.shift) / self.unit).T, dtype=np.float64)
-        total = losses.total_loss(self.loss, self.shape, output, target, weight)
+        loss = losses.make_loss(self.loss, self.shape, output.shape[0])
+        total = losses.total_loss(loss, output, target, weight)
         return total / weight.sum(dtype=np.float64)
 
 
@@ -67,7 +68,8 @@ def of_numbers(y, weight, loss, shape, fit_intercept, more_will_come):
             start = weighted_quantile((y - shift) / unit, weight, share)
         unit, shift, y = unit * largest, shift * largest, y * largest
     link = Link(code, shape, np.array([start]), 0.0, unit, shift, is_constant)
-    total = losses.constant_loss(code, shape, start, link.target(y), weight)
+    weight = weight.astype(np.float64)
+    total = losses.constant_loss(code, float(shape), float(start), link.target(y), weight)
     link.baseline = total / weight.sum(dtype=np.float64)
     return link
 

@@ -70,13 +70,7 @@ def validate_cells(estimator, X, is_confidence, *, reset):
     X = _validate(estimator, X, reset=reset)
     if is_confidence:
         check_non_negative(X, f"{type(estimator).__name__} with feedback='implicit'")
-    csr = as_csr(X, keep_zeros=not is_confidence)
-    if csr.indices.dtype != np.int32 and max(*csr.shape, csr.nnz) < 2**31:
-        csr = sparse.csr_matrix(
-            (csr.data, csr.indices.astype(np.int32), csr.indptr.astype(np.int32)),
-            shape=csr.shape,
-        )
-    return csr
+    return as_csr(X, keep_zeros=not is_confidence)
 
 
 def as_csr(X, *, keep_zeros=False, name="X"):
@@ -105,6 +99,11 @@ def as_csr(X, *, keep_zeros=False, name="X"):
             X.sum_duplicates()
         if not keep_zeros:
             X.eliminate_zeros()
+    if X.indices.dtype != np.int32 and max(*X.shape, X.nnz) < 2**31:
+        # Kernels would have to be compiled for both.
+        ids = X.indices.astype(np.int32), X.indptr.astype(np.int32)
+        X = type(X)((X.data, *ids), shape=X.shape)
+        X.has_canonical_format = True
     return X
 
 
@@ -115,7 +114,8 @@ def check_sample_weight(sample_weight, n_rows, dtype):
     if isinstance(sample_weight, numbers.Number):
         sample_weight = np.full(n_rows, sample_weight)
     try:
-        weight = np.asarray(sample_weight, dtype=dtype)
+        # A copy, that can be written: for others, kernels would have to be compiled as well.
+        weight = np.array(sample_weight, dtype=dtype)
     except (TypeError, ValueError) as error:
         raise ValueError(f"sample_weight must hold numbers, one a row of X ({error}).") from error
     if weight.ndim != 1:

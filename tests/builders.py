@@ -64,7 +64,10 @@ def random_parameters(rng, n_outputs, n_components, n_features):
 
 
 def copy_record(record):
-    return type(record)(*(array.copy() for array in record))
+    """A copy of a record of arrays and such records."""
+    return type(record)(
+        *(copy_record(part) if isinstance(part, tuple) else part.copy() for part in record)
+    )
 
 
 def settings_for(kind, max_iter, **options):

@@ -9,6 +9,7 @@ import numba
 import pytest
 
 import skfm
+from skfm._kernels._jit import jit
 
 JIT = not numba.config.DISABLE_JIT
 
@@ -24,6 +25,11 @@ def size(with_jit, without):
 def in_full(*values):
     """Parameters of a test that the quick run leaves out."""
     return [pytest.param(value, marks=pytest.mark.full) for value in values]
+
+
+def from_python(kernel):
+    """What only other kernels call, compiled so that Python can call it, too."""
+    return jit(kernel.py_func, allocates=True) if JIT else kernel
 
 
 def run_python(*arguments, timeout=300, **environment):

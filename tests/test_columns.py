@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import reference
 from builders import CODES, SHAPES, copy_record, make_X, make_y, random_parameters, settings_for
-from helpers import size
+from helpers import from_python, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
+from skfm._kernels import columns as kernels
 from skfm._kernels import losses, majorise
 from skfm._kernels.classes import COLORS, block_columns, color_columns
-from skfm._kernels.columns import BLOCK, DAMPING, OVERRELAXATION, solve, sum_rows, update_columns
+from skfm._kernels.columns import BLOCK, DAMPING, OVERRELAXATION, sum_rows, update_columns
 from skfm._kernels.records import Columns, Machine, Prior, Rows
 from skfm._solvers import columns as passes
 from skfm._solvers import coordinate
@@ -20,6 +21,7 @@ from skfm._solvers.problem import Penalties, make_problem
 from skfm._solvers.relations import stack_blocks
 
 PAIRS = None
+solve = from_python(kernels.solve)
 COUNTS = 300, 0, 1, 7, 8, 129, 40, 128  # rows of each column; all that is near a chunk's end
 N_ROWS, N_COLUMNS, N_GROUPS = 300, len(COUNTS), 3
 ALL_KINDS = [

@@ -28,7 +28,7 @@ from builders import (
     settings_for,
     too_slow,
 )
-from helpers import JIT, in_full, size
+from helpers import JIT, from_python, in_full, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse, stats
 from sklearn.base import clone
@@ -43,14 +43,18 @@ from skfm import (
     _base,
     _posterior,
 )
+from skfm._kernels import interactions as kernels
 from skfm._kernels import losses, records
 from skfm._kernels.decision import decide
-from skfm._kernels.interactions import decide_general, derive, enter, move_layers
+from skfm._kernels.interactions import decide_general
 from skfm._solvers import columns as passes
 from skfm._solvers import coordinate, gibbs, minibatch, relations
 from skfm._solvers.interactions import Interactions, all_pairs
 from skfm._solvers.problem import Penalties, make_problem
 
+enter, derive, move_layers = map(
+    from_python, (kernels.enter, kernels.derive, kernels.move_layers)
+)
 SOME = ["adagrad", "als", *in_full("adam", "ftrl", "sgd")]  # each compiles for itself
 BAYESIAN = [BayesianFMRegressor, BayesianFMClassifier]
 FIELDS = np.repeat(["a", "b", "c"], 2)  # of six columns

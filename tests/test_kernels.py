@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 from builders import CODES, SHAPES, copy_record, make_X, make_y, random_parameters
-from helpers import JIT, in_full, run_python, size
+from helpers import JIT, from_python, in_full, run_python, size
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
@@ -16,9 +16,10 @@ from scipy import sparse
 from skfm._kernels import losses
 from skfm._kernels import minibatch as kernels
 from skfm._kernels.decision import decide
-from skfm._kernels.features import penalty, values_are_scales
-from skfm._kernels.records import Rule, Scratch
+from skfm._kernels.features import penalty
+from skfm._kernels.records import Block, Local, RowScratch, Rule, Scratch
 from skfm._solvers import plan
+from skfm._solvers import problem as problem_module
 from skfm._solvers.interactions import all_pairs
 from skfm._solvers.minibatch import UPDATES, get_parameters, make_state
 from skfm._solvers.plan import Planner, auto_batch_size
@@ -31,6 +32,9 @@ MORE_KINDS += [("squared_hinge", 1), ("squared_hinge", 3)]
 LASSO = (2.0, 0.2)  # of |w_j| and of ||v_j||
 EXAMPLES = settings(max_examples=size(100, 25), deadline=None)
 ALPHA, ALPHA_LINEAR = 0.3, 0.7
+FLOOR = 0.5
+
+scalar_loss, softmax_loss = map(from_python, (losses.scalar_loss, losses.softmax_loss))
 
 
 # Problems
@@ -54,9 +58,9 @@ def rows_of_batches(problem, batch_size):
     counted = replace(problem, target=np.arange(problem.n_rows, dtype=np.float64))
     planner = planner_for(counted, batch_size)
     return [
-        window.target[window.row_start[b] : window.row_start[b + 1]].astype(int)
+        window.rows.target[window.rows.start[b] : window.rows.start[b + 1]].astype(int)
         for window in map(planner.window, range(planner.n_windows))
-        for b in range(window.row_start.size - 1)
+        for b in range(window.rows.start.size - 1)
     ]
 
 
@@ -69,39 +73,48 @@ def state_of(problem, parameters, rule="adagrad"):
     return make_state(start, UPDATES[rule])
 
 
-def make_scratch(state, n_rows, n_pairs, fill=0, n_penalties=2):
+def make_scratch(state, n_rows, n_pairs, fill=0, n_penalties=2, n_parts=1):
     n_outputs, _, n_slots, width = state.factors.shape
     dtype = state.factors.dtype
-    shapes = {
-        "linear": (n_pairs, state.linear.shape[2]),
-        "factors": (n_pairs, n_slots, width),
-        "penalty": (n_pairs, n_penalties),
-        "self_product": (n_pairs,),
-        "sums": (n_outputs, n_rows, width),
-        "output": (n_outputs, n_rows),
-        "gradient": (n_outputs, n_rows),
-    }
-    arrays = {name: np.full(shape, fill, dtype=dtype) for name, shape in shapes.items()}
-    losses, layer = np.full(n_rows, fill, dtype=np.float64), np.zeros(n_pairs, np.uint32)
-    return Scratch(**arrays, losses=losses, layer=layer)
+    n_together = n_parts * kernels.BLOCK
+
+    def full(*shape):
+        return np.full(shape, fill, dtype=dtype)
+
+    return Scratch(
+        Local(
+            linear=full(n_pairs, state.linear.shape[2]),
+            factors=full(n_pairs, n_slots, width),
+            penalty=full(n_pairs, n_penalties),
+            self_product=full(n_pairs),
+            layer=np.zeros(n_pairs, np.uint32),
+        ),
+        RowScratch(
+            sums=full(n_outputs, n_rows, width),
+            output=full(n_outputs, n_rows),
+            gradient=full(n_outputs, n_rows),
+            losses=np.full(n_rows, fill, dtype=np.float64),
+            room=full(n_parts, width),
+        ),
+        Block(full(n_together), full(n_together), full(n_together), full(n_together, width)),
+    )
 
 
 def rule_for(
     kind,
     learning_rate=0.1,
-    floor=0.5,
+    floor=FLOOR,
     fit_intercept=True,
     fit_linear=True,
     update="adagrad",
     n_components=0,
+    n_outputs=1,
 ):
+    known = {"learning_rate": learning_rate, "floor": floor, "n_components": n_components}
+    rule = UPDATES[update]
     return Rule(
-        loss=CODES[kind],
-        shape=SHAPES.get(kind, 0.0),
-        update=UPDATES[update],
-        n_components=n_components,
-        learning_rate=learning_rate,
-        floor=floor,
+        loss=losses.make_loss(CODES[kind], SHAPES.get(kind, 0.0), n_outputs),
+        update=rule(**{name: known[name] for name in rule._fields}),
         fit_intercept=fit_intercept,
         fit_linear=fit_linear,
     )
@@ -109,7 +122,7 @@ def rule_for(
 
 def run_all(window, order, state, share, rule, scratch):
     """Every step of training by one thread."""
-    steps = 4 * state.intercept.shape[0]
+    steps = 4 * state.intercept.shape[0] + 2
     return kernels.run_steps(window, order, 0, steps, state, share, PAIRS, rule, scratch, 0, 1)
 
 
@@ -122,7 +135,7 @@ def train_epoch(problem, planner, state, rule):
     total = 0.0
     for number in range(planner.n_windows):
         window = planner.window(number)
-        order = np.arange(window.row_start.size - 1)
+        order = np.arange(window.rows.start.size - 1)
         total += run_all(window, order, state, problem.penalty_share, rule, scratch)
     return total
 
@@ -143,29 +156,29 @@ def sparse_rows(draw):
 
 def entries_by_row(window, batch):
     """The (row, feature, value) triples of a batch as its row order holds them."""
-    r0, r1 = window.row_start[batch], window.row_start[batch + 1]
-    f0 = window.feature_start[batch]
+    r0, r1 = window.rows.start[batch], window.rows.start[batch + 1]
+    f0 = window.columns.start[batch]
     return [
         (
             r - r0,
-            int(window.features[f0 + int(window.local[e])]),
-            float(window.row_values[e]) if window.row_values.size else 1.0,
+            int(window.columns.feature[f0 + int(window.rows.local[e])]),
+            float(window.rows.value[e]) if window.rows.value.size else 1.0,
         )
         for r in range(r0, r1)
-        for e in range(window.row_ptr[r], window.row_ptr[r + 1])
+        for e in range(window.rows.ptr[r], window.rows.ptr[r + 1])
     ]
 
 
 def entries_by_column(window, batch):
-    f0, f1 = window.feature_start[batch], window.feature_start[batch + 1]
+    f0, f1 = window.columns.start[batch], window.columns.start[batch + 1]
     return [
         (
-            int(window.entry_row[e]),
-            int(window.features[f]),
-            float(window.column_values[e]) if window.column_values.size else 1.0,
+            int(window.columns.row[e]),
+            int(window.columns.feature[f]),
+            float(window.columns.value[e]) if window.columns.value.size else 1.0,
         )
         for f in range(f0, f1)
-        for e in range(window.column_ptr[f], window.column_ptr[f + 1])
+        for e in range(window.columns.ptr[f], window.columns.ptr[f + 1])
     ]
 
 
@@ -180,11 +193,11 @@ def test_plan_holds_every_entry_once_in_both_orders(X, batch_size, weighted, win
         planner = planner_for(problem, batch_size)
         seen = []
         for window in map(planner.window, range(planner.n_windows)):
-            for batch in range(window.row_start.size - 1):
-                r0, r1 = window.row_start[batch], window.row_start[batch + 1]
+            for batch in range(window.rows.start.size - 1):
+                r0, r1 = window.rows.start[batch], window.rows.start[batch + 1]
                 assert 1 <= r1 - r0 <= batch_size
-                rows = window.target[r0:r1].astype(int)
-                assert_array_equal(window.weight[r0:r1], rows + 1.0 if weighted else [])
+                rows = window.rows.target[r0:r1].astype(int)
+                assert_array_equal(window.rows.weight[r0:r1], rows + 1.0 if weighted else [])
                 seen.extend(rows)
                 dense = scaled[rows][:, problem.used]
                 expected = [(r, j, dense[r, j]) for r, j in zip(*dense.nonzero(), strict=True)]
@@ -192,13 +205,13 @@ def test_plan_holds_every_entry_once_in_both_orders(X, batch_size, weighted, win
                 for found in by_row, by_column:
                     assert_allclose(sorted(found), sorted(expected), rtol=1e-12)
                 assert [r for r, *_ in by_row] == sorted(r for r, *_ in by_row)
-                f0, f1 = window.feature_start[batch], window.feature_start[batch + 1]
-                features = window.features[f0:f1]
+                f0, f1 = window.columns.start[batch], window.columns.start[batch + 1]
+                features = window.columns.feature[f0:f1]
                 assert np.unique(features).size == features.size  # pairs are distinct
                 assert f1 - f0 <= planner.max_pairs
                 # A feature's rows go up, so that its sums have one order.
                 for f in range(f0, f1):
-                    part = window.entry_row[window.column_ptr[f] : window.column_ptr[f + 1]]
+                    part = window.columns.row[window.columns.ptr[f] : window.columns.ptr[f + 1]]
                     assert (np.diff(part.astype(int)) > 0).all()
     assert sorted(seen) == list(range(X.shape[0]))
 
@@ -231,7 +244,8 @@ def test_plan_is_at_most_twice_the_input(dtype, values, batch_size):
     )
     assert problem.unit_values == (values == "unit")
     planner = planner_for(problem, batch_size)
-    arrays = [a for number in range(planner.n_windows) for a in planner.window(number)]
+    windows = map(planner.window, range(planner.n_windows))
+    arrays = [array for window in windows for part in window for array in part]
     csr_bytes = problem.indptr.nbytes + problem.indices.nbytes + problem.data.nbytes
     assert planner.nbytes <= 2 * csr_bytes  # what is kept
     if values == "unit" or batch_size > 1000:  # all of it
@@ -246,7 +260,7 @@ def test_plan_omits_values_where_each_column_has_one_value():
     ]:
         window = planner_for(problem, 2).window(0)
         assert problem.unit_values == unit
-        assert (window.row_values.size == 0) == (window.column_values.size == 0) == unit
+        assert (window.rows.value.size == 0) == (window.columns.value.size == 0) == unit
 
 
 def test_auto_batch_size_takes_small_data_at_once():
@@ -279,7 +293,7 @@ def test_training_matches_the_twin(
     parameters = random_parameters(rng, n_outputs, n_components, n_features)
     state = state_of(problem, parameters)
     memory = None
-    planner, rule = planner_for(problem, batch_size), rule_for(kind)
+    planner, rule = planner_for(problem, batch_size), rule_for(kind, n_outputs=n_outputs)
     tolerance = {"rtol": 1e-9, "atol": 1e-10}
     if dtype == np.float32:
         tolerance = {"rtol": 1e-3, "atol": 1e-4}
@@ -287,7 +301,7 @@ def test_training_matches_the_twin(
         expected_loss = 0.0
         parameters, memory, expected_loss = reference.epoch(
             "adagrad", parameters, memory, batches, X, y, weight, kind, ALPHA, ALPHA_LINEAR,
-            rule.learning_rate, rule.floor,
+            rule.update.learning_rate, FLOOR,
         )  # fmt: skip
         loss = train_epoch(problem, planner, state, rule)
         assert_allclose(loss, expected_loss, **tolerance)
@@ -315,7 +329,9 @@ def assert_matches_the_twin(
     parameters = random_parameters(rng, n_outputs, n_components, n_features)
     state, memory = state_of(problem, parameters, update), None
     planner = planner_for(problem, batch_size)
-    rule = rule_for(kind, update=update, n_components=n_components, **options)
+    rule = rule_for(
+        kind, update=update, n_components=n_components, n_outputs=n_outputs, **options
+    )
     batches = rows_of_batches(problem, batch_size)
     tolerance = {"rtol": 1e-9, "atol": 1e-10}
     if dtype == np.float32:
@@ -323,7 +339,7 @@ def assert_matches_the_twin(
     for _ in range(size(3, 2)):
         parameters, memory, expected = reference.epoch(
             update, parameters, memory, batches, X, y, weight, kind, ALPHA, ALPHA_LINEAR,
-            rule.learning_rate, rule.floor, rule.fit_intercept, rule.fit_linear, lasso,
+            options["learning_rate"], FLOOR, rule.fit_intercept, rule.fit_linear, lasso,
         )  # fmt: skip
         assert_allclose(train_epoch(problem, planner, state, rule), expected, **tolerance)
     intercept, linear, factors = get_parameters(state, n_components)
@@ -379,11 +395,13 @@ def test_parts_that_are_not_fitted_stay(kind, n_outputs, fit_intercept, fit_line
     problem = as_problem(X, y, None, kind)
     start = random_parameters(rng, n_outputs, 2, 9)
     state = state_of(problem, start)
-    rule = rule_for(kind, fit_intercept=fit_intercept, fit_linear=fit_linear)
+    rule = rule_for(
+        kind, fit_intercept=fit_intercept, fit_linear=fit_linear, n_outputs=n_outputs
+    )
     train_epoch(problem, planner_for(problem, 8), state, rule)
     expected, _, _ = reference.epoch(
         "adagrad", start, None, rows_of_batches(problem, 8), X, y, None, kind, ALPHA,
-        ALPHA_LINEAR, rule.learning_rate, rule.floor, fit_intercept, fit_linear,
+        ALPHA_LINEAR, rule.update.learning_rate, FLOOR, fit_intercept, fit_linear,
     )  # fmt: skip
     intercept, linear, factors = get_parameters(state, 2)
     assert_allclose(factors, np.swapaxes(expected[2], 1, 2)[:, problem.used], rtol=1e-9)
@@ -406,12 +424,13 @@ def test_measuring_gives_the_loss_and_changes_nothing(kind, n_outputs):
     before = copy_record(state)
     planner = planner_for(problem, 7)
     scratch = make_scratch(state, planner.batch_size, planner.max_pairs)
-    loss, window, rule = 0.0, planner.window(0), rule_for(kind)
-    for batch in range(window.row_start.size - 1):
-        order, steps = np.array([batch]), 2 * n_outputs
+    loss, window, rule = 0.0, planner.window(0), rule_for(kind, n_outputs=n_outputs)
+    for batch in range(window.rows.start.size - 1):
+        order, steps = np.array([batch]), 2 * n_outputs + 1
         share = problem.penalty_share
         kernels.run_steps(window, order, 0, steps, state, share, PAIRS, rule, scratch, 0, 1)
-        loss += scratch.losses[: window.row_start[batch + 1] - window.row_start[batch]].sum()
+        n_rows = window.rows.start[batch + 1] - window.rows.start[batch]
+        loss += scratch.rows.losses[:n_rows].sum()
     scaled = X / reference.feature_scale(X, weight)
     raw = reference.raw_output(parameters, scaled)
     assert_allclose(loss, weight @ reference.losses(kind, raw, y))
@@ -426,7 +445,7 @@ def phases(window, batch, state, share, rule, scratch, n_parts, order):
     """One batch by ``n_parts`` parts, step after step; returns its loss."""
     loss = 0.0
     one = np.array([batch])
-    for step in range(4 * state.intercept.shape[0]):
+    for step in range(4 * state.intercept.shape[0] + 2):
         for part in order(range(n_parts)):
             loss += kernels.run_steps(
                 window, one, step, step + 1, state, share, PAIRS, rule, scratch, part, n_parts
@@ -446,10 +465,10 @@ def test_any_number_of_parts_gives_the_same_bits(dtype, kind, n_outputs, n_parts
     problem = as_problem(X, y, rng.uniform(0.1, 3, size=n_rows), kind, dtype)
     serial = state_of(problem, random_parameters(rng, n_outputs, 10, 23))
     shared = copy_record(serial)
-    planner, rule = planner_for(problem, 48), rule_for(kind)
-    scratch = make_scratch(serial, planner.batch_size, planner.max_pairs)
+    planner, rule = planner_for(problem, 48), rule_for(kind, n_outputs=n_outputs)
+    scratch = make_scratch(serial, planner.batch_size, planner.max_pairs, n_parts=n_parts)
     window = planner.window(0)
-    batches = rng.permutation(window.row_start.size - 1)
+    batches = rng.permutation(window.rows.start.size - 1)
     share = problem.penalty_share
     expected = run_all(window, batches, serial, share, rule, scratch)
     loss = 0.0
@@ -467,42 +486,47 @@ def test_parts_cover_everything_exactly_once(kind, n_outputs, n_parts):
     X, y = make_X(rng, 40, 23), make_y(rng, kind, n_outputs, 40)
     problem = as_problem(X, y, None, kind)
     state = state_of(problem, random_parameters(rng, n_outputs, 4, 23))
-    planner, rule = planner_for(problem, 16), rule_for(kind)
+    planner, rule = planner_for(problem, 16), rule_for(kind, n_outputs=n_outputs)
     window, share = planner.window(0), problem.penalty_share
     n_batch_rows, n_pairs = planner.batch_size, planner.max_pairs
-    for batch in range(window.row_start.size - 1):
-        rows = window.row_start[batch + 1] - window.row_start[batch]
-        pairs = window.feature_start[batch + 1] - window.feature_start[batch]
-        features = window.features[window.feature_start[batch] : window.feature_start[batch + 1]]
-        ready = make_scratch(state, n_batch_rows, n_pairs)
-        kernels.gather(window, batch, state, 0, share, PAIRS, ready, 0, 1)
-        for c in range(n_outputs):
-            kernels.forward(window, batch, state, c, PAIRS, ready, 0, 1)
-        gathered, forwarded = np.zeros(n_pairs, int), np.zeros(n_batch_rows, int)
+    for batch in range(window.rows.start.size - 1):
+        rows = window.rows.start[batch + 1] - window.rows.start[batch]
+        f0, f1 = window.columns.start[batch], window.columns.start[batch + 1]
+        pairs, features = f1 - f0, window.columns.feature[f0:f1]
+        one, n = np.array([batch]), 2 * n_outputs
+
+        def run(first, last, state, scratch, part=0, n_parts=1, *, one=one, window=window):
+            arguments = share, PAIRS, rule, scratch, part, n_parts
+            kernels.run_steps(window, one, first, last, state, *arguments)
+
+        ready = make_scratch(state, n_batch_rows, n_pairs, n_parts=n_parts)
+        run(0, n, state, ready)
+        run(0, 1, state, ready)
+        gathered, computed = np.zeros(n_pairs, int), np.zeros(n_batch_rows, int)
         differentiated, updated = np.zeros(n_batch_rows, int), np.zeros(problem.n_used, int)
         for part in range(n_parts):
             empty = make_scratch(state, n_batch_rows, n_pairs, np.nan)
-            kernels.gather(window, batch, state, 0, share, PAIRS, empty, part, n_parts)
-            written = ~np.isnan(empty.self_product)
-            for array in empty.linear, empty.factors, empty.penalty:
-                    filled = ~np.isnan(array.reshape(n_pairs, -1))
-                    assert_array_equal(filled.any(axis=1), written)
-                    assert_array_equal(filled.all(axis=1), written)
+            run(0, 1, state, empty, part, n_parts)
+            written = ~np.isnan(empty.local.self_product)
+            for array in empty.local[:3]:
+                filled = ~np.isnan(array.reshape(n_pairs, -1))
+                assert_array_equal(filled.any(axis=1), written)
+                assert_array_equal(filled.all(axis=1), written)
             gathered += written
             some = copy_record(ready)
-            some.output[...] = some.sums[...] = np.nan
-            kernels.forward(window, batch, state, 0, PAIRS, some, part, n_parts)
-            forwarded += ~np.isnan(some.output[0])
+            some.rows.output[...] = some.rows.sums[...] = np.nan
+            run(1, 2, state, some, part, n_parts)
+            computed += ~np.isnan(some.rows.output[0])
             some = copy_record(ready)
-            some.losses[...] = np.nan
-            kernels.differentiate(window, batch, rule, some, part, n_parts)
-            differentiated += ~np.isnan(some.losses)
+            some.rows.losses[...] = np.nan
+            run(n, n + 1, state, some, part, n_parts)
+            differentiated += ~np.isnan(some.rows.losses)
             whole, moved = copy_record(ready), copy_record(state)
-            kernels.differentiate(window, batch, rule, whole, 0, 1)
-            kernels.backward(window, batch, moved, 0, PAIRS, rule, whole, part, n_parts)
+            run(n, n + 1, state, whole)
+            run(n + 3, n + 4, moved, whole, part, n_parts)
             updated += moved.linear[0, :, 1] != 0
         assert_array_equal(gathered, np.arange(n_pairs) < pairs)
-        assert_array_equal(forwarded, np.arange(n_batch_rows) < rows)
+        assert_array_equal(computed, np.arange(n_batch_rows) < rows)
         assert_array_equal(differentiated, np.arange(n_batch_rows) < rows)
         assert_array_equal(updated, np.isin(np.arange(problem.n_used), features))
 
@@ -528,7 +552,8 @@ def test_windows_planned_anew_train_to_the_same_bits(kind, n_outputs, monkeypatc
         planner = planner_for(problem, 8, **options)
         assert (planner.n_windows == 1) == (window_entries > 1000)
         state = state_of(problem, start)
-        total = [train_epoch(problem, planner, state, rule_for(kind)) for _ in range(3)]
+        rule = rule_for(kind, n_outputs=n_outputs)
+        total = [train_epoch(problem, planner, state, rule) for _ in range(3)]
         if "kept_bytes" in options:
             assert planner.nbytes <= options["kept_bytes"]
             assert options["kept_bytes"] == 0 or planner.nbytes > 0
@@ -544,8 +569,9 @@ def test_kept_windows_are_not_planned_again():
     kept, anew = planner_for(problem, 8), planner_for(problem, 8, kept_bytes=0)
     assert kept.window(0) is kept.window(0)
     assert anew.window(0) is not anew.window(0)
-    for one, other in zip(kept.window(0), anew.window(0), strict=True):
-        assert_array_equal(one, other)
+    for part, other_part in zip(kept.window(0), anew.window(0), strict=True):
+        for one, other in zip(part, other_part, strict=True):
+            assert_array_equal(one, other)
 
 
 # Prediction, penalty, features
@@ -621,11 +647,15 @@ def test_problem_measures_the_features(X, weighted, dtype):
     assert_allclose(problem.total_weight, w.sum(), rtol=1e-6)
 
 
-def test_values_are_scales():
-    indices, position = np.array([0, 2, 2]), np.array([0, 9, 1])
-    scale = np.array([2.0, 0.5])
-    assert values_are_scales(indices, np.array([2.0, 0.5, 0.5]), position, scale)
-    assert not values_are_scales(indices, np.array([2.0, 0.5, -0.5]), position, scale)
+@pytest.mark.parametrize("chunk", [2, 100])
+def test_whether_all_scaled_values_are_1(chunk, monkeypatch):
+    monkeypatch.setattr(problem_module, "CHUNK", chunk)
+    X = np.array([[2.0, 0.0, -3.0], [2.0, 5.0, 0.0], [0.0, 5.0, 0.0]])
+    assert as_problem(np.abs(X), [0, 1, 1], None, "log_loss").unit_values
+    for place in [(0, 0), (1, 1), (2, 1)]:
+        other = np.abs(X)
+        other[place] *= -1
+        assert not as_problem(other, [0, 1, 1], None, "log_loss").unit_values
 
 
 @pytest.mark.parametrize("kind, n_outputs", KINDS)
@@ -671,7 +701,7 @@ EXTREMES = np.array([-1000.0, -745.0, -40.0, -1.0, -1e-9, 0.0, 1e-9, 1.0, 40.0, 
 )
 def test_scalar_loss(kind, targets, dtype):
     def scalar(z, target):
-        return losses.scalar_loss(CODES[kind], SHAPES.get(kind, 0.0), z, target)
+        return scalar_loss(CODES[kind], SHAPES.get(kind, 0.0), z, target)
 
     tolerance = 1e-12 if dtype == np.float64 else 1e-5
     for target in targets:
@@ -693,7 +723,7 @@ def test_softmax_loss(dtype):
     for row in range(output.shape[1]):
         for target in range(3):
             gradient = np.full_like(output, np.nan)
-            value = losses.softmax_loss(output, row, target, gradient)
+            value = softmax_loss(output, row, target, gradient)
             z = output[:, row].astype(float)
             tolerance = 1e-12 if dtype == np.float64 else 1e-4  # of 1000
             assert_allclose(value, reference.loss("softmax", z, target), atol=tolerance)
@@ -706,7 +736,7 @@ def test_softmax_loss(dtype):
                     moved = output.astype(float)
                     moved[c, row] += h
                     unused = np.empty_like(moved)
-                    numeric += losses.softmax_loss(moved, row, target, unused) / (2 * h)
+                    numeric += softmax_loss(moved, row, target, unused) / (2 * h)
                 assert_allclose(gradient[c, row], numeric, rtol=1e-4, atol=1e-4)
 
 
@@ -714,8 +744,8 @@ def test_softmax_of_two_classes_is_log_loss():
     for z in EXTREMES:
         for target in (0, 1):
             output, gradient = np.array([[0.0], [z]]), np.empty((2, 1))
-            value = losses.softmax_loss(output, 0, target, gradient)
-            expected, slope = losses.scalar_loss(losses.LOG_LOSS, 0.0, z, float(target))
+            value = softmax_loss(output, 0, target, gradient)
+            expected, slope = scalar_loss(losses.LOG_LOSS, 0.0, z, float(target))
             assert_allclose(value, expected, rtol=1e-9, atol=1e-12)
             assert_allclose(gradient[:, 0], [-slope, slope], atol=1e-12)
 
@@ -723,11 +753,11 @@ def test_softmax_of_two_classes_is_log_loss():
 def test_a_loss_that_is_not_finite_shows():
     """Divergence must be seen: NaN and infinity keep their meaning in compiled code."""
     for kind in ("squared_error", "log_loss"):
-        value, slope = losses.scalar_loss(CODES[kind], 0.0, np.nan, 1.0)
+        value, slope = scalar_loss(CODES[kind], 0.0, np.nan, 1.0)
         assert np.isnan(value) and np.isnan(slope)
-    assert losses.scalar_loss(losses.SQUARED_ERROR, 0.0, np.inf, 1.0)[0] == np.inf
+    assert scalar_loss(losses.SQUARED_ERROR, 0.0, np.inf, 1.0)[0] == np.inf
     gradient = np.empty((3, 1))
-    assert np.isnan(losses.softmax_loss(np.array([[1.0], [np.nan], [0.0]]), 0, 1, gradient))
+    assert np.isnan(softmax_loss(np.array([[1.0], [np.nan], [0.0]]), 0, 1, gradient))
 
 
 @pytest.mark.full

@@ -1,19 +1,15 @@
-"""Forks, threads, fresh processes, and folders in which nothing can be cached."""
+"""Forks and threads."""
 
-import json
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import SOLVERS, quietly
-from helpers import JIT, in_full, run_code, run_python, size
+from builders import SOLVERS
+from helpers import in_full, run_code, size
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
-import skfm
 from skfm import BayesianFMClassifier, BayesianFMRegressor, FMClassifier, FMRegressor
 from skfm._solvers import columns
 
@@ -138,124 +134,3 @@ def test_concurrent_chains(kind, n_jobs, monkeypatch):
     for one, other in zip(fitted, expected, strict=True):
         assert one.loss_curve_ == other.loss_curve_
         assert_array_equal(one.predict(X), other.predict(X))
-
-
-STATS = """
-import json, warnings
-import numpy as np
-from skfm import FMRegressor
-from skfm._kernels.decision import decide
-from skfm._kernels.minibatch import run_steps
-
-warnings.simplefilter("ignore")
-X = np.random.default_rng(0).normal(size=(50, 3))
-FMRegressor(max_iter=3).fit(X, X[:, 0]).predict(X)
-kernels = {"run_steps": run_steps, "decide": decide}
-stats = {name: kernel.stats for name, kernel in kernels.items()}
-print(json.dumps({
-    name: [sum(stat.cache_hits.values()), sum(stat.cache_misses.values())]
-    for name, stat in stats.items()
-}))
-"""
-
-
-@pytest.mark.skipif(not JIT, reason="without the JIT nothing is compiled")
-def test_another_process_finds_the_kernels_of_this_one():
-    X, y = make(50)
-    quietly(FMRegressor(max_iter=3).fit, X, y).predict(X)
-    for hits, misses in json.loads(run_code(STATS)).values():
-        assert hits == 1 and misses == 0
-
-
-@pytest.mark.full
-def test_second_process_finds_the_compiled_kernels(tmp_path):
-    options = {"NUMBA_CACHE_DIR": tmp_path, "NUMBA_DISABLE_JIT": None}
-    first, second = (json.loads(run_code(STATS, **options)) for _ in range(2))
-    for name in ("run_steps", "decide"):
-        assert first[name] == [0, 1]
-        assert second[name] == [1, 0]
-
-
-@pytest.mark.full
-def test_parallel_fit_finds_the_compiled_kernels(tmp_path):
-    code = STATS.replace("max_iter=3", "max_iter=3, n_jobs=2")
-    options = {"NUMBA_CACHE_DIR": tmp_path, "NUMBA_DISABLE_JIT": None}
-    first, second = (json.loads(run_code(code, **options)) for _ in range(2))
-    assert first["run_steps"] == [0, 1]
-    assert second["run_steps"] == [1, 0]
-
-
-USE_ONE_KERNEL = """
-import warnings
-with warnings.catch_warnings():
-    warnings.simplefilter("error")
-    import skfm
-import numpy as np
-from skfm._kernels.features import values_are_scales
-one, first = np.ones(1), np.zeros(1, int)
-assert values_are_scales(first, one, first, one)
-print(skfm.__file__)
-"""
-USE = """
-import warnings
-with warnings.catch_warnings():
-    warnings.simplefilter("error")
-    import skfm
-import numpy as np
-X = np.random.default_rng(0).normal(size=(50, 3))
-for n_jobs in (None, 2):
-    warnings.simplefilter("ignore")
-    model = skfm.FMRegressor(max_iter=3, n_jobs=n_jobs).fit(X, X[:, 0])
-    assert np.isfinite(model.predict(X)).all()
-print(skfm.__file__)
-"""
-
-
-@pytest.mark.parametrize("code", [USE_ONE_KERNEL, *in_full(USE)], ids=["one kernel", "a fit"])
-@pytest.mark.parametrize("cache", ["unset", *in_full("a plain file", "below a plain file")])
-def test_works_where_nothing_can_be_cached(cache, code, tmp_path):
-    """A plain file stands wherever a folder would have to be: that stops root as well."""
-    package = Path(skfm.__file__).parent
-    copy = tmp_path / "skfm"
-    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in (copy, *filter(Path.is_dir, copy.rglob("*"))):
-        (folder / "__pycache__").write_text("in the way")
-    home = tmp_path / "home"
-    home.write_text("in the way")
-    caches = {"unset": None, "a plain file": home, "below a plain file": home / "cache"}
-    done = run_python(
-        "-c",
-        code,
-        PYTHONPATH=tmp_path,
-        NUMBA_CACHE_DIR=caches[cache],
-        HOME=home,
-        USERPROFILE=home,
-        LOCALAPPDATA=home,
-        XDG_CACHE_HOME=home / "cache",
-        PYTHONDONTWRITEBYTECODE=1,
-        PYTHONSAFEPATH=1,
-    )
-    assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()).parent == copy
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "skfm"]
-
-
-@pytest.mark.skipif(not JIT, reason="without the JIT nothing would be compiled anyway")
-def test_importing_compiles_nothing():
-    code = """
-import skfm
-from numba.core.dispatcher import Dispatcher
-from skfm._kernels import classes, columns, decision, features, losses, majorise, minibatch
-from skfm._kernels import plan, updates
-kernels = [
-    value
-    for module in (
-        classes, columns, decision, features, losses, majorise, minibatch, plan, updates
-    )
-    for value in vars(module).values()
-    if isinstance(value, Dispatcher)
-]
-assert len(kernels) > 10
-assert not any(kernel.signatures for kernel in kernels)
-"""
-    run_code(code)

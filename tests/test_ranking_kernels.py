@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import reference
+from helpers import from_python
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
@@ -18,6 +19,17 @@ from skfm._solvers.problem import Penalties
 
 N_CONTEXT, N_ITEMS = 5, 6
 
+random_bits, find_bit, draw_unseen, draw_free, differentiate = map(
+    from_python,
+    (
+        kernels.random_bits,
+        kernels.find_bit,
+        kernels.draw_unseen,
+        kernels.draw_free,
+        kernels.differentiate,
+    ),
+)
+
 
 def make_seen(begin):
     rng = np.random.default_rng(0)
@@ -30,10 +42,10 @@ def draw(random, begin, seen, owner):
     """As `compare` does it: a few draws of all items, then one of the free ones."""
     known, word = (ptr[owner : owner + 2] for ptr in (seen.ptr, seen.bit_ptr))
     arguments = seen.item, seen.bits, *known, word[0], word[1] - word[0]
-    item = kernels.draw_unseen(random, begin, *arguments)
+    item = draw_unseen(random, begin, *arguments)
     with np.errstate(over="ignore"):
-        random = np.uint64(kernels.random_bits(~random))
-    return item if item >= 0 else kernels.draw_free(random, begin, seen, owner)
+        random = np.uint64(random_bits(~random))
+    return item if item >= 0 else draw_free(random, begin, seen, owner)
 
 
 SHARES = pytest.mark.parametrize("shares", [[1, 1, 1, 1, 1, 1], [3, 1, 2, 7, 1, 4]])
@@ -47,12 +59,12 @@ def test_each_free_share_is_drawn(shares):
         expected = reference.free_shares(begin, set(np.flatnonzero(cells[owner])))
         n = len(expected)
         if n == 0:
-            assert kernels.draw_free(np.uint64(7), begin, seen, owner) == -1
+            assert draw_free(np.uint64(7), begin, seen, owner) == -1
             assert draw(np.uint64(7), begin, seen, owner) == -1
             continue
         # The middle of each of n equal parts of all bits.
         bits = [np.uint64((2 * share + 1) * 2**63 // n) for share in range(n)]
-        drawn = [kernels.draw_free(b, begin, seen, owner) for b in bits]
+        drawn = [draw_free(b, begin, seen, owner) for b in bits]
         assert drawn == expected
 
 
@@ -62,7 +74,7 @@ def test_draws_follow_shares(shares):
     cells, seen = make_seen(begin)
     n = 3000
     with np.errstate(over="ignore"):
-        bits = [np.uint64(kernels.random_bits(np.uint64(k))) for k in range(1, n + 1)]
+        bits = [np.uint64(random_bits(np.uint64(k))) for k in range(1, n + 1)]
     for owner in np.flatnonzero(~cells.all(axis=1))[:8]:
         drawn = [draw(b, begin, seen, owner) for b in bits]
         wanted = shares * ~cells[owner]
@@ -82,7 +94,7 @@ def test_shares_follow_popularity():
 
 def test_random_bits_have_no_pattern():
     with np.errstate(over="ignore"):
-        bits = [int(kernels.random_bits(np.uint64(n))) for n in range(1, 2001)]
+        bits = [int(random_bits(np.uint64(n))) for n in range(1, 2001)]
     ones = np.array([[b >> k & 1 for k in range(64)] for b in bits])
     assert abs(ones.mean() - 0.5) < 0.01
     assert np.abs(ones.mean(axis=0) - 0.5).max() < 0.06
@@ -173,7 +185,7 @@ def test_a_step_goes_down_the_slope(loss, masked, weighted, n_own):
     own_class = interactions.feature_class[sides.problem.used]
     allowed = interactions.partners[np.ix_(own_class, own_class)]
     trainer.epoch()
-    negative = trainer.draws.negative.copy()
+    negative = trainer.pairs.negative.copy()
     rows, _ = trainer.planner.rows(0)
     seen = choices.seen.toarray().astype(bool)
 
@@ -197,14 +209,14 @@ def test_a_step_goes_down_the_slope(loss, masked, weighted, n_own):
             score, other = (output(start, r, i) for i in (choices.item[r], j))
             assert other > score - 1
             # How many were drawn is in the weight.
-            value = trainer.scratch.losses[place] / weight[r] / min(1, 1 + other - score)
+            value = trainer.scratch.rows.losses[place] / weight[r] / min(1, 1 + other - score)
             n_tried = next(
                 n
                 for n in range(1, 5)
                 if np.isclose(value, np.log1p(max(n_free // n, 1)) / np.log1p(n_free))
             )
         fixed.append((r, j, n_free, n_tried))
-        losses.append(trainer.scratch.losses[place])
+        losses.append(trainer.scratch.rows.losses[place])
 
     def total(parameters):
         value = 0.0
@@ -244,11 +256,11 @@ def test_a_step_goes_down_the_slope(loss, masked, weighted, n_own):
 def test_draws_are_bounded(max_draws):
     trainer, *_ = make_case("warp", None, False, max_draws, seed=3)
     trainer.epoch()
-    losses = trainer.scratch.losses
+    losses = trainer.scratch.rows.losses
     assert (losses <= 1).all()
-    assert (losses[trainer.draws.negative < 0] == 0).all()
+    assert (losses[trainer.pairs.negative < 0] == 0).all()
     if max_draws == 1:  # nobody's rank looks better than the first draw says
-        assert set(np.round(trainer.draws.slope[1][losses > 0], 9)) == {1.0}
+        assert set(np.round(trainer.pairs.slope[1][losses > 0], 9)) == {1.0}
 
 
 def test_measuring_draws_the_same_each_time():
@@ -308,7 +320,7 @@ def test_explaining_keeps_the_sums(masked):
 
 
 def test_who_was_found_after_many_draws_counts():
-    found = kernels.differentiate(ranking.WARP, np.dtype(float), 0.0, 0.5, 0.0, 3, 9)
+    found = differentiate(ranking.WARP, np.dtype(float), 0.0, 0.5, 0.0, 3, 9)
     weight = np.log(2) / np.log(4)  # that item is before the chosen one: its rank is 1
     assert_allclose(found, (weight, -weight, weight))
 
@@ -344,7 +356,7 @@ def test_bits_say_who_has_been_seen_whether_items_share_them_or_not():
     for owner in range(30):
         marked = np.zeros(n_items, bool)
         for i in range(n_items):
-            word, bit = kernels.find_bit(i, n_words[owner], n_items)
+            word, bit = find_bit(i, n_words[owner], n_items)
             marked[i] = seen.bits[seen.bit_ptr[owner] + word] >> np.uint64(bit) & np.uint64(1)
         assert marked[cells[owner]].all()
         if n_words[owner] * 64 >= n_items:

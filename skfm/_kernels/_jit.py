@@ -1,9 +1,14 @@
-"""The one way this package compiles: flags, and a disk cache that is never stale."""
+"""The one way this package compiles; what is compiled goes through the cache on disk."""
 
-import hashlib
-from pathlib import Path
+from functools import partial, singledispatch
 
 import numba
+from numba.extending import overload
+
+from skfm._kernels._cache import cached
+from skfm._kernels._notice import watch
+
+watch()
 
 # NaN and infinity keep their meaning (no "nnan", no "ninf"): divergence must be seen.
 FLAGS = {
@@ -13,44 +18,50 @@ FLAGS = {
 }
 
 
-def _cache_folder():
-    """A folder named after the kernels' sources.
+def jit(function=None, *, allocates=False, **options):
+    """Compile at the first call; keep the binary on disk if any folder can be written.
 
-    Numba looks only at the file of the function itself: after an edit elsewhere it would run
-    an old binary, and it fails on an index that names a class that is gone. With the sources
-    in the name, an upgraded or edited package simply starts a new folder.
+    ``allocates`` says that the function makes arrays. All others are compiled without counting
+    references, which is a sixth of the compile time and slows down inner loops. (They may return
+    numbers only: an array they return would not be counted.)
     """
-    here = Path(__file__).parent
-    digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted(here.glob("*.py")):
-        digest.update(source.read_bytes())
-    base = numba.config.CACHE_DIR or here / "__pycache__"
-    return str(Path(base, f"skfm-{digest.hexdigest()[:16]}"))
+    if function is None:
+        return partial(jit, allocates=allocates, **options)
+    return cached(numba.njit(**_flags(allocates, options))(function))
 
 
-_FOLDER = _cache_folder()
-
-
-def jit(function, **options):
-    """Compile at the first call; keep the binary on disk if any folder can be written."""
-    configured = numba.config.CACHE_DIR
-    for folder in (_FOLDER, configured):
-        numba.config.CACHE_DIR = folder
-        try:
-            return numba.njit(cache=True, **FLAGS, **options)(function)
-        except (RuntimeError, OSError):  # cannot be written: the next place
-            pass
-        finally:
-            numba.config.CACHE_DIR = configured
-    return numba.njit(**FLAGS, **options)(function)
+def jit_inner(function=None, *, allocates=False, **options):
+    """Compile a function that only other kernels call: it needs no wrapper for Python and no file
+    in the cache, since the binaries of its callers contain it."""
+    if function is None:
+        return partial(jit_inner, allocates=allocates, **options)
+    return numba.njit(no_cpython_wrapper=True, **_flags(allocates, options))(function)
 
 
 def jit_inline(function):
-    """The same for what is called in the innermost loops with records: always inlined.
+    """The same for what is called in the innermost loops: always inlined by LLVM, which by itself
+    inlines what is small or has one caller."""
+    return jit_inner(function, forceinline=True)
 
-    A call hands a record over array by array, each with a count of its references that goes up
-    and down again, which takes longer than drawing an item, or a product of vectors. LLVM inlines
-    what is small or has one caller, and cannot know this of the rest. Inlined, most counts cancel;
-    not always in a loop with many branches, so look at the profile.
+
+def jit_dispatch(function=None, **options):
+    """A function with several implementations: the type of the first argument, a record, chooses.
+
+    As `functools.singledispatch`, which it is without the JIT, with `register` for the others.
+    Compiled, the choice is made for good, and only the chosen implementation is compiled.
     """
-    return jit(function, forceinline=True)
+    if function is None:
+        return partial(jit_dispatch, **options)
+    generic = singledispatch(function)
+    if not numba.config.DISABLE_JIT:
+        options = {"no_cpython_wrapper": True, **_flags(False, options)}
+
+        @overload(generic, jit_options=options, strict=False)
+        def choose(*types):
+            return generic.dispatch(types[0].instance_class)
+
+    return generic
+
+
+def _flags(allocates, options):
+    return {"_nrt": allocates, "no_cfunc_wrapper": True, **FLAGS, **options}

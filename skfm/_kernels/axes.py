@@ -65,7 +65,7 @@ def find_root(matrix, lower, inverse):
             inverse[i, j] = rest / lower[i, i]
 
 
-@jit
+@jit(allocates=True)
 def turn_rows(first, last, table, axes):
     """``table[first:last] = table[first:last] @ axes``, four columns at a time: their number is a
     multiple of that."""

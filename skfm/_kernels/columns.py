@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from skfm._kernels._jit import jit
+from skfm._kernels._jit import jit, jit_inner
 from skfm._kernels.interactions import derive, enter, join, move_layers
 
 BLOCK = 16  # factors solved together: more come closer to the optimum, for more arithmetic
@@ -26,7 +26,7 @@ LINE = 64  # bytes that memory delivers at once
 ONE, TWO, THREE, FOUR, EIGHT = (np.uintp(n) for n in (1, 2, 3, 4, 8))
 
 
-@jit
+@jit(allocates=True)
 def update_columns(
     first, last, columns, rows, machine, interactions, prior, precision, noise, fit_linear
 ):
@@ -52,7 +52,7 @@ def update_columns(
     touched = dtype.type(0)
     for k in range(first, last):
         j = np.uintp(columns.order[k])
-        start = 0
+        start = np.int64(0)  # of one type throughout: else what is called is compiled twice
         with_linear = fit_linear
         if interactions is not None:
             with_linear = fit_linear and interactions.has_linear[j]
@@ -65,7 +65,7 @@ def update_columns(
             found = add_up(columns, rows, v, layer, interactions, j, span, near, gram)
             touched = max(touched, found)
             pose(machine, prior, precision, rounding, j, start, stop, with_linear, gram, step)
-            n = stop - start + with_linear
+            n = np.int64(stop - start + with_linear)
             solve(gram, step, n, noise, j, start, with_linear)
             linear_step = dtype.type(step[n - 1] if with_linear else 0)
             for c in range(moved.size):
@@ -82,7 +82,7 @@ def update_columns(
     return touched
 
 
-@jit
+@jit_inner
 def add_up(columns, rows, v, layer, interactions, j, span, near, gram):
     """Products of coordinates, ``gram[a, b]`` for ``a <= b``, summed over the column's rows: of
     the factors ``start:stop``, the linear weight and last the error.
@@ -126,7 +126,7 @@ def add_up(columns, rows, v, layer, interactions, j, span, near, gram):
     return touched
 
 
-@jit
+@jit_inner(allocates=True)
 def _own_layer(interactions, j, v):
     """Of a column in a class of features: what of its factors is in the sums of its partners, and
     where these begin in a row's layers."""
@@ -135,7 +135,7 @@ def _own_layer(interactions, j, v):
     return own, np.uintp(c) * np.uintp(v.size)
 
 
-@jit
+@jit_inner
 def _touch(row, start, stop, rows, first):
     """Have the memory deliver what is known of some rows, in loops so short that many of the waits
     are under way at once. The result must be used, lest the compiler drop them."""
@@ -150,7 +150,7 @@ def _touch(row, start, stop, rows, first):
     return touched
 
 
-@jit
+@jit_inner
 def _gather(columns, rows, v, layer, part, near):
     """Bring the entries ``e:e + m`` of a column together, each coordinate's values side by side
     and filled up with zeros: factors, ``x``, and at ``n`` the error, all times the rows' roots.
@@ -206,7 +206,7 @@ def _gather(columns, rows, v, layer, part, near):
         near[n, t + TWO], near[n, t + THREE] = rc * error[c], rd * error[d]
 
 
-@jit
+@jit_inner(allocates=True)
 def _gather_general(columns, rows, v, interactions, j, part, near):
     """The same for products of more features, one row at a time."""
     value, root = columns.value, rows.root
@@ -232,7 +232,7 @@ def _gather_general(columns, rows, v, interactions, j, part, near):
             near[a, t] = 0
 
 
-@jit
+@jit_inner
 def pose(machine, prior, precision, rounding, j, start, stop, with_linear, gram, step):
     """The normal equations of the step from the present parameters, in place of the products.
 
@@ -255,7 +255,7 @@ def pose(machine, prior, precision, rounding, j, start, stop, with_linear, gram,
         gram[a, a] += strength + rounding * gram[a, a]
 
 
-@jit
+@jit_inner
 def solve(matrix, step, n, noise, j, start, with_linear):
     """Solve ``matrix x = step`` in place, by Cholesky's decomposition in the upper triangle.
 
@@ -295,7 +295,7 @@ def solve(matrix, step, n, noise, j, start, with_linear):
         step[a] = value * matrix[a, a]
 
 
-@jit
+@jit_inner
 def _move(columns, rows, machine, j, start, stop, step, linear_step):
     """Move a column's parameters, its rows' sums and their errors.
 
@@ -325,7 +325,7 @@ def _move(columns, rows, machine, j, start, stop, step, linear_step):
     machine.linear[j] += linear_step
 
 
-@jit
+@jit_inner
 def _move_pairs(interactions, columns, rows, machine, j, start, stop, step, linear_step):
     """The same for a column in a class of features."""
     row, value = columns.row, columns.value
@@ -356,7 +356,7 @@ def _move_pairs(interactions, columns, rows, machine, j, start, stop, step, line
     machine.linear[j] += linear_step
 
 
-@jit
+@jit_inner(allocates=True)
 def _move_general(interactions, columns, rows, machine, j, start, stop, step, linear_step):
     """The same for products of more features."""
     value = columns.value
@@ -414,7 +414,7 @@ def sum_rows(first, last, problem_rows, blocks, machine, interactions, intercept
         raw[i] = intercept + z + half * square
 
 
-@jit
+@jit_inner
 def _add_blocks(blocks, i, sums):
     z = sums.dtype.type(0)
     for k in range(blocks.layer.size):
@@ -425,7 +425,7 @@ def _add_blocks(blocks, i, sums):
     return z
 
 
-@jit
+@jit_inner(allocates=True)
 def _sum_layers(first, last, problem_rows, blocks, machine, interactions, intercept, sums, raw):
     indptr, indices, data, position, center, inverse_scale = problem_rows
     linear, factors = machine.linear, machine.factors

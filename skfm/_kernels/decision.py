@@ -8,7 +8,7 @@ LINE = 64  # bytes that memory delivers at once
 BLOCK = 64  # rows whose factors are fetched together: they fit into the fastest cache
 
 
-@jit
+@jit(allocates=True)
 def decide(indptr, indices, data, intercept, linear, factors, start, stop, output):
     """Write the raw outputs of rows ``start:stop`` into ``output`` (n_rows, n_outputs).
 

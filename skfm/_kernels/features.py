@@ -37,15 +37,6 @@ def penalty(linear, factors, linear_penalty, factor_penalty):
 
 
 @jit
-def values_are_scales(indices, data, position, scale):
-    """Whether each value equals its feature's scale, so that every scaled value is 1."""
-    for e in range(indices.size):
-        if data[e] != scale[position[indices[e]]]:
-            return False
-    return True
-
-
-@jit
 def hash_rows(indptr, indices, bits, chosen, result):
     """For each row a number that equal rows share and different ones hardly ever do.
 

@@ -15,10 +15,10 @@ A row's output is linear in ``p`` of each feature, with what `derive` finds as s
 
 import numpy as np
 
-from skfm._kernels._jit import jit
+from skfm._kernels._jit import jit, jit_inner
 
 
-@jit
+@jit_inner
 def enter(interactions, j, p, layers):
     """Add feature ``j`` to a row; returns its products with the features entered before."""
     partners, begin = interactions.partners, interactions.begin
@@ -44,12 +44,14 @@ def enter(interactions, j, p, layers):
     return total
 
 
-@jit
+@jit_inner
 def join(partners, layers, sums):
     """Turn a row's sums by class into its layers; returns twice their products, including those
     of features with themselves. ``sums`` is room for a copy."""
     n_layers, width = layers.shape
-    sums[:] = layers
+    for c in range(n_layers):
+        for f in range(width):
+            sums[c, f] = layers[c, f]
     total = layers.dtype.type(0)
     for c in range(n_layers):
         layers[c] = 0
@@ -62,7 +64,7 @@ def join(partners, layers, sums):
     return total
 
 
-@jit
+@jit_inner
 def derive(interactions, j, p, unit, layers, first, last, slope):
     """Write derivatives of a row's output by ``p[first:last]`` into ``slope[first:last]``.
 
@@ -82,7 +84,7 @@ def derive(interactions, j, p, unit, layers, first, last, slope):
             slope[f] = layers[t, f] - p[f] * slope[f]
 
 
-@jit
+@jit_inner
 def move_layers(interactions, j, p, step, layers, first, last, slope):
     """Bring a row's layers up to date when ``p[first:last]`` moves by ``step[first:last]``.
 
@@ -105,7 +107,7 @@ def move_layers(interactions, j, p, step, layers, first, last, slope):
             slope[f] = without
 
 
-@jit
+@jit(allocates=True)
 def decide_general(indptr, indices, data, parameters, interactions, start, stop, output):
     """Raw outputs of rows ``start:stop``, as `decision.decide` writes them for usual machines."""
     intercept, linear, factors = parameters

@@ -1,10 +1,11 @@
 """Losses of a row as integer codes: value and derivative with respect to the raw output."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from skfm._kernels._jit import jit
+from skfm._kernels._jit import jit, jit_dispatch, jit_inner
 
 SQUARED_ERROR = 0
 LOG_LOSS = 1
@@ -18,7 +19,7 @@ SQUARED_HINGE = 7
 LARGEST_LOG = 30.0  # beyond, the exponential of a Poisson loss goes on as a line
 
 
-@jit
+@jit_inner
 def scalar_loss(loss, shape, z, target):
     """Value and derivative of a loss of one output.
 
@@ -30,11 +31,7 @@ def scalar_loss(loss, shape, z, target):
         residual = z - target
         return residual * residual / 2, residual
     if loss == LOG_LOSS:
-        # Everything from exp(-|z|), which cannot overflow.
-        t = math.exp(-abs(z))
-        value = math.log1p(t) + max(z, zero) - target * z
-        probability = (1 if z > 0 else t) / (1 + t)
-        return value, probability - target
+        return log_loss(z, target)
     if loss == SQUARED_HINGE:
         sign = 2 * target - 1
         gap = max(1 - sign * z, zero)
@@ -48,7 +45,16 @@ def scalar_loss(loss, shape, z, target):
     return _robust_loss(loss, shape, z - target)
 
 
-@jit
+@jit_inner
+def log_loss(z, target):
+    # Everything from exp(-|z|), which cannot overflow.
+    t = math.exp(-abs(z))
+    value = math.log1p(t) + max(z, z * 0) - target * z
+    probability = (1 if z > 0 else t) / (1 + t)
+    return value, probability - target
+
+
+@jit_inner
 def _robust_loss(loss, shape, residual):
     zero = residual * 0
     if loss == ABSOLUTE_ERROR:
@@ -62,39 +68,69 @@ def _robust_loss(loss, shape, residual):
     return residual * residual / 2, residual
 
 
-@jit
-def row_loss(loss, shape, output, row, target, gradient):
+class Loss(NamedTuple):
+    """The loss of one output."""
+
+    code: int
+    shape: float
+
+
+class OneVsRest(NamedTuple):
+    """The sum of the losses of several outputs, each of its class against the others."""
+
+    code: int
+    shape: float
+
+
+class Softmax(NamedTuple):
+    """The log loss of several outputs together."""
+
+
+def make_loss(code, shape, n_outputs):
+    """The record that chooses what `find_row_loss` computes."""
+    if n_outputs == 1:
+        return Loss(code, float(shape))
+    return Softmax() if code == SOFTMAX else OneVsRest(code, float(shape))
+
+
+@jit_dispatch(forceinline=True)
+def find_row_loss(loss, output, row, target, gradient):
     """Loss of one row; writes its derivatives into ``gradient[:, row]``.
 
     ``output`` and ``gradient`` have shape (n_outputs, n_rows). Of several outputs, ``target`` is
     the class's index.
     """
-    n_outputs = output.shape[0]
-    if n_outputs == 1:
-        value, gradient[0, row] = scalar_loss(loss, shape, output[0, row], target)
-        return value
-    if loss == SOFTMAX:
-        return softmax_loss(output, row, target, gradient)
-    total = target * 0  # one against the rest
-    for c in range(n_outputs):
+    raise NotImplementedError
+
+
+@find_row_loss.register(Loss)
+def _loss_of_one(loss, output, row, target, gradient):
+    value, gradient[0, row] = scalar_loss(loss.code, loss.shape, output[0, row], target)
+    return value
+
+
+@find_row_loss.register(OneVsRest)
+def _loss_of_each(loss, output, row, target, gradient):
+    total = target * 0
+    for c in range(output.shape[0]):
         is_class = target * 0 + (target == c)
-        value, gradient[c, row] = scalar_loss(loss, shape, output[c, row], is_class)
+        value, gradient[c, row] = scalar_loss(loss.code, loss.shape, output[c, row], is_class)
         total += value
     return total
 
 
-@jit
-def total_loss(loss, shape, output, target, weight):
+@find_row_loss.register(Softmax)
+def _softmax_loss(loss, output, row, target, gradient):
+    return softmax_loss(output, row, target, gradient)
+
+
+@jit(allocates=True)
+def total_loss(loss, output, target, weight):
     """Weighted sum of the losses of raw outputs of shape (n_outputs, n_rows)."""
     total = 0.0
-    if output.shape[0] == 1:  # without the call of row_loss
-        for r in range(target.size):
-            value, _ = scalar_loss(loss, shape, output[0, r], target[r])
-            total += weight[r] * value
-        return total
     gradient = np.empty_like(output)
-    for r in range(target.size):
-        total += weight[r] * row_loss(loss, shape, output, r, target[r], gradient)
+    for r in range(np.uintp(target.size)):
+        total += weight[r] * find_row_loss(loss, output, r, target[r], gradient)
     return total
 
 
@@ -108,7 +144,7 @@ def constant_loss(loss, shape, output, target, weight):
     return total
 
 
-@jit
+@jit_inner
 def softmax_loss(output, row, target, gradient):
     n_outputs = output.shape[0]
     largest = output[0, row]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from skfm._kernels._jit import jit
+from skfm._kernels._jit import jit, jit_inner
 from skfm._kernels.losses import (
     ABSOLUTE_ERROR,
     HUBER,
@@ -50,7 +50,7 @@ def majorise(loss, shape, boost, output, raw, target, weight, error, root):
             root[i] = math.sqrt(w * curvature)
 
 
-@jit
+@jit_inner
 def _log_sum_of_others(raw, output, i):
     largest = raw.dtype.type(-np.inf)
     for c in range(raw.shape[0]):
@@ -63,7 +63,7 @@ def _log_sum_of_others(raw, output, i):
     return largest + math.log(total)
 
 
-@jit
+@jit_inner
 def _curvature(loss, shape, z, y):
     one = z * 0 + 1
     if loss == LOG_LOSS:

@@ -15,15 +15,18 @@ import math
 
 import numpy as np
 
-from skfm._kernels._jit import jit, jit_inline
+from skfm._kernels import minibatch
+from skfm._kernels._jit import jit, jit_inline, jit_inner
 from skfm._kernels.features import MIX
 from skfm._kernels.interactions import enter
-from skfm._kernels.losses import LOG_LOSS, scalar_loss
-from skfm._kernels.minibatch import ROW_COST, _boundary, backward, finish, forward, gather
+from skfm._kernels.losses import log_loss
+from skfm._kernels.minibatch import ROW_COST, share
 from skfm._kernels.plan import plan_batches
 
 BPR, WARP, LOGISTIC = range(3)
 N_STEPS, N_FORWARD_STEPS = 6, 3
+# Steps of minibatch.py that have been taken when ..., of one output.
+GATHERED, COMPUTED, DIFFERENTIATED, UPDATED = (np.int64(n) for n in (1, 2, 3, 6))
 
 N_TRIES = 4  # draws of all items, before one of the free ones
 BITS = 16  # for each item seen, at least: one in so many unseen items falls on the bit of one
@@ -94,7 +97,7 @@ def draw_unseen(random, begin, seen_item, seen_bits, first, last, first_word, n_
     return np.int64(-1)
 
 
-@jit
+@jit_inner
 def draw_free(bits, begin, seen, owner):
     """The same in one draw of those that are free, jumping over the shares of seen items; -1 if
     there are none."""
@@ -112,7 +115,7 @@ def draw_free(bits, begin, seen, owner):
 @jit_inline
 def _find_share(begin, share):
     """The item with a share."""
-    return _count_below(begin, 1, begin.size, share + 1) - 1
+    return _count_below(begin, np.int64(1), begin.size, share + 1) - 1
 
 
 @jit_inline
@@ -155,27 +158,24 @@ def represent(items, i, linear, factors, interactions, p, layers):
     return own
 
 
-@jit
-def keep_contexts(window, batch, interactions, scratch, draws, part, n_parts):
-    """Keep the layers of a batch's contexts; with classes, also the sums by class."""
-    r0, r1 = window.row_start[batch], window.row_start[batch + 1]
-    sums, context, layers = scratch.sums[0], draws.context, draws.layers
-    unit = window.row_values.size == 0
-    first = _boundary(window.row_ptr, r0, r1, ROW_COST, part, n_parts) - r0
-    last = _boundary(window.row_ptr, r0, r1, ROW_COST, part + 1, n_parts) - r0
-    for r in range(np.uintp(first), np.uintp(last)):
+@jit_inner
+def keep_contexts(rows, r0, first, last, interactions, local, all_sums, pairs):
+    """Keep the layers of the contexts ``first:last``; with classes, also the sums by class."""
+    sums, context, layers = all_sums[0], pairs.context, pairs.layers
+    unit = rows.value.size == 0
+    for r in range(np.uintp(first - r0), np.uintp(last - r0)):
         for f in range(sums.shape[1]):
             layers[r, f] = sums[r, f]
         if interactions is not None:
             for f in range(context.shape[1]):
                 context[r, f] = 0
             i = np.uintp(r0) + r
-            for e in range(np.uintp(window.row_ptr[i]), np.uintp(window.row_ptr[i + np.uintp(1)])):
-                a = np.uintp(window.local[e])
-                x = sums.dtype.type(1) if unit else window.row_values[e]
-                base = np.uintp(scratch.layer[a])
-                for f in range(np.uintp(scratch.factors.shape[2])):
-                    context[r, base + f] += x * scratch.factors[a, 0, f]
+            for e in range(np.uintp(rows.ptr[i]), np.uintp(rows.ptr[i + np.uintp(1)])):
+                a = np.uintp(rows.local[e])
+                x = sums.dtype.type(1) if unit else rows.value[e]
+                base = np.uintp(local.layer[a])
+                for f in range(np.uintp(local.factors.shape[2])):
+                    context[r, base + f] += x * local.factors[a, 0, f]
 
 
 @jit_inline
@@ -186,15 +186,15 @@ def differentiate(kind, dtype, score, other, constant, n_free, n_tried):
     """
     zero, one = dtype.type(0), dtype.type(1)
     if kind == LOGISTIC:
-        loss, slope = scalar_loss(LOG_LOSS, zero, score + constant, one)
+        loss, slope = log_loss(score + constant, one)
         if n_free == 0:
             return loss, slope, zero
-        other_loss, other_slope = scalar_loss(LOG_LOSS, zero, other + constant, zero)
+        other_loss, other_slope = log_loss(other + constant, zero)
         return loss + other_loss, slope, other_slope
     if n_free == 0:
         return zero, zero, zero
     if kind == BPR:
-        loss, slope = scalar_loss(LOG_LOSS, zero, score - other, one)
+        loss, slope = log_loss(score - other, one)
         return loss, slope, -slope
     # The hinge is cut where the loss would rise while ranks get better: slopes ignore that the
     # weight falls for it. Without the hinge, nothing would fall before scores differ by 1.
@@ -203,15 +203,16 @@ def differentiate(kind, dtype, score, other, constant, n_free, n_tried):
     return weight * min(one, one + other - score), -weight, weight
 
 
-@jit
+@jit_inner(allocates=True)
 def compare(
-    window, batch, events, seed, items, seen, state, interactions, rule, scratch, draws, part,
-    n_parts,
+    r0, first, last, weights, events, seed, items, seen, state, interactions, kind,
+    max_draws, scratch, pairs,
 ):
-    """Draw an item for each row; losses, their slopes, and what the contexts get of them.
+    """Draw an item for each of the rows ``first:last``; losses, their slopes, and what the
+    contexts get of them.
 
     A row's gradient by the factors of its context's features is written over its sums, as
-    `minibatch.backward` reads it. Of WARP, ``rule.shape`` is the largest number of draws.
+    `minibatch.backward` reads it. Of WARP, there are at most ``max_draws``.
 
     Some rows take a turn together: they draw in rounds, until all have found an item or may draw
     no more. Before anything is computed, a loop that does little else reads some of all that will
@@ -219,15 +220,14 @@ def compare(
     function because Numba counts the references of each array that it hands to another one, which
     takes longer than a score.)
     """
-    r0, r1 = window.row_start[batch], window.row_start[batch + 1]
     linear, factors = state.linear[0], state.factors[0]
     sums, raw, gradient = scratch.sums[0], scratch.output[0], scratch.gradient[0]
-    chosen, owners, weights = events.item, events.owner, window.weight
+    chosen, owners = events.item, events.owner
     indptr, feature, value, begin = items.indptr, items.feature, items.value, items.begin
     output, explained = items.output, items.layers
     seen_ptr, seen_item, seen_bits, bit_ptr = seen.ptr, seen.item, seen.bits, seen.bit_ptr
-    negatives, slopes, losses = draws.negative, draws.slope, scratch.losses
-    context, wanted = draws.context, draws.layers
+    negatives, slopes, losses = pairs.negative, pairs.slope, scratch.losses
+    context, wanted = pairs.context, pairs.layers
     dtype, n_items, width = sums.dtype, indptr.size - 1, np.uintp(factors.shape[2])
     at_end = width - np.uintp(1)
     zero, one = dtype.type(0), dtype.type(1)
@@ -238,9 +238,8 @@ def compare(
     word, bit = np.empty(TOGETHER, np.int64), np.empty(TOGETHER, np.uint64)
     key = np.empty(TOGETHER, np.uint64)
     score, other = np.empty(TOGETHER, dtype), np.empty(TOGETHER, dtype)
-    n_draws = np.int64(rule.shape) if rule.loss == WARP else 1
-    first = _boundary(window.row_ptr, r0, r1, ROW_COST, part, n_parts) - r0
-    last = _boundary(window.row_ptr, r0, r1, ROW_COST, part + 1, n_parts) - r0
+    n_draws = max_draws if kind == WARP else 1
+    first, last = first - r0, last - r0
     for start in range(first, last, TOGETHER):
         n = min(TOGETHER, last - start)
         for a in range(n):
@@ -250,7 +249,8 @@ def compare(
                 other[a] = factors[j, 0, 0] + factors[j, 0, at_end]
         for a in range(n):  # scores of the items chosen, whose layers go where the sums were
             r = start + a
-            own = represent(items, chosen[r0 + r], linear, factors, interactions, p, layers)
+            i = np.int64(chosen[r0 + r])
+            own = represent(items, i, linear, factors, interactions, p, layers)
             for f in range(flat.size):
                 own += context[r, f] * flat[f]
                 sums[r, f] = flat[f]
@@ -321,7 +321,7 @@ def compare(
             n_left = 0
             for a in range(n):  # who has found one, or has to stop looking, is settled
                 r, i = row[a], item[a]
-                is_far = rule.loss == WARP and other[a] <= score[a] - one  # NaN is not
+                is_far = kind == WARP and other[a] <= score[a] - one  # NaN is not
                 is_found = i >= 0 and not is_far
                 if i >= 0 and not is_found and n_tried < n_draws:
                     row[n_left], score[n_left], key[n_left] = r, score[a], key[a]
@@ -333,7 +333,7 @@ def compare(
                         n_free = n_items - (seen_ptr[owner + 1] - seen_ptr[owner])
                         represent(items, i, linear, factors, interactions, p, layers)
                     loss, slope, other_slope = differentiate(
-                        rule.loss, dtype, score[a], other[a], raw[r], n_free, n_tried
+                        kind, dtype, score[a], other[a], raw[r], n_free, n_tried
                     )
                     weight = weights[r0 + r] if weights.size > 0 else one
                     slope *= weight
@@ -350,27 +350,28 @@ def compare(
             n = n_left
 
 
-@jit
-def plan_items(window, batch, events, items, item_window, draws):
+@jit_inner
+def plan_items(r0, r1, weights, chosen, pairs, items, item_window, meetings):
     """Find the distinct items that a batch's rows met, and index them by row and by feature.
 
     The items become rows of a batch of their own, of the weight of the rows that chose them:
     so penalties are charged for what is chosen, however often it is drawn.
     """
-    r0 = window.row_start[batch]
-    n_rows = window.row_start[batch + 1] - r0
-    place, item, ptr, count = draws.place, draws.item, draws.ptr, draws.count
-    n = 0
+    n_rows = r1 - r0
+    item_rows, columns = item_window
+    place, item, ptr, count = meetings.place, meetings.item, meetings.ptr, meetings.count
+    negative, slope = pairs.negative, pairs.slope
+    n = np.int64(0)
     for r in range(n_rows):
         for side in range(2):
-            i = np.int64(events.item[r0 + r]) if side == 0 else draws.negative[r]
+            i = np.int64(chosen[r0 + r]) if side == 0 else negative[r]
             if i < 0:
                 continue
             if place[i] < 0:
                 place[i] = n
                 item[n] = i
                 count[n] = 0
-                item_window.weight[n] = 0
+                item_rows.weight[n] = 0
                 n += 1
             count[place[i]] += 1
     ptr[0] = 0
@@ -378,70 +379,71 @@ def plan_items(window, batch, events, items, item_window, draws):
         ptr[number + 1] = ptr[number] + count[number]
         count[number] = ptr[number]
     for r in range(n_rows):
-        weight = window.weight[r0 + r] if window.weight.size > 0 else 1
+        weight = weights[r0 + r] if weights.size > 0 else 1
         for side in range(2):
-            i = np.int64(events.item[r0 + r]) if side == 0 else draws.negative[r]
+            i = np.int64(chosen[r0 + r]) if side == 0 else negative[r]
             if i < 0:
                 continue
             number = place[i]
-            draws.row[count[number]] = r
-            draws.row_slope[count[number]] = draws.slope[side, r]
+            meetings.row[count[number]] = r
+            meetings.slope[count[number]] = slope[side, r]
             count[number] += 1
             if side == 0:
-                item_window.weight[number] += weight
+                item_rows.weight[number] += weight
     for number in range(n):
         place[item[number]] = -1
-    item_window.row_start[1] = n
+    item_rows.start[1] = n
     # The values are scaled already, and features known by their places: nothing to renumber.
     n_features = plan_batches(
         items.indptr,
         items.feature,
         items.value,
-        items.place,
-        items.center,
-        items.inverse_scale,
+        meetings.feature_place,
+        meetings.center,
+        meetings.inverse_scale,
         item[:n],
         max(n, 1),
-        draws.number,
-        draws.entry,
+        meetings.number,
+        meetings.entry,
         count,
-        item_window.feature_start,
-        item_window.features,
-        item_window.column_ptr,
-        draws.row_ptr,
-        draws.local,
-        draws.row_value,
-        item_window.entry_row,
-        item_window.column_values,
+        columns.start,
+        columns.feature,
+        columns.ptr,
+        item_rows.ptr,
+        item_rows.local,
+        item_rows.value,
+        columns.row,
+        columns.value,
     )
     for number in range(n_features):
-        draws.number[np.uintp(item_window.features[number])] = -1
+        meetings.number[np.uintp(columns.feature[number])] = -1
 
 
-@jit
-def sum_items(state, items, interactions, item_scratch, draws, n_items, part, n_parts):
-    """What a batch's rows want of each of its items: their gradient by its features' factors.
+@jit_inner(allocates=True)
+def sum_items(first, last, state, items, interactions, layers, meetings, scratch):
+    """What a batch's rows want of its items ``first:last``: their gradient by the items' features'
+    factors.
 
     As in `compare`, it is written where `minibatch.backward` reads it.
     """
     linear, factors = state.linear[0], state.factors[0]
-    sums, gradient = item_scratch.sums[0], item_scratch.gradient[0]
+    sums, gradient = scratch.sums[0], scratch.gradient[0]
     dtype, width = sums.dtype, factors.shape[2]
     p = np.empty(width, dtype)
     own = np.empty((sums.shape[1] // max(width, 1), width), dtype)
     own_flat = own.reshape(-1)
-    first = _boundary(draws.ptr, 0, n_items, ROW_COST, part, n_parts)
-    last = _boundary(draws.ptr, 0, n_items, ROW_COST, part + 1, n_parts)
     for number in range(first, last):
-        represent(items, draws.item[number], linear, factors, interactions, p, own)
+        represent(
+            items, np.int64(meetings.item[number]), linear, factors, interactions, p, own
+        )
         total = dtype.type(0)
         for f in range(own_flat.size):
             sums[number, f] = 0
-        for m in range(np.uintp(draws.ptr[number]), np.uintp(draws.ptr[number + 1])):
-            r, slope = np.uintp(draws.row[m]), draws.row_slope[m]
+        for m in range(np.uintp(meetings.ptr[number]), np.uintp(meetings.ptr[number + 1])):
+            r, slope = np.uintp(meetings.row[m]), meetings.slope[m]
             total += slope
             for f in range(own_flat.size):
-                sums[number, f] += slope * draws.layers[r, f]
+                sums[number, f] += slope * layers[r, f]
         for f in range(own_flat.size):
             sums[number, f] += total * own_flat[f]
         gradient[number] = total
@@ -461,10 +463,13 @@ def run_steps(
     penalties,
     interactions,
     rule,
+    kind,
+    max_draws,
     scratch,
     item_window,
     item_scratch,
-    draws,
+    pairs,
+    meetings,
     part,
     n_parts,
 ):
@@ -473,43 +478,50 @@ def run_steps(
     Returns the sum of the losses where that includes part 0 of the last step. As in minibatch.py,
     one function for all, so that any number of threads runs the same machine code.
     """
+    rows, weight = window.rows, window.rows.weight
+    item_rows = item_window.rows
+    zero = np.int64(0)
     loss = 0.0
-    for batch in order:
+    for position in range(order.size):
+        batch = order[position]
+        r0, r1 = rows.start[batch], rows.start[batch + 1]
         for step in range(first, last):
+            # The steps of minibatch.py to take with the contexts' features, and with the items'.
+            begin, end, item_begin, item_end = zero, zero, zero, zero
             if step == 0:
-                arguments = interactions, scratch, part, n_parts
-                gather(window, batch, state, 0, penalties, *arguments)
+                end = GATHERED
             elif step == 1:
-                forward(window, batch, state, 0, interactions, scratch, part, n_parts)
-                keep_contexts(window, batch, interactions, scratch, draws, part, n_parts)
+                begin, end = GATHERED, COMPUTED
             elif step == 2:
+                a, b = share(rows.ptr, r0, r1, ROW_COST, part, n_parts)
                 compare(
-                    window,
-                    batch,
-                    events,
-                    seed,
-                    items,
-                    seen,
-                    state,
-                    interactions,
-                    rule,
-                    scratch,
-                    draws,
-                    part,
-                    n_parts,
+                    r0, a, b, weight, events, seed, items, seen, state, interactions, kind,
+                    max_draws, scratch.rows, pairs,
                 )
             elif step == 3:
                 if part == 0:
-                    plan_items(window, batch, events, items, item_window, draws)
+                    plan_items(r0, r1, weight, events.item, pairs, items, item_window, meetings)
             elif step == 4:
-                n_items = item_window.row_start[1]
-                sum_items(state, items, interactions, item_scratch, draws, n_items, part, n_parts)
-                arguments = interactions, item_scratch, part, n_parts
-                gather(item_window, 0, state, 0, penalties, *arguments)
+                a, b = share(meetings.ptr, zero, item_rows.start[1], ROW_COST, part, n_parts)
+                sum_items(
+                    a, b, state, items, interactions, pairs.layers, meetings, item_scratch.rows
+                )
+                item_end = GATHERED
             else:
-                if part == 0:
-                    loss += finish(window, batch, state, rule, scratch)
-                backward(window, batch, state, 0, interactions, rule, scratch, part, n_parts)
-                arguments = interactions, rule, item_scratch, part, n_parts
-                backward(item_window, 0, state, 0, *arguments)
+                begin, end = DIFFERENTIATED, UPDATED
+                item_begin, item_end = DIFFERENTIATED + 1, UPDATED
+            if begin < end:
+                loss += minibatch.run_steps(
+                    window, order[position : position + 1], begin, end, state, penalties,
+                    interactions, rule, scratch, part, n_parts,
+                )
+            if step == 1:
+                a, b = share(rows.ptr, r0, r1, ROW_COST, part, n_parts)
+                local, sums = scratch.local, scratch.rows.sums
+                keep_contexts(rows, r0, a, b, interactions, local, sums, pairs)
+            if item_begin < item_end:
+                minibatch.run_steps(
+                    item_window, meetings.batch, item_begin, item_end, state, penalties,
+                    interactions, rule, item_scratch, part, n_parts,
+                )
     return loss

@@ -20,53 +20,78 @@ class State(NamedTuple):
 class Rule(NamedTuple):
     """What is minimised and how."""
 
-    loss: int  # a code of losses.py
-    shape: float  # of the loss: Huber's epsilon, the quantile
-    update: int  # a code of updates.py
-    n_components: int  # without padding
-    learning_rate: float
-    floor: float  # where AdaGrad's sum of squared gradients starts
+    loss: NamedTuple  # a record of losses.py
+    update: NamedTuple  # a record of updates.py; the types of both choose what is compiled
     fit_intercept: bool
     fit_linear: bool
 
 
-class Window(NamedTuple):
-    """Consecutive mini-batches, planned; made by plan.py, which says what the arrays hold."""
+class WindowRows(NamedTuple):
+    """The rows of consecutive mini-batches; made by plan.py, which says what the arrays hold."""
 
-    row_start: np.ndarray  # (n_batches + 1,)
-    feature_start: np.ndarray  # (n_batches + 1,)
-    row_ptr: np.ndarray  # (n_rows + 1,)
+    start: np.ndarray  # (n_batches + 1,), the first row of each batch
+    ptr: np.ndarray  # (n_rows + 1,)
     local: np.ndarray  # (n_entries,)
-    row_values: np.ndarray  # (n_entries,), or empty where every value is 1
-    features: np.ndarray  # (n_pairs,)
-    column_ptr: np.ndarray  # (n_pairs + 1,)
-    entry_row: np.ndarray  # (n_entries,)
-    column_values: np.ndarray  # (n_entries,), or empty
+    value: np.ndarray  # (n_entries,), or empty where every value is 1
     target: np.ndarray  # (n_rows,)
     weight: np.ndarray  # (n_rows,), or empty where every weight is 1
 
 
-class Scratch(NamedTuple):
-    """Work space of one batch; ``width`` is n_components rounded up to whole vectors."""
+class WindowColumns(NamedTuple):
+    """The same entries by feature: the distinct features of each batch, and their rows."""
+
+    start: np.ndarray  # (n_batches + 1,), the first of each batch's features
+    feature: np.ndarray  # (n_pairs,)
+    ptr: np.ndarray  # (n_pairs + 1,)
+    row: np.ndarray  # (n_entries,), within the batch
+    value: np.ndarray  # (n_entries,), or empty
+
+
+class Window(NamedTuple):
+    """Consecutive mini-batches, planned."""
+
+    rows: WindowRows
+    columns: WindowColumns
+
+
+class Local(NamedTuple):
+    """A batch's parameters of one output, gathered side by side.
+
+    ``width`` is n_components rounded up to whole vectors.
+    """
 
     linear: np.ndarray  # (n_pairs, n_linear_slots)
     factors: np.ndarray  # (n_pairs, n_factor_slots, width)
     penalty: np.ndarray  # (n_pairs, 2 or 4), see updates.py
     self_product: np.ndarray  # (n_pairs,), v . v, or 0 where a feature's class has no pairs
     layer: np.ndarray  # (n_pairs,), where the sums of a feature's class begin
+
+
+class RowScratch(NamedTuple):
+    """What is computed of a batch's rows."""
+
     sums: np.ndarray  # (n_outputs, n_rows, n_layers * width), the rows' layers
     output: np.ndarray  # (n_outputs, n_rows)
     gradient: np.ndarray  # (n_outputs, n_rows)
     losses: np.ndarray  # (n_rows,)
+    room: np.ndarray  # (n_threads * n_layers, width), to compute with
 
 
 class Block(NamedTuple):
-    """Gradients of the loss of some features, summed over a batch."""
+    """Gradients of the loss of some features, summed over a batch; BLOCK features a thread."""
 
     slope: np.ndarray  # (n,), of the linear weights: sum of g x
     curve: np.ndarray  # (n,), sum of g x^2: a factor's gradient is its total less curve times it
     weight: np.ndarray  # (n,), of the rows with the feature
     total: np.ndarray  # (n, width)
+
+
+class Scratch(NamedTuple):
+    """Work space of one batch."""
+
+    local: Local
+    rows: RowScratch
+    block: Block
 
 
 class Entries(NamedTuple):
@@ -176,9 +201,6 @@ class Items(NamedTuple):
     output: np.ndarray  # (n_items,), what other features than these bring, or empty
     layers: np.ndarray  # (n_items, n_layers, width), the same
     begin: np.ndarray  # (n_items + 1,), int64; item i has begin[i]:begin[i + 1] of all shares
-    place: np.ndarray  # (n_used,), a feature's own number; this and the next say for plan.py
-    center: np.ndarray  # (n_used,), 0                      that the features are scaled
-    inverse_scale: np.ndarray  # (n_used,), 1
 
 
 class Seen(NamedTuple):
@@ -200,21 +222,30 @@ class Events(NamedTuple):
     owner: np.ndarray  # (n_rows,), whose rows know of each other what was chosen
 
 
-class Draws(NamedTuple):
-    """What a batch's rows, and the items that they meet, come to: work space."""
+class Pairs(NamedTuple):
+    """What a batch's rows and the items drawn for them come to: work space."""
 
     context: np.ndarray  # (n_rows, n_layers * width), sums of the contexts' features by class
     layers: np.ndarray  # (n_rows, n_layers * width), their layers; for one class the same
     negative: np.ndarray  # (n_rows,), the item drawn, or -1
     slope: np.ndarray  # (2, n_rows), of the loss by the scores of both items
+
+
+class Meetings(NamedTuple):
+    """The distinct items that a batch's rows meet, and who meets them: work space.
+
+    The last six arrays are what plan.py needs.
+    """
+
+    batch: np.ndarray  # (1,), 0: as rows, they are one batch
     place: np.ndarray  # (n_items,), the number of an item in the batch, or -1
     item: np.ndarray  # (n_distinct,), the distinct items
     ptr: np.ndarray  # (n_distinct + 1,), where the meetings of each begin
     row: np.ndarray  # (2 * n_rows,), who meets it
-    row_slope: np.ndarray  # (2 * n_rows,)
+    slope: np.ndarray  # (2 * n_rows,)
+    count: np.ndarray  # (max(n_entries, n_distinct),)
     number: np.ndarray  # (n_used,), the number of a feature in the batch, or -1
     entry: np.ndarray  # (n_entries,)
-    count: np.ndarray  # (max(n_entries, n_distinct),)
-    row_ptr: np.ndarray  # (n_distinct + 1,)
-    local: np.ndarray  # (n_entries,)
-    row_value: np.ndarray  # (n_entries,)
+    feature_place: np.ndarray  # (n_used,), a feature's own number: these three say
+    center: np.ndarray  # (n_used,), 0               that features are known by their places,
+    inverse_scale: np.ndarray  # (n_used,), 1        and values scaled

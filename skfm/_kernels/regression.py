@@ -9,7 +9,7 @@ from skfm._kernels._jit import jit
 DOUBT = 4.0  # standard deviations by which chance is given more than its mean
 
 
-@jit
+@jit(allocates=True)
 def regress(ptr, row, value, size, kept, residual, slopes):
     """Improve ``slopes`` (n_features, n_outputs) in turn, in place; ``residual`` follows.
 
@@ -33,7 +33,7 @@ def regress(ptr, row, value, size, kept, residual, slopes):
                 residual[r, f] -= value[e] * step[f]
 
 
-@jit
+@jit(allocates=True)
 def regress_doubting(ptr, row, value, residual, slopes, kept, n_sweeps):
     """The same for few outputs, which say too little of a feature to be compared with others.
 

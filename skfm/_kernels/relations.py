@@ -9,7 +9,7 @@ that its blocks are made of, are in one class of features; see interactions.py.
 
 import numpy as np
 
-from skfm._kernels._jit import jit
+from skfm._kernels._jit import jit, jit_inner
 from skfm._kernels.columns import BLOCK, CHUNK, DAMPING, add_up, pose, solve
 
 
@@ -54,7 +54,7 @@ def sum_blocks(blocks, machine):
         blocks.constant[b] = z - square / 2 if blocks.own[b] else z
 
 
-@jit
+@jit(allocates=True)
 def gather_blocks(first, last, members, rows, layer, start, stop, totals):
     """Sums over the rows of blocks ``first:last`` of products of the coordinates ``start:stop`` of
     the layer that begins at ``layer``, of 1, and of the error: in this order in ``totals``
@@ -76,7 +76,7 @@ def gather_blocks(first, last, members, rows, layer, start, stop, totals):
     return touched
 
 
-@jit
+@jit(allocates=True)
 def update_blocks(
     columns, machine, own, has_linear, prior, precision, noise, start, stop, totals, moved
 ):
@@ -122,7 +122,7 @@ def update_blocks(
         machine.linear[j] += linear_step
 
 
-@jit
+@jit_inner
 def _add_block(total, v, x, own, start, nf, shifted, gram):
     """Add what a block's rows say of a column that has the value ``x`` there."""
     n = nf + 1
@@ -148,7 +148,7 @@ def _add_block(total, v, x, own, start, nf, shifted, gram):
     gram[nf, n] += x * total[nf, n]
 
 
-@jit
+@jit_inner
 def _move_block(total, step, x, linear_step, v, own, start, nf, moved):
     """Bring a block's sums up to date with a column's step."""
     n = nf + 1

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from skfm._kernels._jit import jit
+from skfm._kernels._jit import jit, jit_inner
 
 LINE = 64  # bytes that memory delivers at once
 AHEAD = 512  # entries whose design rows are fetched together
 
 
-@jit
+@jit(allocates=True)
 def solve_rows(
     first, last, entries, design, ridge, strength, n_steps, precision, solution, objective
 ):
@@ -59,7 +59,7 @@ def solve_rows(
         for f in range(width):
             inverse[f] = free[f] / inverse[f]
         squares = _add_gradient(
-            indices, values, start, end, is_confidence, True, design, point, residual
+            indices, values, start, end, is_confidence, one, design, point, residual
         )
         shrinkage, product = zero, zero
         for f in range(width):
@@ -75,7 +75,7 @@ def solve_rows(
             for f in range(width):
                 change[f] = -penalty[f] * direction[f]
             _add_gradient(
-                indices, values, start, end, is_confidence, False, design, direction, change
+                indices, values, start, end, is_confidence, zero, design, direction, change
             )
             curvature = zero
             for f in range(width):
@@ -100,7 +100,7 @@ def solve_rows(
     return touched
 
 
-@jit
+@jit_inner
 def _touch(indices, start, stop, design):
     """Have the memory deliver the design rows of some entries.
 
@@ -117,7 +117,7 @@ def _touch(indices, start, stop, design):
     return touched
 
 
-@jit
+@jit_inner
 def _add_squares(indices, values, start, end, is_confidence, design, out):
     """Add ``sum_e w_e h_e^2`` to ``out``. Four entries at a time."""
     width = design.shape[1]
@@ -153,15 +153,14 @@ def _add_squares(indices, values, start, end, is_confidence, design, out):
             e += np.uintp(1)
 
 
-@jit
-def _add_gradient(indices, values, start, end, is_confidence, has_target, design, point, out):
-    """Add ``sum_e w_e r_e h_e`` to ``out``, ``r_e = t_e - h_e . point``; all targets 0 if told so.
+@jit_inner
+def _add_gradient(indices, values, start, end, is_confidence, goal, design, point, out):
+    """Add ``sum_e w_e r_e h_e`` to ``out``, ``r_e = goal * t_e - h_e . point``.
 
     Returns ``sum_e w_e r_e^2``. Four entries at a time.
     """
     width = design.shape[1]
-    zero, one = design.dtype.type(0), design.dtype.type(1)
-    goal = one if has_target else zero
+    zero = design.dtype.type(0)
     squares = zero
     e = start
     while e < end:

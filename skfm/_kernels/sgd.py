@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from skfm._kernels._jit import jit
+from skfm._kernels._jit import jit, jit_inner
 
 # What the record of a row or column holds beside its factors.
 BIAS, BIAS_SQUARES, SQUARES, BIAS_SHARE, SHARE = range(5)
@@ -127,7 +127,7 @@ def penalty(side, strength, alpha_bias):
     return total / 2
 
 
-@jit
+@jit_inner
 def _error(target, P, row_record, r, Q, column_record, c):
     product = P.dtype.type(0)
     for f in range(P.shape[1]):
@@ -135,7 +135,7 @@ def _error(target, P, row_record, r, Q, column_record, c):
     return target - row_record[r, BIAS] - column_record[c, BIAS] - product
 
 
-@jit
+@jit_inner
 def _step_bias(record, r, error, rate):
     bias = record[r, BIAS]
     step = error - record[r, BIAS_SHARE] * bias

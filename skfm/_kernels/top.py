@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skfm._kernels._jit import jit
+from skfm._kernels._jit import jit, jit_inner
 
 TILE = 256  # columns that are scored together: their factors stay in the processor's cache
 GROUP = 4  # rows that are scored together
@@ -10,7 +10,7 @@ CHUNK = 32  # scores that are looked at together
 FEW = 128  # so many best ones are kept by putting one after the other where it belongs
 
 
-@jit
+@jit(allocates=True)
 def best_columns(first, last, table, tiles, n_columns, hidden_ptr, hidden, items, scores):
     """Write the best columns of rows ``first:last``, best first, and their scores.
 
@@ -53,7 +53,7 @@ def best_columns(first, last, table, tiles, n_columns, hidden_ptr, hidden, items
                     _merge_best(block, member, start, size, items, scores, r, better)
 
 
-@jit
+@jit_inner
 def _multiply(row, tiles, t, block):
     """``block = row @ tiles[t]`` for four rows, four factors at a time."""
     _, width, tile_size = tiles.shape
@@ -76,7 +76,7 @@ def _multiply(row, tiles, t, block):
             block[i3, j] += d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
 
 
-@jit
+@jit_inner
 def _keep_best(block, member, start, size, items, scores, r):
     """Put those of a tile's scores among the best that belong there."""
     m = np.uintp(member)
@@ -102,7 +102,7 @@ def _keep_best(block, member, start, size, items, scores, r):
                 items[r, k] = start + j
 
 
-@jit
+@jit_inner
 def _merge_best(block, member, start, size, items, scores, r, better):
     """The same, all of the tile's at once. ``better`` is room for their places."""
     n_best, n = items.shape[1], 0

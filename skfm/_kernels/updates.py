@@ -1,4 +1,6 @@
-"""Update rules as integer codes: how a gradient moves a parameter.
+"""Update rules: how a gradient moves a parameter.
+
+A rule is a record of its settings, whose type chooses the functions that are compiled.
 
 A feature's linear weight and factors are moved together, after each batch that has the feature,
 by the gradient of the loss, summed over the batch, and by a share of the penalty. ``weight`` is
@@ -10,42 +12,68 @@ What a rule remembers of a parameter is in the slots after the parameter's own:
 ========  =====================================  ==============================
 rule      linear                                 factors
 ========  =====================================  ==============================
-ADAGRAD   sum of squares                         sums of squares
+AdaGrad   sum of squares                         sums of squares
 SGD
-ADAM      mean, mean of squares, steps           means, means of squares
+Adam      mean, mean of squares, steps           means, means of squares
 FTRL      pull, sum of squares, weight; mean     pulls
           sum of squares of the factors
 ========  =====================================  ==============================
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from skfm._kernels._jit import jit
-
-ADAGRAD, SGD, ADAM, FTRL = range(4)
-LINEAR_SLOTS = {ADAGRAD: 2, SGD: 1, ADAM: 4, FTRL: 5}
-FACTOR_SLOTS = {ADAGRAD: 2, SGD: 1, ADAM: 3, FTRL: 2}
+from skfm._kernels._jit import jit_dispatch, jit_inner
 
 # The share of a new gradient in the means, that of its square, and what a root has added.
 ADAM_CONSTANTS = (0.1, 0.001, 1e-8)
 
 
-@jit
-def adagrad(value, slope, squares, rate, floor):
-    """AdaGrad (Duchi, Hazan, Singer 2011): the new value and the new sum of squares.
+class AdaGrad(NamedTuple):
+    """Duchi, Hazan, Singer 2011.
 
     ``floor`` is what the sum of squared gradients starts at: with a small one the first step
     is the full learning rate whatever the gradient, with a large one it is a gradient step.
     """
+
+    learning_rate: float
+    floor: float
+
+
+class SGD(NamedTuple):
+    learning_rate: float
+
+
+class Adam(NamedTuple):
+    """Kingma, Ba 2015."""
+
+    learning_rate: float
+
+
+class FTRL(NamedTuple):
+    """FTRL-proximal (McMahan et al. 2013)."""
+
+    learning_rate: float
+    floor: float
+    n_components: int  # without padding
+
+
+LINEAR_SLOTS = {AdaGrad: 2, SGD: 1, Adam: 4, FTRL: 5}
+FACTOR_SLOTS = {AdaGrad: 2, SGD: 1, Adam: 3, FTRL: 2}
+
+
+@jit_inner
+def adagrad(value, slope, squares, rate, floor):
+    """The new value and the new sum of squares."""
     squares += slope * slope
     return value - rate * slope / math.sqrt(floor + squares), squares
 
 
-@jit
+@jit_inner
 def adam(value, slope, mean, square, rate, constants):
-    """Adam (Kingma, Ba 2015): the new value and the new means; ``rate`` corrects their bias.
+    """The new value and the new means; ``rate`` corrects their bias.
 
     ``constants`` are `ADAM_CONSTANTS`, in the type of the rest.
     """
@@ -55,9 +83,9 @@ def adam(value, slope, mean, square, rate, constants):
     return value - rate * mean / (math.sqrt(square) + tiny), mean, square
 
 
-@jit
+@jit_inner
 def ftrl(value, slope, pull, squares, rate, floor, ridge, lasso):
-    """FTRL-proximal (McMahan et al. 2013): the new value, pull and sum of squares.
+    """The new value, pull and sum of squares.
 
     ``ridge`` and ``lasso`` are the penalties for all of the feature's occurrences so far; the pull
     is what their slope and the value have not settled yet, so it starts at 0 wherever the value
@@ -72,52 +100,39 @@ def ftrl(value, slope, pull, squares, rate, floor, ridge, lasso):
     return value, stiffness * value - aim, squares
 
 
-@jit
-def move_intercept(rule, slots, slope, weight):
+@jit_dispatch
+def move_intercept(update, slots, slope, weight):
     """Update ``slots``, the intercept's, in place; it has no penalty."""
-    if rule.update == ADAGRAD:
-        slots[0], slots[1] = adagrad(slots[0], slope, slots[1], rule.learning_rate, rule.floor)
-    elif rule.update == SGD:
-        slots[0] -= rule.learning_rate / _crowd(weight) * slope
-    elif rule.update == ADAM:
-        slots[3] += 1
-        rate = rule.learning_rate * _adam_factor(slots[3])
-        slots[0], slots[1], slots[2] = adam(
-            slots[0], slope, slots[1], slots[2], rate, ADAM_CONSTANTS
-        )
-    else:
-        slots[0], slots[1], slots[2] = ftrl(
-            slots[0], slope, slots[1], slots[2], rule.learning_rate, rule.floor, 0.0, 0.0
-        )
+    raise NotImplementedError
 
 
-@jit
-def move(block, first, features, rule, scratch, linear, factors):
-    """Update the parameters of a block's features.
+@jit_dispatch
+def move(update, features, block, local, linear, factors, fit_linear):
+    """Update the parameters of some of a batch's features.
 
-    The block's gradients belong to the local features from ``first`` on, which are those called
-    ``features`` in ``linear`` and ``factors``.
+    ``features`` is (feature, first, last, start, base): they are called ``feature[first:last]`` in
+    ``linear`` and ``factors``; in ``local``, which begins with feature ``start``, and in the
+    block, from ``base`` on, they are one after the other.
     """
-    if rule.update == ADAGRAD:
-        _move_adagrad(block, first, features, rule, scratch, linear, factors)
-    elif rule.update == SGD:
-        _move_sgd(block, first, features, rule, scratch, linear, factors)
-    elif rule.update == ADAM:
-        _move_adam(block, first, features, rule, scratch, linear, factors)
-    else:
-        _move_ftrl(block, first, features, rule, scratch, linear, factors)
+    raise NotImplementedError
 
 
-@jit
-def _move_adagrad(block, first, features, rule, scratch, linear, factors):
+@move_intercept.register(AdaGrad)
+def _adagrad_intercept(update, slots, slope, weight):
+    slots[0], slots[1] = adagrad(slots[0], slope, slots[1], update.learning_rate, update.floor)
+
+
+@move.register(AdaGrad)
+def _move_adagrad(update, features, block, local, linear, factors, fit_linear):
+    feature, first, last, start, base = features
     kind = factors.dtype.type
-    rate, floor = kind(rule.learning_rate), kind(rule.floor)
-    near, near_linear, penalty = scratch.factors, scratch.linear, scratch.penalty
+    rate, floor = kind(update.learning_rate), kind(update.floor)
+    near, near_linear, penalty = local.factors, local.linear, local.penalty
     total = block.total
-    for b in range(np.uintp(features.size)):
-        i, j = np.uintp(first) + b, np.uintp(features[b])
+    for n in range(np.uintp(last - first)):
+        i, j, b = np.uintp(first - start) + n, np.uintp(feature[first + n]), np.uintp(base) + n
         weight = block.weight[b]
-        if rule.fit_linear:
+        if fit_linear:
             w = near_linear[i, 0]
             slope = block.slope[b] + weight * penalty[i, 0] * w
             linear[j, 0], linear[j, 1] = adagrad(w, slope, near_linear[i, 1], rate, floor)
@@ -128,17 +143,23 @@ def _move_adagrad(block, first, features, rule, scratch, linear, factors):
             factors[j, 0, f], factors[j, 1, f] = adagrad(v, slope, near[i, 1, f], rate, floor)
 
 
-@jit
-def _move_sgd(block, first, features, rule, scratch, linear, factors):
+@move_intercept.register(SGD)
+def _sgd_intercept(update, slots, slope, weight):
+    slots[0] -= update.learning_rate / _crowd(weight) * slope
+
+
+@move.register(SGD)
+def _move_sgd(update, features, block, local, linear, factors, fit_linear):
     """The loss takes a step, then the penalty an implicit one: no stiffness makes that diverge."""
+    feature, first, last, start, base = features
     kind = factors.dtype.type
-    near, near_linear, penalty = scratch.factors, scratch.linear, scratch.penalty
+    near, near_linear, penalty = local.factors, local.linear, local.penalty
     total = block.total
-    for b in range(np.uintp(features.size)):
-        i, j = np.uintp(first) + b, np.uintp(features[b])
+    for n in range(np.uintp(last - first)):
+        i, j, b = np.uintp(first - start) + n, np.uintp(feature[first + n]), np.uintp(base) + n
         weight = block.weight[b]
-        rate = kind(rule.learning_rate) / _crowd(weight)
-        if rule.fit_linear:
+        rate = kind(update.learning_rate) / _crowd(weight)
+        if fit_linear:
             w = near_linear[i, 0]
             moved = w - rate * block.slope[b]
             linear[j, 0] = moved / (kind(1) + rate * weight * penalty[i, 0])
@@ -149,20 +170,28 @@ def _move_sgd(block, first, features, rule, scratch, linear, factors):
             factors[j, 0, f] = shrinkage * (v - rate * (total[b, f] - curve * v))
 
 
-@jit
-def _move_adam(block, first, features, rule, scratch, linear, factors):
+@move_intercept.register(Adam)
+def _adam_intercept(update, slots, slope, weight):
+    slots[3] += 1
+    rate = update.learning_rate * _adam_factor(slots[3])
+    slots[0], slots[1], slots[2] = adam(slots[0], slope, slots[1], slots[2], rate, ADAM_CONSTANTS)
+
+
+@move.register(Adam)
+def _move_adam(update, features, block, local, linear, factors, fit_linear):
     """Moments rest, and steps are not counted, while a feature does not occur."""
+    feature, first, last, start, base = features
     kind = factors.dtype.type
     constants = (kind(ADAM_CONSTANTS[0]), kind(ADAM_CONSTANTS[1]), kind(ADAM_CONSTANTS[2]))
-    near, near_linear, penalty = scratch.factors, scratch.linear, scratch.penalty
+    near, near_linear, penalty = local.factors, local.linear, local.penalty
     total = block.total
-    for b in range(np.uintp(features.size)):
-        i, j = np.uintp(first) + b, np.uintp(features[b])
+    for n in range(np.uintp(last - first)):
+        i, j, b = np.uintp(first - start) + n, np.uintp(feature[first + n]), np.uintp(base) + n
         weight = block.weight[b]
         n_steps = near_linear[i, 3] + kind(1)
         linear[j, 3] = n_steps
-        rate = kind(rule.learning_rate * _adam_factor(n_steps))
-        if rule.fit_linear:
+        rate = kind(update.learning_rate * _adam_factor(n_steps))
+        if fit_linear:
             w = near_linear[i, 0]
             slope = block.slope[b] + weight * penalty[i, 0] * w
             linear[j, 0], linear[j, 1], linear[j, 2] = adam(
@@ -177,21 +206,29 @@ def _move_adam(block, first, features, rule, scratch, linear, factors):
             )
 
 
-@jit
-def _move_ftrl(block, first, features, rule, scratch, linear, factors):
+@move_intercept.register(FTRL)
+def _ftrl_intercept(update, slots, slope, weight):
+    slots[0], slots[1], slots[2] = ftrl(
+        slots[0], slope, slots[1], slots[2], update.learning_rate, update.floor, 0.0, 0.0
+    )
+
+
+@move.register(FTRL)
+def _move_ftrl(update, features, block, local, linear, factors, fit_linear):
     """All factors of a feature share one sum of squares, the mean of theirs, and one lasso."""
+    feature, first, last, start, base = features
     kind = factors.dtype.type
     zero = kind(0)
-    rate, floor = kind(rule.learning_rate), kind(rule.floor)
-    n_components = kind(max(rule.n_components, 1))
-    near, near_linear, penalty = scratch.factors, scratch.linear, scratch.penalty
+    rate, floor = kind(update.learning_rate), kind(update.floor)
+    n_components = kind(max(update.n_components, 1))
+    near, near_linear, penalty = local.factors, local.linear, local.penalty
     has_lasso = penalty.shape[1] > 2
     aim = block.total
-    for b in range(np.uintp(features.size)):
-        i, j = np.uintp(first) + b, np.uintp(features[b])
+    for n in range(np.uintp(last - first)):
+        i, j, b = np.uintp(first - start) + n, np.uintp(feature[first + n]), np.uintp(base) + n
         weight = near_linear[i, 3] + block.weight[b]
         linear[j, 3] = weight
-        if rule.fit_linear:
+        if fit_linear:
             linear[j, 0], linear[j, 1], linear[j, 2] = ftrl(
                 near_linear[i, 0],
                 block.slope[b],
@@ -226,18 +263,18 @@ def _move_ftrl(block, first, features, rule, scratch, linear, factors):
             factors[j, 1, f] = stiffness * scale * goal - goal
 
 
-@jit
+@jit_inner
 def _shrunk(length, by):
     return max(length - by, length * 0)
 
 
-@jit
+@jit_inner
 def _crowd(weight):
     """What a summed gradient is divided by in SGD: rows of one batch say much the same."""
     return math.sqrt(max(weight, weight * 0 + 1))
 
 
-@jit
+@jit_inner
 def _adam_factor(n_steps):
     """Corrects both means for having started at 0."""
     rest, square_rest = 1 - ADAM_CONSTANTS[0], 1 - ADAM_CONSTANTS[1]

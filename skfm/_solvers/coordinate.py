@@ -43,6 +43,7 @@ class _Descent:
         self.raw = np.zeros((n_outputs, problem.n_rows), dtype)
         ones = np.ones(problem.n_rows, dtype)
         self.loss_weight = problem.weight if problem.weight.size else ones
+        self.loss = losses.make_loss(problem.loss, settings.loss_shape, n_outputs)
         self.boost = 1.0
         self._measure()
 
@@ -59,8 +60,7 @@ class _Descent:
         self.sweeper.sum_rows(machine, intercept, self.rows.sums, self.raw[output])
 
     def mean_loss(self):
-        arguments = self.raw, self.problem.target, self.loss_weight
-        total = losses.total_loss(self.problem.loss, self.settings.loss_shape, *arguments)
+        total = losses.total_loss(self.loss, self.raw, self.problem.target, self.loss_weight)
         return total / self.problem.total_weight
 
     def _measure(self):

@@ -7,6 +7,7 @@ import numpy as np
 from skfm._kernels import records
 from skfm._kernels.decision import decide
 from skfm._kernels.interactions import decide_general
+from skfm._solvers.memory import read_only
 
 
 @dataclass
@@ -126,6 +127,7 @@ def compute_outputs(rows, parameters, interactions, start, stop, output):
     ``parameters`` are the intercept (n_outputs,), linear weights (n_outputs, n_features) and
     factors (n_outputs, n_features, n_components), ``interactions`` the kernels' record.
     """
+    rows, parameters = tuple(map(read_only, rows)), tuple(map(read_only, parameters))
     if interactions is None:
         decide(*rows, *parameters, start, stop, output)
     else:

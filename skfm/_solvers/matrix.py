@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skfm._kernels.records import Entries, Ridge
-from skfm._solvers.memory import aligned_zeros
+from skfm._solvers.memory import aligned_zeros, read_only
 
 VECTOR_BYTES = 32  # rows of tables are padded with zeros to whole vectors of this size
 USER, ITEM = 0, 1
@@ -81,9 +81,8 @@ class Model:
 
 def entries_of(matrix, is_confidence):
     """The entries of a CSR or CSC matrix, by row or by column, as the kernels take them."""
-    return Entries(
-        matrix.indptr.astype(np.int64, copy=False), matrix.indices, matrix.data, is_confidence
-    )
+    indptr = matrix.indptr.astype(np.int64, copy=False)
+    return Entries(*map(read_only, (indptr, matrix.indices, matrix.data)), is_confidence)
 
 
 def check_finite(values):

@@ -1,4 +1,4 @@
-"""Arrays that start where the processor's cache lines do."""
+"""Arrays as the kernels like them: where they start, and what is written to."""
 
 import numpy as np
 
@@ -12,3 +12,14 @@ def aligned_zeros(shape, dtype):
     raw = np.zeros(size + LINE // itemsize, dtype=dtype)
     offset = -raw.ctypes.data % LINE // itemsize
     return raw[offset : offset + size].reshape(shape)
+
+
+def read_only(array):
+    """A view that cannot be written to: how kernels get what they only read of the user's.
+
+    Numba compiles a kernel for arrays that can be written and for others separately. Arrays that
+    joblib shares between processes, or maps from a file, cannot.
+    """
+    view = array.view()
+    view.flags.writeable = False
+    return view

@@ -6,19 +6,20 @@ import numpy as np
 
 from skfm._kernels import minibatch as kernels
 from skfm._kernels.features import penalty
-from skfm._kernels.records import Rule, Scratch, State
-from skfm._kernels.updates import ADAGRAD, ADAM, FACTOR_SLOTS, FTRL, LINEAR_SLOTS, SGD
+from skfm._kernels.losses import make_loss
+from skfm._kernels.records import Block, Local, RowScratch, Rule, Scratch, State
+from skfm._kernels.updates import FACTOR_SLOTS, FTRL, LINEAR_SLOTS, SGD, AdaGrad, Adam
 from skfm._solvers.memory import aligned_zeros
 from skfm._solvers.plan import Planner, auto_batch_size
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import run_together
 from skfm._solvers.training import MAX_RESTARTS, History, run_epochs
 
-UPDATES = {"adagrad": ADAGRAD, "adam": ADAM, "ftrl": FTRL, "sgd": SGD}
+UPDATES = {"adagrad": AdaGrad, "adam": Adam, "ftrl": FTRL, "sgd": SGD}
 # Lengths of the first steps, chosen by benchmarks/defaults.py.
 RATES = {"adagrad": 0.1, "adam": 0.02, "ftrl": 0.2, "sgd": 0.05}
 # Steps that do not shorten by themselves are divided by the root of 1 + epoch / this.
-SLOWING = {ADAM: 10, SGD: 10}
+SLOWING = {Adam: 10, SGD: 10}
 VECTOR_BYTES = 32  # rows of factors are padded with zeros to whole vectors of this size
 ROWS_A_THREAD = 32
 FAR_LOSS = 1e6  # times the baseline's: a target a thousand times as large as those before
@@ -76,9 +77,9 @@ class Memory:
 
 def _squares(state, update):
     """The sums of squared gradients, features last, of the rules that have them."""
-    if update == ADAGRAD:
+    if update is AdaGrad:
         return state.linear[:, :, 1], np.moveaxis(state.factors[:, :, 1], 1, 2)
-    if update == FTRL:
+    if update is FTRL:
         return state.linear[:, :, 2], state.linear[:, :, 4]
     return ()
 
@@ -134,6 +135,7 @@ class Trainer:
     def __init__(self, problem, start, settings, rng, memory=None):
         update = UPDATES[settings.solver]
         self.problem = problem
+        self.update = update
         self.interactions = problem.interactions.record(problem.used)
         memory = memory or Memory(None, 0, 1.0)
         if memory.state is None:
@@ -141,11 +143,12 @@ class Trainer:
             if memory.squares:
                 for array, mean in zip(_squares(self.state, update), memory.squares, strict=True):
                     array[...] = np.multiply.outer(mean, problem.count_before)
-            if update == FTRL and problem.count_before.any():
+            if update is FTRL and problem.count_before.any():
                 self._recall_ftrl()
         else:
             self.state = memory.state
             _set_parameters(self.state, start, forget=False)
+        self.n_outputs = self.state.factors.shape[0]
         self.n_components = start[2].shape[2]
         self.settings = settings
         self.rng = rng
@@ -156,35 +159,54 @@ class Trainer:
         # Threads that get less than this wait longer than they work.
         self.n_threads = max(1, min(settings.n_threads, self.planner.batch_size // ROWS_A_THREAD))
         self.rule = Rule(
-            problem.loss,
-            settings.loss_shape,
-            update,
-            self.n_components,
-            settings.learning_rate,
-            settings.floor,
+            self._loss_record(),
+            self._update_record(settings.learning_rate),
             settings.fit_intercept,
             settings.fit_linear,
         )
         self.n_epochs = memory.n_epochs
         self.learning_rate = settings.learning_rate * memory.slowness
-        self.n_outputs = self.state.factors.shape[0]
         self.scratch = self._make_scratch(self.planner.batch_size, self.planner.max_pairs)
 
     def _make_scratch(self, n_rows, n_pairs):
         n_outputs, _, n_slots, width = self.state.factors.shape
         n_layers = self.problem.interactions.n_layers
         dtype = self.state.factors.dtype
+        n_together = self.n_threads * kernels.BLOCK
         return Scratch(
-            linear=np.zeros((n_pairs, self.state.linear.shape[2]), dtype),
-            factors=aligned_zeros((n_pairs, n_slots, width), dtype),
-            penalty=np.zeros((n_pairs, self.problem.penalty_share.shape[1]), dtype),
-            self_product=np.zeros(n_pairs, dtype),
-            layer=np.zeros(n_pairs, np.uint32),
-            sums=aligned_zeros((n_outputs, n_rows, n_layers * width), dtype),
-            output=np.zeros((n_outputs, n_rows), dtype),
-            gradient=np.zeros((n_outputs, n_rows), dtype),
-            losses=np.zeros(n_rows),
+            Local(
+                linear=np.zeros((n_pairs, self.state.linear.shape[2]), dtype),
+                factors=aligned_zeros((n_pairs, n_slots, width), dtype),
+                penalty=np.zeros((n_pairs, self.problem.penalty_share.shape[1]), dtype),
+                self_product=np.zeros(n_pairs, dtype),
+                layer=np.zeros(n_pairs, np.uint32),
+            ),
+            RowScratch(
+                sums=aligned_zeros((n_outputs, n_rows, n_layers * width), dtype),
+                output=np.zeros((n_outputs, n_rows), dtype),
+                gradient=np.zeros((n_outputs, n_rows), dtype),
+                losses=np.zeros(n_rows),
+                room=np.zeros((self.n_threads * n_layers, width), dtype),
+            ),
+            Block(
+                slope=np.zeros(n_together, dtype),
+                curve=np.zeros(n_together, dtype),
+                weight=np.zeros(n_together, dtype),
+                total=aligned_zeros((n_together, width), dtype),
+            ),
         )
+
+    def _loss_record(self):
+        return make_loss(self.problem.loss, self.settings.loss_shape, self.n_outputs)
+
+    def _update_record(self, learning_rate):
+        """What the kernels take of the update rule."""
+        known = {
+            "learning_rate": float(learning_rate),
+            "floor": float(self.settings.floor),
+            "n_components": self.n_components,
+        }
+        return self.update(**{name: known[name] for name in self.update._fields})
 
     def _recall_ftrl(self):
         """What FTRL remembers of parameters at rest: rows seen, pulls that balance penalties."""
@@ -209,7 +231,7 @@ class Trainer:
         Enough for who goes on not to take the long steps of a beginner.
         """
         weight = self.problem.count.sum()
-        squares = _squares(self.state, self.rule.update)
+        squares = _squares(self.state, self.update)
         means = tuple(array.sum(axis=-1, dtype=np.float64) / weight for array in squares)
         return replace(self.memory(), state=None, squares=means)
 
@@ -218,17 +240,17 @@ class Trainer:
 
     def _set_rate(self, rate):
         self.learning_rate = rate
-        slowing = SLOWING.get(self.rule.update)
+        slowing = SLOWING.get(self.update)
         if slowing is not None:
             rate /= np.sqrt(1 + self.n_epochs / slowing)
-        self.rule = self.rule._replace(learning_rate=rate)
+        self.rule = self.rule._replace(update=self._update_record(rate))
 
     def parameters(self):
         return get_parameters(self.state, self.n_components)
 
     def set_parameters(self, parameters, *, forget):
         # FTRL's memory belongs to its parameters.
-        forget = forget or self.rule.update == FTRL
+        forget = forget or self.update is FTRL
         _set_parameters(self.state, parameters, forget=forget)
 
     def measure_at(self, parameters):
@@ -260,7 +282,7 @@ class Trainer:
         total = 0.0
         for number in self.rng.permutation(self.planner.n_windows):
             window = self._window(number)
-            order = self.rng.permutation(window[0].row_start.size - 1)
+            order = self.rng.permutation(window[0].rows.start.size - 1)
             if self.n_threads == 1:
                 total += self._run(window, order, 0, self.n_steps, 0, 1)
             else:
@@ -270,11 +292,11 @@ class Trainer:
     @property
     def n_steps(self):
         """Steps of a batch; in the first ones the losses of its rows are computed."""
-        return 4 * self.n_outputs
+        return 4 * self.n_outputs + 2
 
     @property
     def n_forward_steps(self):
-        return 2 * self.n_outputs
+        return 2 * self.n_outputs + 1
 
     def _window(self, number):
         """What the kernels take of a window; first the window itself."""
@@ -308,8 +330,8 @@ class Trainer:
             for position in range(order.size):
                 batch_of_one = order[position : position + 1]
                 total = 0.0
-                for step in steps:
-                    total += self._run(window, batch_of_one, step, step + 1, part, n_threads)
+                for first, last in steps:
+                    total += self._run(window, batch_of_one, first, last, part, n_threads)
                     wait()
                 if part == 0:
                     losses.append(total)
@@ -321,21 +343,24 @@ class Trainer:
         return total
 
     def _shared_steps(self):
-        steps = list(range(self.n_steps))
-        if self.n_outputs == 1:
-            steps.remove(2)  # nothing to gather again
-        return steps
+        """Where threads wait for each other: at the ends of these ranges of steps."""
+        n = 2 * self.n_outputs
+        forward = [(step, step + 1) for step in range(n - 1)]
+        backward = [(step, step + 1) for step in range(n + 3, 2 * n + 2)]
+        if self.n_outputs == 1:  # nothing to gather again
+            return [*forward, (n - 1, n + 1), (n + 1, n + 4)]
+        return [*forward, (n - 1, n + 1), (n + 1, n + 3), *backward]
 
     def measure(self):
         """Mean loss and objective of the present parameters; changes nothing."""
         total = 0.0
         for number in range(self.planner.n_windows):
             window = self._window(number)
-            row_start = window[0].row_start
+            row_start = window[0].rows.start
             for batch in range(row_start.size - 1):
                 self._run(window, np.array([batch]), 0, self.n_forward_steps, 0, 1)
                 n_rows = row_start[batch + 1] - row_start[batch]
-                total += self.scratch.losses[:n_rows].sum()
+                total += self.scratch.rows.losses[:n_rows].sum()
         loss = total / self.problem.total_weight
         return loss, loss + self.penalty()
 

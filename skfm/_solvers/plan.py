@@ -3,7 +3,7 @@
 import numpy as np
 
 from skfm._kernels.plan import plan_batches
-from skfm._kernels.records import Window
+from skfm._kernels.records import Window, WindowColumns, WindowRows
 from skfm._kernels.updates import SGD
 
 WINDOW_ENTRIES = 1 << 21
@@ -16,7 +16,7 @@ def auto_batch_size(n_rows, update):
     Small data is full-batch, so that weights equal repetition and row order does not matter.
     Plain gradient steps lose much in large batches.
     """
-    if update == SGD and n_rows > 1024:
+    if update is SGD and n_rows > 1024:
         return 128
     return 1024 if n_rows < 400_000 else 2048 if n_rows < 800_000 else 4096
 
@@ -32,8 +32,8 @@ class Planner:
         self.problem = problem
         self.batch_size = min(batch_size, problem.n_rows)
         n_rows = problem.n_rows
-        ids = np.int32 if n_rows < 2**31 else np.int64
-        self._rows = np.arange(n_rows, dtype=ids)
+        self.row_ids = np.int32 if n_rows < 2**31 else np.int64
+        self._rows = np.arange(n_rows, dtype=self.row_ids)
         if self.batch_size < n_rows:
             rng.shuffle(self._rows)
         self._unit = problem.unit_values
@@ -42,7 +42,7 @@ class Planner:
         entry_start = np.append(0, np.cumsum(length))[batch_start]
         self._longest = int(np.diff(entry_start).max())
         narrow = max(self.batch_size, min(self._longest, problem.n_used)) <= 1 << 16
-        self._narrow = np.uint16 if narrow else np.uint32
+        self.local_ids = np.uint16 if narrow else np.uint32
         self._bounds = [0]  # in batches
         for batch in range(1, batch_start.size):
             first = self._bounds[-1]
@@ -69,7 +69,7 @@ class Planner:
         if number in self._kept:
             return self._kept[number]
         window = self._plan(number)
-        nbytes = sum(array.nbytes for array in window)
+        nbytes = sum(array.nbytes for part in window for array in part)
         if self.nbytes + nbytes <= self._budget:
             self._kept[number] = window
             self.nbytes += nbytes
@@ -91,8 +91,8 @@ class Planner:
         features = np.empty(n_entries + 1, dtype=np.uint32)  # one spare place to write to
         column_ptr = np.empty(n_entries + 1, dtype=np.uint32)
         row_ptr = np.empty(rows.size + 1, dtype=np.uint32)
-        local = np.empty(n_entries, dtype=self._narrow)
-        entry_row = np.empty(n_entries, dtype=self._narrow)
+        local = np.empty(n_entries, dtype=self.local_ids)
+        entry_row = np.empty(n_entries, dtype=self.local_ids)
         row_values = np.empty(n_values, dtype=dtype)
         column_values = np.empty(n_values, dtype=dtype)
         n_pairs = plan_batches(
@@ -118,15 +118,19 @@ class Planner:
         )
         weight = problem.weight
         return Window(
-            row_start=np.minimum(np.arange(last - first + 1) * self.batch_size, rows.size),
-            feature_start=feature_start,
-            row_ptr=row_ptr,
-            local=local,
-            row_values=row_values,
-            features=features[:n_pairs].copy(),
-            column_ptr=column_ptr[: n_pairs + 1].copy(),
-            entry_row=entry_row,
-            column_values=column_values,
-            target=problem.target[rows],
-            weight=weight[rows] if weight.size else weight,
+            WindowRows(
+                start=np.minimum(np.arange(last - first + 1) * self.batch_size, rows.size),
+                ptr=row_ptr,
+                local=local,
+                value=row_values,
+                target=problem.target[rows],
+                weight=weight[rows] if weight.size else np.empty(0, weight.dtype),
+            ),
+            WindowColumns(
+                start=feature_start,
+                feature=features[:n_pairs].copy(),
+                ptr=column_ptr[: n_pairs + 1].copy(),
+                row=entry_row,
+                value=column_values,
+            ),
         )

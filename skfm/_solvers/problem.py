@@ -5,9 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from skfm._kernels.features import measure_features, values_are_scales
+from skfm._kernels.features import measure_features
 from skfm._solvers.interactions import Interactions
+from skfm._solvers.memory import read_only
 
+CHUNK = 1 << 20  # entries looked at together
 FAR = 3.0  # standard deviations between zero and the mean of a column that is centered
 
 
@@ -63,8 +65,12 @@ class Problem:
     @property
     def unit_values(self):
         """Whether every scaled value is 1, as in one-hot data."""
-        return not self.center.any() and values_are_scales(
-            self.indices, self.data, self.position, self.scale
+        if self.center.any():
+            return False
+        chunks = range(0, self.data.size, CHUNK)
+        return all(
+            (self.data[part] == self.scale[self.position[self.indices[part]]]).all()
+            for part in (slice(first, first + CHUNK) for first in chunks)
         )
 
     def random_factors(self, n_outputs, n, scale, rng):
@@ -195,12 +201,13 @@ def make_problem(
     dtype = X.dtype
     if earlier is not None:
         X = _fill(X, earlier.used[earlier.center != 0])
-    indptr = X.indptr.astype(np.int64)
+    indptr, weight = X.indptr.astype(np.int64), read_only(weight)
     total_weight = weight.sum(dtype=np.float64) if weight.size else float(X.shape[0])
 
     def measure(center):
         sums = np.zeros(n_features), np.zeros(n_features), np.zeros(n_features)
-        measure_features(indptr, X.indices, X.data, weight, center, *sums)
+        entries = indptr, read_only(X.indices), read_only(X.data)
+        measure_features(*entries, weight, center, *sums)
         return sums
 
     center = np.zeros(n_features)
@@ -261,8 +268,8 @@ def make_problem(
         share[:, 1] /= 1 + np.sqrt(np.where(before < count, before, 0) / count)
     return Problem(
         indptr=indptr,
-        indices=X.indices,
-        data=X.data,
+        indices=read_only(X.indices),
+        data=read_only(X.data),
         target=target.astype(dtype),
         weight=weight,
         loss=loss,
@@ -277,7 +284,7 @@ def make_problem(
         factor_penalty=penalty[:, 1].copy(),
         linear_lasso=penalty[:, 2].copy(),
         factor_lasso=penalty[:, 3].copy(),
-        penalty_share=share.astype(dtype)[:, : 4 if penalties.lasso else 2],
+        penalty_share=np.ascontiguousarray(share[:, : 4 if penalties.lasso else 2], dtype),
         mean_row_length=mean_row_length,
         seen_weight=seen_weight,
     )

@@ -5,10 +5,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from skfm._kernels import ranking as kernels
+from skfm._kernels.losses import LOG_LOSS, make_loss
 from skfm._kernels.ranking import BPR, LOGISTIC, WARP
-from skfm._kernels.records import Draws, Events, Items, Seen, Window
+from skfm._kernels.records import (
+    Events,
+    Items,
+    Meetings,
+    Pairs,
+    Seen,
+    Window,
+    WindowColumns,
+    WindowRows,
+)
 from skfm._solvers.explained import Explained
-from skfm._solvers.memory import aligned_zeros
+from skfm._solvers.memory import aligned_zeros, read_only
 from skfm._solvers.minibatch import Trainer
 from skfm._solvers.problem import make_problem
 from skfm._solvers.progress import Progress
@@ -131,9 +141,11 @@ class _Ranker(Trainer):
     def __init__(self, sides, choices, start, settings, rng):
         super().__init__(sides.problem, start, settings, rng)
         dtype = self.state.factors.dtype
+        ids = sides.problem.indices.dtype  # as in the contexts: planned by the same code
         problem, explained = sides.problem, sides.explained
         begin = _share_out(sides.items.weight, choices.exponent)
         self.choices = choices
+        self.max_draws = int(settings.loss_shape)
         self.explained = explained if explained.groups else None
         self.of_items = slice(sides.contexts.n_used, None)
         trained = explained.trained
@@ -142,14 +154,11 @@ class _Ranker(Trainer):
         shape = (n_items if explained.groups else 0), n_layers, width
         self.items = Items(
             indptr=trained.indptr.astype(np.int64),
-            feature=(trained.indices + sides.contexts.n_used).astype(np.uint32),
-            value=trained.data.astype(dtype),
+            feature=read_only((trained.indices + sides.contexts.n_used).astype(ids)),
+            value=read_only(trained.data.astype(dtype)),
             output=np.zeros(shape[0], dtype),
             layers=aligned_zeros(shape, dtype),
             begin=begin,
-            place=np.arange(problem.n_used, dtype=np.uint32),
-            center=np.zeros(problem.n_used, dtype),
-            inverse_scale=np.ones(problem.n_used, dtype),
         )
         self.seen = _look_up(choices.seen, begin)
         self.fixed_seed, self.seed = (self._draw_seed() for _ in range(2))
@@ -163,39 +172,53 @@ class _Ranker(Trainer):
         n_entries = int(length[:n_distinct].sum())
         n_pairs = max(1, min(n_entries, n_used))
         self.item_scratch = self._make_scratch(n_distinct, n_pairs)
-        n_sums = self.scratch.sums.shape[2]
+        n_sums = self.scratch.rows.sums.shape[2]
         layers = aligned_zeros((n_rows, n_sums), dtype)
         is_usual = self.interactions is None
-        self.draws = Draws(
+        self.pairs = Pairs(
             context=layers if is_usual else aligned_zeros((n_rows, n_sums), dtype),
             layers=layers,
             negative=np.empty(n_rows, np.int64),
             slope=np.empty((2, n_rows), dtype),
+        )
+        self.meetings = Meetings(
+            batch=np.zeros(1, np.int64),
             place=np.full(n_items, -1, np.int64),
-            item=np.empty(n_distinct, np.int64),
+            item=np.empty(n_distinct, self.planner.row_ids),
             ptr=np.empty(n_distinct + 1, np.int64),
             row=np.empty(2 * n_rows, np.int64),
-            row_slope=np.empty(2 * n_rows, dtype),
+            slope=np.empty(2 * n_rows, dtype),
+            count=np.empty(max(n_entries, n_distinct), np.int64),
             number=np.full(n_used, -1, np.int32),
             entry=np.empty(n_entries, np.uint32),
-            count=np.empty(max(n_entries, n_distinct), np.int64),
-            row_ptr=np.empty(n_distinct + 1, np.uint32),
-            local=np.empty(n_entries, np.uint32),
-            row_value=np.empty(n_entries, dtype),
+            feature_place=np.arange(n_used, dtype=np.uint32),
+            center=np.zeros(n_used, dtype),
+            inverse_scale=np.ones(n_used, dtype),
         )
+        # The same types as in the contexts' windows, where they do, so that code is shared.
+        fits = max(n_distinct, n_pairs) <= np.iinfo(self.planner.local_ids).max + 1
+        local_ids = self.planner.local_ids if fits else np.uint32
         self.item_window = Window(
-            row_start=np.zeros(2, np.int64),
-            feature_start=np.zeros(2, np.int64),
-            row_ptr=self.draws.row_ptr,
-            local=self.draws.local,
-            row_values=self.draws.row_value,
-            features=np.empty(n_entries + 1, np.uint32),
-            column_ptr=np.zeros(n_entries + 1, np.uint32),
-            entry_row=np.empty(n_entries, np.uint32),
-            column_values=np.empty(n_entries, dtype),
-            target=np.empty(0, dtype),
-            weight=np.empty(n_distinct, dtype),
+            WindowRows(
+                start=np.zeros(2, np.int64),
+                ptr=np.empty(n_distinct + 1, np.uint32),
+                local=np.empty(n_entries, local_ids),
+                value=np.empty(n_entries, dtype),
+                target=np.empty(0, dtype),
+                weight=np.empty(n_distinct, dtype),
+            ),
+            WindowColumns(
+                start=np.zeros(2, np.int64),
+                feature=np.empty(n_entries + 1, np.uint32),
+                ptr=np.zeros(n_entries + 1, np.uint32),
+                row=np.empty(n_entries, local_ids),
+                value=np.empty(n_entries, dtype),
+            ),
         )
+
+    def _loss_record(self):
+        """Of the logistic loss: never used, but binaries of classifiers can be."""
+        return make_loss(LOG_LOSS, 0.0, 1)
 
     def _bring(self):
         """Tell the kernels what explained features bring, of the present parameters."""
@@ -250,7 +273,7 @@ class _Ranker(Trainer):
         return self.planner.window(number), events
 
     def _shared_steps(self):
-        return range(self.n_steps)
+        return [(step, step + 1) for step in range(self.n_steps)]
 
     def _run(self, window, order, first, last, part, n_parts):
         return kernels.run_steps(
@@ -265,10 +288,13 @@ class _Ranker(Trainer):
             self.problem.penalty_share,
             self.interactions,
             self.rule,
+            self.problem.loss,
+            self.max_draws,
             self.scratch,
             self.item_window,
             self.item_scratch,
-            self.draws,
+            self.pairs,
+            self.meetings,
             part,
             n_parts,
         )

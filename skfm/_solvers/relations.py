@@ -8,7 +8,7 @@ from scipy import sparse
 from skfm._kernels import relations as kernels
 from skfm._kernels.features import hash_rows
 from skfm._kernels.records import Blocks, Columns
-from skfm._solvers.memory import aligned_zeros
+from skfm._solvers.memory import aligned_zeros, read_only
 
 LEAST_LENGTH = 4  # entries that rows have of a field, on average
 LEAST_GAIN = 4  # entries that there are for each that is left, or row
@@ -64,7 +64,7 @@ def _split(rows, chosen, places):
     n_entries = int(indptr[-1])
     indices, data = np.empty(n_entries, rows[1].dtype), np.empty(n_entries, rows[2].dtype)
     kernels.split_rows(*rows, chosen, places, indptr, indices, data)
-    return n_entries, (indptr, indices, data)
+    return n_entries, (indptr, read_only(indices), read_only(data))
 
 
 def _make_relation(problem, blocks, of_row):

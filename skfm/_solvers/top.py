@@ -3,6 +3,7 @@
 import numpy as np
 
 from skfm._kernels.top import TILE, best_columns
+from skfm._solvers.memory import read_only
 from skfm._solvers.team import share
 
 BLOCK = 128  # rows for which the items' table is read once
@@ -24,7 +25,7 @@ def best(rows, columns, n_best, hidden, n_threads):
     items = np.empty((n, n_best), np.int64)
     scores = np.empty((n, n_best), rows.dtype)
     indptr, indices = hidden
-    indptr = indptr.astype(np.int64, copy=False)
+    indptr, indices = read_only(indptr.astype(np.int64, copy=False)), read_only(indices)
 
     def work(number):
         first = number * BLOCK

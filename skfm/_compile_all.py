@@ -1,0 +1,102 @@
+"""Fill the cache of compiled kernels: for images of containers, and for tests."""
+
+import warnings
+
+import numpy as np
+from scipy import sparse
+
+from skfm.bayes import BayesianFMClassifier, BayesianFMRegressor
+from skfm.fm import FMClassifier, FMRegressor
+from skfm.mf import MFRecommender
+from skfm.ranking import FMRecommender
+
+SOLVERS = ("adagrad", "adam", "ftrl", "sgd", "als")
+N_ROWS, N_FEATURES, N_ITEMS = 40, 8, 6
+
+
+def compile_all(dtypes=("float64", "float32")):
+    """Compile what the estimators need, and keep it on disk.
+
+    Kernels are compiled when they are needed first, once in an installation. Where that wait is
+    in the way, as in an image for containers or before tests, call this once beforehand: it fits
+    small models with every estimator and solver. Later processes load what it has compiled, also
+    from a folder that they cannot write. What a model needs for interactions by field or higher
+    degrees is compiled with the first such model.
+
+    Parameters
+    ----------
+    dtypes : tuple of {"float64", "float32"}, default=("float64", "float32")
+        The precisions of X to compile for.
+
+    See Also
+    --------
+    FMRegressor, FMClassifier, BayesianFMRegressor, BayesianFMClassifier, MFRecommender, \
+    FMRecommender : What it compiles for.
+
+    Examples
+    --------
+    >>> import skfm
+    >>> skfm.compile_all(dtypes=["float32"])  # doctest: +SKIP
+    """
+    if isinstance(dtypes, (str, type, np.dtype)):
+        dtypes = (dtypes,)
+    dtypes = [np.dtype(dtype) for dtype in dtypes]
+    for dtype in dtypes:
+        if dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtypes must be of 'float64' and 'float32', got {dtype.name!r}.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # so few iterations do not converge
+        for dtype in dtypes:
+            for use in _uses(dtype):
+                use()
+
+
+def _uses(dtype):
+    """Functions that fit, and serve, one kind of model each."""
+    rng = np.random.default_rng(0)
+    X = sparse.random(N_ROWS, N_FEATURES, 0.5, format="csr", dtype=dtype, random_state=0)
+    y, positive = rng.normal(size=N_ROWS), rng.integers(2, size=N_ROWS)
+    classes, items = rng.integers(3, size=N_ROWS), rng.integers(N_ITEMS, size=N_ROWS)
+    short = {"max_iter": 2, "random_state": 0}
+    chain = {"max_iter": 3, "n_burn_in": 1, "random_state": 0}
+
+    for solver in SOLVERS:
+        yield lambda s=solver: FMRegressor(solver=s, **short).fit(X, y).predict(X)
+        yield lambda s=solver: FMClassifier(solver=s, **short).fit(X, positive).predict_proba(X)
+        yield lambda s=solver: FMClassifier(solver=s, **short).fit(X, classes).predict_proba(X)
+    yield lambda: BayesianFMRegressor(**chain).fit(X, y).predict(X, return_std=True)
+    yield lambda: BayesianFMClassifier(**chain).fit(X, positive).predict_proba(X)
+    yield lambda: FMRegressor(early_stopping=True, **short).fit(X, y)
+    shared = _read_only(X)
+    yield lambda: FMRegressor(**short).fit(shared, y).predict(shared)
+    yield lambda: FMRegressor(solver="als", **short).fit(shared, y)
+    yield lambda: BayesianFMRegressor(**chain).fit(shared, y).predict(shared)
+
+    cells = abs(X)
+    shared_cells = _read_only(cells)
+    for settings in ({}, {"solver": "sgd"}, {"feedback": "implicit"}):
+
+        def factorize(settings=settings):
+            model = MFRecommender(2, **settings, **short).fit(cells)
+            model.recommend(cells, 2)
+            model.similar_items([0], 2)
+            model.fit(shared_cells).recommend(shared_cells, 2)
+
+        yield factorize
+    for features in (None, sparse.csr_matrix(rng.normal(size=(N_ITEMS, 2)).astype(dtype))):
+
+        def rank(features=features):
+            model = FMRecommender(2, item_features=features, **short).fit(X, items)
+            model.recommend(X, 2)
+            model.similar_items([0], 2)
+            model.fit(shared, items).recommend(shared, 2)
+
+        yield rank
+
+
+def _read_only(X):
+    """The same, as joblib hands it to other processes; for Numba, that is another type."""
+    X = X.copy()
+    for array in (X.data, X.indices, X.indptr):
+        array.flags.writeable = False
+    return X

@@ -1,0 +1,59 @@
+"""A word to those who wait while kernels are compiled for the first time."""
+
+import logging
+import threading
+import time
+
+from numba.core import event
+
+from skfm._kernels._cache import KernelCache, place_to_write
+
+PATIENCE = 2.0  # seconds of compiling before the word is said
+
+
+class Notice(event.Listener):
+    """Adds up the time in which kernels of ours are compiled; says so once, while it goes on.
+
+    Numba's lock is held whenever a method is called, except for `say`.
+    """
+
+    def __init__(self):
+        self.said = False
+        self.depth = 0  # kernels being compiled, one for another
+        self.spent = 0.0
+
+    def on_start(self, event):
+        if not _is_ours(event):
+            return
+        self.depth += 1
+        if self.depth == 1 and not self.said:
+            self.since = time.perf_counter()
+            self.timer = threading.Timer(max(0.0, PATIENCE - self.spent), self.say)
+            self.timer.daemon = True
+            self.timer.start()
+
+    def on_end(self, event):
+        if not _is_ours(event):
+            return
+        self.depth -= 1
+        if self.depth == 0 and not self.said:
+            self.timer.cancel()
+            self.spent += time.perf_counter() - self.since
+
+    def say(self):
+        if self.said:
+            return
+        self.said = True
+        place = place_to_write()
+        then = f"later runs load them from {place}" if place else "they cannot be kept"
+        logging.getLogger("skfm").warning("Compiling kernels, which takes a while; %s.", then)
+
+
+def _is_ours(event):
+    dispatcher = (event.data or {}).get("dispatcher")
+    return isinstance(getattr(dispatcher, "_cache", None), KernelCache)
+
+
+def watch():
+    """Watch all that Numba compiles in this process."""
+    event.register("numba:compile", Notice())

@@ -1,0 +1,155 @@
+"""Plants faults, one at a time, and tells which tests notice them.
+
+    python tests/mutations.py [--only TEXT] [--full] [--every-test] [-- PYTEST OPTIONS]
+
+Each fault is one small change of a copy of the package, as a slip of the pen would make it. The
+quick run should notice nine in ten of them. By default, pytest stops at the first test that
+fails; with ``--every-test`` it goes on and all are listed. ``--full`` runs all tests on what the
+quick run misses. Compiled kernels are kept between faults, so only what a fault touches is
+compiled again.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+KERNELS, SOLVERS = "skfm/_kernels/", "skfm/_solvers/"
+
+FAULTS = [  # file, what stands there, what stands there instead
+    (KERNELS + "minibatch.py", "row_weight = weight[i] if weighted else one", "row_weight = one"),
+    (KERNELS + "minibatch.py", "room.sums[c, r, f] *= g", "room.sums[c, r, f] *= one"),
+    (KERNELS + "minibatch.py", "half * x2 * product[n2]", "half * x2 * product[n]"),
+    (KERNELS + "minibatch.py", "+ x3 * g3 + x4 * g4\n", "+ x3 * g3\n"),
+    (KERNELS + "minibatch.py", "weight += row_weight[r]", "weight += 1.0"),
+    (KERNELS + "minibatch.py", "first = low\n", "first = low + 1\n"),
+    (
+        KERNELS + "minibatch.py",
+        "occurrences += weight[np.uintp(r0) + np.uintp(entry_row[t])]",
+        "occurrences += weight[np.uintp(entry_row[t])]",
+    ),
+    (KERNELS + "minibatch.py", "if not partners[c, c]:", "if False:"),
+    (KERNELS + "minibatch.py", "slope = slope if interactions.has_linear[j] else zero", "pass"),
+    (KERNELS + "updates.py", "- block.curve[b]", "+ block.curve[b]"),
+    (KERNELS + "updates.py", "(kind(1) + rate * weight * penalty[i, 0])", "kind(1)"),
+    (KERNELS + "updates.py", "n_steps = near_linear[i, 3] + kind(1)", "n_steps = kind(1)"),
+    (KERNELS + "updates.py", "weight * penalty[i, 3]", "weight * penalty[i, 2]"),
+    (KERNELS + "updates.py", "_shrunk(abs(aim), lasso)", "_shrunk(abs(aim), lasso * 2)"),
+    (KERNELS + "losses.py", "(abs(residual) - shape / 2)", "abs(residual)"),
+    (KERNELS + "losses.py", "(1 - shape) * (residual > 0)", "shape * (residual > 0)"),
+    (KERNELS + "losses.py", "value -= target * (z - math.log(target))", "value -= target * z"),
+    (KERNELS + "losses.py", "gradient[label, row] -= 1", "gradient[label, row] -= 0.9"),
+    (KERNELS + "losses.py", "-2 * sign * gap", "-sign * gap"),
+    (KERNELS + "losses.py", "t = math.exp(-abs(z))", "t = math.exp(-z)"),
+    (KERNELS + "decision.py", "pa * pa + pb * pb + pc * pc + pd * pd", "pa * pa + pb * pb"),
+    (KERNELS + "features.py", "total[j] += w * x\n", "total[j] += x\n"),
+    (KERNELS + "features.py", "return total / 2", "return total"),
+    (KERNELS + "plan.py", "(row_values[e0 + a] - center[j])", "row_values[e0 + a]"),
+    (KERNELS + "columns.py", "(prior.mean[g, c] - theta)", "-theta"),
+    (KERNELS + "columns.py", "(1 + OVERRELAXATION) * value", "value"),
+    (KERNELS + "columns.py", "error[i] += x * change", "error[i] += change"),
+    (KERNELS + "classes.py", "mask[np.uintp(row[e])] |= bit", "mask[np.uintp(row[e])] = bit"),
+    (KERNELS + "relations.py", "total[a, n] += x * step[a] * total[nf, n]", "pass"),
+    (KERNELS + "majorise.py", "code = LOG_LOSS\n", "pass\n"),
+    (KERNELS + "interactions.py", "layers[t, f] += p[f] * layers[t - 1, f]", "pass"),
+    (KERNELS + "ranking.py", "dtype.type(max(n_free // n_tried, 1))", "dtype.type(n_free)"),
+    (KERNELS + "ranking.py", "begin[np.int64(seen.item[m - 1]) + 1]", "begin[m]"),
+    (KERNELS + "ranking.py", "sums[number, f] += total * own_flat[f]", "pass"),
+    (KERNELS + "regression.py", "residual[r, f] -= value[e] * step[f]", "pass"),
+    (KERNELS + "ridge.py", "step = product / curvature", "step = product / (2 * curvature)"),
+    (KERNELS + "ridge.py", "ra *= va\n", "pass\n"),
+    (KERNELS + "sgd.py", "+= mean * column_squares", "+= mean * row_squares"),
+    (KERNELS + "top.py", "scores[r, k - 1] < score:", "scores[r, k - 1] <= score:"),
+    (KERNELS + "axes.py", "c * table[t, j] + d * table[u, j]", "c * table[t, j]"),
+    (SOLVERS + "training.py", "objective < self.best - self.tol", "objective < self.best + 1"),
+    (SOLVERS + "training.py", 'if objective < self.best and not self.bad:', "if False:"),
+    (SOLVERS + "minibatch.py", "rate /= np.sqrt(1 + self.n_epochs / slowing)", "pass"),
+    (SOLVERS + "problem.py", "share[:, 1] /= 1 + np.sqrt(", "share[:, 1] /= 1 + 0 * np.sqrt("),
+    (SOLVERS + "columns.py", "- problem.center[place]) / problem", ") / problem"),
+    (SOLVERS + "gibbs.py", "prior.shape + 1 + size", "prior.shape + size / 2"),
+    (SOLVERS + "als.py", "csr.shape[1]).astype", "csr.shape[0]).astype"),
+    (SOLVERS + "matrix.py", "np.maximum(count, 1) ** self.nu", "np.maximum(count, 1)"),
+    ("skfm/_targets.py", "- self.shift) / self.unit\n", ") / self.unit\n"),
+    ("skfm/_stopping.py", "estimator._make_weight(y, weight)", "np.ones_like(weight)"),
+    ("skfm/_posterior.py", "self.group_mean[:, group] + spread * noise", "spread * noise"),
+    ("skfm/_serving.py", "hidden = cells if seen is None else", "hidden = cells if True else"),
+    ("skfm/mf.py", "* scores.dtype.type(self.scale_)", "* scores.dtype.type(1)"),
+    ("skfm/_validation.py", "if (weight < 0).any():", "if False:"),
+    ("skfm/metrics.py", "hits.sum(axis=1) / k, average", "hits.sum(axis=1) / 10, average"),
+    ("skfm/model_selection.py", "np.minimum(n_cells, n - 1), n)", "np.minimum(n_cells, n), n)"),
+]
+
+
+def plant(folder, fault):
+    """Change one place in a copy of the package."""
+    file, before, after = fault
+    path = folder / file
+    path.write_text(path.read_text().replace(before, after, 1))
+
+
+def run_tests(folder, cache, options):
+    """Whether all tests pass, and those that fail."""
+    environment = dict(os.environ, NUMBA_CACHE_DIR=str(cache), PYTHONPATH=str(folder))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header", *options],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+?)(?:\[.*)?(?: - .*)?$", done.stdout, re.MULTILINE)
+    if done.returncode not in (0, 1, 2):  # 2: stopped at the first failure, or at an import
+        raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
+    return done.returncode == 0, list(dict.fromkeys(failed))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", default="", help="faults whose file or text has this")
+    parser.add_argument("--full", action="store_true", help="all tests for what is missed")
+    parser.add_argument("--every-test", action="store_true", help="do not stop at the first")
+    parser.add_argument("options", nargs="*", help="for pytest, after --")
+    arguments = parser.parse_args()
+    chosen = [fault for fault in FAULTS if arguments.only in " ".join(fault)]
+    options = [*arguments.options, *([] if arguments.every_test else ["-x"])]
+    missed = []
+    with tempfile.TemporaryDirectory() as temporary:
+        clean, cache = Path(temporary, "clean"), Path(temporary, "cache")
+        ignored = shutil.ignore_patterns(".git", "__pycache__", "_build", "*.egg-info", ".nox")
+        shutil.copytree(ROOT, clean, ignore=ignored)
+        for file, before, _ in chosen:
+            if before not in (clean / file).read_text():
+                raise SystemExit(f"{file} lacks {before!r}: the list of faults is out of date.")
+        passed, failed = run_tests(clean, cache, arguments.options)
+        if not passed:
+            raise SystemExit(f"Tests fail without a fault: {failed}")
+        for number, fault in enumerate(chosen, 1):
+            start = time.perf_counter()
+            folder = Path(temporary, "faulty")
+            shutil.copytree(clean, folder)
+            plant(folder, fault)
+            passed, failed = run_tests(folder, cache, options)
+            found = "quick"
+            if passed and arguments.full:
+                found = "full"
+                passed, failed = run_tests(folder, cache, [*options, "-m", "full"])
+            if passed:
+                missed.append(fault)
+            shutil.rmtree(folder)
+            file, before, _ = fault
+            verdict = "MISSED" if passed else f"{found}: {', '.join(failed) or 'an error'}"
+            seconds = time.perf_counter() - start
+            print(f"{number:3} {file}: {before.strip()!r} ({seconds:.0f} s) {verdict}", flush=True)
+    print(f"{len(chosen) - len(missed)} of {len(chosen)} faults noticed.")
+    return bool(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
