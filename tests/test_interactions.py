@@ -14,7 +14,6 @@ from builders import (
     LIMIT,
     NARROW,
     RATES,
-    SOLVERS,
     assert_same,
     crowd_of,
     draw_from_prior,
@@ -55,7 +54,7 @@ from skfm._solvers.problem import Penalties, make_problem
 enter, derive, move_layers = map(
     from_python, (kernels.enter, kernels.derive, kernels.move_layers)
 )
-SOME = ["adagrad", "als", *in_full("adam", "ftrl", "sgd")]  # each compiles for itself
+SOLVERS = ["adagrad", "als", *in_full("adam", "ftrl", "sgd")]  # each compiles for itself
 BAYESIAN = [BayesianFMRegressor, BayesianFMClassifier]
 FIELDS = np.repeat(["a", "b", "c"], 2)  # of six columns
 MACHINES = {
@@ -646,7 +645,7 @@ def test_fit_reaches_the_optimum_of_some_pairs(solver, machine, n_classes, weigh
         ("degree 3 alone", 3, False),
     ],
 )
-@pytest.mark.parametrize("solver", SOME)
+@pytest.mark.parametrize("solver", SOLVERS)
 def test_fit_reaches_an_optimum_of_higher_degrees(solver, machine, n_classes, weighted):
     """There are many: that of the fit is one, and it makes use of the products of three."""
     options = {"seed": 1, "init_scale": 0.3}
@@ -794,7 +793,7 @@ def test_number_of_threads_does_not_matter(solver, machine, labels, dtype, busy_
 
 @pytest.mark.around(solver="adagrad", machine="two fields")
 @each_one_hot
-@pytest.mark.parametrize("solver", [*SOME, "gibbs"])
+@pytest.mark.parametrize("solver", [*SOLVERS, "gibbs"])
 def test_float32_comes_out_where_it_goes_in(solver, machine):
     X, y, fields = make_one_hot()
     options = {"feature_fields": fields, "random_state": 0, **ONE_HOT[machine]}
@@ -1110,7 +1109,7 @@ def test_where_columns_are_makes_no_difference(solver, machine):
         assert_allclose(found, twin(model, far)[:, 0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("solver", [*SOME, "gibbs"])
+@pytest.mark.parametrize("solver", [*SOLVERS, "gibbs"])
 @pytest.mark.parametrize("fit_lower", [False, True])
 def test_a_degree_beyond_the_length_of_rows_gives_no_products(fit_lower, solver):
     """Of some rows, of all, and of more than there are columns."""
