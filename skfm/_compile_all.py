@@ -67,20 +67,14 @@ def _uses(dtype):
     yield lambda: BayesianFMRegressor(**chain).fit(X, y).predict(X, return_std=True)
     yield lambda: BayesianFMClassifier(**chain).fit(X, positive).predict_proba(X)
     yield lambda: FMRegressor(early_stopping=True, **short).fit(X, y)
-    shared = _read_only(X)
-    yield lambda: FMRegressor(**short).fit(shared, y).predict(shared)
-    yield lambda: FMRegressor(solver="als", **short).fit(shared, y)
-    yield lambda: BayesianFMRegressor(**chain).fit(shared, y).predict(shared)
 
     cells = abs(X)
-    shared_cells = _read_only(cells)
     for settings in ({}, {"solver": "sgd"}, {"feedback": "implicit"}):
 
         def factorize(settings=settings):
             model = MFRecommender(2, **settings, **short).fit(cells)
             model.recommend(cells, 2)
             model.similar_items([0], 2)
-            model.fit(shared_cells).recommend(shared_cells, 2)
 
         yield factorize
     for features in (None, sparse.csr_matrix(rng.normal(size=(N_ITEMS, 2)).astype(dtype))):
@@ -89,14 +83,5 @@ def _uses(dtype):
             model = FMRecommender(2, item_features=features, **short).fit(X, items)
             model.recommend(X, 2)
             model.similar_items([0], 2)
-            model.fit(shared, items).recommend(shared, 2)
 
         yield rank
-
-
-def _read_only(X):
-    """The same, as joblib hands it to other processes; for Numba, that is another type."""
-    X = X.copy()
-    for array in (X.data, X.indices, X.indptr):
-        array.flags.writeable = False
-    return X

@@ -11,7 +11,7 @@ from skfm._kernels import sgd as kernels
 from skfm._kernels.records import Grid, Side
 from skfm._kernels.sgd import BIAS, BIAS_SHARE, BIAS_SQUARES, N_RECORD, SHARE, SQUARES
 from skfm._solvers.matrix import ITEM, USER
-from skfm._solvers.memory import aligned_zeros
+from skfm._solvers.memory import aligned_zeros, read_only
 from skfm._solvers.team import share
 from skfm._solvers.training import run_epochs
 
@@ -96,17 +96,16 @@ class _Trainer:
         """Sort the entries into blocks, shuffled within each."""
         rows, columns = self.sides
         count = np.zeros(self.n_parts**2, np.int64)
-        kernels.count_blocks(
-            csr.indptr, csr.indices, rows.part, columns.part, self.n_parts, count
-        )
+        indptr, indices, data = map(read_only, (csr.indptr, csr.indices, csr.data))
+        kernels.count_blocks(indptr, indices, rows.part, columns.part, self.n_parts, count)
         self.block_start = np.append(0, np.cumsum(count))
         self.grid = Grid(
             np.empty(csr.nnz, np.uint32), np.empty(csr.nnz, np.uint32), np.empty_like(csr.data)
         )
         kernels.fill_blocks(
-            csr.indptr,
-            csr.indices,
-            csr.data,
+            indptr,
+            indices,
+            data,
             rows.part,
             columns.part,
             rows.place,
