@@ -888,7 +888,7 @@ def test_a_few_bad_epochs_are_recovered_from(monkeypatch):
     epoch, calls = minibatch.Trainer.epoch, []
 
     def once_infinite(self):
-        calls.append(self.rule.learning_rate)
+        calls.append(self.rule.update.learning_rate)
         if len(calls) == 10:
             self.state.factors[...] = np.nan
         return epoch(self)
