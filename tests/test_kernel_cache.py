@@ -167,6 +167,7 @@ def test_an_edit_recompiles_what_uses_it_and_nothing_else(filled):
     assert run(filled) == ([60.0, 2.0], {**LOADED, "third": [0, 1]}, "")
 
 
+@pytest.mark.full
 def test_versions_that_share_a_folder(filled, tmp_path):
     """The same sources share binaries wherever they are; other sources have their own."""
     copy = tmp_path / "copy"
@@ -270,6 +271,7 @@ def user_wide(root):
     return {"NUMBA_CACHE_DIR": None, **homes}
 
 
+@pytest.mark.full
 def test_a_place_within_the_package(package):
     assert run(package, **user_wide(package))[1:] == (COMPILED, "")
     assert len(binaries(package / "skfm" / "_kernels" / "__pycache__")) == 3
@@ -381,6 +383,7 @@ def test_files_that_cannot_be_read(filled):
     assert said.count("RuntimeWarning") == 1 and str(filled / "cache") in said
 
 
+@pytest.mark.full
 def test_a_filled_folder_that_cannot_be_written(filled):
     """As in a container's image: it is read, and nobody is bothered."""
     assert run(filled, READ_ONLY + REPORT) == ([10.0, 3.0], LOADED, "")
@@ -398,6 +401,7 @@ def test_a_file_in_the_place_of_the_folder(package):
     assert said.count("RuntimeWarning") == 1 and str(folder) in said
 
 
+@pytest.mark.full
 def test_a_folder_that_is_deleted_meanwhile(filled):
     code = f"import shutil\nuse()\nshutil.rmtree({str(filled / 'cache')!r})\nuse(np.float32)\n"
     assert run(filled, code + REPORT)[2] == ""
@@ -462,6 +466,7 @@ print(json.dumps([[], {"before": len(moments) == 1 and moments[0] < after}]))
     assert run(package, SOON.format(0.01) + code)[1] == {"before": True}
 
 
+@pytest.mark.full
 def test_no_notice_of_what_is_quick_or_silenced_or_of_others(package):
     assert run(package, SOON.format(100.0) + REPORT)[2] == ""
     silent = "import logging; logging.getLogger('skfm').setLevel('ERROR')\n"

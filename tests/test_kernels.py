@@ -356,6 +356,7 @@ def test_training_on_other_losses_matches_the_twin(dtype, kind, n_outputs):
     assert_matches_the_twin("adagrad", kind, n_outputs, dtype, learning_rate=0.05)
 
 
+@pytest.mark.around(update="sgd", kind="squared_error")
 @pytest.mark.pairwise
 @pytest.mark.parametrize("options", [{}, {"fit_linear": False}, {"fit_intercept": False}])
 @pytest.mark.parametrize("weighted, batch_size", [(True, 7), (False, 1000)])

@@ -77,7 +77,7 @@ def fit_epochs(model, X, y, weight=None, *, epochs):
 # One call and several
 
 
-@pytest.mark.around(solver="adagrad", dtype=np.float64)
+@pytest.mark.around(solver="adagrad", n_classes=0, dtype=np.float64)
 @pytest.mark.pairwise
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("several_batches", [False, True])
@@ -113,7 +113,7 @@ def test_first_call_is_one_epoch_of_fit_for_every_loss(solver, loss, n_classes):
 SHORT = {"adagrad": 0.05, "adam": 0.02, "ftrl": 0.03, "sgd": 0.01}
 
 
-@pytest.mark.around(solver="adagrad", dtype=np.float64)
+@pytest.mark.around(solver="adagrad", n_classes=0, dtype=np.float64)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("loss, n_classes", KINDS)
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -163,6 +163,7 @@ def test_other_rows_other_targets_and_other_weights_are_new():
         assert model._stream.scaling.seen_weight == seen
 
 
+@pytest.mark.around(solver="adagrad", n_classes=0)
 @pytest.mark.parametrize("loss, n_classes", KINDS)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_number_of_threads_does_not_matter(solver, loss, n_classes):
@@ -193,6 +194,7 @@ def held_out_loss_of_fit(solver, n_classes, epochs):
     return mean_loss(fit_epochs(model, *train, epochs=epochs), *held_out)
 
 
+@pytest.mark.around(solver="adagrad", n_classes=0)
 @pytest.mark.pairwise
 @needs_jit
 @pytest.mark.parametrize("n_rows", [500, 2000])
@@ -338,6 +340,7 @@ def absent_columns(chunk):
     return np.asarray((chunk != 0).sum(axis=0)).ravel() == 0
 
 
+@pytest.mark.around(solver="adagrad", n_classes=0)
 @pytest.mark.parametrize("how", ["fit", "partial_fit"])
 @pytest.mark.parametrize("loss, n_classes", KINDS)
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -466,6 +469,7 @@ def through_joblib(model, folder):
     return loaded
 
 
+@pytest.mark.around(solver="adagrad", n_classes=0)
 @pytest.mark.pairwise
 @pytest.mark.parametrize("through", [through_pickle, through_joblib])
 @pytest.mark.parametrize("how", ["fit", "partial_fit"])
@@ -560,6 +564,7 @@ def stored_fit(solver, n_classes):
     return pickle.dumps(quietly(model.fit, *train))
 
 
+@pytest.mark.around(solver="adagrad", n_classes=0)
 @pytest.mark.pairwise
 @needs_jit
 @pytest.mark.parametrize("n_rows", [1, 5, 20])
@@ -823,6 +828,7 @@ def test_labels_that_are_no_class_are_refused(label):
         assert_refused(model, passing(X, wrong, range(3)), match)
 
 
+@pytest.mark.around(solver="adagrad", n_classes=2, loss="log_loss")
 @pytest.mark.parametrize("loss", ["log_loss", "squared_hinge"])
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("solver", SOLVERS)

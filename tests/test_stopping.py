@@ -197,6 +197,7 @@ def test_in_a_grid_search():
     assert np.isfinite(search.fit(X, y).cv_results_["mean_test_score"]).all()
 
 
+@pytest.mark.around(solver="adagrad", n_classes=0)
 @pytest.mark.parametrize("batch_size", ["auto", 200])
 @pytest.mark.parametrize("n_classes", [0, 2, 3])
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -662,6 +663,7 @@ def test_what_is_wrong_with_groups(parameters, message):
 # More about groups
 
 
+@pytest.mark.around(solver="adagrad", n_classes=0)
 @pytest.mark.parametrize("n_classes", [0, 2, 3])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_one_huge_penalty_leaves_all_else_free(solver, n_classes):
