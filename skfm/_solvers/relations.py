@@ -60,9 +60,13 @@ def _distinct(rows, chosen):
 def _split(rows, chosen, places):
     """The number of entries in the chosen columns of some rows, and these."""
     indptr = np.zeros(places.size + 1, np.int64)
-    kernels.split_rows(*rows, chosen, places, indptr, rows[1][:0], rows[2][:0])
+
+    def room(n_entries):
+        return np.empty(n_entries, rows[1].dtype), np.empty(n_entries, rows[2].dtype)
+
+    kernels.split_rows(*rows, chosen, places, indptr, *room(0))
     n_entries = int(indptr[-1])
-    indices, data = np.empty(n_entries, rows[1].dtype), np.empty(n_entries, rows[2].dtype)
+    indices, data = room(n_entries)
     kernels.split_rows(*rows, chosen, places, indptr, indices, data)
     return n_entries, (indptr, read_only(indices), read_only(data))
 
