@@ -1,12 +1,13 @@
 """Plants faults, one at a time, and tells which tests notice them.
 
-    python tests/mutations.py [--only TEXT] [--full] [--every-test] [-- PYTEST OPTIONS]
+    python tests/mutations.py [--only TEXT] [--full] [--every-test] [--cache FOLDER]
 
 Each fault is one small change of a copy of the package, as a slip of the pen would make it. The
-quick run should notice nine in ten of them. By default, pytest stops at the first test that
-fails; with ``--every-test`` it goes on and all are listed. ``--full`` runs all tests on what the
-quick run misses. Compiled kernels are kept between faults, so only what a fault touches is
-compiled again.
+quick run should notice nine in ten of them. By default, the files of tests named in `NEAR` come
+first, and pytest stops at the first test that fails; with ``--every-test`` the whole run is made
+and all tests that fail are listed. ``--full`` goes on with the tests that the quick run leaves
+out where it notices nothing. Compiled kernels are kept between faults (in ``--cache``), so only
+what a fault touches is compiled again.
 """
 
 import argparse
@@ -85,6 +86,42 @@ FAULTS = [  # file, what stands there, what stands there instead
     ("skfm/model_selection.py", "np.minimum(n_cells, n - 1), n)", "np.minimum(n_cells, n), n)"),
 ]
 
+NEAR = {  # which tests are likely to notice a fault in a file
+    "_kernels/minibatch.py": "kernels interactions",
+    "_kernels/updates.py": "kernels",
+    "_kernels/losses.py": "kernels",
+    "_kernels/decision.py": "kernels",
+    "_kernels/features.py": "kernels",
+    "_kernels/plan.py": "kernels fm",
+    "_kernels/columns.py": "columns gibbs",
+    "_kernels/classes.py": "columns",
+    "_kernels/relations.py": "relations",
+    "_kernels/majorise.py": "columns",
+    "_kernels/interactions.py": "interactions",
+    "_kernels/ranking.py": "ranking_kernels",
+    "_kernels/regression.py": "shrinkage ranking_kernels",
+    "_kernels/ridge.py": "matrix_kernels",
+    "_kernels/sgd.py": "matrix_kernels",
+    "_kernels/top.py": "matrix_kernels",
+    "_kernels/axes.py": "matrix_kernels",
+    "_solvers/training.py": "training stopping",
+    "_solvers/minibatch.py": "solvers partial_fit",
+    "_solvers/problem.py": "partial_fit",
+    "_solvers/columns.py": "als interactions",
+    "_solvers/gibbs.py": "gibbs",
+    "_solvers/als.py": "mf matrix_kernels",
+    "_solvers/matrix.py": "matrix_kernels",
+    "_targets.py": "fm solvers",
+    "_stopping.py": "stopping",
+    "_posterior.py": "bayes",
+    "_serving.py": "mf ranking",
+    "mf.py": "mf",
+    "_validation.py": "fm",
+    "metrics.py": "metrics",
+    "model_selection.py": "model_selection",
+}
+MISSED = "missed"
+
 
 def plant(folder, fault):
     """Change one place in a copy of the package."""
@@ -110,24 +147,44 @@ def run_tests(folder, cache, options):
     return done.returncode == 0, list(dict.fromkeys(failed))
 
 
+def judge(folder, cache, file, arguments):
+    """Which tests notice the fault that is in a file."""
+    for name, options in runs(file, arguments):
+        passed, failed = run_tests(folder, cache, options)
+        if not passed:
+            return f"{name}: {', '.join(failed) or 'an error'}"
+    return MISSED
+
+
+def runs(file, arguments):
+    """Names and options of the runs to try, until one has a test that fails."""
+    if arguments.every_test:
+        yield "quick", []
+    else:
+        near = NEAR[file.removeprefix("skfm/")].split()
+        yield "quick", ["-x", *(f"tests/test_{name}.py" for name in near)]
+        yield "quick", ["-x"]
+    if arguments.full:
+        yield "full", ["-x", "-m", "full"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default="", help="faults whose file or text has this")
     parser.add_argument("--full", action="store_true", help="all tests for what is missed")
     parser.add_argument("--every-test", action="store_true", help="do not stop at the first")
-    parser.add_argument("options", nargs="*", help="for pytest, after --")
+    parser.add_argument("--cache", type=Path, help="folder for compiled kernels")
     arguments = parser.parse_args()
     chosen = [fault for fault in FAULTS if arguments.only in " ".join(fault)]
-    options = [*arguments.options, *([] if arguments.every_test else ["-x"])]
     missed = []
     with tempfile.TemporaryDirectory() as temporary:
-        clean, cache = Path(temporary, "clean"), Path(temporary, "cache")
+        clean, cache = Path(temporary, "clean"), arguments.cache or Path(temporary, "cache")
         ignored = shutil.ignore_patterns(".git", "__pycache__", "_build", "*.egg-info", ".nox")
         shutil.copytree(ROOT, clean, ignore=ignored)
         for file, before, _ in chosen:
             if before not in (clean / file).read_text():
                 raise SystemExit(f"{file} lacks {before!r}: the list of faults is out of date.")
-        passed, failed = run_tests(clean, cache, arguments.options)
+        passed, failed = run_tests(clean, cache, [])
         if not passed:
             raise SystemExit(f"Tests fail without a fault: {failed}")
         for number, fault in enumerate(chosen, 1):
@@ -135,16 +192,10 @@ def main():
             folder = Path(temporary, "faulty")
             shutil.copytree(clean, folder)
             plant(folder, fault)
-            passed, failed = run_tests(folder, cache, options)
-            found = "quick"
-            if passed and arguments.full:
-                found = "full"
-                passed, failed = run_tests(folder, cache, [*options, "-m", "full"])
-            if passed:
-                missed.append(fault)
+            verdict = judge(folder, cache, fault[0], arguments)
+            missed += [fault] if verdict == MISSED else []
             shutil.rmtree(folder)
             file, before, _ = fault
-            verdict = "MISSED" if passed else f"{found}: {', '.join(failed) or 'an error'}"
             seconds = time.perf_counter() - start
             print(f"{number:3} {file}: {before.strip()!r} ({seconds:.0f} s) {verdict}", flush=True)
     print(f"{len(chosen) - len(missed)} of {len(chosen)} faults noticed.")
