@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 
 from skfm.bayes import BayesianFMClassifier, BayesianFMRegressor
 from skfm.fm import FMClassifier, FMRegressor
@@ -20,8 +21,9 @@ def compile_all(dtypes=("float64", "float32")):
     Kernels are compiled when they are needed first, once in an installation. Where that wait is
     in the way, as in an image for containers or before tests, call this once beforehand: it fits
     small models with every estimator and solver. Later processes load what it has compiled, also
-    from a folder that they cannot write. What a model needs for interactions by field or higher
-    degrees is compiled with the first such model.
+    from a folder that they cannot write. What is needed rarely is compiled with the first model
+    that needs it: interactions by field, higher degrees, the squared hinge of more than two
+    classes, and batches of more than 65,536 features or rows.
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ def compile_all(dtypes=("float64", "float32")):
         if dtype not in (np.float32, np.float64):
             raise ValueError(f"dtypes must be of 'float64' and 'float32', got {dtype.name!r}.")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # so few iterations do not converge
+        warnings.simplefilter("ignore", ConvergenceWarning)  # after so few iterations
         for dtype in dtypes:
             for use in _uses(dtype):
                 use()

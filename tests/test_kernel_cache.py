@@ -10,12 +10,14 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 from helpers import JIT, run_code, run_python
 
 import skfm
+from skfm import _compile_all
 from skfm._kernels import _cache
 
 PACKAGE = Path(skfm.__file__).parent
@@ -165,6 +167,26 @@ def test_an_edit_recompiles_what_uses_it_and_nothing_else(filled):
     assert run(filled) == ([60.0, 3.0], users, "")
     (kernels / "other.py").write_text(MODULES["other"].replace("x[3]", "x[2]"))
     assert run(filled) == ([60.0, 2.0], {**LOADED, "third": [0, 1]}, "")
+
+
+def test_modules_that_are_loaded_again_after_an_edit_are_not_kept(filled):
+    """Other modules may still have what was loaded first."""
+    code = """
+import importlib
+from pathlib import Path
+from skfm._kernels import constants, loss as module
+path = Path(constants.__file__)
+before = path.read_text()
+path.write_text("FACTOR = 7.0\\n")
+importlib.reload(constants)
+importlib.reload(module)
+found = float(module.loss(1.0))
+path.write_text(before)
+print(json.dumps([[found], sums()]))
+"""
+    assert run(filled, code)[0] == [7.0]
+    later = REPORT.replace("use()", "[float(loss(1.0)), *use()]")
+    assert run(filled, later)[0] == [2.0, 10.0, 3.0]
 
 
 @pytest.mark.full
@@ -559,6 +581,15 @@ def test_compile_all_takes_dtypes():
     for wrong in ("int64", ["float64", "float16"]):
         with pytest.raises(ValueError, match="dtypes must be of 'float64' and 'float32'"):
             skfm.compile_all(wrong)
+
+
+def test_compile_all_says_when_nothing_can_be_kept(monkeypatch):
+    def use():
+        warnings.warn("Compiled kernels cannot be kept", RuntimeWarning, stacklevel=1)
+
+    monkeypatch.setattr(_compile_all, "_uses", lambda dtype: [use])
+    with pytest.warns(RuntimeWarning, match="cannot be kept"):
+        skfm.compile_all()
 
 
 @pytest.mark.full  # compiles everything: a minute or two

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from builders import SOLVERS
-from helpers import in_full, run_code, size
+from helpers import in_full, needs_jit, run_code, size
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
@@ -134,3 +134,58 @@ def test_concurrent_chains(kind, n_jobs, monkeypatch):
     for one, other in zip(fitted, expected, strict=True):
         assert one.loss_curve_ == other.loss_curve_
         assert_array_equal(one.predict(X), other.predict(X))
+
+
+FREED = """
+import warnings
+import numpy as np
+from numba.core.runtime import rtsys
+import skfm
+
+warnings.simplefilter("ignore")
+rng = np.random.default_rng(0)
+X = (rng.random((60, 6)) < 0.6).astype(float)
+y, fields = rng.normal(size=60), ["a", "a", "b", "b", "c", "c"]
+masks = {"feature_fields": fields, "interactions": [("a", "b"), ("c", "c")]}
+short = {"max_iter": 2, "random_state": 0}
+models = [
+    skfm.FMRegressor(solver=solver, **terms, **short)
+    for solver in SOLVERS
+    for terms in ({}, masks, {"degree": 3})
+]
+models += RECOMMENDERS
+for model in models:
+    target = rng.integers(6, size=60) if isinstance(model, skfm.FMRecommender) else y
+    model.fit(abs(X) if "MF" in str(model) else X, target)
+    if hasattr(model, "recommend"):
+        model.recommend(X, 2)
+    else:
+        model.predict(X)
+    model = None
+stats = rtsys.get_allocation_stats()
+print(stats.alloc - stats.free, stats.mi_alloc - stats.mi_free)
+"""
+
+
+def assert_all_is_freed(solvers, recommenders):
+    code = FREED.replace("SOLVERS", repr(solvers)).replace("RECOMMENDERS", recommenders)
+    allocated, handed_out = map(int, run_code(code, NUMBA_NRT_STATS=1).split())
+    assert (allocated, handed_out) == (0, 0)
+
+
+@needs_jit
+def test_kernels_free_what_they_allocate():
+    """Most do not count references to arrays, so none may return one."""
+    assert_all_is_freed(["als"], "[]")
+
+
+@needs_jit
+@pytest.mark.full
+def test_all_kernels_free_what_they_allocate():
+    recommenders = """[
+        skfm.MFRecommender(2, **short),
+        skfm.MFRecommender(2, solver="sgd", **short),
+        skfm.FMRecommender(2, **short),
+        skfm.BayesianFMRegressor(2, max_iter=3, n_burn_in=1, random_state=0, **masks),
+    ]"""
+    assert_all_is_freed(["adagrad", "adam", "ftrl", "sgd"], recommenders)

@@ -22,7 +22,7 @@ import numpy as np
 
 _HERE = Path(__file__).parent
 _PACKAGE = __package__
-_SKIPPED = str(_HERE.parent), str(Path(numba.__file__).parent)  # of no interest in a warning
+_SKIPPED = f"{_HERE.parent}{os.sep}", f"{Path(numba.__file__).parent}{os.sep}"  # in a warning
 
 # What binaries depend on besides sources and the processor: versions, and settings of Numba's.
 _VERSIONS = (
@@ -46,7 +46,8 @@ def cached(kernel):
     """Let a kernel load its binaries from disk, and save them there."""
     if hasattr(kernel, "py_func"):  # not with NUMBA_DISABLE_JIT
         try:
-            kernel._cache = KernelCache(kernel.py_func)
+            if not _has_changed(_module_of(kernel.py_func)):
+                kernel._cache = KernelCache(kernel.py_func)
         except Exception as error:  # no sources, or another Numba: then without
             _warn(f"Compiled kernels cannot be kept ({error!r}).")
     return kernel
@@ -55,10 +56,18 @@ def cached(kernel):
 # Sources.
 
 
+def _module_of(function):
+    return function.__module__.rpartition(".")[2]
+
+
+def _read_source(module):
+    return __spec__.loader.get_data(str(_HERE / f"{module}.py"))
+
+
 @cache
 def _source(module):
     """The source of a module of kernels: as it was at the first look, like the loaded module."""
-    return __spec__.loader.get_data(str(_HERE / f"{module}.py"))
+    return _read_source(module)
 
 
 _IMPORT = re.compile(r"^[ \t]*(?:from|import)\b.*$", re.MULTILINE)
@@ -82,15 +91,26 @@ def _imports(module):
 
 
 @cache
-def _digest(module):
-    """A hash of all that the binaries of a module may contain."""
+def _parts(module):
+    """A module of kernels and all that its binaries may contain code of."""
     found, waiting = set(), {module}
     while waiting:
         name = waiting.pop()
         found.add(name)
         waiting |= _imports(name) - found
+    return sorted(found)
+
+
+def _has_changed(module):
+    """Whether sources differ from the first look: after an edit, modules may be loaded again."""
+    return any(_read_source(name) != _source(name) for name in _parts(module))
+
+
+@cache
+def _digest(module):
+    """A hash of all that the binaries of a module may contain."""
     digest = hashlib.sha256(repr(_VERSIONS).encode())
-    for name in sorted(found):
+    for name in _parts(module):
         digest.update(f"{name} {len(_source(name))} ".encode() + _source(name))
     return digest.hexdigest()[:16]
 
@@ -178,7 +198,7 @@ class KernelCache:
     """
 
     def __init__(self, function):
-        module = function.__module__.rpartition(".")[2]
+        module = _module_of(function)
         self._folder = f"skfm-{module}-{_digest(module)}"
         self._function = function
 

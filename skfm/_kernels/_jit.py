@@ -22,8 +22,8 @@ def jit(function=None, *, allocates=False, **options):
     """Compile at the first call; keep the binary on disk if any folder can be written.
 
     ``allocates`` says that the function makes arrays. All others are compiled without counting
-    references, which is a sixth of the compile time and slows down inner loops. (They may return
-    numbers only: an array they return would not be counted.)
+    references, which is a sixth of the compile time and slows down inner loops. No kernel returns
+    an array: who does not count would never free it.
     """
     if function is None:
         return partial(jit, allocates=allocates, **options)

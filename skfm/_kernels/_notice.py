@@ -30,7 +30,10 @@ class Notice(event.Listener):
             self.since = time.perf_counter()
             self.timer = threading.Timer(max(0.0, PATIENCE - self.spent), self.say)
             self.timer.daemon = True
-            self.timer.start()
+            try:
+                self.timer.start()
+            except RuntimeError:  # no more threads to be had: then nothing is said
+                self.said = True
 
     def on_end(self, event):
         if not _is_ours(event):

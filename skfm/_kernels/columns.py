@@ -47,6 +47,7 @@ def update_columns(
     gram = np.zeros((size + 1, size + 5))
     step = np.zeros(size + 3)
     moved = np.zeros(size + 3, dtype)
+    own = np.zeros(machine.factors.shape[1], dtype)
     # Draws have priors instead, and would be too narrow.
     rounding = 0.0 if noise.size > 0 else DAMPING * np.finfo(dtype).eps
     touched = dtype.type(0)
@@ -61,7 +62,8 @@ def update_columns(
             span = start, stop, with_linear
             v, layer = machine.factors[j], np.uintp(0)
             if interactions is not None and interactions.partners.size > 0:
-                v, layer = _own_layer(interactions, j, v)
+                layer = _own_layer(interactions, j, v, own)
+                v = own
             found = add_up(columns, rows, v, layer, interactions, j, span, near, gram)
             touched = max(touched, found)
             pose(machine, prior, precision, rounding, j, start, stop, with_linear, gram, step)
@@ -74,7 +76,7 @@ def update_columns(
             if interactions is None:
                 _move(*arguments)
             elif interactions.partners.size > 0:
-                _move_pairs(interactions, *arguments)
+                _move_pairs(interactions, own, *arguments)
             else:
                 _move_general(interactions, *arguments)
             start = stop
@@ -126,13 +128,15 @@ def add_up(columns, rows, v, layer, interactions, j, span, near, gram):
     return touched
 
 
-@jit_inner(allocates=True)
-def _own_layer(interactions, j, v):
-    """Of a column in a class of features: what of its factors is in the sums of its partners, and
-    where these begin in a row's layers."""
+@jit_inner
+def _own_layer(interactions, j, v, own):
+    """Of a column in a class of features: write into ``own`` what of its factors is in the sums of
+    its partners; returns where these begin in a row's layers."""
     c = interactions.feature_class[j]
-    own = v if interactions.partners[c, c] else np.zeros_like(v)
-    return own, np.uintp(c) * np.uintp(v.size)
+    is_partner = interactions.partners[c, c]
+    for f in range(v.size):
+        own[f] = v[f] if is_partner else v[f] * 0
+    return np.uintp(c) * np.uintp(v.size)
 
 
 @jit_inner
@@ -326,16 +330,16 @@ def _move(columns, rows, machine, j, start, stop, step, linear_step):
 
 
 @jit_inner
-def _move_pairs(interactions, columns, rows, machine, j, start, stop, step, linear_step):
-    """The same for a column in a class of features."""
+def _move_pairs(interactions, own, columns, rows, machine, j, start, stop, step, linear_step):
+    """The same for a column in a class of features; see `_own_layer`."""
     row, value = columns.row, columns.value
     sums, error = rows.sums, rows.error
     v = machine.factors[j]
     width = np.uintp(v.size)
     first, n_factors = np.uintp(start), np.uintp(stop - start)
-    own, layer = _own_layer(interactions, j, v)
-    partners = interactions.partners[interactions.feature_class[j]]
-    base = layer + first
+    c = interactions.feature_class[j]
+    partners = interactions.partners[c]
+    base = np.uintp(c) * width + first
     for e in range(np.uintp(columns.ptr[j]), np.uintp(columns.ptr[j + ONE])):
         i = np.uintp(row[e])
         x = sums.dtype.type(1) if value.size == 0 else value[e]

@@ -212,7 +212,7 @@ def compare(
     contexts get of them.
 
     A row's gradient by the factors of its context's features is written over its sums, as
-    `minibatch.backward` reads it. Of WARP, there are at most ``max_draws``.
+    `minibatch.run_steps` reads it. Of WARP, there are at most ``max_draws``.
 
     Some rows take a turn together: they draw in rounds, until all have found an item or may draw
     no more. Before anything is computed, a loop that does little else reads some of all that will
@@ -424,7 +424,7 @@ def sum_items(first, last, state, items, interactions, layers, meetings, scratch
     """What a batch's rows want of its items ``first:last``: their gradient by the items' features'
     factors.
 
-    As in `compare`, it is written where `minibatch.backward` reads it.
+    As in `compare`, it is written where `minibatch.run_steps` reads it.
     """
     linear, factors = state.linear[0], state.factors[0]
     sums, gradient = scratch.sums[0], scratch.gradient[0]
