@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from skfm._kernels import losses
-from skfm._solvers.memory import read_only
 
 REGRESSION = {
     "squared_error": losses.SQUARED_ERROR,
@@ -37,7 +36,7 @@ class Link:
         """Mean loss of raw outputs of shape (n_rows, n_outputs)."""
         output = np.ascontiguousarray(((raw - self.shift) / self.unit).T, dtype=np.float64)
         loss = losses.make_loss(self.loss, self.shape, output.shape[0])
-        total = losses.total_loss(loss, output, target, read_only(weight))
+        total = losses.total_loss(loss, output, target, weight)
         return total / weight.sum(dtype=np.float64)
 
 

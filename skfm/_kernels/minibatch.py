@@ -53,8 +53,6 @@ def share(ptr, start, stop, cost, part, n_parts):
                 first = low
             else:
                 last = low
-        elif number == n_parts and side == 0:
-            first = stop
     return first, last
 
 
@@ -85,6 +83,7 @@ def run_steps(
     product, layer = local.self_product, local.layer
     raw, gradient, losses = room.output, room.gradient, room.losses
     n_outputs, _, n_slots, width = state.factors.shape
+    n_forward = 2 * n_outputs
     total = block.total
     kind = total.dtype.type
     zero, half, one = kind(0), kind(0.5), kind(1)
@@ -99,15 +98,14 @@ def run_steps(
         r0, f0 = rows.start[batch], columns.start[batch]
         r1, f1 = rows.start[batch + 1], columns.start[batch + 1]
         for step in range(first, last):
-            n_before = step - 2 * n_outputs - 2
-            is_forward = n_before < -2
-            output = (step if is_forward else n_before) // 2 % n_outputs
+            is_forward = step < n_forward
+            output = (step if is_forward else step - n_forward - 2) // 2 % n_outputs
 
-            if n_before == -1:  # update the intercept
+            if step == n_forward + 1:  # update the intercept
                 if part == 0:
                     loss += _finish(r0, r1, weight, state.intercept, rule, gradient, losses)
 
-            elif n_before == -2:  # losses, derivatives, and sums times these
+            elif step == n_forward:  # losses, derivatives, and sums times these
                 a, b = share(row_ptr, r0, r1, ROW_COST, part, n_parts)
                 for i in range(np.uintp(a), np.uintp(b)):
                     r = i - np.uintp(r0)

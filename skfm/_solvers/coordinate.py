@@ -6,7 +6,6 @@ from skfm._kernels import losses
 from skfm._kernels.majorise import majorise
 from skfm._kernels.records import Prior
 from skfm._solvers.columns import Sweeper
-from skfm._solvers.memory import read_only
 from skfm._solvers.progress import Progress
 from skfm._solvers.training import loss_limit, run_sweeps
 
@@ -42,7 +41,7 @@ class _Descent:
         is_plain = problem.loss == losses.SQUARED_ERROR and not problem.weight.size
         self.rows = self.sweeper.rows(self.machines[0], not is_plain)
         self.raw = np.zeros((n_outputs, problem.n_rows), dtype)
-        ones = read_only(np.ones(problem.n_rows, dtype))
+        ones = np.ones(problem.n_rows, dtype)
         self.loss_weight = problem.weight if problem.weight.size else ones
         self.loss = losses.make_loss(problem.loss, settings.loss_shape, n_outputs)
         self.boost = 1.0

@@ -124,7 +124,7 @@ class Planner:
                 local=local,
                 value=row_values,
                 target=problem.target[rows],
-                weight=weight[rows] if weight.size else np.empty(0, weight.dtype),
+                weight=weight[rows] if weight.size else weight,
             ),
             WindowColumns(
                 start=feature_start,

@@ -201,7 +201,7 @@ def make_problem(
     dtype = X.dtype
     if earlier is not None:
         X = _fill(X, earlier.used[earlier.center != 0])
-    indptr, weight = X.indptr.astype(np.int64), read_only(weight)
+    indptr = X.indptr.astype(np.int64)
     total_weight = weight.sum(dtype=np.float64) if weight.size else float(X.shape[0])
 
     def measure(center):
