@@ -252,7 +252,7 @@ class KernelCache:
             except Exception as error:
                 _warn(
                     f"A kernel in {path.parent} cannot be loaded ({error!r}) and is compiled "
-                    "anew. If this is said again, delete that folder."
+                    "again. If this is said again, delete that folder."
                 )
         return None
 

@@ -1,14 +1,11 @@
-"""Training on planned mini-batches: gather, forward, differentiate, backward with update.
+"""Training on planned mini-batches: gather parameters, forward, derivatives, backward with update.
 
 Every step works on one part of a batch, so that threads can share it: rows are independent in
-the forward step, features in the other two. A row's and a feature's sums always run in the same
-order, whoever computes them.
+the forward step and for derivatives, features in the others. A row's and a feature's sums always
+run in the same order, whoever computes them.
 
 Ids are unsigned, which spares Numba's check for negative indices, and the innermost loops run
 over the components of one or of four entries at a time, which LLVM turns into vector code.
-
-Each step gets the records that it reads and no more: every array that is handed over costs
-compile time.
 """
 
 import numpy as np
