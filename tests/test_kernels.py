@@ -21,6 +21,7 @@ from skfm._kernels.records import Block, Local, RowScratch, Rule, Scratch
 from skfm._solvers import plan
 from skfm._solvers import problem as problem_module
 from skfm._solvers.interactions import all_pairs
+from skfm._solvers.memory import plain
 from skfm._solvers.minibatch import UPDATES, get_parameters, make_state
 from skfm._solvers.plan import Planner, auto_batch_size
 from skfm._solvers.problem import Penalties, make_problem
@@ -120,10 +121,18 @@ def rule_for(
     )
 
 
+def run_steps(window, order, first, last, state, share, rule, scratch, part=0, n_parts=1):
+    """Some steps of training with all pairs of features."""
+    window, state, scratch = plain(window), plain(state), plain(scratch)
+    return kernels.run_steps(
+        order, first, last, part, n_parts, window, state, share, PAIRS, rule, scratch
+    )
+
+
 def run_all(window, order, state, share, rule, scratch):
     """Every step of training by one thread."""
     steps = 4 * state.intercept.shape[0] + 2
-    return kernels.run_steps(window, order, 0, steps, state, share, PAIRS, rule, scratch, 0, 1)
+    return run_steps(window, order, 0, steps, state, share, rule, scratch)
 
 
 def train_epoch(problem, planner, state, rule):
@@ -428,8 +437,7 @@ def test_measuring_gives_the_loss_and_changes_nothing(kind, n_outputs):
     loss, window, rule = 0.0, planner.window(0), rule_for(kind, n_outputs=n_outputs)
     for batch in range(window.rows.start.size - 1):
         order, steps = np.array([batch]), 2 * n_outputs + 1
-        share = problem.penalty_share
-        kernels.run_steps(window, order, 0, steps, state, share, PAIRS, rule, scratch, 0, 1)
+        run_steps(window, order, 0, steps, state, problem.penalty_share, rule, scratch)
         n_rows = window.rows.start[batch + 1] - window.rows.start[batch]
         loss += scratch.rows.losses[:n_rows].sum()
     scaled = X / reference.feature_scale(X, weight)
@@ -448,9 +456,8 @@ def phases(window, batch, state, share, rule, scratch, n_parts, order):
     one = np.array([batch])
     for step in range(4 * state.intercept.shape[0] + 2):
         for part in order(range(n_parts)):
-            loss += kernels.run_steps(
-                window, one, step, step + 1, state, share, PAIRS, rule, scratch, part, n_parts
-            )
+            steps = step, step + 1
+            loss += run_steps(window, one, *steps, state, share, rule, scratch, part, n_parts)
     return loss
 
 
@@ -497,8 +504,7 @@ def test_parts_cover_everything_exactly_once(kind, n_outputs, n_parts):
         one, n = np.array([batch]), 2 * n_outputs
 
         def run(first, last, state, scratch, part=0, n_parts=1, *, one=one, window=window):
-            arguments = share, PAIRS, rule, scratch, part, n_parts
-            kernels.run_steps(window, one, first, last, state, *arguments)
+            run_steps(window, one, first, last, state, share, rule, scratch, part, n_parts)
 
         ready = make_scratch(state, n_batch_rows, n_pairs, n_parts=n_parts)
         run(0, n, state, ready)

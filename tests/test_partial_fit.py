@@ -747,7 +747,7 @@ def test_an_interrupted_call_changes_nothing(loss, n_classes, error, monkeypatch
         raise error("stopped")
 
     for model in states(loss, n_classes):
-        for name in ("_run", "measure", "parameters"):
+        for name in ("_window", "measure", "parameters"):
 
             def call(model, name=name):
                 with monkeypatch.context() as patch:
@@ -772,8 +772,8 @@ def test_an_interruption_in_the_middle_of_an_epoch_changes_nothing(monkeypatch):
     runs = []
     run = minibatch.kernels.run_steps
 
-    def run_a_while(window, order, *arguments):
-        run(window, order[:2], *arguments)
+    def run_a_while(order, *arguments):
+        run(order[:2], *arguments)
         runs.append(1)
         raise Interruption("stopped")
 

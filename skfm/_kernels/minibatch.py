@@ -13,6 +13,7 @@ import numpy as np
 from skfm._kernels._jit import jit, jit_inner
 from skfm._kernels.interactions import derive, enter, join
 from skfm._kernels.losses import find_row_loss
+from skfm._kernels.records import Block, Local, RowScratch, State, WindowColumns, WindowRows
 from skfm._kernels.updates import move, move_intercept
 
 # What a row or a feature costs besides its entries, in entries; only the balance of threads
@@ -55,9 +56,11 @@ def share(ptr, start, stop, cost, part, n_parts):
 
 @jit
 def run_steps(
-    window, order, first, last, state, penalties, interactions, rule, scratch, part, n_parts
+    order, first, last, part, n_parts, window, state, penalties, interactions, rule, scratch
 ):
     """Take a window's batches, in the given order, through the steps ``first:last`` of training.
+
+    ``window``, ``state`` and ``scratch`` are the records of these names as plain tuples.
 
     Of a batch of n outputs, the steps below 2 n gather the parameters of each output and compute
     the rows' raw outputs. Then there is a step that computes losses and derivatives, and one that
@@ -71,11 +74,12 @@ def run_steps(
     by threads that share a batch: the same machine code gives the same bits. It is long because
     Numba optimises a function again within each of its callers.
     """
-    rows, columns = window
+    state = State(*state)
+    rows, columns = WindowRows(*window[0]), WindowColumns(*window[1])
+    local, room, block = Local(*scratch[0]), RowScratch(*scratch[1]), Block(*scratch[2])
     row_ptr, place, row_value, weight = rows.ptr, rows.local, rows.value, rows.weight
     feature, column_ptr = columns.feature, columns.ptr
     entry_row, value = columns.row, columns.value
-    local, room, block = scratch
     near, near_linear, penalty = local.factors, local.linear, local.penalty
     product, layer = local.self_product, local.layer
     raw, gradient, losses = room.output, room.gradient, room.losses

@@ -22,6 +22,18 @@ from skfm._kernels.interactions import enter
 from skfm._kernels.losses import log_loss
 from skfm._kernels.minibatch import ROW_COST, share
 from skfm._kernels.plan import plan_batches
+from skfm._kernels.records import (
+    Events,
+    Items,
+    Local,
+    Meetings,
+    Pairs,
+    RowScratch,
+    Seen,
+    State,
+    WindowColumns,
+    WindowRows,
+)
 
 BPR, WARP, LOGISTIC = range(3)
 N_STEPS, N_FORWARD_STEPS = 6, 3
@@ -351,14 +363,13 @@ def compare(
 
 
 @jit_inner
-def plan_items(r0, r1, weights, chosen, pairs, items, item_window, meetings):
+def plan_items(r0, r1, weights, chosen, pairs, items, item_rows, columns, meetings):
     """Find the distinct items that a batch's rows met, and index them by row and by feature.
 
     The items become rows of a batch of their own, of the weight of the rows that chose them:
     so penalties are charged for what is chosen, however often it is drawn.
     """
     n_rows = r1 - r0
-    item_rows, columns = item_window
     place, item, ptr, count = meetings.place, meetings.item, meetings.ptr, meetings.count
     negative, slope = pairs.negative, pairs.slope
     n = np.int64(0)
@@ -451,11 +462,13 @@ def sum_items(first, last, state, items, interactions, layers, meetings, scratch
 
 @jit
 def run_steps(
-    window,
-    events,
     order,
     first,
     last,
+    part,
+    n_parts,
+    window,
+    events,
     seed,
     items,
     seen,
@@ -470,16 +483,20 @@ def run_steps(
     item_scratch,
     pairs,
     meetings,
-    part,
-    n_parts,
 ):
     """Take a window's batches, in the given order, through the steps ``first:last`` of training.
+
+    All records are plain tuples, but for ``interactions`` and ``rule``.
 
     Returns the sum of the losses where that includes part 0 of the last step. As in minibatch.py,
     one function for all, so that any number of threads runs the same machine code.
     """
-    rows, weight = window.rows, window.rows.weight
-    item_rows = item_window.rows
+    rows, local, room = WindowRows(*window[0]), Local(*scratch[0]), RowScratch(*scratch[1])
+    item_rows, item_columns = WindowRows(*item_window[0]), WindowColumns(*item_window[1])
+    item_room = RowScratch(*item_scratch[1])
+    events, items, seen = Events(*events), Items(*items), Seen(*seen)
+    pairs, meetings, machine = Pairs(*pairs), Meetings(*meetings), State(*state)
+    weight = rows.weight
     zero = np.int64(0)
     loss = 0.0
     for position in range(order.size):
@@ -495,33 +512,33 @@ def run_steps(
             elif step == 2:
                 a, b = share(rows.ptr, r0, r1, ROW_COST, part, n_parts)
                 compare(
-                    r0, a, b, weight, events, seed, items, seen, state, interactions, kind,
-                    max_draws, scratch.rows, pairs,
+                    r0, a, b, weight, events, seed, items, seen, machine, interactions, kind,
+                    max_draws, room, pairs,
                 )
             elif step == 3:
                 if part == 0:
-                    plan_items(r0, r1, weight, events.item, pairs, items, item_window, meetings)
+                    plan_items(
+                        r0, r1, weight, events.item, pairs, items, item_rows, item_columns,
+                        meetings,
+                    )
             elif step == 4:
                 a, b = share(meetings.ptr, zero, item_rows.start[1], ROW_COST, part, n_parts)
-                sum_items(
-                    a, b, state, items, interactions, pairs.layers, meetings, item_scratch.rows
-                )
+                sum_items(a, b, machine, items, interactions, pairs.layers, meetings, item_room)
                 item_end = GATHERED
             else:
                 begin, end = DIFFERENTIATED, UPDATED
                 item_begin, item_end = DIFFERENTIATED + 1, UPDATED
             if begin < end:
                 loss += minibatch.run_steps(
-                    window, order[position : position + 1], begin, end, state, penalties,
-                    interactions, rule, scratch, part, n_parts,
+                    order[position : position + 1], begin, end, part, n_parts, window, state,
+                    penalties, interactions, rule, scratch,
                 )
             if step == 1:
                 a, b = share(rows.ptr, r0, r1, ROW_COST, part, n_parts)
-                local, sums = scratch.local, scratch.rows.sums
-                keep_contexts(rows, r0, a, b, interactions, local, sums, pairs)
+                keep_contexts(rows, r0, a, b, interactions, local, room.sums, pairs)
             if item_begin < item_end:
                 minibatch.run_steps(
-                    item_window, meetings.batch, item_begin, item_end, state, penalties,
-                    interactions, rule, item_scratch, part, n_parts,
+                    meetings.batch, item_begin, item_end, part, n_parts, item_window, state,
+                    penalties, interactions, rule, item_scratch,
                 )
     return loss

@@ -9,7 +9,7 @@ from skfm._kernels.features import penalty
 from skfm._kernels.losses import make_loss
 from skfm._kernels.records import Block, Local, RowScratch, Rule, Scratch, State
 from skfm._kernels.updates import FACTOR_SLOTS, FTRL, LINEAR_SLOTS, SGD, AdaGrad, Adam
-from skfm._solvers.memory import aligned_zeros
+from skfm._solvers.memory import aligned_zeros, plain
 from skfm._solvers.plan import Planner, auto_batch_size
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import run_together
@@ -127,6 +127,7 @@ def get_parameters(state, n_components):
 class Trainer:
     """One training run: the plan, the state and the work space."""
 
+    kernels = kernels
     cure = (
         "Scale the columns of X (for example with sklearn.preprocessing.MaxAbsScaler), or lower "
         "learning_rate or init_scale."
@@ -281,12 +282,12 @@ class Trainer:
         self.n_epochs += self.problem.total_weight / self.problem.seen_weight
         total = 0.0
         for number in self.rng.permutation(self.planner.n_windows):
-            window = self._window(number)
-            order = self.rng.permutation(window[0].rows.start.size - 1)
+            row_start, arguments = self._window(number)
+            order = self.rng.permutation(row_start.size - 1)
             if self.n_threads == 1:
-                total += self._run(window, order, 0, self.n_steps, 0, 1)
+                total += self.kernels.run_steps(order, 0, self.n_steps, 0, 1, *arguments)
             else:
-                total += self._run_together(window, order)
+                total += self._run_together(order, arguments)
         return total / self.problem.total_weight
 
     @property
@@ -299,31 +300,28 @@ class Trainer:
         return 2 * self.n_outputs + 1
 
     def _window(self, number):
-        """What the kernels take of a window; first the window itself."""
-        return (self.planner.window(number),)
+        """Where the batches of a window begin, and what the kernel takes after their order."""
+        window = self.planner.window(number)
+        return window.rows.start, (plain(window), *self._arguments())
 
-    def _run(self, window, order, first, last, part, n_parts):
-        return kernels.run_steps(
-            *window,
-            order,
-            first,
-            last,
-            self.state,
+    def _arguments(self):
+        """What the kernel takes besides a window."""
+        return (
+            plain(self.state),
             self.problem.penalty_share,
             self.interactions,
             self.rule,
-            self.scratch,
-            part,
-            n_parts,
+            plain(self.scratch),
         )
 
-    def _run_together(self, window, order):
+    def _run_together(self, order, arguments):
         """The same steps, each batch shared by several threads that wait after each step.
 
         Who computes a row's or a feature's sums does not change them.
         """
         steps = self._shared_steps()
         n_threads = self.n_threads
+        run_steps = self.kernels.run_steps
         losses = []
 
         def work(part, wait):
@@ -331,7 +329,7 @@ class Trainer:
                 batch_of_one = order[position : position + 1]
                 total = 0.0
                 for first, last in steps:
-                    total += self._run(window, batch_of_one, first, last, part, n_threads)
+                    total += run_steps(batch_of_one, first, last, part, n_threads, *arguments)
                     wait()
                 if part == 0:
                     losses.append(total)
@@ -355,10 +353,10 @@ class Trainer:
         """Mean loss and objective of the present parameters; changes nothing."""
         total = 0.0
         for number in range(self.planner.n_windows):
-            window = self._window(number)
-            row_start = window[0].rows.start
+            row_start, arguments = self._window(number)
             for batch in range(row_start.size - 1):
-                self._run(window, np.array([batch]), 0, self.n_forward_steps, 0, 1)
+                one = np.array([batch])
+                self.kernels.run_steps(one, 0, self.n_forward_steps, 0, 1, *arguments)
                 n_rows = row_start[batch + 1] - row_start[batch]
                 total += self.scratch.rows.losses[:n_rows].sum()
         loss = total / self.problem.total_weight

@@ -18,7 +18,7 @@ from skfm._kernels.records import (
     WindowRows,
 )
 from skfm._solvers.explained import Explained
-from skfm._solvers.memory import aligned_zeros, read_only
+from skfm._solvers.memory import aligned_zeros, plain, read_only
 from skfm._solvers.minibatch import Trainer
 from skfm._solvers.problem import make_problem
 from skfm._solvers.progress import Progress
@@ -131,6 +131,7 @@ def _power_of_two(n):
 
 
 class _Ranker(Trainer):
+    kernels = kernels
     cure = (
         "Scale the columns of X and item_features (for example with "
         "sklearn.preprocessing.MaxAbsScaler), or lower learning_rate or init_scale."
@@ -268,36 +269,32 @@ class _Ranker(Trainer):
         return measured
 
     def _window(self, number):
+        row_start, (window, *arguments) = super()._window(number)
         rows, first = self.planner.rows(number)
         events = Events(first, self.choices.item[rows], self.choices.owner[rows])
-        return self.planner.window(number), events
+        return row_start, (window, plain(events), *arguments)
+
+    def _arguments(self):
+        state, penalties, interactions, rule, scratch = super()._arguments()
+        return (
+            self.seed,
+            plain(self.items),
+            plain(self.seen),
+            state,
+            penalties,
+            interactions,
+            rule,
+            self.problem.loss,
+            self.max_draws,
+            scratch,
+            plain(self.item_window),
+            plain(self.item_scratch),
+            plain(self.pairs),
+            plain(self.meetings),
+        )
 
     def _shared_steps(self):
         return [(step, step + 1) for step in range(self.n_steps)]
-
-    def _run(self, window, order, first, last, part, n_parts):
-        return kernels.run_steps(
-            *window,
-            order,
-            first,
-            last,
-            self.seed,
-            self.items,
-            self.seen,
-            self.state,
-            self.problem.penalty_share,
-            self.interactions,
-            self.rule,
-            self.problem.loss,
-            self.max_draws,
-            self.scratch,
-            self.item_window,
-            self.item_scratch,
-            self.pairs,
-            self.meetings,
-            part,
-            n_parts,
-        )
 
 
 def train(sides, choices, start, settings, rng, baseline):
