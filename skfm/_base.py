@@ -20,6 +20,7 @@ from skfm._solvers.caller import warn
 from skfm._solvers.interactions import compute_outputs
 from skfm._solvers.memory import aligned_zeros
 from skfm._solvers.problem import Penalties, Scaling, make_problem
+from skfm._solvers.saddle import NOTHING, strength
 from skfm._solvers.team import n_threads, run_together
 from skfm._stopping import Listener, check_scoring, make_score, split
 from skfm._targets import Link
@@ -446,6 +447,14 @@ class BaseFM(BaseEstimator):
             parameters, history, memory = minibatch.train_chunk(
                 problem, start, *course, memory, listener
             )
+        if stream is None and problem.interactions.n_components and problem.n_used > 1:
+            if strength(problem, parameters[2]) < NOTHING:
+                warn(
+                    "The factors are nearly zero, so products of features count for nothing and "
+                    f"the model is linear. Lower alpha (now {self.alpha!r}) if they should count; "
+                    "n_components=0 trains a linear model faster.",
+                    UserWarning,
+                )
         self._store(parameters, problem, link)
         self._stream = _Stream(
             *(self._settled(), link, problem.scaling(), memory),
@@ -462,11 +471,8 @@ class BaseFM(BaseEstimator):
         """The intercept alone, and random factors."""
         n_outputs, dtype = link.intercept.size, problem.data.dtype
         linear = np.zeros((n_outputs, problem.n_used), dtype=dtype)
-        factors = self._random_factors(n_outputs, problem.n_used, problem, rng)
+        factors = problem.random_factors(n_outputs, problem.n_used, self.init_scale, rng)
         return link.intercept, linear, factors
-
-    def _random_factors(self, n_outputs, n, problem, rng):
-        return problem.random_factors(n_outputs, n, self.init_scale, rng)
 
     def _scaled(self, fitted, problem, link, rng, known=()):
         """Fitted parameters in the units of the solver, for a warm start.
@@ -495,7 +501,7 @@ class BaseFM(BaseEstimator):
         is_new = np.ones(problem.n_used, dtype=bool)
         is_new[places] = False
         n_new = np.count_nonzero(is_new)
-        factors[:, is_new] = self._random_factors(intercept.size, n_new, problem, rng)
+        factors[:, is_new] = problem.random_factors(intercept.size, n_new, self.init_scale, rng)
         return intercept, linear, factors
 
     def _store(self, parameters, problem, link):

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from skfm._solvers.training import NO_PROGRESS
+
 
 def split(X, y, weight, fraction, stratify, seed):
     """Rows for training and for validation, both with X, y and weights."""
@@ -71,20 +73,21 @@ class Listener:
         self.best = None
         self.scores = []
         self.still = 0
+        self.least_patience = 0  # epochs, whatever n_iter_no_change is
 
     def __call__(self, epoch, loss, parameters):
-        """Whether training is to stop."""
+        """Whether training is to stop: as somebody wants it to, or as there is NO_PROGRESS."""
         if not (np.isfinite(loss) and all(np.isfinite(part).all() for part in parameters)):
             self.scores.append(-np.inf)  # it diverged: nothing to show, and it starts again
             return False
         self.show(parameters)
-        stop = self.score is not None and self._has_ended(parameters)
+        rests = self.score is not None and self._rests(parameters)
         callback = self.estimator.callback
-        if callback is not None:
-            stop = bool(callback(self.estimator, self.n_epochs + epoch, loss)) or stop
-        return stop
+        if callback is not None and callback(self.estimator, self.n_epochs + epoch, loss):
+            return True
+        return NO_PROGRESS if rests else False
 
-    def _has_ended(self, parameters):
+    def _rests(self, parameters):
         score = float(self.score())
         if np.isnan(score) and self.estimator.scoring == "loss":
             score = -np.inf  # parameters so large that outputs overflow: training goes astray
@@ -97,7 +100,10 @@ class Listener:
         self.still = 0 if score > best + self.estimator.tol else self.still + 1
         if score > best:
             self.best = parameters
-        return self.still >= self.estimator.n_iter_no_change
+        if self.still < max(self.estimator.n_iter_no_change, self.least_patience):
+            return False
+        self.still = 0  # if training goes on all the same, the count begins anew
+        return True
 
     def choose(self, parameters):
         """The best of those heard, unless these, which training would keep, are better still.

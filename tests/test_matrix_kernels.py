@@ -951,6 +951,12 @@ class _Losses:
     """A trainer whose losses are given, and whose parameters are the number of epochs."""
 
     cure = "Do something else."
+    n_batches = 1000
+    saddles = 0  # that can be left
+
+    def leave_saddle(self):
+        self.saddles -= 1
+        return self.saddles >= 0
 
     def __init__(self, losses, measured=0.0):
         self.losses = list(losses)
@@ -1004,6 +1010,30 @@ def test_training_gives_up_after_some_restarts():
 def test_training_stops_when_the_objective_rests():
     _, kept, history = run_losses([0.9, 0.5, 0.5, 0.5, 0.5], n_iter_no_change=2, tol=0.01)
     assert history.converged and len(history.loss_curve) == 4 == kept
+
+
+def test_training_goes_on_where_a_saddle_point_is_left(monkeypatch):
+    monkeypatch.setattr(_Losses, "saddles", 1)
+    losses = [0.9, 0.5, 0.5, 0.5, 0.1, 0.1, 0.1, 0.1]
+    _, kept, history = run_losses(losses, n_iter_no_change=2, tol=0.01)
+    assert history.converged and len(history.loss_curve) == 7 == kept
+
+
+def test_a_first_step_that_is_too_long_is_no_divergence(recwarn):
+    trainer, _, history = run_losses([0.9, 9.0, 9.0, 0.8, 0.4, 0.1], n_iter_no_change=2)
+    assert trainer.forgotten == 1 and trainer.learning_rate == 0.25
+    assert len(history.loss_curve) == 6 and not recwarn.list
+    with pytest.warns(RuntimeWarning, match="starts again with learning_rate=0.0625"):
+        run_losses([0.9, 9.0, 9.0, 9.0, 9.0, 0.1], n_iter_no_change=2)
+
+
+@pytest.mark.parametrize("n_batches", [1, 1000])
+def test_what_is_remembered_of_early_steps_is_forgotten(n_batches, monkeypatch):
+    """If they led away from where training began, and it goes back there."""
+    monkeypatch.setattr(_Losses, "n_batches", n_batches)
+    monkeypatch.setattr(training._Course, "_is_worse", lambda self: True)
+    trainer, _, _ = run_losses([0.9, 0.8, 1.0, 1.0, 0.5], n_iter_no_change=2)
+    assert trainer.learning_rate == 0.25 and trainer.forgotten == (n_batches == 1)
 
 
 # The best columns

@@ -297,7 +297,7 @@ def test_columns_far_from_zero_with_zeros_later(solver, how):
     """What training computes of such rows is what the public attributes give."""
     (_, X, _, y), *later = far_chunks()
     rate = 1e-5 if solver == "sgd" else "auto"  # -100 is a hundred standard deviations
-    options = {"alpha": 0, "alpha_linear": 0, "learning_rate": rate}
+    options = {"alpha": 0, "alpha_linear": 0, "learning_rate": rate, "tol": 0}
     for name, chunk, filled, target in later:
         model = FMRegressor(solver=solver, max_iter=size(50, 15), random_state=0, **options)
         quietly(getattr(model, how), X, y)

@@ -61,7 +61,7 @@ def test_constant_column_and_warm_start_far_from_zero():
     model = FMRegressor(random_state=0, warm_start=True).fit(X, y)
     before = model.score(X, y)
     assert before > 0.95
-    assert model.fit(X, y).score(X, y) > before - 1e-3
+    assert model.fit(X, y).score(X, y) > before - 1e-2  # of a lower objective
 
 
 # Warm start

@@ -9,6 +9,7 @@ from skfm._kernels.features import penalty
 from skfm._kernels.losses import make_loss
 from skfm._kernels.records import Block, Local, RowScratch, Rule, Scratch, State
 from skfm._kernels.updates import FACTOR_SLOTS, FTRL, LINEAR_SLOTS, SGD, AdaGrad, Adam
+from skfm._solvers import saddle
 from skfm._solvers.memory import aligned_zeros, plain
 from skfm._solvers.plan import Planner, auto_batch_size
 from skfm._solvers.progress import Progress
@@ -22,6 +23,7 @@ RATES = {"adagrad": 0.1, "adam": 0.02, "ftrl": 0.2, "sgd": 0.05}
 SLOWING = {Adam: 10, SGD: 10}
 VECTOR_BYTES = 32  # rows of factors are padded with zeros to whole vectors of this size
 ROWS_A_THREAD = 32
+LEAST_PATIENCE = 20  # batches: of small data, five epochs are five steps, and say little
 FAR_LOSS = 1e6  # times the baseline's: a target a thousand times as large as those before
 CHUNK_LIMIT = 10.0  # a chunk's loss may grow by this factor: single rows say little
 
@@ -291,6 +293,10 @@ class Trainer:
         return total / self.problem.total_weight
 
     @property
+    def n_batches(self):
+        return self.planner.n_batches
+
+    @property
     def n_steps(self):
         """Steps of a batch; in the first ones the losses of its rows are computed."""
         return 4 * self.n_outputs + 2
@@ -351,16 +357,53 @@ class Trainer:
 
     def measure(self):
         """Mean loss and objective of the present parameters; changes nothing."""
-        total = 0.0
+        losses = self.scratch.rows.losses
+        total = sum(losses[: rows.size].sum() for rows in self._each_batch())
+        loss = total / self.problem.total_weight
+        return loss, loss + self.penalty()
+
+    def _each_batch(self):
+        """Compute batch after batch; yields its rows while the scratch has what is theirs."""
         for number in range(self.planner.n_windows):
             row_start, arguments = self._window(number)
+            rows, _ = self.planner.rows(number)
             for batch in range(row_start.size - 1):
                 one = np.array([batch])
                 self.kernels.run_steps(one, 0, self.n_forward_steps, 0, 1, *arguments)
-                n_rows = row_start[batch + 1] - row_start[batch]
-                total += self.scratch.rows.losses[:n_rows].sum()
-        loss = total / self.problem.total_weight
-        return loss, loss + self.penalty()
+                yield rows[row_start[batch] : row_start[batch + 1]]
+
+    def leave_saddle(self):
+        """Give factors that are nearly zero a start, if there is a way down.
+
+        Returns whether there was one. Then the objective is lower than it was.
+        """
+        parameters = self.parameters()
+        if saddle.strength(self.problem, parameters[2]) > saddle.WEAK:
+            return False
+        slope = np.empty((self.n_outputs, self.problem.n_rows))
+        for rows in self._each_batch():
+            slope[:, rows] = self.scratch.rows.gradient[:, : rows.size]
+        start = least = self.measure()[1]
+        for output, steps in saddle.ways_down(self.problem, slope):
+            for step in steps:
+                moved = self._with_component(parameters, output, step)
+                _, objective = self.measure_at(moved)
+                if not objective < least - self.settings.tol:
+                    break
+                best, least = moved, objective
+        if least == start:
+            return False
+        self.set_parameters(best, forget=True)
+        return True
+
+    def _with_component(self, parameters, output, component):
+        """The parameters with another component in the place of the weakest for pairs."""
+        intercept, linear, factors = parameters
+        factors = factors.copy()
+        pairs = np.flatnonzero(self.problem.interactions.degrees == 2)
+        sizes = np.square(factors[output][:, pairs], dtype=np.float64).sum(axis=0)
+        factors[output, :, pairs[sizes.argmin()]] = component
+        return intercept, linear, factors
 
 
 def train(
@@ -378,6 +421,8 @@ def train(
     trainer = Trainer(problem, start, settings, rng)
     if is_fitted:  # on data that has changed, the start may be worse than the intercept
         baseline = max(baseline, trainer.measure()[0])
+    if listener is not None:
+        listener.least_patience = -(-LEAST_PATIENCE // trainer.n_batches)
     progress = Progress(settings, problem.n_rows, "rows")
     parameters, history = run_epochs(trainer, baseline, settings, progress, listener)
     if listener is not None:

@@ -61,6 +61,10 @@ class Planner:
         return len(self._bounds) - 1
 
     @property
+    def n_batches(self):
+        return self._bounds[-1]
+
+    @property
     def max_pairs(self):
         """Upper bound of the distinct features of a batch."""
         return max(1, min(self._longest, self.problem.n_used))

@@ -9,7 +9,11 @@ from skfm._kernels.features import measure_features
 from skfm._solvers.interactions import Interactions
 from skfm._solvers.memory import read_only
 
+STIFF = 4.0  # of both penalties, for a row with the feature and scaled parameters
+STIFFEST = 1e16  # of any penalty, likewise: nothing is left of the parameter
+LARGEST = 1e30  # of a penalty, where it says how large features are taken to be
 CHUNK = 1 << 20  # entries looked at together
+HIGHER = 5.0  # times init_scale: for factors of products of three features and more
 FAR = 3.0  # standard deviations between zero and the mean of a column that is centered
 
 
@@ -20,9 +24,12 @@ class Problem:
     ``indptr``, ``indices`` and ``data`` are the rows in CSR form, ``position`` maps a column to
     its rank among the ``used`` ones. A used feature's values are divided by ``scale``, their
     root mean square where they are not zero: with it AdaGrad's step means the same whatever
-    the feature's unit. From a feature that is far from zero in every row, its mean ``center``
-    is subtracted before: else it could hardly be told from the intercept. Parameters of what
-    comes out are called scaled.
+    the feature's unit. Where penalties are so large, or values so small, that little is left of
+    the feature, ``scale`` is larger: else any step would be too long for the penalties.
+
+    From a feature that is far from zero in every row, its mean ``center`` is subtracted before:
+    else it could hardly be told from the intercept. Parameters of what comes out are called
+    scaled.
     """
 
     indptr: np.ndarray
@@ -76,11 +83,14 @@ class Problem:
     def random_factors(self, n_outputs, n, scale, rng):
         """For some features. They are the smaller the longer rows are: so rows start alike.
 
-        Those of higher degrees are larger, so that their products are as large as those of pairs.
+        Those of higher degrees are larger: without a penalty their products would be HIGHER^2
+        times as large as those of pairs. From near zero, where products of three have no slope
+        and no curvature, only the penalty would be felt.
         """
         degrees = self.interactions.degrees
         factors = rng.standard_normal((n_outputs, n, degrees.size))
-        factors *= (scale / np.sqrt(max(self.mean_row_length, 1.0))) ** (2 / degrees)
+        scale = np.where(degrees > 2, HIGHER * scale, scale)
+        factors *= scale ** (2 / degrees) / np.sqrt(max(self.mean_row_length, 1.0))
         return factors.astype(self.data.dtype)
 
     def scaling(self):
@@ -173,6 +183,18 @@ def _penalties(given, used, root, inverse_scale):
     return penalty
 
 
+def _stiff_size(given, interactions, count):
+    """How large features have to be for the lesser of their penalties to be STIFF a row."""
+    linear = given.linear if interactions.fit_linear else np.inf
+    factors = np.inf
+    if interactions.n_components:
+        factors = np.asarray(given.factors) * np.minimum(np.sqrt(count), LARGEST)
+    least = np.minimum(np.minimum(linear, factors), LARGEST)
+    if np.isinf(least).any():
+        return np.zeros(count.size)
+    return np.sqrt(least / (STIFF * np.maximum(count, np.finfo(np.float64).tiny)))
+
+
 def make_problem(
     X,
     target,
@@ -239,6 +261,7 @@ def make_problem(
     is_used = square > 1e6 * np.finfo(dtype).tiny * count
     size = np.sqrt(square, where=is_used, out=np.ones(n_features))
     size /= np.sqrt(count, where=is_used, out=np.ones(n_features))
+    size = np.maximum(size, _stiff_size(penalties, interactions, count))
     before = np.zeros(n_features)
     mean_row_length = float(count[is_used].sum() / total_weight)
     seen_weight = total_weight
@@ -260,6 +283,8 @@ def make_problem(
     count = count[used]
     penalty = _penalties(penalties, used, np.sqrt(count), 1 / size[used])
     share = penalty / count[:, None]
+    np.minimum(share[:, :2], STIFFEST, out=share[:, :2])
+    penalty[:, :2] = share[:, :2] * count[:, None]
     before = before[used]
     if not is_cumulative:
         # Of what grows with a root, further rows bear the growth: in the end each row has borne

@@ -268,6 +268,10 @@ class _Ranker(Trainer):
         self.seed = seed
         return measured
 
+    def leave_saddle(self):
+        """Comparisons have another curvature than losses of single rows: not looked for."""
+        return False
+
     def _window(self, number):
         row_start, (window, *arguments) = super()._window(number)
         rows, first = self.planner.rows(number)

@@ -92,6 +92,14 @@ class _Trainer:
         ]
         self._plan(csr)
 
+    @property
+    def n_batches(self):
+        return self.n_entries
+
+    def leave_saddle(self):
+        """Steps of single entries do not rest at saddle points."""
+        return False
+
     def _plan(self, csr):
         """Sort the entries into blocks, shuffled within each."""
         rows, columns = self.sides

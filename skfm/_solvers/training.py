@@ -7,6 +7,8 @@ import numpy as np
 from skfm._solvers.caller import warn
 
 MAX_RESTARTS = 6
+NO_PROGRESS = "no progress"
+EARLY_STEPS = 100  # what optimizers remember of so few steps may all be from going astray
 
 
 @dataclass
@@ -37,6 +39,7 @@ class _Course:
         self.before = trainer.parameters()  # those before this epoch
         self.best_parameters = self.before
         self.best = np.inf
+        self.epoch = self.best_epoch = 0  # the number of epochs before the parameters
         self.bad = 0  # epochs in a row with a loss above the limit
         self.still = 0  # epochs in a row without progress
         self.restarts = 0
@@ -45,22 +48,37 @@ class _Course:
         """Take note of an epoch; returns whether training has converged."""
         objective = loss + shrinkage
         self.bad = self.bad + 1 if loss > self.limit else 0
-        if not np.isfinite(objective) or self.bad >= self.patience:
-            self._restart()
+        is_finite = np.isfinite(objective)
+        if not is_finite or self.bad >= self.patience:
+            self._restart(is_finite)
             return False
         self.still = 0 if objective < self.best - self.tol else self.still + 1
         if objective < self.best and not self.bad:
-            self.best, self.best_parameters = objective, self.before
+            self._keep(objective)
+        self.epoch += 1
         self.before = self.trainer.parameters()
         if self.still < self.patience or self.bad:
             return False
         if objective > self.best + 10 * self.tol:  # not at rest, but beyond the minimum?
             if self._is_worse():
-                self._step_back(forget=False)
+                n_steps = self.best_epoch * self.trainer.n_batches
+                self._step_back(forget=n_steps < EARLY_STEPS)
             else:
-                self.best, self.best_parameters, self.still = objective, self.before, 0
+                self._keep(objective)
+                self.still = 0
             return False
+        return not self.leaves_saddle()
+
+    def leaves_saddle(self):
+        """Go on where training rests at a saddle point; returns whether it did."""
+        if not self.trainer.leave_saddle():
+            return False
+        self.before = self.trainer.parameters()
+        self.still = 0
         return True
+
+    def _keep(self, objective):
+        self.best, self.best_parameters, self.best_epoch = objective, self.before, self.epoch
 
     def _is_worse(self):
         """Whether the parameters are worse than the best, both being measured.
@@ -86,13 +104,15 @@ class _Course:
             self._give_up()
         return kept
 
-    def _restart(self):
+    def _restart(self, is_finite):
+        """Start again with smaller steps. That first steps were too long is no news."""
         if self.restarts == MAX_RESTARTS:
             self._give_up()
         self.restarts += 1
         self._step_back(forget=True)
-        rate = self.trainer.learning_rate
-        self._warn(f"Training diverged; it starts again with learning_rate={rate:.3g}.")
+        if self.restarts > 1 or not is_finite:
+            rate = self.trainer.learning_rate
+            self._warn(f"Training diverged; it starts again with learning_rate={rate:.3g}.")
 
     def _step_back(self, *, forget):
         """On from the best parameters with smaller steps."""
@@ -116,16 +136,18 @@ def run_epochs(trainer, baseline, settings, progress, listen=None):
 
     ``trainer`` has ``penalty()`` and ``epoch()`` (its mean loss), ``measure()`` and
     ``measure_at(parameters)`` (loss and objective, changing nothing), ``parameters()``,
-    ``set_parameters(parameters, forget=)``, ``learning_rate``, ``slow_down()`` and ``cure``, a
+    ``set_parameters(parameters, forget=)``, ``learning_rate``, ``slow_down()``, ``n_batches`` of
+    an epoch, ``leave_saddle()``, which lowers the objective or returns False, and ``cure``, a
     sentence for who reads that it diverged.
     ``settings`` has ``max_iter``, ``tol`` and ``n_iter_no_change``.
 
     Where the loss is not finite or stays far above the baseline, training starts again from the
-    best parameters measured, with smaller steps; so it does, without a warning, where it comes
-    to rest above them.
+    best parameters measured, with smaller steps. There is a warning if the loss is not finite, or
+    from the second time on; there is none where training comes to rest above the best parameters
+    and goes back to them.
 
     ``listen(epoch, objective, parameters)``, if given, is called after each epoch; if it returns
-    True, training stops.
+    True, training stops, and if it returns NO_PROGRESS, unless there is a way down.
     """
     course = _Course(trainer, baseline, settings.tol, settings.n_iter_no_change)
     history = History()
@@ -137,7 +159,10 @@ def run_epochs(trainer, baseline, settings, progress, listen=None):
             progress.epoch(number, loss + shrinkage)
             history.converged = course.after_epoch(loss, shrinkage)
             if listen is not None:
-                history.stopped = listen(number, loss + shrinkage, trainer.parameters())
+                stop = listen(number, loss + shrinkage, trainer.parameters())
+                if stop == NO_PROGRESS and not history.converged and course.leaves_saddle():
+                    stop = False
+                history.stopped = bool(stop)
             if history.converged or history.stopped:
                 break
     finally:
@@ -164,7 +189,7 @@ def run_sweeps(sweep, settings, progress, check, *, patience=1, parameters=None,
             best = min(best, objective)
             history.converged = still >= patience and settings.tol > 0
             if listen is not None:
-                history.stopped = listen(number, objective, parameters())
+                history.stopped = bool(listen(number, objective, parameters()))
             if history.converged or history.stopped:
                 break
     finally:

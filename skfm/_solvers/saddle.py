@@ -1,0 +1,96 @@
+"""The way down from a saddle point: factors near zero, where gradients are near zero as well.
+
+Where no factor matters, products of features may still lower the objective: gradients do not say
+so, as each factor's is the sum of others. The second derivative does. With one more component
+``u``, the objective changes by ``u' H u / 2`` for small ``u``, where ::
+
+    H = A' diag(g) A (pairs that interact only) + diag(s)
+
+with rows ``A``, derivatives ``g`` of the loss by their outputs and penalties ``s``. If the least
+eigenvalue of ``H`` is negative, its eigenvector is the way down. If it is not, there is none: a
+component that is zero lies at its best (for pairs of features and a convex loss, the whole model
+does: Bach, Mairal, Ponce 2008).
+"""
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+
+WEAK = 0.5  # see `strength`: training may rest at a saddle point
+NOTHING = 0.01  # the machine is linear
+N_ROWS = 100_000  # rows that are looked at: enough to find a direction
+ACCURACY = 0.1  # of the eigenvalue, relative
+FIRST = 0.1  # standard deviation of the outputs of the first, shortest step
+N_STEPS = 6  # each four times as far in outputs as the one before
+
+
+def strength(problem, factors):
+    """The size of the factors' part of an output, roughly: targets are of size 1.
+
+    ``|v_j|^2``, for the feature where it is largest, times the number of features in a row.
+    """
+    square = np.einsum("cjf,cjf->cj", factors, factors, dtype=np.float64).max(initial=0)
+    return square * max(problem.mean_row_length, 1.0)
+
+
+def ways_down(problem, slope):
+    """Directions in which one component of pairs lowers the objective most, one a output.
+
+    ``slope`` (n_outputs, n_rows) are the derivatives of the weighted losses. Yields for each
+    output steps ``t u`` (n_used,) of growing length, or nothing where all directions lead up.
+    """
+    if problem.n_used < 2 or 2 not in problem.interactions.degrees:
+        return
+    rows = _scaled_rows(problem)
+    chosen = np.arange(0, problem.n_rows, -(-problem.n_rows // N_ROWS))
+    rows = rows[chosen]
+    for output, own in enumerate(slope[:, chosen] * (problem.n_rows / chosen.size)):
+        direction = _steepest(_curvature(problem, rows, own))
+        if direction is not None:
+            nothing = np.zeros(problem.n_used)
+            bent, _, _ = problem.interactions.parts(
+                rows, problem.used, nothing, direction[:, None]
+            )
+            unit = FIRST / max(bent.std(), np.finfo(float).tiny)
+            yield output, [np.sqrt(unit * 4**n) * direction for n in range(N_STEPS)]
+
+
+def _scaled_rows(problem):
+    places = problem.position[problem.indices]
+    data = (problem.data - problem.center[places].astype(np.float64)) / problem.scale[places]
+    shape = problem.n_rows, problem.n_used
+    return sparse.csr_array((data, places.astype(np.int64), problem.indptr), shape)
+
+
+def _curvature(problem, rows, slope):
+    """H as an operator."""
+    interactions = problem.interactions
+    own_class = interactions.feature_class[problem.used]
+    partners = interactions.partners
+    masks = own_class == np.arange(len(partners))[:, None]
+    columns = rows.T.tocsr()
+    itself = rows.multiply(rows).T @ slope * partners.diagonal()[own_class]
+    diagonal = problem.factor_penalty - itself
+
+    def multiply(u):
+        u = u.ravel()
+        sums = np.stack([rows @ (u * mask) for mask in masks])
+        layers = partners.astype(np.float64) @ sums * slope
+        return diagonal * u + sum(
+            mask * (columns @ layer) for mask, layer in zip(masks, layers, strict=True)
+        )
+
+    return LinearOperator((problem.n_used, problem.n_used), matvec=multiply, dtype=np.float64)
+
+
+def _steepest(operator):
+    """The eigenvector of the least eigenvalue, or None if no eigenvalue is negative."""
+    n = operator.shape[0]
+    start = np.random.RandomState(0).standard_normal(n)
+    try:
+        values, vectors = eigsh(
+            operator, k=1, which="SA", v0=start, ncv=min(n, 20), tol=ACCURACY, maxiter=10
+        )
+    except ArpackNoConvergence as found:
+        values, vectors = found.eigenvalues, found.eigenvectors
+    return vectors[:, 0] if values.size and values[0] < 0 else None

@@ -1,0 +1,125 @@
+"""Training does not end at a saddle point: where factors are near zero, so are gradients."""
+
+import warnings
+
+import numpy as np
+import pytest
+from builders import CODES
+from helpers import in_full, size
+from numpy.testing import assert_allclose
+from scipy import sparse
+
+from skfm import FMClassifier, FMRegressor
+from skfm._solvers import saddle
+from skfm._solvers.interactions import Interactions, all_pairs
+from skfm._solvers.problem import Penalties, make_problem
+
+SOLVERS = ["adagrad", "adam", "ftrl", "sgd", "als"]
+
+
+def make_product(n_rows, layout, seed):
+    """Classes by a product of two of 20 columns: no column says anything by itself."""
+    rng = np.random.default_rng(seed)
+    X = rng.integers(0, 2, (2 * n_rows, 20))
+    y = X[:, 0] ^ X[:, 1]
+    if layout == "onehot":
+        X = np.hstack([X, 1 - X])
+    return X[:n_rows].astype(float), y[:n_rows], X[n_rows:].astype(float), y[n_rows:]
+
+
+@pytest.mark.around(solver="adagrad", layout="binary", options={})
+@pytest.mark.parametrize("options", [{}, {"early_stopping": True}], ids=["", "early stopping"])
+@pytest.mark.parametrize("layout", ["binary", "onehot"])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_product_is_found(solver, layout, options):
+    for seed in range(3 if in_full() else 1):
+        X, y, X_test, y_test = make_product(size(1000, 300), layout, seed)
+        model = FMClassifier(solver=solver, random_state=seed, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.fit(X, y)
+        assert model.score(X_test, y_test) > size(0.9, 0.6)
+
+
+@pytest.mark.around(solver="adagrad", fit_lower=True)
+@pytest.mark.parametrize("fit_lower", [False, True])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_product_of_three_is_found(solver, fit_lower):
+    for seed in (0, 4, *range(5, 10 if in_full() else 5)):
+        rng = np.random.default_rng(seed)
+        X = rng.choice([-1.0, 1.0], size=(600, 6))
+        y = X[:, 0] * X[:, 1] * X[:, 2] + 0.1 * rng.normal(size=600)
+        model = FMRegressor(solver=solver, degree=3, fit_lower=fit_lower, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.fit(X[:300], y[:300])
+        assert model.score(X[300:], y[300:]) > 0.9
+
+
+def as_problem(X, interactions, alpha=1.0, dtype=np.float64):
+    rows = sparse.csr_matrix(X.astype(dtype))
+    y = np.zeros(len(X))
+    return make_problem(
+        rows, y, np.empty(0, dtype), CODES["squared_error"], Penalties(alpha, 1.0), interactions
+    )
+
+
+def slow_curvature(X, slope, allowed, penalty):
+    """Second derivatives of ``sum_i g_i sum_{j<k} x_ij x_ik u_j u_k + sum_j s_j u_j^2 / 2``."""
+    H = np.diag(penalty.astype(float))
+    for x, g in zip(X, slope, strict=True):
+        for j in range(len(x)):
+            for k in range(len(x)):
+                if j != k and allowed[j, k]:
+                    H[j, k] += g * x[j] * x[k]
+    return H
+
+
+@pytest.mark.parametrize("fields", [False, True])
+def test_curvature_is_that_of_the_formula(fields):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 6)) * (rng.random((30, 6)) < 0.7)
+    interactions = all_pairs(6, 2)
+    if fields:
+        partners = np.array([[False, True, True], [True, True, False], [True, False, False]])
+        own = np.array([0, 0, 1, 1, 2, 2], np.uint8)
+        interactions = Interactions(np.full(2, 2), own, partners, np.ones(6, bool), own)
+        allowed = partners[own][:, own]
+    else:
+        allowed = np.ones((6, 6), bool)
+    problem = as_problem(X, interactions)
+    slope = rng.normal(size=30)
+    rows = saddle._scaled_rows(problem)
+    operator = saddle._curvature(problem, rows, slope)
+    expected = slow_curvature(X / problem.scale, slope, allowed, problem.factor_penalty)
+    assert_allclose(operator @ np.eye(6), expected, rtol=1e-9, atol=1e-12)
+    values, vectors = np.linalg.eigh(expected)
+    assert values[0] < 0
+    (output, steps), = saddle.ways_down(problem, slope[None])
+    assert output == 0
+    assert_allclose(abs(steps[0] @ vectors[:, 0]), np.linalg.norm(steps[0]), rtol=0.01)
+    lengths = np.linalg.norm(steps, axis=1)
+    assert_allclose(lengths / lengths[0], 2.0 ** np.arange(6))
+
+
+def test_there_is_no_way_down_from_a_minimum():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 6))
+    slope = rng.normal(size=(1, 30))
+    assert list(saddle.ways_down(as_problem(X, all_pairs(6, 2)), slope))
+    assert not list(saddle.ways_down(as_problem(X, all_pairs(6, 2), alpha=1e6), slope))
+    assert not list(saddle.ways_down(as_problem(X[:, :1], all_pairs(1, 2)), slope))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_factors_that_are_nearly_zero_are_said(solver):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 4))
+    y = X @ rng.normal(size=4) + rng.normal(size=200)
+    with pytest.warns(UserWarning, match="the model is linear. Lower alpha .now 50.0"):
+        FMRegressor(solver=solver, alpha=50.0, random_state=0).fit(X, y)
+    for options in ({"n_components": 0}, {"alpha": 0.0}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            warnings.simplefilter("ignore", RuntimeWarning)
+            FMRegressor(solver=solver, random_state=0, **options).fit(X, y + 3 * X[:, 0] * X[:, 1])
