@@ -22,6 +22,7 @@ from skfm._solvers.interactions import Interactions
 from skfm._solvers.problem import Penalties, Scaling, make_problem
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import n_threads
+from skfm._solvers.training import History
 
 
 @dataclass
@@ -208,7 +209,7 @@ class _BaseBayesianFM(BaseEstimator):
     def _run(self, chain, samples, settings, n_burn_in):
         progress = Progress(settings, chain.problem.n_rows, "rows")
         curve = [] if samples is None else list(self.loss_curve_)
-        try:
+        with progress.until_end(History()):
             for number in range(1, settings.max_iter + 1):
                 with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
                     loss = chain.step()
@@ -228,8 +229,6 @@ class _BaseBayesianFM(BaseEstimator):
                         n_draws = settings.max_iter - n_burn_in
                         samples = Samples(draw, self.max_memory * 2**20, n_draws)
                     samples.take(draw)
-        finally:
-            progress.close()
         samples.trim()
         self._samples = samples
         self.loss_curve_ = curve
@@ -314,7 +313,9 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     n_jobs : int, default=None
         Threads; None is 1, -1 all processors.
     verbose : int, default=0
-        1 shows a progress bar on stderr, with the loss and the rows per second.
+        1 shows progress on stderr: iterations, loss, and rows per second, compilation excluded.
+        A terminal has one line, which is replaced; a file or a notebook gets a line every ten
+        seconds.
 
     Attributes
     ----------
@@ -476,7 +477,9 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
     n_jobs : int, default=None
         Threads; None is 1, -1 all processors.
     verbose : int, default=0
-        1 shows a progress bar on stderr, with the loss and the rows per second.
+        1 shows progress on stderr: iterations, loss, and rows per second, compilation excluded.
+        A terminal has one line, which is replaced; a file or a notebook gets a line every ten
+        seconds.
 
     Attributes
     ----------

@@ -1,7 +1,6 @@
 """Matrix factorization of users x items: ratings and implicit feedback."""
 
 import numbers
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +23,7 @@ from skfm._serving import (
 )
 from skfm._solvers import als, matrix, sgd
 from skfm._solvers.axes import principal_axes, turn
+from skfm._solvers.caller import warn
 from skfm._solvers.matrix import ITEM, USER
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import n_threads
@@ -115,7 +115,9 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     n_jobs : int, default=None
         Threads; None is 1, -1 all processors.
     verbose : int, default=0
-        1 shows a progress bar on stderr, with the objective and the cells per second.
+        1 shows progress on stderr: iterations, objective, and cells per second, compilation
+        excluded. A terminal has one line, which is replaced; a file or a notebook gets a line
+        every ten seconds. The last line says whether training converged or reached `max_iter`.
 
     Attributes
     ----------
@@ -319,11 +321,10 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.n_iter_ = len(history.loss_curve)
         self.loss_curve_ = history.loss_curve
         if not history.converged:
-            warnings.warn(
+            warn(
                 f"max_iter={self.max_iter} iterations ended before the objective stopped "
                 f"improving by tol={self.tol}; raise max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
         return self
 

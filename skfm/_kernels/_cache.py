@@ -20,9 +20,10 @@ import llvmlite
 import numba
 import numpy as np
 
+from skfm._kernels._caller import level_of_user
+
 _HERE = Path(__file__).parent
 _PACKAGE = __package__
-_SKIPPED = f"{_HERE.parent}{os.sep}", f"{Path(numba.__file__).parent}{os.sep}"  # in a warning
 
 # What binaries depend on besides sources and the processor: versions, and settings of Numba's.
 _VERSIONS = (
@@ -146,15 +147,12 @@ _warned = False
 
 
 def _warn(message):
-    """Warn once in a process, at the innermost line outside this package and Numba."""
+    """Warn once in a process."""
     global _warned
     if _warned:
         return
     _warned = True
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_SKIPPED):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, RuntimeWarning, stacklevel=level)
+    warnings.warn(message, RuntimeWarning, stacklevel=level_of_user())
 
 
 # Files: a checksum and what was pickled. A damaged binary is never unpickled, let alone run.
