@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtr, ndtri
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
@@ -17,6 +17,7 @@ from skfm._fitting import all_or_nothing
 from skfm._groups import check_groups
 from skfm._merging import merge_rows
 from skfm._posterior import Samples
+from skfm._printing import PrintableEstimator
 from skfm._solvers.gibbs import Chain, Draw, Settings, first_draw
 from skfm._solvers.interactions import Interactions
 from skfm._solvers.problem import Penalties, Scaling, make_problem
@@ -38,7 +39,7 @@ class _Course:
     digest: bytes  # of the rows
 
 
-class _BaseBayesianFM(BaseEstimator):
+class _BaseBayesianFM(PrintableEstimator):
     """Subclasses have ``_to_numbers(y)``, which checks targets and turns them into numbers,
     ``_understand(numbers, weight)``, the target as the chain sees it and the signs of labels, and
     ``_start()``, where the intercept starts."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from skfm import _cells
 from skfm import _validation as door
 from skfm._fitting import all_or_nothing
+from skfm._printing import PrintableEstimator
 from skfm._serving import (
     Catalogue,
     best_items,
@@ -48,7 +49,7 @@ class _Settings:
     n_iter_no_change: int = 5
 
 
-class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PrintableEstimator):
     """Matrix factorization of users x items, for ratings and for implicit feedback.
 
     Rows are users, columns items. Like :class:`~sklearn.decomposition.NMF` it is a transformer:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -25,6 +24,7 @@ from skfm._items import (
 from skfm._logs import join_ids
 from skfm._merging import merge_rows
 from skfm._owners import Owners, chosen_columns, hide_chosen, unite
+from skfm._printing import PrintableEstimator
 from skfm._serving import (
     LabelledCatalogue,
     are_cells,
@@ -59,7 +59,7 @@ class _Centered:
     intercept: float
 
 
-class FMRecommender(BaseEstimator):
+class FMRecommender(PrintableEstimator):
     """Factorization machine that learns which items a context wants first.
 
     Each row of X describes an event by its context: who, with which attributes, after what, when.
