@@ -489,7 +489,7 @@ print(json.dumps([[], {"before": len(moments) == 1 and moments[0] < after}]))
 
 
 def test_time_of_compiling(package):
-    """All of it, also after the notice; none where kernels are loaded."""
+    """All of it, also after the notice, and less where kernels are loaded."""
     code = SOON.format(0.0) + """
 times = [_notice.compiling_time()]
 for dtype in ("f8", "f4"):
@@ -499,7 +499,8 @@ print(json.dumps([times, None]))
 """
     start, once, twice = run(package, code)[0]
     assert start == 0 < once < twice
-    assert run(package, code)[0] == [0, 0, 0]
+    start, again, _ = run(package, code)[0]
+    assert start == 0 < again < once
 
 
 @pytest.mark.full

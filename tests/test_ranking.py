@@ -422,7 +422,7 @@ def test_pipelines_recommend():
 
 def test_pipelines_of_matrix_factorization_recommend():
     rng = np.random.default_rng(0)
-    counts = pd.DataFrame(rng.poisson(1, (9, 8)), list("abcdefghi"), list("ABCDEFGH"))
+    counts = pd.DataFrame(rng.poisson(0.5, (9, 8)), list("abcdefghi"), list("ABCDEFGH"))
     model = MFRecommender(2, feedback="implicit", random_state=0)
     pipe = make_pipeline(FunctionTransformer(np.log1p), model).fit(counts)
     frame = recommend(pipe, counts, 2, output="pandas")

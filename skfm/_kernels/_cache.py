@@ -11,6 +11,7 @@ import pickle
 import re
 import sys
 import tempfile
+import time
 import uuid
 import warnings
 from functools import cache
@@ -195,6 +196,8 @@ class KernelCache:
     warning says so once.
     """
 
+    loading_time = 0.0  # seconds, of all kernels in this process
+
     def __init__(self, function):
         module = _module_of(function)
         self._folder = f"skfm-{module}-{_digest(module)}"
@@ -233,6 +236,13 @@ class KernelCache:
         return key, f"{name}-{digest}.nbc"
 
     def load_overload(self, sig, target_context):
+        started = time.perf_counter()
+        try:
+            return self._load(sig, target_context)
+        finally:
+            KernelCache.loading_time += time.perf_counter() - started
+
+    def _load(self, sig, target_context):
         try:
             target_context.refresh()
             key, name = self._key(sig, target_context.codegen())

@@ -69,5 +69,5 @@ def watch():
 
 
 def compiling_time():
-    """Seconds in which kernels of ours were compiled in this process."""
-    return _notice.spent
+    """Seconds in which kernels of ours were compiled, or loaded, in this process."""
+    return _notice.spent + KernelCache.loading_time

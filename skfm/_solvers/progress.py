@@ -70,7 +70,7 @@ class Progress:
 
 
 def _training_clock():
-    """Seconds, of which those spent on compiling kernels do not count."""
+    """Seconds, of which those spent on compiling or loading kernels do not count."""
     return time.perf_counter() - compiling_time()
 
 
