@@ -18,7 +18,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder
 
-from skfm import FMRecommender
+from skfm import FMRecommender, recommend
 from skfm.datasets import fetch_movielens_100k
 from skfm.metrics import ndcg_at_k
 
@@ -58,12 +58,11 @@ model.fit(people.loc[known["user_id"]], known["item_id"])
 # %%
 # The first day
 # -------------
-# The features of the new films arrive, and nothing is trained again. The pipeline's last step
-# recommends, to rows that the steps before it have encoded.
+# The features of the new films arrive, and nothing is trained again. The function `recommend`
+# encodes people by the first step of the pipeline, and lets the last one recommend.
 
-encoded = model[:-1].transform(people)
 model[-1].add_items(features.loc[new])
-shown, _ = model[-1].recommend(encoded, n_items=10, candidates=new)
+shown, _ = recommend(model, people, n_items=10, candidates=new)
 
 for film in pd.Series(shown[:, :3].ravel()).value_counts().index[:5]:
     audience = users[(shown[:, :3] == film).any(axis=1)]

@@ -1,6 +1,7 @@
 """Factorization machines and matrix factorization in scikit-learn's shape."""
 
 from skfm._compile_all import compile_all
+from skfm._pipelines import recommend
 from skfm.bayes import BayesianFMClassifier, BayesianFMRegressor
 from skfm.fm import FMClassifier, FMRegressor
 from skfm.mf import MFRecommender
@@ -16,4 +17,5 @@ __all__ = [
     "FMRegressor",
     "MFRecommender",
     "compile_all",
+    "recommend",
 ]

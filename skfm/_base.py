@@ -5,7 +5,6 @@ import numbers
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -15,6 +14,7 @@ from skfm._fields import carried, check_interactions
 from skfm._fitting import all_or_nothing
 from skfm._groups import check_groups, check_penalty
 from skfm._merging import first_columns
+from skfm._printing import PrintableEstimator
 from skfm._solvers import coordinate, minibatch
 from skfm._solvers.caller import warn
 from skfm._solvers.interactions import compute_outputs
@@ -45,7 +45,7 @@ class _Stream:
     seen: set  # digests of the chunks
 
 
-class BaseFM(BaseEstimator):
+class BaseFM(PrintableEstimator):
     """Subclasses say what targets mean and how parameters are shown.
 
     They have ``_to_numbers(y, name)``, which checks targets and turns them into numbers,

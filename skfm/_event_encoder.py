@@ -3,7 +3,7 @@
 import numbers
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -13,9 +13,10 @@ from skfm._event_logs import Log
 from skfm._fitting import all_or_nothing
 from skfm._gathering import side_by_side
 from skfm._logs import Ids, Table, as_numbers, as_times, refuse_rows, simplify
+from skfm._printing import PrintableEstimator
 
 
-class EventEncoder(TransformerMixin, BaseEstimator):
+class EventEncoder(TransformerMixin, PrintableEstimator):
     """Turn a log of users and items into features for factorization machines.
 
     A log has a row for each event: who, what, and if wanted when, in which context, and with which

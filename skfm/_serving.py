@@ -1,4 +1,4 @@
-"""What recommenders serve: the best items of each row, by position or by name."""
+"""What recommenders serve: scores of pairs, and the best of each row, by position or name."""
 
 import numbers
 
@@ -6,7 +6,8 @@ import numpy as np
 from scipy import sparse
 
 from skfm import _validation as door
-from skfm._logs import Ids, as_object_array, as_objects, read_ids
+from skfm._frames import index_of, long_frame, name_rows
+from skfm._logs import Ids, as_object_array, as_objects, find_missing, read_ids, simplify
 from skfm._solvers import top
 
 GROUP = 4  # columns of tables come in groups of so many
@@ -18,6 +19,7 @@ class Catalogue:
     """The items of a fitted model, known by position and, if it has them, by name."""
 
     called = "the columns of X in fit"
+    takes_positions = True
 
     def __init__(self, n_items, names=None):
         self.n_items = n_items
@@ -31,6 +33,21 @@ class Catalogue:
         if self.names is not None and ids.size and ids.dtype.kind not in "iu":
             return self._by_name(ids, argument)
         return check_positions(ids, self.n_items, argument)
+
+    def positions_or_unknown(self, ids, argument):
+        """The same, and -1 for unknown items: those that are None or NaN, or -1 as a position."""
+        if self.takes_positions:
+            one_dimensional(ids, argument)
+        column = read_ids(ids, "item")  # a list of names and NaN is no array of strings
+        known = np.flatnonzero(~find_missing(column))
+        given = simplify(column[known])
+        if self.takes_positions and given.dtype.kind == "i":
+            known, given = known[given != -1], given[given != -1]
+        if known.size == column.size:
+            return self.positions(ids, argument)
+        positions = np.full(column.size, -1)
+        positions[known] = self.positions(given, argument)
+        return positions
 
     def _by_name(self, ids, argument):
         place = {name: position for position, name in enumerate(self.names)}
@@ -46,18 +63,22 @@ class Catalogue:
         """Items as they are given back: names if there are any; None where nothing is."""
         if self.names is None:
             return items
-        shown = self.names.astype(object)[items]
-        shown[items < 0] = None
+        there = items >= 0
+        if there.all():
+            return self.names[items]
+        shown = np.empty(items.shape, object)
+        shown[there] = as_object_array(self.names[items[there]])
         return shown
 
 
 class LabelledCatalogue(Catalogue):
     """The items of a model that knows them by their labels alone, of whatever kind."""
 
-    called = "item_ids_"
+    takes_positions = False  # -1 is a label like any other
 
-    def __init__(self, labels):
+    def __init__(self, labels, called="item_ids_"):
         super().__init__(len(labels), labels)
+        self.called = called
         self._ids, places = Ids.learn(labels, "item")  # in an order of their own
         self._position = np.argsort(places)
 
@@ -82,14 +103,6 @@ class LabelledCatalogue(Catalogue):
         places = self._ids.find(read_ids(ids, "item"), "item")
         return np.where(places < 0, -1, self._position[places])
 
-    def show(self, items):
-        missing = items < 0
-        if not missing.any():
-            return self.names[items]
-        shown = np.empty(items.shape, object)
-        shown[~missing] = as_object_array(self.names[items[~missing]])
-        return shown
-
 
 def _are_booleans(column):
     if column.dtype.kind == "O":
@@ -97,17 +110,55 @@ def _are_booleans(column):
     return column.dtype.kind == "b"
 
 
-def most_similar(vectors, asked, n_items, n_threads):
-    """Of items, given by their positions, the others with the largest cosines, and these."""
+def most_similar(vectors, asked, n, argument, n_threads):
+    """For the rows of a table that are asked for, the others with the largest cosines, and these.
+
+    ``argument`` is what errors call their number ``n``.
+    """
     if vectors.shape[1] == 0:
-        raise ValueError("The model has n_components=0: its items have no vectors to compare.")
+        raise ValueError("The model has n_components=0: there are no vectors to compare.")
     length = np.sqrt(np.einsum("if,if->i", vectors, vectors))
     table = padded(vectors / np.where(length > 0, length, 1)[:, None])
     itself = sparse.csr_matrix(
         (np.ones(asked.size, bool), asked, np.arange(asked.size + 1)),
         shape=(asked.size, len(vectors)),
     )
-    return best_items(table[asked], table, n_items, np.arange(len(table)), itself, n_threads)
+    door.check_number(n, argument, numbers.Integral, low=1)
+    return best_items(table[asked], table, n, np.arange(len(table)), itself, n_threads)
+
+
+def similar(kind, catalogue, vectors, asked, n, output, n_threads):
+    """The answer of `similar_items`, or `similar_users`: the most similar by vectors."""
+    found, cosines = most_similar(vectors, asked, n, f"n_{kind}s", n_threads)
+    if output == "default":
+        return catalogue.show(found), cosines
+    names = kind, f"similar_{kind}", "similarity", "rank"
+    return long_frame(output, names, catalogue.show(asked), found, cosines, catalogue.show)
+
+
+def similar_rows(X, vectors, rows, n_users, user_ids, output, n_threads):
+    """The answer of `similar_users`: of the rows of X, those most similar to some of them."""
+    n_rows = len(vectors)
+    if rows is None:
+        rows = np.arange(n_rows)
+    rows = check_positions(rows, n_rows, "rows")
+    if user_ids is None and output != "default":
+        user_ids = index_of(X)
+    users = Catalogue(n_rows, None if user_ids is None else name_rows(user_ids, n_rows))
+    return similar("user", users, vectors, rows, n_users, output, n_threads)
+
+
+def recommended(X, catalogue, items, scores, user_ids, output):
+    """The answer of `recommend`: positions of the best items of each row of X, and scores."""
+    if output == "default":
+        if user_ids is not None:
+            raise ValueError(
+                "user_ids name the users in a frame; set output='pandas' or 'polars' as well."
+            )
+        return catalogue.show(items), scores
+    users = name_rows(index_of(X) if user_ids is None else user_ids, len(items))
+    names = "user", "item", "score", "rank"
+    return long_frame(output, names, users, items, scores, catalogue.show)
 
 
 def padded(*parts):
@@ -125,18 +176,37 @@ def one_dimensional(values, argument):
     return values
 
 
-def check_positions(positions, n, argument):
+def check_positions(positions, n, argument, *, or_unknown=False):
+    """Positions below ``n``, and -1 where these may be unknown."""
     positions = one_dimensional(positions, argument)
     if positions.size == 0:
         return positions.astype(np.int64)
     if positions.dtype.kind not in "iu":
         raise TypeError(f"{argument} must hold integers, got {positions.dtype}.")
-    if positions.min() < 0 or positions.max() >= n:
+    low, high = positions.min(), positions.max()
+    if low < -int(or_unknown) or high >= n:
+        cure = " Leave out -1, which stands for what is unknown." if low == -1 else ""
         raise ValueError(
-            f"{argument} must be between 0 and {n - 1}; they run from {positions.min()} to "
-            f"{positions.max()}."
+            f"{argument} must be between 0 and {n - 1}; they run from {low} to {high}.{cure}"
         )
     return positions.astype(np.int64)
+
+
+def read_pairs(rows, items, n_rows, catalogue):
+    """Positions of pairs of a row and an item, -1 for those that are unknown."""
+    rows = check_positions(rows, n_rows, "rows", or_unknown=True)
+    items = catalogue.positions_or_unknown(items, "items")
+    if rows.shape != items.shape:
+        raise ValueError(
+            f"rows and items must be equally long; got {rows.size} and {items.size}."
+        )
+    return rows, items
+
+
+def with_empty_row(X):
+    """CSR with one row more, the one that -1 finds: what is unknown has no entries."""
+    indptr = np.append(X.indptr, X.indptr[-1:])
+    return sparse.csr_matrix((X.data, X.indices, indptr), shape=(X.shape[0] + 1, X.shape[1]))
 
 
 def choose_from(catalogue, seen, n_rows, *, candidates=None, exclude=None):
@@ -159,14 +229,14 @@ def choose_from(catalogue, seen, n_rows, *, candidates=None, exclude=None):
 
 
 def best_items(users, items, n_items, columns, hidden, n_threads):
-    """The ``n_items`` best of the items at ``columns`` for each row of ``users``, and their
-    products; -1 where ``hidden``, CSR or None, leaves too few."""
+    """The ``n_items`` best of the items at ``columns`` for each row of ``users``, all of them if
+    they are fewer, and their products; -1 where ``hidden``, CSR or None, leaves too few."""
     door.check_number(n_items, "n_items", numbers.Integral, low=1)
-    if n_items > columns.size:
+    if columns.size == 0:
         raise ValueError(
-            f"n_items={n_items} is more than the {columns.size} items to choose from; lower it, "
-            "or pass more candidates."
+            "There are 0 items to choose from: pass other candidates, or exclude fewer items."
         )
+    n_items = min(int(n_items), columns.size)
     if columns.size < items.shape[0]:
         items = items[columns]
         hidden = None if hidden is None else _pattern(hidden)[:, columns]
@@ -175,7 +245,7 @@ def best_items(users, items, n_items, columns, hidden, n_threads):
     if not hidden.has_sorted_indices:
         hidden = hidden.sorted_indices()
     found, scores = top.best(
-        users, items, int(n_items), (hidden.indptr, hidden.indices), n_threads
+        users, items, n_items, (hidden.indptr, hidden.indices), n_threads
     )
     return np.where(found < 0, -1, columns[found]), scores
 

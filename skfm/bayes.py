@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtr, ndtri
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
@@ -17,11 +17,13 @@ from skfm._fitting import all_or_nothing
 from skfm._groups import check_groups
 from skfm._merging import merge_rows
 from skfm._posterior import Samples
+from skfm._printing import PrintableEstimator
 from skfm._solvers.gibbs import Chain, Draw, Settings, first_draw
 from skfm._solvers.interactions import Interactions
 from skfm._solvers.problem import Penalties, Scaling, make_problem
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import n_threads
+from skfm._solvers.training import History
 
 
 @dataclass
@@ -37,7 +39,7 @@ class _Course:
     digest: bytes  # of the rows
 
 
-class _BaseBayesianFM(BaseEstimator):
+class _BaseBayesianFM(PrintableEstimator):
     """Subclasses have ``_to_numbers(y)``, which checks targets and turns them into numbers,
     ``_understand(numbers, weight)``, the target as the chain sees it and the signs of labels, and
     ``_start()``, where the intercept starts."""
@@ -208,7 +210,7 @@ class _BaseBayesianFM(BaseEstimator):
     def _run(self, chain, samples, settings, n_burn_in):
         progress = Progress(settings, chain.problem.n_rows, "rows")
         curve = [] if samples is None else list(self.loss_curve_)
-        try:
+        with progress.until_end(History()):
             for number in range(1, settings.max_iter + 1):
                 with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
                     loss = chain.step()
@@ -228,8 +230,6 @@ class _BaseBayesianFM(BaseEstimator):
                         n_draws = settings.max_iter - n_burn_in
                         samples = Samples(draw, self.max_memory * 2**20, n_draws)
                     samples.take(draw)
-        finally:
-            progress.close()
         samples.trim()
         self._samples = samples
         self.loss_curve_ = curve
@@ -314,7 +314,9 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     n_jobs : int, default=None
         Threads; None is 1, -1 all processors.
     verbose : int, default=0
-        1 shows a progress bar on stderr, with the loss and the rows per second.
+        1 shows progress on stderr: iterations, loss, and rows per second, compilation excluded.
+        A terminal has one line, which is replaced; a file or a notebook gets a line every ten
+        seconds.
 
     Attributes
     ----------
@@ -476,7 +478,9 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
     n_jobs : int, default=None
         Threads; None is 1, -1 all processors.
     verbose : int, default=0
-        1 shows a progress bar on stderr, with the loss and the rows per second.
+        1 shows progress on stderr: iterations, loss, and rows per second, compilation excluded.
+        A terminal has one line, which is replaced; a file or a notebook gets a line every ten
+        seconds.
 
     Attributes
     ----------

@@ -142,7 +142,10 @@ class FMRegressor(RegressorMixin, BaseFM):
     n_jobs : int, default=None
         Threads; None is 1, -1 all processors.
     verbose : int, default=0
-        1 shows a progress bar on stderr, with the objective and the rows per second.
+        1 shows progress on stderr: epochs, objective, and rows per second, compilation excluded.
+        A terminal has one line, which is replaced; a file or a notebook gets a line every ten
+        seconds. The last line says whether training converged, stopped early or reached
+        `max_iter`.
 
     Attributes
     ----------
@@ -481,7 +484,10 @@ class FMClassifier(ClassifierMixin, BaseFM):
     n_jobs : int, default=None
         Threads; None is 1, -1 all processors.
     verbose : int, default=0
-        1 shows a progress bar on stderr, with the objective and the rows per second.
+        1 shows progress on stderr: epochs, objective, and rows per second, compilation excluded.
+        A terminal has one line, which is replaced; a file or a notebook gets a line every ten
+        seconds. The last line says whether training converged, stopped early or reached
+        `max_iter`.
 
     Attributes
     ----------

@@ -12,6 +12,7 @@ from scipy import sparse
 from sklearn.utils import check_array
 
 from skfm import _validation as door
+from skfm._pipelines import last_step
 
 __all__ = [
     "average_precision_at_k",
@@ -388,7 +389,7 @@ class _RankingScorer:
     def __call__(self, estimator, X, Y_hidden):
         if Y_hidden is None:
             raise ValueError("Y_hidden is None: pass the hidden cells, in place of y.")
-        recommender, X = _last_step(estimator, X)
+        recommender, X = last_step(estimator, X)
         if hasattr(recommender, "ranked_events"):
             events = recommender.ranked_events(X, Y_hidden, self.k, **self.options)
             return float(self.metric(*events, self.k))
@@ -407,24 +408,6 @@ class _RankingScorer:
         n_items = min(self.k, _n_candidates(X, self.options.get("candidates")))
         items, _ = recommender.recommend(X, n_items=n_items, **self.options)
         return float(self.metric(Y_hidden, _as_positions(items, names), self.k))
-
-
-def _last_step(estimator, X):
-    """The estimator that recommends, out of searches and pipelines, and the X that it gets."""
-    from sklearn.pipeline import Pipeline  # here: slow to import, and skfm imports this module
-
-    while not hasattr(estimator, "recommend"):
-        if isinstance(estimator, Pipeline):
-            if len(estimator) > 1:
-                X = estimator[:-1].transform(X)
-            estimator = estimator[-1]
-        elif hasattr(estimator, "best_estimator_"):
-            estimator = estimator.best_estimator_
-        else:
-            raise TypeError(
-                f"A ranking scorer needs a recommender: {estimator!r} has no method recommend."
-            )
-    return estimator, X
 
 
 def _n_candidates(X, candidates):

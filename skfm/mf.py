@@ -1,12 +1,11 @@
 """Matrix factorization of users x items: ratings and implicit feedback."""
 
 import numbers
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -14,16 +13,24 @@ from sklearn.utils.validation import check_is_fitted
 from skfm import _cells
 from skfm import _validation as door
 from skfm._fitting import all_or_nothing
+from skfm._frames import check_output
+from skfm._items import check_names
+from skfm._printing import PrintableEstimator
 from skfm._serving import (
     Catalogue,
+    LabelledCatalogue,
     best_items,
-    check_positions,
     choose_from,
-    most_similar,
     products,
+    read_pairs,
+    recommended,
+    similar,
+    similar_rows,
+    with_empty_row,
 )
 from skfm._solvers import als, matrix, sgd
 from skfm._solvers.axes import principal_axes, turn
+from skfm._solvers.caller import warn
 from skfm._solvers.matrix import ITEM, USER
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import n_threads
@@ -48,7 +55,7 @@ class _Settings:
     n_iter_no_change: int = 5
 
 
-class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PrintableEstimator):
     """Matrix factorization of users x items, for ratings and for implicit feedback.
 
     Rows are users, columns items. Like :class:`~sklearn.decomposition.NMF` it is a transformer:
@@ -115,7 +122,9 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     n_jobs : int, default=None
         Threads; None is 1, -1 all processors.
     verbose : int, default=0
-        1 shows a progress bar on stderr, with the objective and the cells per second.
+        1 shows progress on stderr: iterations, objective, and cells per second, compilation
+        excluded. A terminal has one line, which is replaced; a file or a notebook gets a line
+        every ten seconds. The last line says whether training converged or reached `max_iter`.
 
     Attributes
     ----------
@@ -319,11 +328,10 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.n_iter_ = len(history.loss_curve)
         self.loss_curve_ = history.loss_curve
         if not history.converged:
-            warnings.warn(
+            warn(
                 f"max_iter={self.max_iter} iterations ended before the objective stopped "
                 f"improving by tol={self.tol}; raise max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
         return self
 
@@ -380,8 +388,15 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             model.bias(items, ITEM)[...] = self.item_bias_ / self.scale_
         return items
 
-    def _catalogue(self):
-        return Catalogue(self.n_features_in_, getattr(self, "feature_names_in_", None))
+    def _catalogue(self, item_ids=None):
+        if item_ids is None:
+            return Catalogue(self.n_features_in_, getattr(self, "feature_names_in_", None))
+        labels = check_names(item_ids)
+        if labels.size != self.n_features_in_:
+            raise ValueError(
+                f"item_ids must name the {self.n_features_in_} items of fit; got {labels.size}."
+            )
+        return LabelledCatalogue(labels, "item_ids")
 
     def _cells(self, X):
         """The cells of rows to serve."""
@@ -500,27 +515,36 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
             What is known of the users: cells as in `fit`.
         rows : array-like of int of shape (n_pairs,)
-            The users: rows of X.
+            The users: rows of X; -1 for a user who is not known.
         items : array-like of shape (n_pairs,)
-            The items: columns of X, or their names.
+            The items: columns of X, or their names; -1 or None for an item that is not known.
 
         Returns
         -------
         scores : ndarray of shape (n_pairs,)
-            Ratings, or for implicit feedback scores that are mostly between 0 and 1.
+            Ratings, or for implicit feedback scores that are mostly between 0 and 1. Users and
+            items that are not known count as those without cells: their vectors and biases are 0.
         """
         csr = self._cells(X)
-        rows = check_positions(rows, csr.shape[0], "rows")
-        items = self._catalogue().positions(items, "items")
-        if rows.shape != items.shape:
-            raise ValueError(
-                f"rows and items must be equally long; got {rows.size} and {items.size}."
-            )
+        rows, items = read_pairs(rows, items, csr.shape[0], self._catalogue())
         used, rows = np.unique(rows, return_inverse=True)
-        users, table = self._fold_in(csr[used])
+        users, table = self._fold_in(with_empty_row(csr)[used])
+        unknown = self._model.table(1, ITEM, table.dtype)
+        table = np.concatenate([table, unknown])  # last, where -1 finds it
         return self._in_units(products(users, table, rows, items))
 
-    def recommend(self, X, n_items=10, *, exclude_seen=True, candidates=None, exclude=None):
+    def recommend(
+        self,
+        X,
+        n_items=10,
+        *,
+        exclude_seen=True,
+        candidates=None,
+        exclude=None,
+        output="default",
+        user_ids=None,
+        item_ids=None,
+    ):
         """The items with the highest scores for each user.
 
         Parameters
@@ -528,39 +552,69 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
             What is known of the users: cells as in `fit`.
         n_items : int, default=10
-            How many items, at most as many as there are to choose from.
+            How many items. If there are fewer to choose from, all of them are ranked.
         exclude_seen : bool, default=True
             Whether to leave out the items that a user has a cell for.
         candidates : array-like of shape (n_candidates,), default=None
             Recommend among these items only: columns of X, a mask of them, or names.
         exclude : array-like of items, or sparse matrix of shape (n_users, n_items), default=None
             Items never to recommend, or cells, stored zeros included: those items for those users.
+        output : {"default", "pandas", "polars"}, default="default"
+            "default" returns two arrays with a row for each user. "pandas" and "polars" return a
+            DataFrame of that package with a row for each recommended item.
+        user_ids : array-like of shape (n_users,), default=None
+            Names of the users in a DataFrame. None takes the index of X if X is a DataFrame of
+            pandas, else the numbers of rows.
+        item_ids : array-like of shape (n_features,), default=None
+            Names of the columns of X, such as `item_ids_` of a
+            :class:`~skfm.preprocessing.UserItemEncoder`. With these, `candidates`, `exclude` and
+            the result name items by them. None takes the names that X had in `fit`, if any.
 
         Returns
         -------
         items : ndarray of shape (n_users, n_items)
-            Columns of X, best first, or names if X had names in `fit`. Where too few are left
-            for a user, -1 (or None).
+            Columns of X, best first, or names if there are any. Where too few are left for a
+            user, -1, or None among names. Beware that NumPy takes the index -1 for the last item:
+            rather than to look up names yourself, pass `item_ids`.
         scores : ndarray of shape (n_users, n_items)
             Their scores; of equal ones the first column comes first. -inf where there is no item.
+        frame : DataFrame of shape (n_recommendations, 4)
+            In place of the two arrays if `output` asks for it, with the columns "user", "item",
+            "score" and "rank", which is 1 for the best item. Users follow each other as in X.
+            Users for whom too few items are left have fewer rows.
 
         Raises
         ------
         ValueError
-            If `n_items` is more than the items to choose from, or an item is unknown.
+            If there is no item to choose from, or an item is unknown.
+        ImportError
+            If `output` names a package that is not installed.
+
+        Examples
+        --------
+        >>> from skfm import MFRecommender
+        >>> from skfm.preprocessing import UserItemEncoder
+        >>> log = [("ann", "tea"), ("ann", "milk"), ("bob", "tea"), ("eve", "milk")]
+        >>> encoder = UserItemEncoder()
+        >>> X = encoder.fit_transform(log)
+        >>> model = MFRecommender(1, feedback="implicit", random_state=0).fit(X)
+        >>> names = {"user_ids": encoder.user_ids_, "item_ids": encoder.item_ids_}
+        >>> model.recommend(X, 1, output="pandas", **names)[["user", "item", "rank"]]
+          user  item  rank
+        0  bob  milk     1
+        1  eve   tea     1
         """
         door.check_flag(exclude_seen, "exclude_seen")
+        check_output(output)
         csr = self._cells(X)
-        users, table = self._fold_in(csr)
-        catalogue = self._catalogue()
+        catalogue = self._catalogue(item_ids)
         seen = csr if exclude_seen else None
         options = {"candidates": candidates, "exclude": exclude}
-        columns, hidden = choose_from(catalogue, seen, csr.shape[0], **options)
-        threads = n_threads(self.n_jobs)
-        items, scores = best_items(users, table, n_items, columns, hidden, threads)
-        return catalogue.show(items), self._in_units(scores)
+        left = choose_from(catalogue, seen, csr.shape[0], **options)
+        items, scores = best_items(*self._fold_in(csr), n_items, *left, n_threads(self.n_jobs))
+        return recommended(X, catalogue, items, self._in_units(scores), user_ids, output)
 
-    def similar_items(self, items, n_items=10):
+    def similar_items(self, items, n_items=10, *, output="default", item_ids=None):
         """The items most similar to given ones.
 
         Parameters
@@ -568,8 +622,12 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         items : array-like of shape (n_queries,)
             Columns of X, or names.
         n_items : int, default=10
-            How many. If it is the number of all items, the last place is empty, as in
+            How many, at most the number of all items. Then the last place is empty, as in
             `recommend`.
+        output : {"default", "pandas", "polars"}, default="default"
+            What to return, as in `recommend`.
+        item_ids : array-like of shape (n_features,), default=None
+            Names of the columns of X, as in `recommend`.
 
         Returns
         -------
@@ -577,14 +635,60 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             Columns of X, most similar first, or names; never the item itself.
         similarities : ndarray of shape (n_queries, n_items)
             Cosines of the angles between their vectors; 0 with items without cells.
+        frame : DataFrame of shape (n_similar, 4)
+            In place of the two arrays if `output` asks for it, with the columns "item",
+            "similar_item", "similarity" and "rank".
         """
         check_is_fitted(self)
-        catalogue = self._catalogue()
+        check_output(output)
+        catalogue = self._catalogue(item_ids)
         asked = catalogue.positions(items, "items")
         factors = self._model.factors(self._items())
         threads = n_threads(self.n_jobs)
-        found, scores = most_similar(factors, asked, n_items, threads)
-        return catalogue.show(found), scores
+        return similar("item", catalogue, factors, asked, n_items, output, threads)
+
+    def similar_users(self, X, rows=None, n_users=10, *, output="default", user_ids=None):
+        """The users most similar to given ones.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
+            Users to compare: cells as in `fit`. They need not have been there in `fit`.
+        rows : array-like of int of shape (n_queries,), default=None
+            The users, as rows of X, to whom similar ones are wanted. None is all of them.
+        n_users : int, default=10
+            How many, at most the number of rows. Then the last place is empty, as in `recommend`.
+        output : {"default", "pandas", "polars"}, default="default"
+            What to return, as in `recommend`.
+        user_ids : array-like of shape (n_users,), default=None
+            Names of the rows of X, by which users are returned. None: their numbers, or, in a
+            DataFrame, the index of X if X is one of pandas.
+
+        Returns
+        -------
+        similar : ndarray of shape (n_queries, n_users)
+            Rows of X, most similar first, or names; never the user itself.
+        similarities : ndarray of shape (n_queries, n_users)
+            Cosines of the angles between their vectors; 0 with users without cells.
+        frame : DataFrame of shape (n_similar, 4)
+            In place of the two arrays if `output` asks for it, with the columns "user",
+            "similar_user", "similarity" and "rank".
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skfm import MFRecommender
+        >>> bought = np.kron(np.eye(2), np.ones((3, 3)))  # two groups of three users
+        >>> model = MFRecommender(2, feedback="implicit", random_state=0).fit(bought)
+        >>> similar, _ = model.similar_users(bought, rows=[0, 5], n_users=2)
+        >>> similar
+        array([[1, 2],
+               [3, 4]])
+        """
+        check_output(output)
+        users, _ = self._fold_in(self._cells(X))
+        factors, threads = self._model.factors(users), n_threads(self.n_jobs)
+        return similar_rows(X, factors, rows, n_users, user_ids, output, threads)
 
     def score(self, X, y=None):
         """How well cells that are hidden from the fold-in are predicted.

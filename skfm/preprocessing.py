@@ -3,7 +3,6 @@ groups of features."""
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skfm import _validation as door
@@ -19,13 +18,14 @@ from skfm._logs import (
     read_ids,
     read_log,
 )
+from skfm._printing import PrintableEstimator
 
 __all__ = ["EventEncoder", "UserItemEncoder", "feature_groups"]
 
 N_NAMED = 5  # an error names this many unknown ids
 
 
-class UserItemEncoder(BaseEstimator):
+class UserItemEncoder(PrintableEstimator):
     """Turn a log of users and items into a matrix of users by items.
 
     A log has a row for each event: who, what, and if wanted how much and when. The matrix has a

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -13,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from skfm import _validation as door
 from skfm._fields import carried, check_interactions
 from skfm._fitting import all_or_nothing
+from skfm._frames import check_output
 from skfm._groups import check_labels
 from skfm._items import (
     check_columns,
@@ -25,16 +25,20 @@ from skfm._items import (
 from skfm._logs import join_ids
 from skfm._merging import merge_rows
 from skfm._owners import Owners, chosen_columns, hide_chosen, unite
+from skfm._printing import PrintableEstimator
 from skfm._serving import (
     LabelledCatalogue,
     are_cells,
     best_items,
-    check_positions,
     choose_from,
-    most_similar,
     padded,
     products,
     read_cells,
+    read_pairs,
+    recommended,
+    similar,
+    similar_rows,
+    with_empty_row,
 )
 from skfm._solvers import ranking
 from skfm._solvers.caller import warn
@@ -59,7 +63,7 @@ class _Centered:
     intercept: float
 
 
-class FMRecommender(BaseEstimator):
+class FMRecommender(PrintableEstimator):
     """Factorization machine that learns which items a context wants first.
 
     Each row of X describes an event by its context: who, with which attributes, after what, when.
@@ -161,7 +165,9 @@ class FMRecommender(BaseEstimator):
     n_jobs : int, default=None
         Threads; None is 1, -1 all processors.
     verbose : int, default=0
-        1 shows a progress bar on stderr.
+        1 shows progress on stderr: epochs, objective, and rows per second, compilation excluded.
+        A terminal has one line, which is replaced; a file or a notebook gets a line every ten
+        seconds. The last line says whether training converged or reached `max_iter`.
 
     Attributes
     ----------
@@ -527,10 +533,13 @@ class FMRecommender(BaseEstimator):
                 "them, or lower learning_rate."
             )
 
-    def _contexts(self, X):
-        """Checked rows, what they bring to every score, and their layers."""
+    def _contexts(self, X, *, and_unknown=False):
+        """Checked rows, what they bring to every score, and their layers; if wanted, of an empty
+        row as well, at the end."""
         check_is_fitted(self)
         X = door.validate_X(self, X)
+        if and_unknown:
+            X = with_empty_row(X)
         side = slice(0, self.coef_.size)
         output, _, layers = self._parts(X, side, self.coef_, self.components_)
         self._require_finite(output, layers, "X")
@@ -586,24 +595,22 @@ class FMRecommender(BaseEstimator):
         X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_features)
             Contexts.
         rows : array-like of int of shape (n_pairs,)
-            Rows of X.
+            Rows of X; -1 for a context of which nothing is known.
         items : array-like of shape (n_pairs,)
-            Names of items.
+            Names of items; None for an item of which nothing is known.
 
         Returns
         -------
         scores : ndarray of shape (n_pairs,)
             For "logistic" log-odds that an item was chosen rather than drawn. Else only their
-            differences within a row mean something.
+            differences within a row mean something. What is not known contributes nothing, as
+            rows of zeros and features that were not seen in `fit`.
         """
-        X, own, layers = self._contexts(X)
-        rows = check_positions(rows, X.shape[0], "rows")
-        items = self._catalogue.positions(items, "items")
-        if rows.shape != items.shape:
-            raise ValueError(
-                f"rows and items must be equally long; got {rows.size} and {items.size}."
-            )
-        return products(*self._tables(layers), rows, items) + own[rows]
+        X, own, layers = self._contexts(X, and_unknown=True)
+        rows, items = read_pairs(rows, items, X.shape[0] - 1, self._catalogue)
+        contexts, table = self._tables(layers)
+        table = np.concatenate([table, np.zeros_like(table[:1])])  # last, where -1 finds it
+        return products(contexts, table, rows, items) + own[rows]
 
     def predict(self, X):
         """The item with the highest score for each context, seen or not.
@@ -621,7 +628,17 @@ class FMRecommender(BaseEstimator):
         items, _ = self.recommend(X, 1, exclude_seen=False)
         return items[:, 0]
 
-    def recommend(self, X, n_items=10, *, exclude_seen=True, candidates=None, exclude=None):
+    def recommend(
+        self,
+        X,
+        n_items=10,
+        *,
+        exclude_seen=True,
+        candidates=None,
+        exclude=None,
+        output="default",
+        user_ids=None,
+    ):
         """The items with the highest scores for each context.
 
         Parameters
@@ -629,13 +646,19 @@ class FMRecommender(BaseEstimator):
         X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_features)
             Contexts.
         n_items : int, default=10
-            How many items, at most as many as there are to choose from.
+            How many items. If there are fewer to choose from, all of them are ranked.
         exclude_seen : bool, default=True
             Whether to leave out what the same user, see `user_fields`, chose in `fit`.
         candidates : array-like of shape (n_candidates,), default=None
             Recommend among these items only: names, or a mask of all items.
         exclude : array-like of items, or sparse matrix of shape (n_rows, n_items), default=None
             Items never to recommend, or cells, stored zeros included: those items for those rows.
+        output : {"default", "pandas", "polars"}, default="default"
+            "default" returns two arrays with a row for each context. "pandas" and "polars" return
+            a DataFrame of that package with a row for each recommended item.
+        user_ids : array-like of shape (n_rows,), default=None
+            Names of the contexts in a DataFrame, such as the users; a name may come several times.
+            None takes the index of X if X is a DataFrame of pandas, else the numbers of rows.
 
         Returns
         -------
@@ -643,19 +666,26 @@ class FMRecommender(BaseEstimator):
             Names of items, best first. None where too few are left for a row.
         scores : ndarray of shape (n_rows, n_items)
             Their scores; -inf where there is no item.
+        frame : DataFrame of shape (n_recommendations, 4)
+            In place of the two arrays if `output` asks for it, with the columns "user", "item",
+            "score" and "rank", which is 1 for the best item. Contexts follow each other as in X.
+            Those for which too few items are left have fewer rows.
 
         Raises
         ------
         ValueError
-            If `n_items` is more than the items to choose from, or an item is unknown.
+            If there is no item to choose from, or an item is unknown.
+        ImportError
+            If `output` names a package that is not installed.
         """
         door.check_flag(exclude_seen, "exclude_seen")
-        X, own, layers = self._contexts(X)
-        seen = self._seen(X) if exclude_seen else None
+        check_output(output)
+        rows, own, layers = self._contexts(X)
+        seen = self._seen(rows) if exclude_seen else None
         options = {"candidates": candidates, "exclude": exclude}
-        left = choose_from(self._catalogue, seen, X.shape[0], **options)
+        left = choose_from(self._catalogue, seen, rows.shape[0], **options)
         items, scores = self._best(layers, n_items, *left)
-        return self._catalogue.show(items), scores + own[:, None]
+        return recommended(X, self._catalogue, items, scores + own[:, None], user_ids, output)
 
     def _best(self, layers, n_items, columns, hidden):
         tables, threads = self._tables(layers), n_threads(self.n_jobs)
@@ -664,7 +694,7 @@ class FMRecommender(BaseEstimator):
     def _seen(self, X):
         return self._owners.seen_by(X, self._catalogue.n_items)
 
-    def similar_items(self, items, n_items=10):
+    def similar_items(self, items, n_items=10, *, output="default"):
         """The items most similar to given ones.
 
         Parameters
@@ -672,8 +702,10 @@ class FMRecommender(BaseEstimator):
         items : array-like of shape (n_queries,)
             Names of items.
         n_items : int, default=10
-            How many. If it is the number of all items, the last place is empty, as in
+            How many, at most the number of all items. Then the last place is empty, as in
             `recommend`.
+        output : {"default", "pandas", "polars"}, default="default"
+            What to return, as in `recommend`.
 
         Returns
         -------
@@ -681,13 +713,51 @@ class FMRecommender(BaseEstimator):
             Names, most similar first; never the item itself.
         similarities : ndarray of shape (n_queries, n_items)
             Cosines of the angles between their vectors.
+        frame : DataFrame of shape (n_similar, 4)
+            In place of the two arrays if `output` asks for it, with the columns "item",
+            "similar_item", "similarity" and "rank".
         """
         check_is_fitted(self)
-        catalogue = self._catalogue
-        asked = catalogue.positions(items, "items")
+        check_output(output)
+        asked = self._catalogue.positions(items, "items")
+        vectors, threads = self._item_parts[1], n_threads(self.n_jobs)
+        return similar("item", self._catalogue, vectors, asked, n_items, output, threads)
+
+    def similar_users(self, X, rows=None, n_users=10, *, output="default", user_ids=None):
+        """The contexts most similar to given ones: those that want the same items.
+
+        Pass one row for each user to find similar users: several rows of one user would be found
+        similar to each other.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_users, n_features)
+            Contexts to compare.
+        rows : array-like of int of shape (n_queries,), default=None
+            The rows of X to which similar ones are wanted. None is all of them.
+        n_users : int, default=10
+            How many, at most the number of rows. Then the last place is empty, as in `recommend`.
+        output : {"default", "pandas", "polars"}, default="default"
+            What to return, as in `recommend`.
+        user_ids : array-like of shape (n_users,), default=None
+            Names of the rows of X, by which they are returned. None: their numbers, or, in a
+            DataFrame, the index of X if X is one of pandas.
+
+        Returns
+        -------
+        similar : ndarray of shape (n_queries, n_users)
+            Rows of X, most similar first, or names; never the row itself.
+        similarities : ndarray of shape (n_queries, n_users)
+            Cosines of the angles between their vectors.
+        frame : DataFrame of shape (n_similar, 4)
+            In place of the two arrays if `output` asks for it, with the columns "user",
+            "similar_user", "similarity" and "rank".
+        """
+        check_output(output)
+        _, _, layers = self._contexts(X)
+        vectors = layers * self._item_parts[1].any(axis=0)  # what no item meets does not count
         threads = n_threads(self.n_jobs)
-        found, scores = most_similar(self._item_parts[1], asked, n_items, threads)
-        return catalogue.show(found), scores
+        return similar_rows(X, vectors, rows, n_users, user_ids, output, threads)
 
     def add_items(self, item_features, item_ids=None):
         """Make items known that appeared after `fit`. They are ranked by their features alone.

@@ -1,10 +1,17 @@
-"""scikit-learn's own checks, nothing excused."""
+"""scikit-learn's own checks, nothing excused; how estimators print."""
 
 from unittest import SkipTest
 
+import numpy as np
+import pandas as pd
 import pytest
 from builders import REGRESSION, SOLVERS
 from helpers import in_full, run_code
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skfm import (
@@ -102,3 +109,41 @@ def test_array_api_input(models):
     """In a process of its own: SciPy reads the variable when it is imported."""
     found = run_code(CODE.format(models=models, name=ARRAY_API), SCIPY_ARRAY_API=1).split()
     assert len(found) == len(models) and "0" not in found
+
+
+TABLES = {
+    "<DataFrame of shape (2, 1)>": pd.DataFrame([[0.25], [1.0]]),
+    "<ndarray of shape (1682, 20)>": np.zeros((1682, 20)),
+    "<csr_array of shape (5, 40)>": sparse.csr_array((5, 40)),
+    "<list of length 2>": [[0.25] * 16, [1.0] * 16],
+    "<list of length 31>": list(range(31)),
+    "<ndarray of shape (31,)>": np.arange(31),
+    "<dict of length 31>": {k: 0.25 for k in range(31)},
+    "array([0, 1, 2])": np.arange(3),
+    "['a', 'b']": ["a", "b"],
+}
+
+
+@pytest.mark.parametrize("shown", TABLES)
+@pytest.mark.parametrize(
+    "model, name",
+    [
+        (FMRecommender(), "item_features"),
+        (FMRegressor(), "feature_groups"),
+        (BayesianFMClassifier(), "feature_fields"),
+        (EventEncoder(), "attributes"),
+    ],
+)
+def test_large_parameters_are_not_printed(model, name, shown):
+    value = TABLES[shown]
+    model = clone(model).set_params(**{name: value})
+    assert repr(model) == f"{type(model).__name__}({name}={shown})"
+    for outer in (make_pipeline(MaxAbsScaler(), model), GridSearchCV(model, {})):
+        assert f"{name}={shown}" in " ".join(repr(outer).split())
+    assert model.get_params()[name] is value  # where nothing is printed
+
+
+def test_many_parameters_are_printed_on_several_lines():
+    printed = repr(make_pipeline(MaxAbsScaler(), FMRegressor(3, alpha=0.5, max_iter=7, tol=0.25)))
+    lines = printed.splitlines()
+    assert len(lines) > 2 and max(map(len, lines)) <= 80

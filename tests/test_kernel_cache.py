@@ -82,7 +82,7 @@ def make_package(root):
     kernels.mkdir(parents=True)
     (root / "skfm" / "__init__.py").touch()
     (kernels / "__init__.py").touch()
-    for name in ("_jit", "_cache", "_notice"):
+    for name in ("_jit", "_cache", "_caller", "_notice"):
         shutil.copy(KERNELS / f"{name}.py", kernels)
     for name, source in MODULES.items():
         (kernels / f"{name}.py").write_text(source)
@@ -486,6 +486,21 @@ after = time.perf_counter()
 print(json.dumps([[], {"before": len(moments) == 1 and moments[0] < after}]))
 """
     assert run(package, SOON.format(0.01) + code)[1] == {"before": True}
+
+
+def test_time_of_compiling(package):
+    """All of it, also after the notice, and less where kernels are loaded."""
+    code = SOON.format(0.0) + """
+times = [_notice.compiling_time()]
+for dtype in ("f8", "f4"):
+    use(dtype)
+    times.append(_notice.compiling_time())
+print(json.dumps([times, None]))
+"""
+    start, once, twice = run(package, code)[0]
+    assert start == 0 < once < twice
+    start, again, _ = run(package, code)[0]
+    assert start == 0 < again < once
 
 
 @pytest.mark.full

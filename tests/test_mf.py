@@ -4,9 +4,11 @@ import os
 import pickle
 import re
 import runpy
+import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -876,10 +878,10 @@ def test_more_items_than_there_are(n_items):
     X = make()
     model = model_for("als").fit(X)
     for options in ({}, {"exclude_seen": False}, {"exclude": X}):
-        with pytest.raises(ValueError, match=r"n_items=.* 20 items"):
-            model.recommend(X, n_items, **options)
-    with pytest.raises(ValueError, match="n_items"):
-        model.similar_items([0], n_items)
+        expected = model.recommend(X, 20, **options)
+        assert_same_outputs(model.recommend(X, n_items, **options), expected)
+    assert_same_outputs(model.similar_items([0], n_items), model.similar_items([0], 20))
+    assert_same_outputs(model.similar_users(X, [0], n_items + 10), model.similar_users(X, [0], 30))
 
 
 def test_n_items_counts_what_there_is_to_choose_from():
@@ -890,9 +892,9 @@ def test_n_items_counts_what_there_is_to_choose_from():
         (17, {"exclude": [1, 2, 3, 3]}),
         (1, {"candidates": [3, 1], "exclude": [1]}),
     ):
-        assert model.recommend(X, n_left, **options)[0].shape == (30, n_left)
-        with pytest.raises(ValueError, match=f"n_items={n_left + 1} is more than the {n_left} "):
-            model.recommend(X, n_left + 1, **options)
+        expected = model.recommend(X, n_left, **options)
+        assert expected[0].shape == (30, n_left)
+        assert_same_outputs(model.recommend(X, n_left + 1, **options), expected)
     for options in ({"candidates": []}, {"candidates": [1], "exclude": [1]}):
         with pytest.raises(ValueError, match="0 items to choose from"):
             model.recommend(X, 1, **options)
@@ -928,10 +930,22 @@ def test_what_is_no_list_of_items(error, ids, message):
             model.recommend(X, 1, **{argument: ids})
     with pytest.raises(error, match=f"items must .*{message}"):
         model.similar_items(ids, 1)
+    with pytest.raises(error, match=f"rows must .*{message}"):
+        model.similar_users(X, ids)
+    if ids in ([0, -1], [None]):
+        return  # unknown, see test_unknown_users_and_items
     with pytest.raises(error, match=f"items must .*{message}"):
         model.predict_pairs(X, np.zeros(np.size(ids), int), ids)
     with pytest.raises(error, match=f"rows must .*{message}"):
         model.predict_pairs(X, ids, np.zeros(np.size(ids), int))
+
+
+@pytest.mark.parametrize("argument", ["candidates", "exclude"])
+def test_what_is_unknown_is_to_be_left_out(argument):
+    X = make()
+    model = model_for("als").fit(X)
+    with pytest.raises(ValueError, match=f"{argument} must be .* Leave out -1"):
+        model.recommend(X, 1, **{argument: [3, -1]})
 
 
 def test_arguments_of_recommend():
@@ -1009,6 +1023,203 @@ def test_pairs(kind):
     for length in (0, 1, 199):
         with pytest.raises(ValueError, match="equally long"):
             model.predict_pairs(X, rows[:length], items)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("kind", KINDS)
+def test_unknown_users_and_items(kind, dtype):
+    """They count as those without cells."""
+    X = make(dtype=dtype)
+    model = model_for(kind).fit(X)
+    rows, items = np.array([0, 0, -1, -1, 7, 29]), np.array([5, -1, 19, -1, -1, -1])
+    known = np.where(rows < 0, EMPTY_USER, rows), np.where(items < 0, EMPTY_ITEM, items)
+    expected = model.predict_pairs(X, *known)
+    assert_array_equal(model.predict_pairs(X, rows, items), expected)
+    assert expected.dtype == dtype and np.isfinite(expected).all()
+    assert model.predict_pairs(X, [-1], [-1]) == np.asarray(model.mean_, dtype)
+    small = rows.astype(np.int8), items.astype(np.int16)
+    assert_array_equal(model.predict_pairs(X, *small), expected)
+    names = [None if item < 0 else item for item in items.tolist()]
+    assert_array_equal(model.predict_pairs(X, rows, names), expected)
+    for wrong in ([-2], [20]):
+        with pytest.raises(ValueError, match="items must be between 0 and 19"):
+            model.predict_pairs(X, [0], wrong)
+    for wrong in ([-2], [30]):
+        with pytest.raises(ValueError, match="rows must be between 0 and 29"):
+            model.predict_pairs(X, wrong, [-1])
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+def test_unknown_items_among_names(missing):
+    frame = make_frame()
+    model = model_for("als").fit(frame)
+    expected = model.predict_pairs(frame, [0, 0, 1], [2, -1, 19])
+    ids = [NAMES[2], missing, NAMES[19]]
+    for items in (ids, np.array(ids, object), pd.Series(ids)):
+        assert_array_equal(model.predict_pairs(frame, [0, 0, 1], items), expected)
+    items, _ = model.recommend(frame, 20)  # its padding, too
+    assert None in items[0]
+    assert np.isfinite(model.predict_pairs(frame, np.zeros(20, int), items[0])).all()
+
+
+def test_pairs_of_an_encoder_that_ignores_what_it_does_not_know():
+    log = [("ann", "a", 5.0), ("ann", "b", 1.0), ("bob", "a", 4.0), ("bob", "c", 2.0)]
+    encoder = UserItemEncoder(handle_unknown="ignore")
+    X = encoder.fit_transform(log)
+    model = model_for("als", 1).fit(X)
+    rows = encoder.encode_users(["ann", "zoe", "bob"])
+    ann, zoe, bob = model.predict_pairs(X, rows, encoder.encode_items(["z", "a", "c"]))
+    biases = np.array([model.transform(X)[0, -1], model.item_bias_[0]])
+    assert_allclose([ann, zoe], model.mean_ + biases)
+    assert bob == model.predict_pairs(X, [1], [2])
+
+
+# Frames
+
+
+def by_hand(names, asked, items, scores):
+    """The rows of a long frame, from what is returned as arrays."""
+    rows = [
+        (user, item, score, rank)
+        for user, best, values in zip(asked, items, scores, strict=True)
+        for rank, (item, score) in enumerate(zip(best, values, strict=True), start=1)
+        if item is not None and not (isinstance(item, np.integer) and item < 0)
+    ]
+    return pd.DataFrame(rows, columns=names)
+
+
+@pytest.mark.parametrize("n_items", [1, 19])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_recommend_as_a_frame(dtype, n_items):
+    X = make(dtype=dtype)
+    model = model_for("als").fit(X)
+    items, scores = model.recommend(X, n_items)
+    frame = model.recommend(X, n_items, output="pandas")
+    expected = by_hand(["user", "item", "score", "rank"], range(30), items, scores)
+    pd.testing.assert_frame_equal(frame, expected.astype({"score": dtype}))
+    assert (frame["item"] >= 0).all() and frame["item"].dtype == np.int64
+    assert len(frame) == (items >= 0).sum()
+
+
+def test_names_in_a_frame():
+    """Those that are given, else the index, and the columns that were there in fit."""
+    X, table = make(), make_frame()
+    model, named = model_for("als").fit(X), model_for("als").fit(table)
+    users = [f"user {u}" for u in range(30)]
+    names = {"user_ids": users, "item_ids": NAMES}
+    frame = model.recommend(X, 3, output="pandas", **names)
+    assert frame["user"].tolist() == list(np.repeat(users, 3))
+    pd.testing.assert_frame_equal(named.recommend(table, 3, output="pandas"), frame)
+    numbers = {"user_ids": np.arange(30) * 10, "item_ids": np.arange(20) * 100}
+    frame = model.recommend(X, 3, output="pandas", **numbers)
+    best, _ = model.recommend(X, 3)
+    assert_array_equal(frame["user"], np.repeat(np.arange(30) * 10, 3))
+    assert_array_equal(frame["item"], best.ravel() * 100)
+
+
+def test_item_ids_name_items_everywhere():
+    X = make()
+    model = model_for("als").fit(X)
+    ids = np.arange(20) * 10 - 10  # -10, 0, 10: no positions
+    items, scores = model.recommend(X, 20)
+    shown, same = model.recommend(X, 20, item_ids=ids)
+    assert_array_equal(same, scores)
+    for best, positions in zip(shown, items, strict=True):
+        assert list(best) == [None if i < 0 else ids[i] for i in positions]
+    for argument in ("candidates", "exclude"):
+        found, _ = model.recommend(X, 2, item_ids=ids, **{argument: [-10, 0, 70, 80, 90]})
+        expected, _ = model.recommend(X, 2, **{argument: [0, 1, 8, 9, 10]})
+        assert_array_equal(found, np.where(expected < 0, None, ids[expected]))
+    similar, _ = model.similar_items([-10, 30], 3, item_ids=ids)
+    assert_array_equal(similar, ids[model.similar_items([0, 4], 3)[0]])
+    for wrong, message in ((ids[:3], "item_ids must name the 20 items"), ([1] * 20, "twice")):
+        with pytest.raises(ValueError, match=message):
+            model.recommend(X, 1, item_ids=wrong)
+    with pytest.raises(ValueError, match="does not know: \\[5\\]"):
+        model.recommend(X, 1, item_ids=ids, candidates=[5])
+
+
+def test_similar_as_frames():
+    X = make()
+    model = model_for("als").fit(X)
+    ids = np.array([f"item {i}" for i in range(20)], object)
+    frame = model.similar_items(ids[[5, 0]], 20, output="pandas", item_ids=ids)
+    similar, cosines = model.similar_items([5, 0], 20)
+    names = "item", "similar_item", "similarity", "rank"
+    shown = np.where(similar < 0, None, ids[similar])
+    pd.testing.assert_frame_equal(frame, by_hand(names, ids[[5, 0]], shown, cosines))
+    users = np.arange(30) + 100
+    similar, cosines = model.similar_users(X, [2, 7], 4)
+    frame = model.similar_users(X, [2, 7], 4, output="pandas", user_ids=users)
+    names = "user", "similar_user", "similarity", "rank"
+    pd.testing.assert_frame_equal(frame, by_hand(names, [102, 107], similar + 100, cosines))
+    assert_array_equal(model.similar_users(X, [2, 7], 4, user_ids=users)[0], similar + 100)
+
+
+def test_other_packages_of_frames(monkeypatch):
+    X = make()
+    model = model_for("als").fit(X)
+    kinds = {kind: type(kind, (dict,), {}) for kind in ("DataFrame", "LazyFrame", "Series")}
+    monkeypatch.setitem(sys.modules, "polars", SimpleNamespace(**kinds))
+    columns = model.recommend(X, 3, output="polars")
+    expected = model.recommend(X, 3, output="pandas")
+    assert list(columns) == list(expected.columns)
+    for name, column in columns.items():
+        assert_array_equal(column, expected[name])
+    monkeypatch.setitem(sys.modules, "polars", None)
+    for answer in (model.recommend, model.similar_users):
+        with pytest.raises(ImportError, match="output='polars' needs the package polars"):
+            answer(X, output="polars")
+        with pytest.raises(ValueError, match="output must be one of 'default', 'pandas'"):
+            answer(X, output="arrow")
+
+
+def test_frames_of_polars():
+    polars = pytest.importorskip("polars")
+    X = make()
+    model = model_for("als").fit(X)
+    names = {"user_ids": list("abc"), "item_ids": [f"item {i}" for i in range(20)]}
+    frame = model.recommend(X[:3], 2, output="polars", **names)
+    assert isinstance(frame, polars.DataFrame)
+    expected = model.recommend(X[:3], 2, output="pandas", **names)
+    assert frame.to_dict(as_series=False) == expected.to_dict(orient="list")
+
+
+def test_user_ids_belong_to_rows():
+    X = make()
+    model = model_for("als").fit(X)
+    with pytest.raises(ValueError, match="user_ids must name the 30 rows of X; got 3"):
+        model.recommend(X, output="pandas", user_ids=[1, 2, 3])
+    with pytest.raises(ValueError, match="user_ids must name the 30 rows of X; got 3"):
+        model.similar_users(X, user_ids=[1, 2, 3])
+    with pytest.raises(ValueError, match="user_ids name the users in a frame; set output="):
+        model.recommend(X, user_ids=range(30))
+
+
+# Similar users
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("kind", SERVED)
+def test_similar_users_as_by_dense_cosines(kind, dtype):
+    X = make(dtype=dtype)
+    model = model_for(kind).fit(X)
+    asked = np.array([5, 0, 5, 29])
+    cosines = cosine_similarity(model.transform(X)[:, :3])
+    for n_users in (1, 6, 30):
+        users, found = model.similar_users(X, asked, n_users)
+        itself = asked[:, None] == np.arange(30)
+        expected, scores = best_by_sorting(cosines[asked], itself, n_users)
+        assert found.dtype == dtype
+        assert_allclose(found, scores, atol=1e-5 if dtype == np.float32 else 1e-10)
+        assert_array_equal(users, expected)
+    everyone = model.similar_users(X, n_users=6)
+    assert_same_outputs(model.similar_users(X, np.arange(30), 6), everyone)
+    assert (model.similar_users(X, [EMPTY_USER], 5)[1] == 0).all()
+    with pytest.raises(ValueError, match="n_users"):
+        model.similar_users(X, [0], 0)
+    with pytest.raises(NotFittedError):
+        model_for(kind).similar_users(X)
 
 
 def test_pairs_a_block_at_a_time(monkeypatch):

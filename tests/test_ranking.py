@@ -14,9 +14,9 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
-from skfm import FMRecommender
+from skfm import FMRecommender, MFRecommender, recommend
 from skfm.metrics import make_ranking_scorer, ndcg_at_k
 from skfm.preprocessing import EventEncoder
 from skfm.recipes import make_recipe
@@ -233,6 +233,76 @@ def test_similar_items():
     assert_allclose(similarities, -np.sort(-cosines[[3, 7]], axis=1)[:, :4])
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_similar_users_want_the_same_items(masked):
+    X, items, _ = make_log(n_events=500)
+    days = np.arange(500) % 3 + 1
+    X = sparse.hstack([X, sparse.csr_matrix(days[:, None])], format="csr")
+    pairs = [("user", "item"), ("day", "user"), ("day", "day")]  # days meet no item
+    options = {"feature_fields": ["user"] * 40 + ["day"], "interactions": pairs}
+    model = small(**options if masked else {}, loss="logistic").fit(X, items)
+    rows = sparse.hstack([sparse.eye(40), np.ones((40, 1))], format="csr")
+    vectors = model.user_vectors(rows)[:, :-2]  # without what takes the items' and contexts' part
+    cosines = cosine_similarity(vectors[:, model.item_vectors()[:, :-2].any(axis=0)])
+    np.fill_diagonal(cosines, -2)
+    found, similarities = model.similar_users(rows, [3, 7], 4)
+    assert_array_equal(found, np.argsort(-cosines[[3, 7]], axis=1)[:, :4])
+    assert_allclose(similarities, -np.sort(-cosines[[3, 7]], axis=1)[:, :4])
+    ids = np.arange(40) + 100
+    frame = model.similar_users(rows, [3, 7], 4, output="pandas", user_ids=ids)
+    assert list(frame) == ["user", "similar_user", "similarity", "rank"]
+    assert_array_equal(frame["similar_user"], found.ravel() + 100)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_is_not_known_contributes_nothing(loss):
+    X, y, _ = make_log()
+    X = sparse.hstack([X, np.full((X.shape[0], 1), 1000.0)], format="csr")  # to be centered
+    given = make_features().add([0, 0, 0, 50])
+    names = np.array([f"item {i}" for i in range(30)], object)
+    model = small(loss=loss, item_features=given, item_ids=names).fit(X, names[y])
+    rows, items = np.array([0, 0, -1, 3]), [names[4], None, names[4], names[29]]
+    both = sparse.vstack([X[:4], sparse.csr_matrix((1, 41))], format="csr")
+    scores = model.predict_pairs(X[:4], rows, items)
+    assert_array_equal(scores[[0, 3]], model.predict_pairs(X[:4], [0, 3], [names[4], names[29]]))
+    assert_array_equal(scores[2], model.predict_pairs(both, [4], [names[4]])[0])
+    own = model.user_vectors(X[:1])[0, -1] if loss == "logistic" else 0  # of the context alone
+    assert_allclose(scores[1], own)
+    assert_array_equal(model.predict_pairs(X[:1], [0], pd.Series([None])), scores[1:2])
+    ranked, _ = model.recommend(X[:1], 30)  # None where too few are left
+    assert None in ranked[0]
+    assert np.isfinite(model.predict_pairs(X[:1], np.zeros(30, int), ranked[0])).all()
+
+
+def test_labels_may_be_minus_one():
+    X, y, _ = make_log(n_events=300)
+    model = small(item_ids=np.arange(30) - 1).fit(X, y - 1)
+    plain = small(item_ids=np.arange(30)).fit(X, y)
+    assert model.predict_pairs(X, [0], [-1]) == plain.predict_pairs(X, [0], [0])
+    with pytest.raises(ValueError, match="does not know"):
+        plain.predict_pairs(X, [0], [-1])
+
+
+def test_recommend_as_a_frame():
+    users, items = np.repeat([0, 1], 4), np.array(list("abcdaabb"))
+    table = pd.DataFrame(np.eye(2)[users], columns=["ann", "bob"])
+    model = small().fit(table, items)
+    rows = pd.DataFrame(np.eye(2), columns=["ann", "bob"], index=["Ann", "Bob"])
+    ranked, scores = model.recommend(rows, 10)
+    assert ranked.shape == (2, 4)  # all that there are
+    frame = model.recommend(rows, 10, output="pandas")
+    assert list(frame) == ["user", "item", "score", "rank"]
+    assert frame["user"].tolist() == ["Bob", "Bob"]  # Ann has everything
+    assert frame["item"].tolist() == ranked[1, :2].tolist()
+    assert_array_equal(frame["score"], scores[1, :2])
+    assert frame["rank"].tolist() == [1, 2]
+    frame = model.recommend(rows, 1, exclude_seen=False, output="pandas", user_ids=[7, 7])
+    assert frame["user"].tolist() == [7, 7]
+    frame = model.similar_items(["c", "a"], 4, output="pandas")
+    assert frame["item"].tolist() == list("cccaaa") and frame["rank"].tolist() == [1, 2, 3] * 2
+    assert_array_equal(frame["similar_item"], model.similar_items(["c", "a"], 3)[0].ravel())
+
+
 def test_new_items_are_known_by_their_features():
     X, items, _ = make_log()
     features = make_features()
@@ -325,6 +395,40 @@ def test_pipelines():
     model = small(interactions=[("user", "item")])
     model = make_pipeline(EventEncoder(blocks=["user"]), model).fit(log, items)
     assert model.predict(log[:4]).shape == (4,)
+
+
+def test_pipelines_recommend():
+    X, items, _ = make_log(n_events=300)
+    log = pd.DataFrame({"user": X.indices, "device": items % 2}, index=np.arange(300) + 1000)
+    encode = OneHotEncoder()
+    recommender = small(item_ids=np.arange(30))
+    pipe = make_pipeline(encode, recommender).fit(log, items)
+    expected = pipe[-1].recommend(pipe[0].transform(log), 3, exclude_seen=False)
+    search = GridSearchCV(pipe, {"fmrecommender__alpha": [1.0]}, cv=2).fit(log, items)
+    within = make_pipeline(encode, GridSearchCV(recommender, {}, cv=2)).fit(log, items)
+    for model in (pipe, search, within, make_pipeline("passthrough", pipe).fit(log, items)):
+        found = recommend(model, log, 3, exclude_seen=False)
+        for one, other in zip(found, expected, strict=True):
+            assert_array_equal(one, other)
+        frame = recommend(model, log, 3, exclude_seen=False, output="pandas")
+        assert_array_equal(frame["user"], np.repeat(log.index, 3))
+        assert_array_equal(frame["item"], expected[0].ravel())
+    frame = recommend(pipe, log, 1, output="pandas", user_ids=log["user"], candidates=[3, 4])
+    assert set(frame["user"]) <= set(log["user"]) and set(frame["item"]) <= {3, 4}
+    for wrong in (encode, make_pipeline(encode), GridSearchCV(pipe, {})):
+        with pytest.raises(TypeError, match="has no method recommend: pass a recommender"):
+            recommend(wrong, log)
+
+
+def test_pipelines_of_matrix_factorization_recommend():
+    rng = np.random.default_rng(0)
+    counts = pd.DataFrame(rng.poisson(0.5, (9, 8)), list("abcdefghi"), list("ABCDEFGH"))
+    model = MFRecommender(2, feedback="implicit", random_state=0)
+    pipe = make_pipeline(FunctionTransformer(np.log1p), model).fit(counts)
+    frame = recommend(pipe, counts, 2, output="pandas")
+    items, _ = recommend(pipe, counts, 2)
+    assert frame["user"].tolist() == [user for user in counts.index for _ in range(2)]
+    assert_array_equal(frame["item"], items.ravel())
 
 
 @pytest.mark.parametrize("negatives", ["popularity", 0.5])

@@ -1,15 +1,24 @@
-"""What training keeps, how it starts, and what it subtracts: cases that were once wrong."""
+"""What training keeps, how it starts, what it subtracts, and what it says."""
 
+import io
 import threading
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.multioutput import MultiOutputRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler
 
-from skfm import FMClassifier, FMRegressor
-from skfm._solvers import minibatch, plan, team
+from skfm import BayesianFMRegressor, FMClassifier, FMRecommender, FMRegressor, MFRecommender
+from skfm._solvers import minibatch, plan, progress, team
+from skfm._solvers.training import History
 from skfm.datasets import make_fm_classification, make_fm_regression
 
 
@@ -193,3 +202,120 @@ def test_a_column_too_small_to_matter_leaves_the_callers_arrays_alone():
     assert model.coef_[1] == 0
     for name in ("data", "indices", "indptr"):
         assert_array_equal(getattr(X, name), getattr(before, name))
+
+
+# What is said: progress, warnings
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now=100.0, compiling=7.0)
+    timer = SimpleNamespace(perf_counter=lambda: clock.now)
+    monkeypatch.setattr(progress, "time", timer)
+    monkeypatch.setattr(progress, "compiling_time", lambda: clock.compiling)
+    return clock
+
+
+def show(stream, clock, monkeypatch, n_epochs=300, history=None, compiling=0.0):
+    """What is written of so many epochs of a second, the first of which compiles."""
+    monkeypatch.setattr("sys.stderr", stream)
+    settings = SimpleNamespace(max_iter=n_epochs, verbose=True)
+    shown = progress.Progress(settings, 1000, "rows")
+    with shown.until_end(history or History()):
+        for number in range(1, n_epochs + 1):
+            if number == 1:
+                clock.now, clock.compiling = clock.now + compiling, clock.compiling + compiling
+            clock.now += 1
+            shown.epoch(number, 1 / number)
+    return stream.getvalue()
+
+
+def test_a_file_gets_one_line_per_interval(clock, monkeypatch):
+    lines = show(io.StringIO(), clock, monkeypatch).splitlines()
+    assert len(lines) == 300 / progress.INTERVAL + 1
+    assert lines[0] == "Epoch 10/300: loss 0.1, 1,000 rows/s"
+    assert lines[-1] == "Epoch 300/300: loss 0.00333333, 1,000 rows/s, max_iter reached"
+    assert len(show(io.StringIO(), clock, monkeypatch, 5).splitlines()) == 1
+
+
+@pytest.mark.parametrize("width", [80, 48, 20])
+def test_a_terminal_has_one_line_that_is_replaced(width, clock, monkeypatch):
+    monkeypatch.setattr(progress, "_columns", lambda stream: width)
+    written = show(Terminal(), clock, monkeypatch)
+    assert written.count("\n") == 1 and written.rstrip(" \n").endswith("max_iter reached")
+    first, *drawn = written.split("\r")
+    assert first == "" and len(drawn) == 301
+    assert all(len(line) == width - 1 for line in drawn[:-1])  # covers the one before
+    assert ("[#" in drawn[150]) == (width == 80)
+
+
+def test_rows_per_second_exclude_compiling(clock, monkeypatch):
+    first, last = show(io.StringIO(), clock, monkeypatch, 5, compiling=30.0).splitlines()
+    assert first == "Epoch 1/5: loss 1, 1,000 rows/s"
+    assert last == "Epoch 5/5: loss 0.2, 1,000 rows/s, max_iter reached"
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+ENDINGS = {
+    "converged": FMRegressor(solver="als", alpha=10.0),
+    "converged ": MFRecommender(feedback="implicit"),
+    "stopped early": FMRegressor(callback=lambda *_: True),
+    "stopped early ": FMRegressor(early_stopping=True, scoring=lambda *_: 0.0, tol=0),
+    "stopped early  ": FMRegressor(solver="als", callback=lambda *_: True),
+    "max_iter reached": FMRegressor(tol=0, max_iter=2),
+    "max_iter reached ": MFRecommender(tol=0, max_iter=2),
+    "max_iter reached  ": FMRecommender(max_iter=2),
+    "max_iter reached   ": BayesianFMRegressor(max_iter=3, n_burn_in=1),
+    "interrupted": FMRegressor(callback=interrupt),
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_progress_says_how_training_ended(ending, capfd, monkeypatch):
+    monkeypatch.setattr(progress, "INTERVAL", np.inf)
+    rng = np.random.default_rng(0)
+    X, y = np.abs(rng.normal(size=(60, 4))), rng.integers(5, size=60)
+    model = ENDINGS[ending].set_params(n_components=2, random_state=0, verbose=1)
+    try:
+        model.fit(X, y)
+    except KeyboardInterrupt:
+        assert ending == "interrupted"
+    said = capfd.readouterr().err
+    assert said.endswith(f", {ending.strip()}\n") and said.count("Epoch") == 1
+
+
+@pytest.mark.parametrize("estimator", [FMRegressor(), FMRecommender(), MFRecommender()])
+def test_warnings_point_at_the_users_line(estimator):
+    rng = np.random.default_rng(0)
+    X, y = np.abs(rng.normal(size=(40, 4))), rng.integers(5, size=40)
+    model = estimator.set_params(n_components=1, max_iter=1, tol=1e-9, random_state=0)
+    uses = [
+        lambda: model.fit(X, y),
+        lambda: make_pipeline(MaxAbsScaler(), model).fit(X, y),
+        lambda: GridSearchCV(make_pipeline(MaxAbsScaler(), model), {}, cv=2).fit(X, y),
+        lambda: cross_val_score(model, X, y, cv=2),
+    ]
+    if isinstance(model, FMRegressor):
+        uses += [lambda: MultiOutputRegressor(model).fit(X, np.column_stack([y, y]))]
+    if isinstance(model, MFRecommender):
+        frames = make_pipeline(MaxAbsScaler(), model).set_output(transform="pandas")
+        uses += [
+            lambda: model.fit_transform(X),
+            lambda: frames.fit_transform(X),
+            lambda: ColumnTransformer([("some", model, [0, 1, 2])]).fit_transform(X),
+        ]
+    for use in uses:
+        with pytest.warns(ConvergenceWarning) as caught:
+            use()
+        line = use.__code__.co_firstlineno
+        ours = [w for w in caught if w.category is ConvergenceWarning]
+        assert {(w.filename, w.lineno) for w in ours} == {(__file__, line)}

@@ -11,6 +11,7 @@ import pickle
 import re
 import sys
 import tempfile
+import time
 import uuid
 import warnings
 from functools import cache
@@ -20,9 +21,10 @@ import llvmlite
 import numba
 import numpy as np
 
+from skfm._kernels._caller import level_of_user
+
 _HERE = Path(__file__).parent
 _PACKAGE = __package__
-_SKIPPED = f"{_HERE.parent}{os.sep}", f"{Path(numba.__file__).parent}{os.sep}"  # in a warning
 
 # What binaries depend on besides sources and the processor: versions, and settings of Numba's.
 _VERSIONS = (
@@ -146,15 +148,12 @@ _warned = False
 
 
 def _warn(message):
-    """Warn once in a process, at the innermost line outside this package and Numba."""
+    """Warn once in a process."""
     global _warned
     if _warned:
         return
     _warned = True
-    level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_SKIPPED):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, RuntimeWarning, stacklevel=level)
+    warnings.warn(message, RuntimeWarning, stacklevel=level_of_user())
 
 
 # Files: a checksum and what was pickled. A damaged binary is never unpickled, let alone run.
@@ -197,6 +196,8 @@ class KernelCache:
     warning says so once.
     """
 
+    loading_time = 0.0  # seconds, of all kernels in this process
+
     def __init__(self, function):
         module = _module_of(function)
         self._folder = f"skfm-{module}-{_digest(module)}"
@@ -235,6 +236,13 @@ class KernelCache:
         return key, f"{name}-{digest}.nbc"
 
     def load_overload(self, sig, target_context):
+        started = time.perf_counter()
+        try:
+            return self._load(sig, target_context)
+        finally:
+            KernelCache.loading_time += time.perf_counter() - started
+
+    def _load(self, sig, target_context):
         try:
             target_context.refresh()
             key, name = self._key(sig, target_context.codegen())

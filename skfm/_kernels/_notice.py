@@ -1,4 +1,4 @@
-"""A word to those who wait while kernels are compiled for the first time."""
+"""How long kernels are compiled, and a word to those who wait for it for the first time."""
 
 import logging
 import threading
@@ -21,13 +21,16 @@ class Notice(event.Listener):
         self.said = False
         self.depth = 0  # kernels being compiled, one for another
         self.spent = 0.0
+        self.timer = None
 
     def on_start(self, event):
         if not _is_ours(event):
             return
         self.depth += 1
-        if self.depth == 1 and not self.said:
-            self.since = time.perf_counter()
+        if self.depth > 1:
+            return
+        self.since = time.perf_counter()
+        if not self.said:
             self.timer = threading.Timer(max(0.0, PATIENCE - self.spent), self.say)
             self.timer.daemon = True
             try:
@@ -39,7 +42,7 @@ class Notice(event.Listener):
         if not _is_ours(event):
             return
         self.depth -= 1
-        if self.depth == 0 and not self.said:
+        if self.depth == 0:
             self.timer.cancel()
             self.spent += time.perf_counter() - self.since
 
@@ -57,6 +60,14 @@ def _is_ours(event):
     return isinstance(getattr(dispatcher, "_cache", None), KernelCache)
 
 
+_notice = Notice()
+
+
 def watch():
     """Watch all that Numba compiles in this process."""
-    event.register("numba:compile", Notice())
+    event.register("numba:compile", _notice)
+
+
+def compiling_time():
+    """Seconds in which kernels of ours were compiled, or loaded, in this process."""
+    return _notice.spent + KernelCache.loading_time

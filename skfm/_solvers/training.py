@@ -151,7 +151,7 @@ def run_epochs(trainer, baseline, settings, progress, listen=None):
     """
     course = _Course(trainer, baseline, settings.tol, settings.n_iter_no_change)
     history = History()
-    try:
+    with progress.until_end(history):
         for number in range(1, settings.max_iter + 1):
             shrinkage = trainer.penalty()
             loss = trainer.epoch()
@@ -165,8 +165,6 @@ def run_epochs(trainer, baseline, settings, progress, listen=None):
                 history.stopped = bool(stop)
             if history.converged or history.stopped:
                 break
-    finally:
-        progress.close()
     return course.finish(), history
 
 
@@ -179,7 +177,7 @@ def run_sweeps(sweep, settings, progress, check, *, patience=1, parameters=None,
     """
     history = History()
     best, still = np.inf, 0
-    try:
+    with progress.until_end(history):
         for number in range(1, settings.max_iter + 1):
             objective = sweep()
             history.loss_curve.append(objective)
@@ -192,6 +190,4 @@ def run_sweeps(sweep, settings, progress, check, *, patience=1, parameters=None,
                 history.stopped = bool(listen(number, objective, parameters()))
             if history.converged or history.stopped:
                 break
-    finally:
-        progress.close()
     return history
