@@ -47,6 +47,7 @@ def _validate(estimator, X, **options):
 
 def _require_numbers(y):
     values = np.asarray(y)
+    _refuse_complex(values, "y")
     try:
         if values.dtype.kind in "US" or any(isinstance(v, str) for v in _objects(values)):
             raise ValueError("got strings")
@@ -56,6 +57,15 @@ def _require_numbers(y):
             f"y must hold numbers for a regression ({error}); convert it with astype(float), or "
             "use a classifier if these are labels."
         ) from error
+
+
+def _refuse_complex(values, name):
+    """NumPy would drop the imaginary parts, with a warning."""
+    if values.dtype.kind == "c":
+        raise ValueError(
+            f"Complex data not supported: {name} has the type {values.dtype}; pass real numbers, "
+            f"such as {name}.real."
+        )
 
 
 def _objects(values):
@@ -114,6 +124,7 @@ def check_sample_weight(sample_weight, n_rows, dtype):
     if isinstance(sample_weight, numbers.Number):
         sample_weight = np.full(n_rows, sample_weight)
     try:
+        _refuse_complex(np.asarray(sample_weight), "sample_weight")
         # A copy, that can be written: for others, kernels would have to be compiled as well.
         weight = np.array(sample_weight, dtype=dtype)
     except (TypeError, ValueError) as error:

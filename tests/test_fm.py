@@ -1106,6 +1106,19 @@ def test_y_that_is_not_finite(bad):
     refused(FMClassifier(), X, labels, None, "y contains (NaN|infinity)")
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128, object])
+@pytest.mark.parametrize("model", [FMRegressor(), FMClassifier()])
+def test_complex_numbers_are_refused_without_a_warning(model, dtype):
+    X, y = make("log_loss")
+    numbers = (y + 1j).astype(dtype)
+    for form in (numbers, numbers.tolist()):
+        with pytest.raises(ValueError, match=r"[Cc]omplex|label type"):
+            clone(model).fit(X, form)
+        with pytest.raises(ValueError, match=r"sample_weight .*[Cc]omplex"):
+            clone(model).fit(X, y, sample_weight=form)
+
+
 @pytest.mark.parametrize("factor", [1e200, 1e307])
 def test_y_too_large_for_its_variance(factor):
     """Either it works, or the error names y and what to do."""
