@@ -142,6 +142,8 @@ class EventEncoder(TransformerMixin, BaseEstimator):
     **Unknown and missing values** have no features. So blocks are empty for users, items and other
     values that the log of the fit does not have, for users without earlier events, and for
     context and attributes that are missing (None, NaN). Missing ids and times are an error.
+    Numbers match if they are equal, so a user 7 is known as 7.0, too, but not as "7": if no id in
+    a log is of a type that the fit had, a warning names both types.
 
     **Duplicates.** A pair of user and item with several events counts once in "history" and
     "raters", and with the mean of its ratings in "ratings". An item counts once in a basket. If
@@ -348,8 +350,8 @@ class EventEncoder(TransformerMixin, BaseEstimator):
 
     def _read(self, table):
         """A log as numbers, as far as it is known."""
-        users = self._users.find(self._read_ids(table, "user"), "user")
-        items = self._items.find(self._read_ids(table, "item"), "item")
+        users = self._users.find_expected(self._read_ids(table, "user"), "user")
+        items = self._items.find_expected(self._read_ids(table, "item"), "item")
         times = self._read_times(table)
         if times is not None and (times.dtype.kind == "M") != self._has_dates:
             before, now = ("datetimes", "numbers")[:: 1 if self._has_dates else -1]

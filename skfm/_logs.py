@@ -1,15 +1,27 @@
 """Logs of users and items: their columns read and checked, ids as positions, cells of events."""
 
+import numbers
 from dataclasses import dataclass
-from datetime import UTC, date
+from datetime import UTC, date, timedelta
 from itertools import chain, repeat
 
 import numpy as np
 from scipy import sparse
 
+from skfm._solvers.caller import warn
+
 COLUMNS = ("user", "item", "value", "time")
 # What float() or NumPy would make a number of, one way or another.
 NO_NUMBERS = (str, bytes, date, np.datetime64, np.timedelta64, complex, np.complexfloating)
+# Types whose values may be equal; those of two families never are. For NumPy, durations are
+# integers, so these come first.
+FAMILIES = (
+    (timedelta, np.timedelta64),
+    (numbers.Number, np.bool_),
+    str,
+    bytes,
+    (date, np.datetime64),
+)
 
 
 @dataclass
@@ -115,6 +127,46 @@ class Ids:
         if unknown.any():
             _refuse_missing(column, name, unknown)
         return positions
+
+    def find_expected(self, column, name):
+        """The same positions, with a warning if no id can be known because of its type."""
+        positions = self.find(column, name)
+        if (positions < 0).all() and (difference := self.difference(column)):
+            warn(f"None of the {column.size} {_of(name)} is known: {difference}.", UserWarning)
+        return positions
+
+    def difference(self, column):
+        """How the types of a column's ids differ from those of the known ones; empty if they may
+        be equal."""
+        types, known_types = _types(column), _types(self.ids)
+        families, known_families = set(map(_family, types)), set(map(_family, known_types))
+        if not families or not known_families or families & known_families:
+            return ""
+        cure = ""
+        if known_families == {str}:
+            cure = ", for example with astype(str)"
+        elif self.ids.dtype.kind in "iuf":
+            cure = f", for example with astype({self.ids.dtype.name!r})"
+        return (
+            f"they are {_name_types(column, types)}, those of the fit "
+            f"{_name_types(self.ids, known_types)}; convert them{cure}"
+        )
+
+
+def _types(column):
+    if column.dtype.kind == "O":
+        return set(map(type, column))
+    return {column.dtype.type} if column.size else set()
+
+
+def _family(kind):
+    return next((family for family in FAMILIES if issubclass(kind, family)), kind)
+
+
+def _name_types(column, types):
+    if column.dtype.kind != "O":
+        return column.dtype.name
+    return " and ".join(sorted({kind.__name__.rstrip("_") for kind in types}))  # str_ is NumPy's
 
 
 def distinct(column, name, *, by_appearance=False):

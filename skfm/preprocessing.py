@@ -424,15 +424,19 @@ class UserItemEncoder(BaseEstimator):
 
     def _find(self, known, column, name, ignored="to drop their events"):
         """Positions of the ids in a column; unknown ones are -1 or an error."""
+        if self.handle_unknown == "ignore":
+            return known.find_expected(column, name)
         positions = known.find(column, name)
-        if self.handle_unknown == "error" and (positions < 0).any():
+        if (positions < 0).any():
             unknown, _ = distinct(column[positions < 0], name, by_appearance=True)
             named = ", ".join(map(repr, as_objects(unknown[:N_NAMED])))
-            cure = f"fit on a log that has them, or set handle_unknown='ignore' {ignored}"
+            cure = f"Either fit on a log that has them, or set handle_unknown='ignore' {ignored}"
             if name == "user":
                 cure += "; transform_new_users takes users who came later"
+            if difference := known.difference(column):
+                cure = f"The reason: {difference}"
             raise ValueError(
                 f"{len(unknown)} {name}(s) were not in the log of the fit: {named}"
-                f"{', ...' if len(unknown) > N_NAMED else ''}. Either {cure}."
+                f"{', ...' if len(unknown) > N_NAMED else ''}. {cure}."
             )
         return positions

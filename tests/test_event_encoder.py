@@ -534,6 +534,48 @@ def test_input_is_not_changed(larger):
     assert_same(encoder.transform(log), Z)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda log: [tuple(map(str, event)) for event in log],
+        lambda log: np.array(log).astype(str),
+        lambda log: np.array(log).astype(bytes),
+        lambda log: pytest.importorskip("pandas").DataFrame(log).astype("string"),
+        lambda log: pytest.importorskip("pandas").DataFrame(log).astype(str).astype("category"),
+    ],
+)
+def test_ids_of_another_type_are_warned_of(change):
+    log = [(1, 10, 5), (1, 11, 6), (2, 10, 5), (2, 12, 6)]
+    encoder = EventEncoder(["user", "item", "context"], context=[2])
+    for first, second in ((log, change(log)), (change(log), log)):
+        encoder.fit(first)
+        with pytest.warns(UserWarning, match="None of the 4") as caught:
+            assert encoder.transform(second).nnz == 0
+        said = [str(warning.message) for warning in caught if "None of" in str(warning.message)]
+        assert [message.split(" is known: ")[0] for message in said] == [
+            *("None of the 4 ids of users", "None of the 4 ids of items"),
+            f"None of the 4 values of {str(encoder.feature_fields_[-1])!r}",
+        ]
+        assert all("int64" in message and "those of the fit" in message for message in said)
+
+
+def test_members_of_lists_of_another_type_are_warned_of():
+    encoder = EventEncoder(["attributes"], attributes=[2]).fit([(1, 1, [3, 4]), (1, 2, [])])
+    with pytest.warns(UserWarning, match="values of 'x2' is known: they are str, those .* int64"):
+        encoder.transform([(1, 1, ["3"]), (1, 2, [])])
+
+
+@pytest.mark.filterwarnings("error")
+def test_types_that_match_and_strangers_are_no_reason_to_warn():
+    encoder = EventEncoder(["user", "item", "attributes"], attributes=[2])
+    X = encoder.fit_transform([(1, 10, ["a"]), (2, 11, [])])
+    for number in (float, np.int8, np.float32, Fraction):
+        log = [(number(1), number(10), ["a"]), (number(2), number(11), None)]
+        assert_same(encoder.transform(log), X)
+    assert encoder.transform([(3, 12, ["b"])]).nnz == 0
+    assert encoder.transform([(3, 12, []), (4, 13, [])]).nnz == 0
+
+
 # A transformer
 
 

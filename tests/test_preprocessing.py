@@ -282,7 +282,8 @@ def test_numbers_of_several_types_match_if_they_are_equal():
     unsigned = np.array([2**53 + 1, 2**64 - 1, 7], dtype=np.uint64)
     assert encoder.encode_users(unsigned).tolist() == [2, -1, 0]
     assert encoder.encode_users(np.array([7], dtype=np.int8)).tolist() == [0]
-    assert encoder.encode_users(["7", b"7", (7,)]).tolist() == [-1, -1, -1]
+    with pytest.warns(UserWarning, match="they are bytes and str and tuple, those"):
+        assert encoder.encode_users(["7", b"7", (7,)]).tolist() == [-1, -1, -1]
     encoder.fit([(2.0**53, 0), (0.5, 0)])
     assert encoder.encode_users([2**53, 2**53 + 1, 0]).tolist() == [1, -1, -1]
     assert encoder.encode_users(np.array([2**53, 2**53 + 1])).tolist() == [1, -1]
@@ -291,10 +292,12 @@ def test_numbers_of_several_types_match_if_they_are_equal():
 def test_datetimes_as_ids_are_no_numbers():
     days = np.array([1, 2], dtype="M8[ns]")
     encoder = UserItemEncoder(handle_unknown="ignore").fit(np.column_stack([days, days]))
-    assert encoder.encode_users([1, 2]).tolist() == [-1, -1]
+    with pytest.warns(UserWarning, match=r"they are int64, those of the fit datetime64\[ns\]"):
+        assert encoder.encode_users([1, 2]).tolist() == [-1, -1]
     assert encoder.encode_users(days[::-1]).tolist() == [1, 0]
     encoder.fit([(1, 1), (2, 2)])
-    assert encoder.encode_users(days).tolist() == [-1, -1]
+    with pytest.warns(UserWarning, match=r"they are datetime64\[ns\], those of the fit int64"):
+        assert encoder.encode_users(days).tolist() == [-1, -1]
 
 
 @pytest.mark.parametrize("kind", ["category", "Int64", "string", "int16"])
@@ -453,6 +456,72 @@ def test_ignored_ids():
     nothing = encoder.transform([("eve", 10, 1.0), ("bob", 99, 3.0)])
     assert nothing.shape == (3, 3) and nothing.nnz == 0 and nothing.indices.dtype == np.int32
     assert encoder.transform_time([("eve", 10, 1.0, 3)]).nnz == 0
+
+
+OF_ANOTHER_TYPE = [  # ids of the fit, ids that are equal to the eye, names of both types
+    ([1, 2, 3], ["3", "1"], "str", "int64"),
+    (["1", "2", "3"], [3, 1], "int64", "str"),
+    (["1", "2", "3"], np.array([3.0, 1.0]), "float64", "str"),
+    (["1", "2", "3"], [b"3", b"1"], "bytes", "str"),
+    (np.array([0.5, 1.5]), np.array(["0.5", "1.5"]), "str", "float64"),
+    ([date(2020, 1, 1)], ["2020-01-01"], "str", "date"),
+    ([np.datetime64("2020")], [2020], "int64", "datetime64"),
+    ([1, (2, 3)], ["1", "(2, 3)"], "str", "int and tuple"),
+]
+
+
+def assert_names_types(message, ids_of, type_now, type_of_fit):
+    assert ids_of in message
+    assert f"they are {type_now}, those of the fit {type_of_fit}; convert them" in message
+
+
+@pytest.mark.parametrize(("known", "others", "now", "before"), OF_ANOTHER_TYPE)
+@pytest.mark.parametrize("position", [0, 1])
+def test_ids_of_another_type_are_warned_of(known, others, now, before, position):
+    def log(ids):
+        rows = plain_rows([("x", "x")] * len(ids))
+        rows[:, position] = list(ids)
+        return rows
+
+    encoder = UserItemEncoder(handle_unknown="ignore").fit(log(known))
+    ids_of, encode = (
+        ("ids of users", encoder.encode_users),
+        ("ids of items", encoder.encode_items),
+    )[position]
+    calls = [lambda: encode(others), lambda: encoder.transform(log(others))]
+    if position == 1:
+        calls.append(lambda: encoder.transform_new_users(log(others)))
+    for call in calls:
+        with pytest.warns(UserWarning, match="None of the") as caught:
+            call()
+        assert [warning.filename for warning in caught] == [__file__]
+        assert_names_types(str(caught[0].message), ids_of, now, before)
+    encoder.set_params(handle_unknown="error")
+    for call in calls:
+        with pytest.raises(ValueError, match="not in the log of the fit") as caught:
+            call()
+        assert_names_types(str(caught.value), ids_of[7:-1], now, before)
+
+
+@pytest.mark.filterwarnings("error")
+def test_unknown_ids_of_the_same_type_are_no_reason_to_warn():
+    encoder = UserItemEncoder(handle_unknown="ignore").fit([(1, "x"), (2, "y")])
+    for users in ([7], [7.5], np.array([7], "u1"), [np.int8(7)], [True, 9], [], [7, "1"]):
+        assert (encoder.encode_users(users)[-1:] == -1).all()
+    assert encoder.transform([(9, "z")]).nnz == 0
+    mixed = UserItemEncoder(handle_unknown="ignore").fit([(1, "x"), ("2", "y")])
+    assert mixed.encode_users(["1"]).tolist() == mixed.encode_users([2]).tolist() == [-1]
+
+
+@pytest.mark.parametrize("kind", ["category", "Int64", "string", "float64"])
+def test_types_of_pandas_that_match_or_do_not(kind):
+    pandas = pytest.importorskip("pandas")
+    encoder = UserItemEncoder(handle_unknown="ignore").fit([(1, "x"), (2, "y")])
+    if kind != "string":
+        assert encoder.encode_users(pandas.Series([2, 1]).astype(kind)).tolist() == [1, 0]
+        return
+    with pytest.warns(UserWarning, match="they are str, those of the fit int64"):
+        encoder.encode_users(pandas.Series(["2", "1"], dtype=kind))
 
 
 def test_new_users():
