@@ -13,6 +13,7 @@ from skfm._event_logs import Log
 from skfm._fitting import all_or_nothing
 from skfm._gathering import side_by_side
 from skfm._logs import Ids, Table, as_numbers, as_times, refuse_rows, simplify
+from skfm._roles import find_column, warn_of_other_roles
 
 
 class EventEncoder(TransformerMixin, BaseEstimator):
@@ -82,9 +83,9 @@ class EventEncoder(TransformerMixin, BaseEstimator):
     time : str or int, default=None
         The column of times: numbers or datetimes. A column is only read if a block asks for it.
     context : list of str or int, default=()
-        Columns for "context".
+        Columns for "context", which `blocks` must have then.
     attributes : list of str or int, default=()
-        Columns for "attributes", of users, of items or of the events.
+        Columns for "attributes", of users, of items or of the events; likewise.
     n_last : int, default=5
         Number of events for "last", at least 1.
     n_bins : int, default=30
@@ -329,7 +330,9 @@ class EventEncoder(TransformerMixin, BaseEstimator):
         columns = {"user": self.user, "item": self.item}
         if "times" in needs:
             columns["time"] = self.time
-        self._positions = {name: _find(column, table, name) for name, column in columns.items()}
+        places = {name: find_column(column, table, name) for name, column in columns.items()}
+        warn_of_other_roles(table, places)
+        self._positions = places
         self._users, users = Ids.learn(self._read_ids(table, "user"), "user")
         self._items, items = Ids.learn(self._read_ids(table, "item"), "item")
         self.user_ids_, self.item_ids_ = self._users.ids, self._items.ids
@@ -393,8 +396,8 @@ class EventEncoder(TransformerMixin, BaseEstimator):
         return as_times(table.column(self._positions["time"]), "The column of times")
 
     def _make_blocks(self, table):
-        blocks = []
-        for name, kind in _entries(self.blocks):
+        blocks, entries = [], _entries(self.blocks)
+        for name, kind in entries:
             if kind in OF_A_LOG:
                 make = OF_A_LOG[kind]
                 if "times" in make.needs and self.time is None:
@@ -405,12 +408,18 @@ class EventEncoder(TransformerMixin, BaseEstimator):
             columns = list(getattr(self, kind))
             if not columns:
                 raise ValueError(f"The block {kind!r} needs columns: name them in {kind}.")
-            for position in (_find(column, table, kind) for column in columns):
+            for position in (find_column(column, table, kind) for column in columns):
                 column = f"x{position}" if table.names is None else str(table.names[position])
                 if name != kind:
                     column = name if len(columns) == 1 else f"{name}__{column}"
                 blocks.append(OF_A_COLUMN[kind](column, position, table))
         _refuse_twins([block.field for block in blocks], "blocks")
+        for kind in OF_A_COLUMN:
+            if list(getattr(self, kind)) and all(entry[1] != kind for entry in entries):
+                raise ValueError(
+                    f"{kind}={getattr(self, kind)!r} is of no use without the block {kind!r}; add "
+                    f"{kind!r} to blocks, or leave {kind} empty."
+                )
         return blocks
 
     def _check_parameters(self):
@@ -449,34 +458,6 @@ def _entries(blocks):
                 f"{', '.join(map(repr, kinds))}."
             )
     return entries
-
-
-def _find(column, table, argument):
-    """Position of a column that is given by name or position."""
-    n_columns = table.shape[1]
-    if isinstance(column, str):
-        if table.names is None:
-            raise ValueError(
-                f"{argument} names the column {column!r}, but X has no names; give its position, "
-                "or pass a DataFrame."
-            )
-        found = [position for position, name in enumerate(table.names) if name == column]
-        if len(found) != 1:
-            problem = "several columns of X have" if found else "no column of X has"
-            raise ValueError(
-                f"{argument} names the column {column!r}, a name that {problem}: "
-                f"{', '.join(map(repr, table.names[:10]))}."
-            )
-        return found[0]
-    if isinstance(column, numbers.Integral) and not isinstance(column, (bool, np.bool_)):
-        if not 0 <= column < n_columns:
-            raise ValueError(
-                f"X has {n_columns} feature(s) (shape={table.shape}) while a minimum of "
-                f"{max(column, 0) + 1} is required. {argument} names the column {column}; "
-                "positions begin with 0."
-            )
-        return int(column)
-    raise TypeError(f"{argument} must name a column of X, or give its position; got {column!r}.")
 
 
 def _refuse_twins(names, what):

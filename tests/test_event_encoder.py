@@ -1,6 +1,8 @@
 """The encoder of events: against plain loops, on a log by hand, and on bad input."""
 
 import pickle
+import re
+import warnings
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 
@@ -499,6 +501,29 @@ def test_columns_by_name():
         encoder.set_params(user=2, time="when").fit(frame)
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["item", "user", "rating"], r"0 of X, 'item', is read as the users.*set user='user'"),
+        (["Rating", "User ID", "Item ID"], r"'Rating', is read as the users.*user='User ID'"),
+        (["who", "timestamp", "movieId"], r"1 of X, 'timestamp', .* items.*item='movieId'"),
+        (["user", "item", "rating"], None),
+        (["who", "what", "user"], None),
+        (["user_id", "user", "item"], r"1 of X, 'user', is read as the items.*item='item'"),
+        (["item", "what", "who"], None),
+    ],
+)
+def test_columns_that_were_mixed_up_are_warned_of(names, message):
+    frame = pytest.importorskip("pandas").DataFrame([(1, 2, 3), (4, 5, 6)], columns=names)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        EventEncoder().fit(frame)
+    said = [str(warning.message) for warning in caught]
+    assert bool(said) == (message is not None)
+    if message is not None:
+        assert re.search(message, said[0]) and caught[0].filename == __file__
+
+
 class SmallFrame:
     """What a DataFrame that scikit-learn does not know has in common with one."""
 
@@ -657,6 +682,10 @@ BAD = [
     ({"blocks": ["user", ("user", "item")]}, LOG, "Two blocks would be called 'user'"),
     ({"blocks": ["context"]}, LOG, "'context' needs columns: name them in context"),
     ({"blocks": ["attributes"]}, LOG, "'attributes' needs columns"),
+    ({"context": [2]}, LOG, r"context=\[2\] is of no use without the block 'context'; add"),
+    ({"attributes": (2,)}, LOG, r"attributes=\(2,\) is of no use without the block 'attri"),
+    ({"blocks": ["context"], "context": [2], "attributes": [1]}, LOG, "the block 'attributes'"),
+    ({"blocks": [("context", "item")], "context": ["d"]}, LOG, "the block 'context'"),
     ({"context": "mood"}, LOG, "context must be a list of columns"),
     ({"attributes": 2}, LOG, "attributes must be a list of columns"),
     ({"blocks": ["context"], "context": [5]}, LOG, "context names the column 5"),

@@ -228,6 +228,14 @@ def test_groups_and_fields_are_those_of_the_encoder():
     assert_array_equal(explicit.fit(X.copy(), y).predict(X), model.predict(log))
 
 
+def test_columns_of_other_recipes_are_left_out():
+    for name in NAMES:
+        encoder = make_recipe(name, FMRegressor(), **COLUMNS)[0]
+        for kind in ("context", "attributes"):
+            used = any(kind in block for block in encoder.blocks)  # a kind, or a name and a kind
+            assert getattr(encoder, kind) == (COLUMNS[kind] if used else ())
+
+
 @pytest.mark.parametrize(
     "arguments, match",
     [
