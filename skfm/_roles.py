@@ -69,11 +69,11 @@ def assign(table, wanted):
         found = [position for position in called[role] if position not in places.values()]
         if len(found) == 1:
             places[role] = found[0]
-        elif home in found or (is_small and home < table.shape[1] and home not in taken):
-            places[role] = home
-        elif found:
+        elif found and home not in found:
             names = ", ".join(repr(table.names[position]) for position in found)
             raise ValueError(f"{names} may all be the column of {role}s: set {role} to one.")
+        elif found or (is_small and home < table.shape[1] and home not in taken):
+            places[role] = home
     for role in ("user", "item"):
         if role not in places:
             names = "" if table.names is None else f" and the columns {table.names[:10]}"
@@ -82,12 +82,14 @@ def assign(table, wanted):
                 f"{', '.join(ROLES)}, the last two being optional. Of others, set {role} to the "
                 f"name or position of the column of {role}s."
             )
-    return places
+    return {role: places[role] for role in wanted if role in places}
 
 
 def label(table, position):
-    """How to name a column in a parameter: by its name, or by its position."""
-    return position if table.names is None else table.names[position]
+    """What to call a column in a parameter: its name if it has one of its own, or its position."""
+    name = None if table.names is None else table.names[position]
+    is_clear = isinstance(name, str) and table.names.count(name) == 1
+    return name if is_clear else position
 
 
 def warn_of_other_roles(table, places):
