@@ -232,11 +232,17 @@ class EventEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If a parameter is not usable or names a column that X does not have; if two blocks
-            have the same name; if X is not a log: no rows, missing ids, missing times; or if
-            `y` is needed but is not a finite number for each row.
+            If a parameter is not usable or names a column that X does not have; if `context` or
+            `attributes` names columns, but no block has them; if two blocks have the same name;
+            if X is not a log: no rows, missing ids, missing times; or if `y` is needed but is not
+            a finite number for each row.
         TypeError
             If ids or other values cannot be hashed, or if a parameter has the wrong type.
+
+        Warns
+        -----
+        UserWarning
+            If the names of columns tell that users or items are in another one.
         """
         with all_or_nothing(self):
             self._learn(X, y)
@@ -291,6 +297,11 @@ class EventEncoder(TransformerMixin, BaseEstimator):
             value is too large for `dtype`.
         TypeError
             If ids or other values cannot be hashed.
+
+        Warns
+        -----
+        UserWarning
+            If no id or value in a column is known, and none can be because of its type.
         """
         check_is_fitted(self)
         return self._encode(self._read(self._open(X, reset=False)))

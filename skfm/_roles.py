@@ -109,9 +109,13 @@ def warn_of_other_roles(table, places):
 
 def _called_usually(table):
     """By role, the positions of the columns with a usual name."""
-    names = table.names or []
-    short = ["".join(filter(str.isalnum, str(name).lower())) for name in names]
+    roles = list(map(usual_role, table.names or []))
     return {
-        role: [position for position, name in enumerate(short) if name in usual.split()]
-        for role, usual in USUAL.items()
+        role: [position for position, found in enumerate(roles) if found == role] for role in ROLES
     }
+
+
+def usual_role(name):
+    """What a column of this name usually is, None for other names."""
+    short = "".join(filter(str.isalnum, str(name).lower()))
+    return next((role for role, usual in USUAL.items() if short in usual.split()), None)

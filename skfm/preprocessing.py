@@ -199,6 +199,11 @@ class UserItemEncoder(BaseEstimator):
             large for `dtype`.
         TypeError
             If ids cannot be hashed (lists, for instance).
+
+        Warns
+        -----
+        UserWarning
+            If pairs with values are repeated and `duplicates` is "auto".
         """
         self._check_parameters()
         log = read_log(open_log(X), self._columns_wanted())
@@ -230,6 +235,12 @@ class UserItemEncoder(BaseEstimator):
         ValueError
             If X is not such a log, if a user or an item is unknown and
             ``handle_unknown="error"``, or if a sum is too large for `dtype`.
+
+        Warns
+        -----
+        UserWarning
+            If pairs with values are repeated and `duplicates` is "auto"; or if no user or no item
+            can be known because of the type of the ids, and ``handle_unknown="ignore"``.
         """
         log = self._read(X)
         return self._to_csr(self._known_events(log), self._shape())
