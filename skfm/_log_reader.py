@@ -57,9 +57,10 @@ def _read_values(table, position, *, guessed):
     unit = _unit_of_times(values) if guessed else None
     if unit is not None:
         column = label(table, position)
+        note = "" if isinstance(column, str) else " (positions begin with 0)"
         raise ValueError(
             f"{subject} look like times ({unit}): {values.min():.0f} to {values.max():.0f}. Set "
-            f"time={column!r} if they are, or value={column!r} to have them as values."
+            f"time={column!r}{note} if they are, or value={column!r} to have them as values."
         )
     return values
 
