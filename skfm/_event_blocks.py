@@ -244,7 +244,7 @@ class Levels(OneHot, Column):
     def find(self, log):
         values, present = self._read(log)
         places = np.full(present.size, -1)
-        places[present] = self.ids.find(values, repr(self.field))
+        places[present] = self.ids.find_expected(values, repr(self.field))
         return places
 
 
@@ -257,7 +257,7 @@ class Lists(Column):
 
     def look_up(self, log):
         members, rows = self._read(log)
-        places = self.ids.find(members, repr(self.field))
+        places = self.ids.find_expected(members, repr(self.field))
         events = Events(rows, places, np.ones(rows.size), None).known()
         shape = log.table.shape[0], len(self.levels)
         return as_bags(events.to_csr(shape, "sum", np.float64)), np.arange(shape[0])

@@ -14,6 +14,7 @@ from skfm._fitting import all_or_nothing
 from skfm._gathering import side_by_side
 from skfm._logs import Ids, Table, as_numbers, as_times, refuse_rows, simplify
 from skfm._printing import PrintableEstimator
+from skfm._roles import find_column, warn_of_other_roles
 
 
 class EventEncoder(TransformerMixin, PrintableEstimator):
@@ -83,9 +84,9 @@ class EventEncoder(TransformerMixin, PrintableEstimator):
     time : str or int, default=None
         The column of times: numbers or datetimes. A column is only read if a block asks for it.
     context : list of str or int, default=()
-        Columns for "context".
+        Columns for "context", which `blocks` must have then.
     attributes : list of str or int, default=()
-        Columns for "attributes", of users, of items or of the events.
+        Columns for "attributes", of users, of items or of the events; likewise.
     n_last : int, default=5
         Number of events for "last", at least 1.
     n_bins : int, default=30
@@ -143,6 +144,8 @@ class EventEncoder(TransformerMixin, PrintableEstimator):
     **Unknown and missing values** have no features. So blocks are empty for users, items and other
     values that the log of the fit does not have, for users without earlier events, and for
     context and attributes that are missing (None, NaN). Missing ids and times are an error.
+    Numbers match if they are equal, so a user 7 is known as 7.0, too, but not as "7": if no id in
+    a log is of a type that the fit had, a warning names both types.
 
     **Duplicates.** A pair of user and item with several events counts once in "history" and
     "raters", and with the mean of its ratings in "ratings". An item counts once in a basket. If
@@ -230,11 +233,17 @@ class EventEncoder(TransformerMixin, PrintableEstimator):
         Raises
         ------
         ValueError
-            If a parameter is not usable or names a column that X does not have; if two blocks
-            have the same name; if X is not a log: no rows, missing ids, missing times; or if
-            `y` is needed but is not a finite number for each row.
+            If a parameter is not usable or names a column that X does not have; if `context` or
+            `attributes` names columns, but no block has them; if two blocks have the same name;
+            if X is not a log: no rows, missing ids, missing times; or if `y` is needed but is not
+            a finite number for each row.
         TypeError
             If ids or other values cannot be hashed, or if a parameter has the wrong type.
+
+        Warns
+        -----
+        UserWarning
+            If the names of columns tell that users or items are in another one.
         """
         with all_or_nothing(self):
             self._learn(X, y)
@@ -289,6 +298,11 @@ class EventEncoder(TransformerMixin, PrintableEstimator):
             value is too large for `dtype`.
         TypeError
             If ids or other values cannot be hashed.
+
+        Warns
+        -----
+        UserWarning
+            If no id or value in a column is known, and none can be because of its type.
         """
         check_is_fitted(self)
         return self._encode(self._read(self._open(X, reset=False)))
@@ -328,7 +342,9 @@ class EventEncoder(TransformerMixin, PrintableEstimator):
         columns = {"user": self.user, "item": self.item}
         if "times" in needs:
             columns["time"] = self.time
-        self._positions = {name: _find(column, table, name) for name, column in columns.items()}
+        places = {name: find_column(column, table, name) for name, column in columns.items()}
+        warn_of_other_roles(table, places)
+        self._positions = places
         self._users, users = Ids.learn(self._read_ids(table, "user"), "user")
         self._items, items = Ids.learn(self._read_ids(table, "item"), "item")
         self.user_ids_, self.item_ids_ = self._users.ids, self._items.ids
@@ -349,8 +365,8 @@ class EventEncoder(TransformerMixin, PrintableEstimator):
 
     def _read(self, table):
         """A log as numbers, as far as it is known."""
-        users = self._users.find(self._read_ids(table, "user"), "user")
-        items = self._items.find(self._read_ids(table, "item"), "item")
+        users = self._users.find_expected(self._read_ids(table, "user"), "user")
+        items = self._items.find_expected(self._read_ids(table, "item"), "item")
         times = self._read_times(table)
         if times is not None and (times.dtype.kind == "M") != self._has_dates:
             before, now = ("datetimes", "numbers")[:: 1 if self._has_dates else -1]
@@ -392,8 +408,8 @@ class EventEncoder(TransformerMixin, PrintableEstimator):
         return as_times(table.column(self._positions["time"]), "The column of times")
 
     def _make_blocks(self, table):
-        blocks = []
-        for name, kind in _entries(self.blocks):
+        blocks, entries = [], _entries(self.blocks)
+        for name, kind in entries:
             if kind in OF_A_LOG:
                 make = OF_A_LOG[kind]
                 if "times" in make.needs and self.time is None:
@@ -404,12 +420,18 @@ class EventEncoder(TransformerMixin, PrintableEstimator):
             columns = list(getattr(self, kind))
             if not columns:
                 raise ValueError(f"The block {kind!r} needs columns: name them in {kind}.")
-            for position in (_find(column, table, kind) for column in columns):
+            for position in (find_column(column, table, kind) for column in columns):
                 column = f"x{position}" if table.names is None else str(table.names[position])
                 if name != kind:
                     column = name if len(columns) == 1 else f"{name}__{column}"
                 blocks.append(OF_A_COLUMN[kind](column, position, table))
         _refuse_twins([block.field for block in blocks], "blocks")
+        for kind in OF_A_COLUMN:
+            if list(getattr(self, kind)) and all(entry[1] != kind for entry in entries):
+                raise ValueError(
+                    f"{kind}={getattr(self, kind)!r} is of no use without the block {kind!r}; add "
+                    f"{kind!r} to blocks, or leave {kind} empty."
+                )
         return blocks
 
     def _check_parameters(self):
@@ -448,34 +470,6 @@ def _entries(blocks):
                 f"{', '.join(map(repr, kinds))}."
             )
     return entries
-
-
-def _find(column, table, argument):
-    """Position of a column that is given by name or position."""
-    n_columns = table.shape[1]
-    if isinstance(column, str):
-        if table.names is None:
-            raise ValueError(
-                f"{argument} names the column {column!r}, but X has no names; give its position, "
-                "or pass a DataFrame."
-            )
-        found = [position for position, name in enumerate(table.names) if name == column]
-        if len(found) != 1:
-            problem = "several columns of X have" if found else "no column of X has"
-            raise ValueError(
-                f"{argument} names the column {column!r}, a name that {problem}: "
-                f"{', '.join(map(repr, table.names[:10]))}."
-            )
-        return found[0]
-    if isinstance(column, numbers.Integral) and not isinstance(column, (bool, np.bool_)):
-        if not 0 <= column < n_columns:
-            raise ValueError(
-                f"X has {n_columns} feature(s) (shape={table.shape}) while a minimum of "
-                f"{max(column, 0) + 1} is required. {argument} names the column {column}; "
-                "positions begin with 0."
-            )
-        return int(column)
-    raise TypeError(f"{argument} must name a column of X, or give its position; got {column!r}.")
 
 
 def _refuse_twins(names, what):

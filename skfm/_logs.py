@@ -1,28 +1,27 @@
 """Logs of users and items: their columns read and checked, ids as positions, cells of events."""
 
+import numbers
 from dataclasses import dataclass
-from datetime import UTC, date
+from datetime import UTC, date, timedelta
 from itertools import chain, repeat
 
 import numpy as np
 from scipy import sparse
 
-COLUMNS = ("user", "item", "value", "time")
+from skfm._roles import ROLES
+from skfm._solvers.caller import warn
+
 # What float() or NumPy would make a number of, one way or another.
 NO_NUMBERS = (str, bytes, date, np.datetime64, np.timedelta64, complex, np.complexfloating)
-
-
-@dataclass
-class _Log:
-    """The columns of a log, checked, each in its simplest type."""
-
-    users: np.ndarray
-    items: np.ndarray
-    values: np.ndarray  # ones if the log has none
-    times: np.ndarray | None  # numbers or datetime64
-    n_columns: int
-    names: list | None
-    from_pandas: bool
+# Types whose values may be equal; those of two families never are. For NumPy, durations are
+# integers, so these come first.
+FAMILIES = (
+    (timedelta, np.timedelta64),
+    (numbers.Number, np.bool_),
+    str,
+    bytes,
+    (date, np.datetime64),
+)
 
 
 @dataclass
@@ -42,10 +41,15 @@ class Events:
         times = None if self.times is None else self.times[known]
         return Events(self.rows[known], self.columns[known], self.values[known], times)
 
+    def n_repeated(self, n_columns):
+        """Number of pairs of row and column that have several events."""
+        _, counts = np.unique(self._cells(n_columns), return_counts=True)
+        return np.count_nonzero(counts > 1)
+
     def to_csr(self, shape, duplicates, dtype):
         """Matrix with one stored cell for each pair of row and column."""
         n_rows, n_columns = shape
-        cell = self.rows.astype(np.int64) * n_columns + self.columns
+        cell = self._cells(n_columns)
         # Both sorts are stable: of events at the same time the one further down stays behind.
         if duplicates == "last" and self.times is not None:
             order = np.lexsort((self.times, cell))
@@ -55,11 +59,14 @@ class Events:
         new = np.ones(cell.size, dtype=bool)
         new[1:] = cell[1:] != cell[:-1]
         first = np.flatnonzero(new)
+        counts = np.diff(np.append(first, cell.size))
         with np.errstate(over="ignore", invalid="ignore"):
-            if duplicates == "sum":
-                values = np.add.reduceat(values, first)
+            if duplicates == "last":
+                values = values[first + counts - 1]
             else:
-                values = values[np.append(first, cell.size)[1:] - 1]
+                values = np.add.reduceat(values, first)
+            if duplicates == "mean":
+                values /= counts
             values = values.astype(dtype, copy=False)
         if not np.isfinite(values).all():
             raise ValueError(
@@ -72,6 +79,9 @@ class Events:
         small = max(first.size, n_columns) <= np.iinfo(np.int32).max
         index = np.int32 if small else np.int64
         return sparse.csr_matrix((values, columns.astype(index), indptr.astype(index)), shape)
+
+    def _cells(self, n_columns):
+        return self.rows.astype(np.int64) * n_columns + self.columns
 
 
 class Ids:
@@ -116,6 +126,46 @@ class Ids:
             _refuse_missing(column, name, unknown)
         return positions
 
+    def find_expected(self, column, name):
+        """The same positions, with a warning if no id can be known because of its type."""
+        positions = self.find(column, name)
+        if (positions < 0).all() and (difference := self.difference(column)):
+            warn(f"None of the {column.size} {_of(name)} is known: {difference}.", UserWarning)
+        return positions
+
+    def difference(self, column):
+        """How the types of a column's ids differ from those of the known ones; empty if they may
+        be equal."""
+        types, known_types = _types(column), _types(self.ids)
+        families, known_families = set(map(_family, types)), set(map(_family, known_types))
+        if not families or not known_families or families & known_families:
+            return ""
+        cure = ""
+        if known_families == {str}:
+            cure = ", for example with astype(str)"
+        elif self.ids.dtype.kind in "iuf":
+            cure = f", for example with astype({self.ids.dtype.name!r})"
+        return (
+            f"they are {_name_types(column, types)}, those of the fit "
+            f"{_name_types(self.ids, known_types)}; convert them{cure}"
+        )
+
+
+def _types(column):
+    if column.dtype.kind == "O":
+        return set(map(type, column))
+    return {column.dtype.type} if column.size else set()
+
+
+def _family(kind):
+    return next((family for family in FAMILIES if issubclass(kind, family)), kind)
+
+
+def _name_types(column, types):
+    if column.dtype.kind != "O":
+        return column.dtype.name
+    return " and ".join(sorted({kind.__name__.rstrip("_") for kind in types}))  # str_ is NumPy's
+
 
 def distinct(column, name, *, by_appearance=False):
     """Distinct ids, sorted if they can and shall be, and for each row the position of its id."""
@@ -146,7 +196,7 @@ def distinct(column, name, *, by_appearance=False):
 
 def _of(name):
     """How errors call a column: ids of users, or of items; values of anything else."""
-    return f"ids of {name}s" if name in COLUMNS else f"values of {name}"
+    return f"ids of {name}s" if name in ROLES else f"values of {name}"
 
 
 def _not_hashable(name, error):
@@ -235,25 +285,6 @@ def _rows_as_array(X):
     return np.fromiter(chain.from_iterable(X), dtype=object, count=np.prod(shape)).reshape(shape)
 
 
-def read_log(X):
-    """Take a log apart into its columns and check them."""
-    table = Table(X)
-    shape = table.shape
-    if len(shape) != 2 or not 2 <= shape[1] <= 4:
-        raise ValueError(
-            f"X has the shape {shape}; expected a log with 2 to 4 columns: {', '.join(COLUMNS)}, "
-            "the last two being optional. Leave other columns out."
-        )
-    columns = [table.column(position) for position in range(shape[1])]
-    users, items = map(simplify, columns[:2])
-    values, times = np.ones(shape[0]), None
-    if shape[1] > 2:
-        values = as_numbers(columns[2], "values", "Column 3 of the log, the values,")
-    if shape[1] > 3:
-        times = as_times(columns[3], "Column 4 of the log, the times,")
-    return _Log(users, items, values, times, shape[1], table.names, table.from_pandas)
-
-
 def read_ids(ids, name):
     """A list of ids as one array."""
     if hasattr(ids, "__array__"):
@@ -319,11 +350,12 @@ def to_float(column, name, subject):
             raise TypeError(f"got {strange[0].__name__}")
         return column.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        wanted, cure = "numbers", "convert it"
-        if name == "times":
-            wanted = "numbers or datetimes"
-        elif name == "values" and strange and issubclass(strange[0], (date, np.datetime64)):
-            cure = "a log with times but no values needs a column of ones before the times"
+        wanted = "numbers or datetimes" if name == "times" else "numbers"
+        cure = "convert it"
+        if name in ("values", "times"):
+            cure += f", or set {name[:-1]} to another column or None"
+        if name == "values" and strange and issubclass(strange[0], (date, np.datetime64)):
+            cure = "if they are times, set time to this column"
         if strange and issubclass(strange[0], str):
             cure += "; if NumPy made strings of all, pass a list of rows or a DataFrame instead"
         raise ValueError(f"{subject} must hold {wanted} ({error}); {cure}.") from error

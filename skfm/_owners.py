@@ -95,7 +95,7 @@ def hide_chosen(X, catalogue, y, sample_weight):
     y = read_ids(column_or_1d(read_choices(y), warn=True), "item")
     if y.size != X.shape[0]:
         raise ValueError(f"y must hold an item for each of the {X.shape[0]} rows; got {y.size}.")
-    items = catalogue.find(y)
+    items = catalogue.find(y, expected=True)
     unknown = items < 0
     n_items = catalogue.n_items
     if unknown.any():

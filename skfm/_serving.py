@@ -93,15 +93,23 @@ class LabelledCatalogue(Catalogue):
         positions = self.find(ids)
         if (positions < 0).any():
             unknown = list(dict.fromkeys(as_objects(column[positions < 0])))
+            difference = self.difference(column)
             raise ValueError(
-                f"{argument} has items that the model does not know: {unknown[:N_NAMED]}."
+                f"{argument} has items that the model does not know: {unknown[:N_NAMED]}"
+                f"{difference and '; '}{difference}."
             )
         return positions
 
-    def find(self, ids):
-        """Positions of items, -1 for unknown ones."""
-        places = self._ids.find(read_ids(ids, "item"), "item")
+    def find(self, ids, *, expected=False):
+        """Positions of items, -1 for unknown ones; if ids of its types are expected, others are
+        warned of."""
+        find = self._ids.find_expected if expected else self._ids.find
+        places = find(read_ids(ids, "item"), "item")
         return np.where(places < 0, -1, self._position[places])
+
+    def difference(self, ids):
+        """How the types of ids differ from those that the model knows, as `Ids.difference`."""
+        return self._ids.difference(read_ids(ids, "item"))
 
 
 def _are_booleans(column):

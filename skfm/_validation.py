@@ -3,11 +3,34 @@
 import hashlib
 import math
 import numbers
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_non_negative, validate_data
+
+
+@dataclass(frozen=True)
+class _Remedies:
+    """What errors advise, depending on what the rows of X are."""
+
+    no_numbers: str
+    missing: str
+
+
+_OF_ROWS = _Remedies(
+    "Encode categories before, for example with OneHotEncoder as the first step of a pipeline, or "
+    "a log of users and items with skfm.preprocessing.EventEncoder.",
+    "Impute missing numbers before, for example with SimpleImputer; of categories, OneHotEncoder "
+    "encodes a missing value as one of its own.",
+)
+_OF_USERS = _Remedies(
+    "X must be a matrix of users by items: skfm.preprocessing.UserItemEncoder makes one from a "
+    "log. (Other categories, encoded with OneHotEncoder, are for FMRegressor or FMClassifier.)",
+    "A missing rating is a cell that is not stored, or a 0 in dense input: fill a pivoted table "
+    "with fillna(0), or encode the log with skfm.preprocessing.UserItemEncoder.",
+)
 
 
 def validate_X(estimator, X):
@@ -39,14 +62,27 @@ def validate_rows(estimator, X, y, sample_weight, *, numeric_target, reset=True)
     return X, y, weight
 
 
-def _validate(estimator, X, **options):
-    return validate_data(
-        estimator, X, accept_sparse="csr", dtype=[np.float64, np.float32], **options
-    )
+def _validate(estimator, X, *, remedies=_OF_ROWS, **options):
+    try:
+        return validate_data(
+            estimator, X, accept_sparse="csr", dtype=[np.float64, np.float32], **options
+        )
+    except (TypeError, ValueError) as error:
+        # scikit-learn and NumPy do not know what X is, and so advise nothing, or other estimators.
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        message = str(error)
+        if any(text in message for text in ("to float", "real number", "promoted")):
+            raise kind(
+                f"X has values that are not numbers ({message}). {remedies.no_numbers}"
+            ) from error
+        if "X contains NaN" in message:
+            raise kind(f"Input X contains NaN. {remedies.missing}") from error
+        raise
 
 
 def _require_numbers(y):
     values = np.asarray(y)
+    _refuse_complex(values, "y")
     try:
         if values.dtype.kind in "US" or any(isinstance(v, str) for v in _objects(values)):
             raise ValueError("got strings")
@@ -58,6 +94,15 @@ def _require_numbers(y):
         ) from error
 
 
+def _refuse_complex(values, name):
+    """NumPy would drop the imaginary parts, with a warning."""
+    if values.dtype.kind == "c":
+        raise ValueError(
+            f"Complex data not supported: {name} has the type {values.dtype}; pass real numbers, "
+            f"such as {name}.real."
+        )
+
+
 def _objects(values):
     return values.ravel() if values.dtype == object else ()
 
@@ -67,7 +112,7 @@ def validate_cells(estimator, X, is_confidence, *, reset):
 
     Of confidences, zeros are none and negative values an error.
     """
-    X = _validate(estimator, X, reset=reset)
+    X = _validate(estimator, X, remedies=_OF_USERS, reset=reset)
     if is_confidence:
         check_non_negative(X, f"{type(estimator).__name__} with feedback='implicit'")
     return as_csr(X, keep_zeros=not is_confidence)
@@ -114,6 +159,7 @@ def check_sample_weight(sample_weight, n_rows, dtype):
     if isinstance(sample_weight, numbers.Number):
         sample_weight = np.full(n_rows, sample_weight)
     try:
+        _refuse_complex(np.asarray(sample_weight), "sample_weight")
         # A copy, that can be written: for others, kernels would have to be compiled as well.
         weight = np.array(sample_weight, dtype=dtype)
     except (TypeError, ValueError) as error:

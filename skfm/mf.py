@@ -15,6 +15,7 @@ from skfm import _validation as door
 from skfm._fitting import all_or_nothing
 from skfm._frames import check_output
 from skfm._items import check_names
+from skfm._misuse import warn_of_misuse
 from skfm._printing import PrintableEstimator
 from skfm._serving import (
     Catalogue,
@@ -291,6 +292,12 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Printable
         ValueError
             If a parameter or X is not usable (NaN or infinity, negative confidences, no cells),
             or if training diverges.
+
+        Warns
+        -----
+        UserWarning
+            If X looks like a log of ids; or, with explicit feedback, if all ratings are equal, or
+            if duplicate entries are summed.
         """
         with all_or_nothing(self):
             return self._fit(X)
@@ -304,6 +311,8 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Printable
                 "X has no stored cells to learn from: it needs at least one "
                 f"{'positive value' if model.is_implicit else 'rating'}."
             )
+        names = getattr(self, "feature_names_in_", None)
+        warn_of_misuse(X, csr, names, is_explicit=not model.is_implicit)
         self.mean_, self.scale_ = self._units(csr.data, model)
         csr = self._standardised(csr)
         rng = check_random_state(self.random_state)

@@ -8,17 +8,11 @@ from sklearn.utils.validation import check_is_fitted
 from skfm import _validation as door
 from skfm._event_encoder import EventEncoder
 from skfm._groups import feature_groups
-from skfm._logs import (
-    COLUMNS,
-    Events,
-    Ids,
-    as_objects,
-    as_seconds,
-    distinct,
-    read_ids,
-    read_log,
-)
+from skfm._log_reader import open_log, read_log
+from skfm._logs import Events, Ids, as_objects, as_seconds, distinct, read_ids
 from skfm._printing import PrintableEstimator
+from skfm._roles import ROLES, label
+from skfm._solvers.caller import warn
 
 __all__ = ["EventEncoder", "UserItemEncoder", "feature_groups"]
 
@@ -34,21 +28,33 @@ class UserItemEncoder(PrintableEstimator):
     objects that can be hashed and compared; ``user_ids_[rows]`` and ``item_ids_[columns]`` give
     them back.
 
-    The columns of a log are taken by position, whatever they are called:
+    The columns of a log are
 
     1. user,
     2. item,
     3. value (optional): a rating, a count, a price. Without it each event counts 1.
     4. time (optional): numbers or datetimes.
 
-    A log with times but no values needs a column of ones before the times.
+    Columns of a DataFrame that have usual names, such as "user_id", "movie", "Rating" or
+    "timestamp", are found by these, in any order. Others, and those of lists and arrays, are in
+    the order above.
 
     Parameters
     ----------
-    duplicates : {"sum", "last"}, default="sum"
-        What to store if a pair of user and item has several events: the sum of their values, or
-        the value of the last event. The last one is the latest by time, and of several at the
-        same time, or in a log without times, the one furthest down.
+    user, item : str or int, default="auto"
+        The columns of users and of items: names in a DataFrame, or positions, which begin with 0.
+        "auto" finds them as described above; where that is ambiguous, it is an error.
+    value, time : str, int or None, default="auto"
+        The columns of values and of times, likewise; None if the log has none, or if they are
+        not to be read.
+    duplicates : {"auto", "sum", "last", "mean"}, default="auto"
+        What to store if a pair of user and item has several events: the sum of their values,
+        their mean, or the value of the last event. The last one is the latest by time, and of
+        several at the same time, or in a log without times, the one furthest down. Sums are for
+        counts and amounts, the last or the mean for ratings.
+
+        "auto" counts events, as "sum" does, if the log of the fit has no values, or if they are
+        all 1. Else it takes the last one, with a warning that says how many pairs are repeated.
     handle_unknown : {"error", "ignore"}, default="error"
         What to do with users or items that were not in the log of the fit: raise an error, or
         drop their events. :meth:`encode_users` and :meth:`encode_items` mark ignored ones by -1.
@@ -62,8 +68,12 @@ class UserItemEncoder(PrintableEstimator):
         cannot be sorted. Numbers keep their type, everything else is in an array of objects.
     item_ids_ : ndarray of shape (n_items,)
         The item of each column of the matrix, in the same way.
+    columns_ : dict of {str: str or int}
+        Which column of the log of the fit was read as "user", "item", "value" and "time": its
+        name in a DataFrame, if no other has it; else its position. Columns of logs to transform
+        are found by these names if they have names, too, or are in the same positions.
     n_columns_ : int
-        Number of columns of the log of the fit: 2, 3 or 4.
+        Number of columns of the log of the fit.
     column_names_ : list or None
         Names of the columns of the log of the fit; None if it was not a DataFrame.
 
@@ -74,7 +84,12 @@ class UserItemEncoder(PrintableEstimator):
 
     A value of 0 is stored, as is a sum of 0: a rating of 0 is a rating.
 
-    Numbers match if they are equal, so a user 7 is known as 7.0, too, but not as "7".
+    Numbers match if they are equal, so a user 7 is known as 7.0, too, but not as "7". If that is
+    why none of the ids in a log is known, errors name both types; so does a warning if
+    ``handle_unknown="ignore"``.
+
+    Values that "auto" takes from a column that looks like times (seconds since 1970, for
+    instance) are refused.
 
     Times may be integers, floats, ``datetime64`` or ``datetime`` objects; those without a time
     zone count as UTC.
@@ -112,7 +127,21 @@ class UserItemEncoder(PrintableEstimator):
     ['eve']
     """
 
-    def __init__(self, *, duplicates="sum", handle_unknown="error", dtype=np.float64):
+    def __init__(
+        self,
+        *,
+        user="auto",
+        item="auto",
+        value="auto",
+        time="auto",
+        duplicates="auto",
+        handle_unknown="error",
+        dtype=np.float64,
+    ):
+        self.user = user
+        self.item = item
+        self.value = value
+        self.time = time
         self.duplicates = duplicates
         self.handle_unknown = handle_unknown
         self.dtype = dtype
@@ -122,7 +151,7 @@ class UserItemEncoder(PrintableEstimator):
 
         Parameters
         ----------
-        X : DataFrame, array-like or list of rows, of shape (n_events, 2 to 4)
+        X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
             Log: user, item and, if wanted, value and time.
         y : None
             Ignored.
@@ -135,13 +164,14 @@ class UserItemEncoder(PrintableEstimator):
         Raises
         ------
         ValueError
-            If a parameter is not usable or X is not a log: no rows, a wrong number of columns,
-            missing ids, values or times that are missing, infinite or no numbers.
+            If a parameter is not usable or X is not a log: no rows, columns that cannot be told
+            apart, missing ids, values or times that are missing, infinite or no numbers, values
+            that look like times.
         TypeError
             If ids cannot be hashed (lists, for instance).
         """
         self._check_parameters()
-        log = read_log(X)
+        log = read_log(open_log(X), self._columns_wanted())
         users, _ = Ids.learn(log.users, "user")
         items, _ = Ids.learn(log.items, "item")
         self._keep(log, users, items)
@@ -152,7 +182,7 @@ class UserItemEncoder(PrintableEstimator):
 
         Parameters
         ----------
-        X : DataFrame, array-like or list of rows, of shape (n_events, 2 to 4)
+        X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
             Log: user, item and, if wanted, value and time.
         y : None
             Ignored.
@@ -169,14 +199,20 @@ class UserItemEncoder(PrintableEstimator):
             large for `dtype`.
         TypeError
             If ids cannot be hashed (lists, for instance).
+
+        Warns
+        -----
+        UserWarning
+            If pairs with values are repeated and `duplicates` is "auto".
         """
         self._check_parameters()
-        log = read_log(X)
+        log = read_log(open_log(X), self._columns_wanted())
         users, rows = Ids.learn(log.users, "user")
         items, columns = Ids.learn(log.items, "item")
         events = Events(rows, columns, log.values, log.times)
         # The matrix first: if it cannot be made, the encoder stays as it was.
-        matrix = events.to_csr((len(users.ids), len(items.ids)), self.duplicates, self.dtype)
+        shape = len(users.ids), len(items.ids)
+        matrix = self._to_csr(events, shape, are_counts=_are_counts(log))
         self._keep(log, users, items)
         return matrix
 
@@ -185,9 +221,9 @@ class UserItemEncoder(PrintableEstimator):
 
         Parameters
         ----------
-        X : DataFrame, array-like or list of rows, of shape (n_events, 2 to 4)
-            Log. It has values if the log of the fit had; times may be there or not. Names of
-            columns, if both logs have them, are the same as in the fit.
+        X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
+            Log. It has values if the log of the fit had; times may be there or not. If both logs
+            have names, columns are found by those of the fit (`columns_`), in any order.
 
         Returns
         -------
@@ -199,10 +235,15 @@ class UserItemEncoder(PrintableEstimator):
         ValueError
             If X is not such a log, if a user or an item is unknown and
             ``handle_unknown="error"``, or if a sum is too large for `dtype`.
+
+        Warns
+        -----
+        UserWarning
+            If pairs with values are repeated and `duplicates` is "auto"; or if no user or no item
+            can be known because of the type of the ids, and ``handle_unknown="ignore"``.
         """
         log = self._read(X)
-        events = self._known_events(log)
-        return events.to_csr(self._shape(), self.duplicates, self.dtype)
+        return self._to_csr(self._known_events(log), self._shape())
 
     def transform_new_users(self, X):
         """Return the matrix of a log whose users need not be known, and these users.
@@ -212,7 +253,7 @@ class UserItemEncoder(PrintableEstimator):
 
         Parameters
         ----------
-        X : DataFrame, array-like or list of rows, of shape (n_events, 2 to 4)
+        X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
             Log as for :meth:`transform`.
 
         Returns
@@ -236,7 +277,7 @@ class UserItemEncoder(PrintableEstimator):
         columns = self._find(self._items, log.items, "item")
         events = Events(rows, columns, log.values, log.times).known()
         shape = (len(users), len(self.item_ids_))
-        return events.to_csr(shape, self.duplicates, self.dtype), users
+        return self._to_csr(events, shape), users
 
     def transform_time(self, X):
         """Return when the last event of each pair of user and item was.
@@ -246,7 +287,7 @@ class UserItemEncoder(PrintableEstimator):
 
         Parameters
         ----------
-        X : DataFrame, array-like or list of rows, of shape (n_events, 4)
+        X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
             Log as for :meth:`transform`, with times.
 
         Returns
@@ -264,8 +305,8 @@ class UserItemEncoder(PrintableEstimator):
         log = self._read(X)
         if log.times is None:
             raise ValueError(
-                f"X has no times: transform_time needs the four columns {', '.join(COLUMNS)}; got "
-                f"{log.n_columns}."
+                "X has no times: transform_time needs a column of times, the fourth or the one "
+                f"that time names; X has {log.table.shape[1]} columns."
             )
         events = self._known_events(log)
         events.values = as_seconds(events.times)
@@ -378,61 +419,117 @@ class UserItemEncoder(PrintableEstimator):
         import pandas as pd
 
         frame = pd.DataFrame(dict(enumerate(log)))
-        frame.columns = [*self.column_names_, "value"][:3]
+        places = self._positions
+        frame.columns = [
+            self.column_names_[places[role]] if role in places else role for role in ROLES[:3]
+        ]
         return frame
 
     def _check_parameters(self):
-        door.check_option(self.duplicates, "duplicates", ("sum", "last"))
+        door.check_option(self.duplicates, "duplicates", ("auto", "sum", "last", "mean"))
         door.check_option(self.handle_unknown, "handle_unknown", ("error", "ignore"))
         if self.dtype not in (np.float64, np.float32):
             raise ValueError(f"dtype must be np.float64 or np.float32; got {self.dtype!r}.")
+        for role in ("user", "item"):
+            if getattr(self, role) is None:
+                raise TypeError(f"{role} must name a column of X, or give its position; got None.")
 
     def _keep(self, log, users, items):
+        table = log.table
         self._users, self._items = users, items
-        self._from_pandas = log.from_pandas
+        self._are_counts = _are_counts(log)
+        self._from_pandas = table.from_pandas
+        self._wanted = self._columns_wanted()
+        self._positions = log.places
         self.user_ids_, self.item_ids_ = users.ids, items.ids
-        self.n_columns_, self.column_names_ = log.n_columns, log.names
+        self.n_columns_, self.column_names_ = table.shape[1], table.names
+        self.columns_ = {role: label(table, place) for role, place in log.places.items()}
 
     def _shape(self):
         return len(self.user_ids_), len(self.item_ids_)
+
+    def _columns_wanted(self):
+        return {role: getattr(self, role) for role in ROLES}
 
     def _read(self, X):
         """The log, if it is like the one of the fit."""
         check_is_fitted(self)
         self._check_parameters()
-        log = read_log(X)
-        if (log.n_columns == 2) != (self.n_columns_ == 2):
+        table = open_log(X)
+        log = read_log(table, self._wanted_as_in_fit(table))
+        if ("value" in log.places) != ("value" in self.columns_):
+            n = self.n_columns_
             raise ValueError(
-                f"X has {log.n_columns} columns, but the encoder was fitted on {self.n_columns_} "
-                f"({', '.join(COLUMNS[: self.n_columns_])}): either both logs have values or none."
-            )
-        names, fitted = log.names or [], self.column_names_ or []
-        n = min(len(names), len(fitted))
-        # Unnamed columns of a DataFrame are called 0, 1, 2: no names to compare.
-        named = all(isinstance(name, str) for name in [*names[:n], *fitted[:n]])
-        if named and names[:n] != fitted[:n]:
-            raise ValueError(
-                f"X has the columns {names}, but the encoder was fitted on {fitted}; columns are "
-                "taken by position, so bring them into the same order or rename them."
+                f"X has {log.table.shape[1]} columns, but the encoder was fitted on {n} "
+                f"({', '.join(self.columns_)}): either both logs have values or none."
             )
         return log
+
+    def _wanted_as_in_fit(self, table):
+        """The columns of the fit, by name if both logs have names, by position if only that of
+        the fit had."""
+        if not _are_names(self.column_names_):
+            return self._wanted
+        if _are_names(table.names):
+            # Of times there may be some now, or none any more.
+            was = self.columns_
+            is_there = table.names.__contains__
+            found = {r: name for r, name in was.items() if r != "time" or is_there(name)}
+        else:
+            was = self._positions
+            found = {r: place for r, place in was.items() if place < table.shape[1]}
+        return {**self._wanted, **dict.fromkeys(was), **found}
 
     def _known_events(self, log):
         rows = self._find(self._users, log.users, "user")
         columns = self._find(self._items, log.items, "item")
         return Events(rows, columns, log.values, log.times).known()
 
+    def _to_csr(self, events, shape, *, are_counts=None):
+        """The matrix; a warning if "auto" drops values that could have been meant as amounts."""
+        if self.duplicates != "auto":
+            return events.to_csr(shape, self.duplicates, self.dtype)
+        if self._are_counts if are_counts is None else are_counts:
+            return events.to_csr(shape, "sum", self.dtype)
+        matrix = events.to_csr(shape, "last", self.dtype)
+        if matrix.nnz < events.rows.size:
+            warn(
+                f"{events.n_repeated(shape[1])} of {matrix.nnz} pairs of user and item occur more "
+                "than once; of their values the last one is kept, as of ratings. Set "
+                "duplicates='last' or 'mean', or for counts and amounts duplicates='sum'.",
+                UserWarning,
+            )
+        return matrix
+
     def _find(self, known, column, name, ignored="to drop their events"):
         """Positions of the ids in a column; unknown ones are -1 or an error."""
+        if self.handle_unknown == "ignore":
+            return known.find_expected(column, name)
         positions = known.find(column, name)
-        if self.handle_unknown == "error" and (positions < 0).any():
+        if (positions < 0).any():
             unknown, _ = distinct(column[positions < 0], name, by_appearance=True)
             named = ", ".join(map(repr, as_objects(unknown[:N_NAMED])))
-            cure = f"fit on a log that has them, or set handle_unknown='ignore' {ignored}"
+            cure = f"Either fit on a log that has them, or set handle_unknown='ignore' {ignored}"
             if name == "user":
                 cure += "; transform_new_users takes users who came later"
+            if difference := known.difference(column):
+                cure = f"The reason: {difference}"
             raise ValueError(
                 f"{len(unknown)} {name}(s) were not in the log of the fit: {named}"
-                f"{', ...' if len(unknown) > N_NAMED else ''}. Either {cure}."
+                f"{', ...' if len(unknown) > N_NAMED else ''}. {cure}."
             )
         return positions
+
+
+def _are_counts(log):
+    """Whether the values of a log are no more than marks that something happened."""
+    return "value" not in log.places or bool((log.values == 1).all())
+
+
+def _are_names(names):
+    """Whether columns can be told by their names. Unnamed ones of DataFrames are 0, 1, 2."""
+    return (
+        names is not None
+        and all(isinstance(name, str) for name in names)
+        and len(set(names)) == len(names)
+    )

@@ -426,9 +426,11 @@ class FMRecommender(PrintableEstimator):
         unknown = positions < 0
         if unknown.any():
             names = list(dict.fromkeys(np.asarray(y)[unknown].tolist()))
+            difference = catalogue.difference(y)
             raise ValueError(
                 f"y has {len(names)} items without a row in item_features (or item_ids), such as "
-                f"{names[:5]}; add their rows, or drop these events."
+                f"{names[:5]}{difference and '; '}{difference}; add their rows, or drop these "
+                "events."
             )
         if positions.min() == positions.max():
             raise ValueError(

@@ -118,7 +118,8 @@ def make_recipe(name, estimator, **columns):
         of the log, and `item_identity` is set.
     **columns
         Parameters of :class:`~skfm.preprocessing.EventEncoder`, all but `blocks`: `user`, `item`,
-        `time`, `context`, `attributes`, `n_last`, `n_bins`, `dtype`.
+        `time`, `context`, `attributes`, `n_last`, `n_bins`, `dtype`. Several recipes may be made
+        with the same: `context` and `attributes` are left out if the model has none.
 
     Returns
     -------
@@ -162,6 +163,8 @@ def make_recipe(name, estimator, **columns):
         )
     if "blocks" in columns:
         raise ValueError("blocks is what a recipe sets; for others use an EventEncoder.")
+    unused = {"context", "attributes"}.difference(kind for _, kind in map(_named, recipe.blocks))
+    columns = {name: value for name, value in columns.items() if name not in unused}
     encoder = EventEncoder(blocks=recipe.blocks, **columns)
     machine = clone(estimator).set_params(**recipe.settings)
     return Pipeline([("encode", encoder), ("estimate", machine)])

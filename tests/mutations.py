@@ -86,6 +86,11 @@ FAULTS = [  # file, what stands there, what stands there instead
     (SOLVERS + "progress.py", "time.perf_counter() - compiling_time()", "time.perf_counter()"),
     ("skfm/mf.py", "* scores.dtype.type(self.scale_)", "* scores.dtype.type(1)"),
     ("skfm/_validation.py", "if (weight < 0).any():", "if False:"),
+    ("skfm/_logs.py", "families & known_families:", "True:"),
+    ("skfm/_roles.py", "home not in taken", "True"),
+    ("skfm/_log_reader.py", "elif is_auto(wanted[", "elif False and is_auto(wanted["),
+    ("skfm/preprocessing.py", "if matrix.nnz < events.rows.size:", "if False:"),
+    ("skfm/_misuse.py", "is_telling = len(ids) > N_TELLING or", "is_telling ="),
     ("skfm/metrics.py", "hits.sum(axis=1) / k, average", "hits.sum(axis=1) / 10, average"),
     ("skfm/model_selection.py", "np.minimum(n_cells, n - 1), n)", "np.minimum(n_cells, n), n)"),
 ]
@@ -124,6 +129,11 @@ NEAR = {  # which tests are likely to notice a fault in a file
     "_pipelines.py": "ranking",
     "mf.py": "mf",
     "_validation.py": "fm",
+    "_logs.py": "preprocessing event_encoder",
+    "_roles.py": "preprocessing event_encoder",
+    "_log_reader.py": "preprocessing",
+    "preprocessing.py": "preprocessing",
+    "_misuse.py": "mf",
     "metrics.py": "metrics",
     "model_selection.py": "model_selection",
 }

@@ -1,6 +1,8 @@
 """The encoder of events: against plain loops, on a log by hand, and on bad input."""
 
 import pickle
+import re
+import warnings
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 
@@ -499,6 +501,29 @@ def test_columns_by_name():
         encoder.set_params(user=2, time="when").fit(frame)
 
 
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["item", "user", "rating"], r"0 of X, 'item', is read as the users.*set user='user'"),
+        (["Rating", "User ID", "Item ID"], r"'Rating', is read as the users.*user='User ID'"),
+        (["who", "timestamp", "movieId"], r"1 of X, 'timestamp', .* items.*item='movieId'"),
+        (["user", "item", "rating"], None),
+        (["who", "what", "user"], None),
+        (["user_id", "user", "item"], r"1 of X, 'user', is read as the items.*item='item'"),
+        (["item", "what", "who"], None),
+    ],
+)
+def test_columns_that_were_mixed_up_are_warned_of(names, message):
+    frame = pytest.importorskip("pandas").DataFrame([(1, 2, 3), (4, 5, 6)], columns=names)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        EventEncoder().fit(frame)
+    said = [str(warning.message) for warning in caught]
+    assert bool(said) == (message is not None)
+    if message is not None:
+        assert re.search(message, said[0]) and caught[0].filename == __file__
+
+
 class SmallFrame:
     """What a DataFrame that scikit-learn does not know has in common with one."""
 
@@ -532,6 +557,48 @@ def test_input_is_not_changed(larger):
     assert_array_equal(log, copies[0])
     assert_array_equal(targets, copies[1])
     assert_same(encoder.transform(log), Z)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda log: [tuple(map(str, event)) for event in log],
+        lambda log: np.array(log).astype(str),
+        lambda log: np.array(log).astype(bytes),
+        lambda log: pytest.importorskip("pandas").DataFrame(log).astype("string"),
+        lambda log: pytest.importorskip("pandas").DataFrame(log).astype(str).astype("category"),
+    ],
+)
+def test_ids_of_another_type_are_warned_of(change):
+    log = [(1, 10, 5), (1, 11, 6), (2, 10, 5), (2, 12, 6)]
+    encoder = EventEncoder(["user", "item", "context"], context=[2])
+    for first, second in ((log, change(log)), (change(log), log)):
+        encoder.fit(first)
+        with pytest.warns(UserWarning, match="None of the 4") as caught:
+            assert encoder.transform(second).nnz == 0
+        said = [str(warning.message) for warning in caught if "None of" in str(warning.message)]
+        assert [message.split(" is known: ")[0] for message in said] == [
+            *("None of the 4 ids of users", "None of the 4 ids of items"),
+            f"None of the 4 values of {str(encoder.feature_fields_[-1])!r}",
+        ]
+        assert all("int64" in message and "those of the fit" in message for message in said)
+
+
+def test_members_of_lists_of_another_type_are_warned_of():
+    encoder = EventEncoder(["attributes"], attributes=[2]).fit([(1, 1, [3, 4]), (1, 2, [])])
+    with pytest.warns(UserWarning, match="values of 'x2' is known: they are str, those .* int64"):
+        encoder.transform([(1, 1, ["3"]), (1, 2, [])])
+
+
+@pytest.mark.filterwarnings("error")
+def test_types_that_match_and_strangers_are_no_reason_to_warn():
+    encoder = EventEncoder(["user", "item", "attributes"], attributes=[2])
+    X = encoder.fit_transform([(1, 10, ["a"]), (2, 11, [])])
+    for number in (float, np.int8, np.float32, Fraction):
+        log = [(number(1), number(10), ["a"]), (number(2), number(11), None)]
+        assert_same(encoder.transform(log), X)
+    assert encoder.transform([(3, 12, ["b"])]).nnz == 0
+    assert encoder.transform([(3, 12, []), (4, 13, [])]).nnz == 0
 
 
 # A transformer
@@ -615,6 +682,10 @@ BAD = [
     ({"blocks": ["user", ("user", "item")]}, LOG, "Two blocks would be called 'user'"),
     ({"blocks": ["context"]}, LOG, "'context' needs columns: name them in context"),
     ({"blocks": ["attributes"]}, LOG, "'attributes' needs columns"),
+    ({"context": [2]}, LOG, r"context=\[2\] is of no use without the block 'context'; add"),
+    ({"attributes": (2,)}, LOG, r"attributes=\(2,\) is of no use without the block 'attri"),
+    ({"blocks": ["context"], "context": [2], "attributes": [1]}, LOG, "the block 'attributes'"),
+    ({"blocks": [("context", "item")], "context": ["d"]}, LOG, "the block 'context'"),
     ({"context": "mood"}, LOG, "context must be a list of columns"),
     ({"attributes": 2}, LOG, "attributes must be a list of columns"),
     ({"blocks": ["context"], "context": [5]}, LOG, "context names the column 5"),

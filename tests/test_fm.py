@@ -4,6 +4,7 @@ import pickle
 import sys
 import tracemalloc
 import warnings
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,14 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from skfm import FMClassifier, FMRegressor
+from skfm import (
+    BayesianFMClassifier,
+    BayesianFMRegressor,
+    FMClassifier,
+    FMRecommender,
+    FMRegressor,
+    MFRecommender,
+)
 from skfm._solvers import minibatch
 from skfm._solvers.plan import Planner
 from skfm._solvers.progress import Progress
@@ -1097,6 +1105,62 @@ def test_X_that_is_not_finite(kind, bad, form):
         model.predict(form(X))
 
 
+EVERY_ESTIMATOR = [
+    FMRegressor,
+    FMClassifier,
+    BayesianFMRegressor,
+    BayesianFMClassifier,
+    FMRecommender,
+    MFRecommender,
+]
+RAW = {
+    "frame": lambda users: pd.DataFrame({"user": users, "n": [1.0, 2, 3, 4]}),
+    "categories": lambda users: pd.DataFrame({"user": pd.Categorical(users)}),
+    "strings": lambda users: pd.DataFrame({"user": pd.array(users, dtype="string")}),
+    "list": lambda users: [[1.0, user] for user in users],
+    "array": lambda users: np.array(users)[:, None],
+    "objects": lambda users: np.array(users, dtype=object)[:, None],
+}
+
+
+def fit_and_transform_refuse(estimator, X, error, *parts):
+    """Both errors have all these parts."""
+    model = estimator(2, random_state=0)
+    y = [0, 1, 0, 1]
+    fitted = quietly(clone(model).fit, np.eye(4)[:, : np.shape(X)[1]], y)
+    serve = fitted.transform if estimator is MFRecommender else fitted.predict
+    for call in (lambda: model.fit(X, y), lambda: serve(np.asarray(X))):
+        with pytest.raises(error) as caught:
+            call()
+        for part in parts:
+            assert part in str(caught.value)
+        assert "HistGradientBoosting" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", RAW)
+@pytest.mark.parametrize("estimator", EVERY_ESTIMATOR)
+def test_strings_are_to_be_encoded(estimator, form):
+    encoder = "UserItemEncoder" if estimator is MFRecommender else "EventEncoder"
+    X = RAW[form](["u337", "u1", "u2", "u337"])
+    fit_and_transform_refuse(estimator, X, ValueError, "'u337'", "OneHotEncoder", encoder)
+
+
+@pytest.mark.parametrize("estimator", EVERY_ESTIMATOR)
+def test_dates_are_to_be_encoded(estimator):
+    X = [[date(2020, 1, 1), 1.0]] * 4
+    fit_and_transform_refuse(estimator, X, TypeError, "datetime.date", "OneHotEncoder")
+
+
+@pytest.mark.parametrize("estimator", EVERY_ESTIMATOR)
+def test_missing_values_are_to_be_filled(estimator):
+    remedies = "fillna(0)", "UserItemEncoder"
+    if estimator is not MFRecommender:
+        remedies = "SimpleImputer", "OneHotEncoder"
+    frame = pd.DataFrame({"n": pd.array([1, None, 2, 3], dtype="Int64")})
+    for X in (frame, frame.to_numpy(float), [[1.0, 2], [None, 1], [1, 1], [2, 2]]):
+        fit_and_transform_refuse(estimator, X, ValueError, "X contains NaN", *remedies)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_y_that_is_not_finite(bad):
     X, y = make("squared_error")
@@ -1105,6 +1169,19 @@ def test_y_that_is_not_finite(bad):
     labels = np.where(y > 0, 1.0, 0.0)
     labels[5] = bad
     refused(FMClassifier(), X, labels, None, "y contains (NaN|infinity)")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128, object])
+@pytest.mark.parametrize("model", [FMRegressor(), FMClassifier()])
+def test_complex_numbers_are_refused_without_a_warning(model, dtype):
+    X, y = make("log_loss")
+    numbers = (y + 1j).astype(dtype)
+    for form in (numbers, numbers.tolist()):
+        with pytest.raises(ValueError, match=r"[Cc]omplex|label type"):
+            clone(model).fit(X, form)
+        with pytest.raises(ValueError, match=r"sample_weight .*[Cc]omplex"):
+            clone(model).fit(X, y, sample_weight=form)
 
 
 @pytest.mark.parametrize("factor", [1e200, 1e307])

@@ -1987,6 +1987,98 @@ def test_from_a_log_to_names(kind):
     assert set(encoder.item_ids_[similar[0]]) <= set("bcde")
 
 
+# Matrices that were probably meant otherwise
+
+
+def said_of(X, **parameters):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        MFRecommender(1, max_iter=2, random_state=0, **parameters).fit(X)
+    caught = [w for w in caught if w.category is UserWarning]
+    assert all(warning.filename == __file__ for warning in caught)
+    return [str(warning.message) for warning in caught]
+
+
+def make_events(n_events, first_id, seed=0):
+    """Columns of users, items, ratings and times; no pair twice."""
+    rng = np.random.default_rng(seed)
+    n_users = max(2, n_events // 5)
+    pairs = rng.choice(n_users * 30, n_events, replace=False)
+    times = 880_000_000 + rng.integers(10**7, size=n_events)
+    ids = np.column_stack([pairs // 30, pairs % 30]) + first_id
+    return np.column_stack([ids, rng.integers(1, 6, n_events), times])
+
+
+@pytest.mark.parametrize("feedback", ["explicit", "implicit"])
+@pytest.mark.parametrize("value", [1.0, 4.0, 1e-3, 0.1])
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix, sparse.coo_array])
+def test_ratings_that_are_all_equal_are_warned_of(form, value, feedback):
+    X = form((np.random.default_rng(0).random((20, 30)) < 0.3) * value)
+    for dtype in (np.float64, np.float32):
+        said = said_of(X.astype(dtype), feedback=feedback)
+        assert len(said) == (feedback == "explicit")
+        if said:
+            assert re.search(r"All \d+ ratings in X are equal .* feedback='implicit'", said[0])
+    if value == 1:
+        assert len(said_of(X.astype(int) + form(np.zeros((20, 30), int)))) == 1
+        assert len(said_of(X.astype(bool))) == 1
+
+
+def test_ratings_that_are_not_all_equal_are_not_warned_of():
+    likes = sparse.csr_matrix(([1.0, 0, 1], ([0, 1, 2], [1, 0, 5])))  # a zero that is stored
+    for X in (likes, [[1.0, 0], [0, 2.0]], sparse.csr_matrix([[0, 3.0]])):
+        assert said_of(X) == []
+
+
+@pytest.mark.parametrize("first_id", [0, 1, 1000])
+@pytest.mark.parametrize("n_events", [6, 60, 3000])
+@pytest.mark.parametrize("form", [np.array, pd.DataFrame, sparse.csr_matrix, np.float32])
+@pytest.mark.parametrize("n_columns", [2, 3, 4])
+def test_logs_in_the_place_of_a_matrix_are_warned_of(form, n_events, first_id, n_columns):
+    X = form(make_events(n_events, first_id)[:, :n_columns])
+    for feedback in ("explicit", "implicit"):
+        said = said_of(X, feedback=feedback)
+        if n_events > 6 or (n_columns == 3 and first_id):
+            (message,) = said
+            assert f"{X.shape}, looks like a log" in message and "UserItemEncoder" in message
+
+
+def test_logs_are_known_by_the_names_of_their_columns():
+    log = pd.DataFrame(make_events(6, 0), columns=["user_id", "movie_id", "rating", "timestamp"])
+    assert "looks like a log" in said_of(log.assign(age=7))[0]
+    assert said_of(log.rename(columns={"user_id": "home", "movie_id": "shop"})) == []
+
+
+@pytest.mark.parametrize("n_columns", [2, 3, 4, 5])
+@pytest.mark.parametrize("n_rows", [3, 60, 500])
+@pytest.mark.parametrize("density", [0.4, 1])
+def test_small_matrices_are_not_taken_for_logs(n_rows, n_columns, density):
+    rng = np.random.default_rng(0)
+    filled = rng.random((n_rows, n_columns)) < density
+    ratings = rng.integers(1, 6, size=filled.shape)
+    for X in (filled * ratings, filled * (ratings + rng.random(filled.shape)), filled * -ratings):
+        assert said_of(X) == []
+
+
+@pytest.mark.parametrize("form", ["coo", "csr", "csc"])
+def test_ratings_that_are_added_up_are_warned_of(form):
+    cells = [5.0, 4, 3, 0, 2], ([0, 0, 1, 1, 1], [0, 0, 1, 1, 0])
+    X = sparse.coo_array(cells, shape=(2, 2))
+    if form != "coo":  # converted, it would have added them up itself
+        major, minor = (X.row, X.col) if form == "csr" else (X.col, X.row)
+        order = np.argsort(major, kind="stable")
+        indptr = np.append(0, np.cumsum(np.bincount(major, minlength=2)))
+        kind = {"csr": sparse.csr_array, "csc": sparse.csc_array}[form]
+        X = kind((X.data[order], minor[order], indptr), shape=(2, 2))
+    (message,) = said_of(X)
+    assert "2 of the 5 values in X belong to cells that occur before" in message
+    assert "UserItemEncoder" in message
+    assert said_of(X, feedback="implicit") == []
+    X = X.copy()
+    X.sum_duplicates()
+    assert said_of(X) == []
+
+
 # Whatever comes
 
 

@@ -827,6 +827,22 @@ def test_choices_as_a_column_are_scored_as_they_are_fitted():
     assert_array_equal(scores, cross_val_score(small(), X, items, cv=2))
 
 
+def test_items_of_another_type_are_named():
+    X, items, _ = make_log(n_events=300)
+    model = small(item_ids=np.arange(30)).fit(X, items)
+    types = r"they are str, those of the fit int64; convert them"
+    for call in (
+        lambda: model.recommend(X[:2], 1, candidates=["1", "2"]),
+        lambda: model.similar_items(["1"], 1),
+        lambda: clone(model).fit(X, items.astype(str)),
+    ):
+        with pytest.raises(ValueError, match=types):
+            call()
+    with pytest.warns(UserWarning, match=f"ids of items is known: {types}") as caught:
+        assert model.score(X, items.astype(str)) == 0
+    assert caught[0].filename == __file__
+
+
 def test_scorers_take_names_that_are_tuples():
     X, items, _ = make_log()
     names = [("item", i) for i in items]

@@ -209,6 +209,14 @@ def test_in_company():
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
+@pytest.mark.parametrize("name", ["mf", "svd++", "knn"])
+def test_ids_of_another_type_are_warned_of(name):
+    log, y = [(1, 10), (1, 11), (2, 10), (2, 12)], [5.0, 1.0, 4.0, 2.0]
+    model = make_recipe(name, FMRegressor(2, max_iter=3, random_state=0)).fit(log, y)
+    with pytest.warns(UserWarning, match="ids of users is known: they are str, those .* int64"):
+        model.predict([("1", "10"), ("2", "12")])
+
+
 def test_groups_and_fields_are_those_of_the_encoder():
     log, y = make_log()
     machine = BayesianFMRegressor(2, max_iter=5, n_burn_in=1, random_state=0)
@@ -218,6 +226,14 @@ def test_groups_and_fields_are_those_of_the_encoder():
     assert_array_equal(labels, X.feature_groups)
     explicit = clone(machine).set_params(feature_groups=labels, feature_fields=labels)
     assert_array_equal(explicit.fit(X.copy(), y).predict(X), model.predict(log))
+
+
+def test_columns_of_other_recipes_are_left_out():
+    for name in NAMES:
+        encoder = make_recipe(name, FMRegressor(), **COLUMNS)[0]
+        for kind in ("context", "attributes"):
+            used = any(kind in block for block in encoder.blocks)  # a kind, or a name and a kind
+            assert getattr(encoder, kind) == (COLUMNS[kind] if used else ())
 
 
 @pytest.mark.parametrize(
