@@ -2,6 +2,7 @@
 
 import numbers
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -224,7 +225,7 @@ class FMRecommender(BaseEstimator):
 
     degree, fit_lower = 2, True  # what is ranked by products of more features does not split
     # Ids of users that come with the events are meant for `score`: it need not ask for them.
-    __metadata_request__score = {"groups": True}
+    __metadata_request__score: ClassVar = {"groups": True}
 
     def __init__(
         self,
