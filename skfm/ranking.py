@@ -123,8 +123,9 @@ class FMRecommender(BaseEstimator):
         :class:`~skfm.preprocessing.EventEncoder`, else "context" for all.
     user_fields : sequence of fields, default=None
         The fields of X that together say who chooses. What somebody chose in any event is not
-        drawn against their other choices, and `recommend` leaves it out. None: all of the row,
-        so that rows are of the same user if they are equal; a row of zeros is nobody's.
+        drawn against their other choices, `recommend` leaves it out, and `score` judges it
+        together. None: all of the row, so that rows are of the same user if they are equal; a row
+        of zeros is nobody's.
     interactions : list of pairs of fields, default=None
         Which pairs of features are multiplied; None is all pairs.
     fit_linear : bool or list of fields, default=True
