@@ -440,7 +440,7 @@ def _n_hidden(n, size, rng, name):
     if isinstance(size, numbers.Integral):
         wanted, n_hidden = 1, np.minimum(size, n - 1).clip(0)
     else:
-        # Long rows make up for rows of a single cell, but what is left must teach something.
+        # Longer rows make up for rows of a single cell, but keep half of their cells for training.
         n_all, n_able = n.sum(), n[n > 1].sum()
         wanted, fair = (max(1, _n_of(size, cells)) for cells in (n_all, n_able))
         n_hidden = _shared_out(wanted if 2 * wanted <= n_able else fair, n, rng)
@@ -456,10 +456,10 @@ def _n_hidden(n, size, rng, name):
 
 
 def _shared_out(total, n, rng):
-    """A total as numbers of cells of rows, in proportion to their ``n`` cells, but one is kept.
+    """Divide a total among rows in proportion to their ``n`` cells; each row keeps one cell.
 
     Proportions are rounded up or down at random, so that cells of short and of long rows have the
-    same chance, and such that their sum is the total.
+    same chance, and their sum is the total if the rows have as many cells to give.
     """
     shares = (n - 1).clip(0)
     has_more = n > 1
@@ -468,8 +468,9 @@ def _shared_out(total, n, rng):
         is_short = has_more & (n * (n_rest - rest) < n_rest)  # its proportion is above n - 1
         has_more &= ~is_short
         if not is_short.any():
-            # Proportions laid end to end, in random order, on a ruler that begins anywhere: each
-            # gets as many cells as it has marks. In integers, so that none is lost by rounding.
+            # Systematic sampling: the proportions lie end to end in random order, and each row
+            # gets as many cells as there are integers in its part, counted from a random offset.
+            # Multiplied by n_rest all are integers, so that no cell is lost by rounding.
             rows = rng.permutation(np.flatnonzero(has_more))
             ends = np.cumsum(n[rows]) * rest + rng.randint(n_rest, dtype=np.int64)
             shares[rows] = np.diff(ends // n_rest, prepend=0)
