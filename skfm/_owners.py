@@ -1,4 +1,4 @@
-"""Rows that belong together: what their owner has chosen, in fit and in rows to judge."""
+"""Rows that belong to the same user: what this user has chosen, in fit and in rows to judge."""
 
 import numpy as np
 from scipy import sparse
@@ -6,7 +6,7 @@ from sklearn.utils import column_or_1d
 
 from skfm import _validation as door
 from skfm._items import read_choices
-from skfm._logs import distinct, read_ids
+from skfm._logs import distinct, find_missing, read_ids, simplify
 from skfm._merging import keys_of
 
 
@@ -58,22 +58,30 @@ class Owners:
         places = np.append(0, np.cumsum(self._columns[X.indices]))
         return np.diff(places[X.indptr]) > 0
 
-    def seen_by(self, X, n_items):
-        """What the owners of new rows have chosen in fit: cells of X's rows by items."""
+    def find(self, X, remedy):
+        """Positions of the owners of new rows, -1 for those that fit has not seen.
+
+        ``remedy`` is the argument with which the caller need not know.
+        """
         if X.dtype.itemsize < self._dtype.itemsize and not self._is_short:
             raise ValueError(
                 f"X is {X.dtype}, but fit had {self._dtype}, with values that {X.dtype} rounds: "
-                f"whose rows are whose cannot be told. Pass X in {self._dtype}, or "
-                "exclude_seen=False."
+                f"whose rows are whose cannot be told. Pass X in {self._dtype}, or {remedy}."
             )
         X = X.astype(self._dtype, copy=False)
-        n = self._keys.size
-        if n == 0:
-            return sparse.csr_matrix((X.shape[0], n_items), dtype=bool)
+        if self._keys.size == 0:
+            return np.full(X.shape[0], -1)
         places = np.searchsorted(self._keys, keys := keys_of(X, self._columns))
-        places[places == n] = 0
+        places[places == self._keys.size] = 0
         known = self._have_entries(X) & (self._keys[places] == keys)
-        length = np.where(known, np.diff(self.seen.indptr)[places], 0)
+        return np.where(known, places, -1)
+
+    def seen_by(self, X, n_items):
+        """What the owners of new rows have chosen in fit: cells of X's rows by items."""
+        places = self.find(X, "exclude_seen=False")
+        known = places >= 0
+        length = np.zeros(places.size, np.int64)
+        length[known] = np.diff(self.seen.indptr)[places[known]]
         indptr = np.append(0, np.cumsum(length))
         source = np.repeat(self.seen.indptr[places], length)
         source += np.arange(indptr[-1]) - np.repeat(indptr[:-1], length)
@@ -83,11 +91,35 @@ class Owners:
         )
 
 
-def hide_chosen(X, catalogue, y, sample_weight):
-    """Events to judge: cells of distinct rows of X by items, the number of each row among these,
-    and the first of each.
+def users_of(owners, X, groups):
+    """A number for each event of X, which those of the same user share.
 
-    Items that the catalogue does not have follow those that it has: they cannot be found.
+    ``groups`` are ids of the users; None takes the owners of fit. An event whose user is missing
+    there, or unknown to fit, has a number of its own: nothing says that two of them belong
+    together, and if they did not, together they would be a user who likes everything.
+    """
+    if groups is None:
+        users = owners.find(X, "pass ids of the users as groups")
+    else:
+        ids = read_ids(groups, "group")
+        if ids.size != X.shape[0]:
+            raise ValueError(
+                f"groups must hold the user of each of the {X.shape[0]} rows of X; got {ids.size}."
+            )
+        users = np.full(ids.size, -1)
+        there = ~find_missing(ids)
+        users[there] = distinct(simplify(ids[there]), "group")[1]
+    alone = users < 0
+    users[alone] = users.max(initial=-1) + 1 + np.arange(np.count_nonzero(alone))
+    return users
+
+
+def hide_chosen(X, catalogue, y, sample_weight, users):
+    """Events to judge: cells of rankings by items, the ranking of each event, and the first event
+    of each.
+
+    There is a ranking for each user and each distinct row of X of theirs. Items that the catalogue
+    does not have follow those that it has: they cannot be found.
     """
     if y is None:
         raise ValueError("y is None: pass the items that were chosen.")
@@ -103,8 +135,9 @@ def hide_chosen(X, catalogue, y, sample_weight):
         items = items.copy()
         items[unknown] = n_items + places
         n_items += len(others)
-    keys = keys_of(X)
-    _, first, rows = np.unique(keys, return_index=True, return_inverse=True)
+    _, row = np.unique(keys_of(X), return_inverse=True)
+    pairs = users * X.shape[0] + row
+    _, first, rows = np.unique(pairs, return_index=True, return_inverse=True)
     order = np.argsort(first)  # as they come
     rows, first = np.argsort(order)[rows], first[order]
     cells = sparse.csr_matrix((weight, (rows, items)), shape=(first.size, n_items))

@@ -258,6 +258,27 @@ def best_items(users, items, n_items, columns, hidden, n_threads):
     return np.where(found < 0, -1, columns[found]), scores
 
 
+def rank_hidden(
+    users, items, k, relevant, catalogue, seen, n_threads, *, candidates=None, exclude=None
+):
+    """Positions of the ``k`` best items of each row, to be judged by the ``relevant`` ones.
+
+    Cells of ``seen`` are left out, unless they are relevant: somebody chose that item once more.
+    -1 where too few items are left, also if there are fewer than ``k`` to choose from.
+    """
+    if seen is not None:
+        seen = _pattern(seen)
+        seen = (seen > seen.multiply(relevant != 0)).tocsr()
+    columns, hidden = choose_from(
+        catalogue, seen, users.shape[0], candidates=candidates, exclude=exclude
+    )
+    ranked = np.full((users.shape[0], k), -1)
+    if columns.size:
+        n = min(k, columns.size)
+        ranked[:, :n], _ = best_items(users, items, n, columns, hidden, n_threads)
+    return ranked
+
+
 def _pattern(cells):
     return sparse.csr_matrix(
         (np.ones(cells.nnz, bool), cells.indices, cells.indptr), shape=cells.shape

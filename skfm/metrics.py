@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
+from sklearn.utils.metadata_routing import MetadataRequest
 
 from skfm import _validation as door
 from skfm._pipelines import last_step
@@ -317,9 +318,10 @@ def make_ranking_scorer(metric, k=10, **recommend_options):
     Returns
     -------
     scorer : callable
-        ``scorer(estimator, X, Y_hidden)`` calls ``estimator.recommend(X, ...)`` and returns the
-        metric, a float. It can be pickled. For :class:`~skfm.FMRecommender` the items chosen are
-        in the place of `Y_hidden`, one for each row of X.
+        ``scorer(estimator, X, Y_hidden, groups=None)`` calls ``estimator.recommend(X, ...)`` and
+        returns the metric, a float. It can be pickled. For :class:`~skfm.FMRecommender` the items
+        chosen are in the place of `Y_hidden`, one for each row of X, and `groups` may say who
+        chose each; see Notes.
 
         The estimator may be a :class:`~sklearn.pipeline.Pipeline` whose last step recommends: X
         goes through the steps before it, which must keep the columns. It may be a fitted search
@@ -335,6 +337,19 @@ def make_ranking_scorer(metric, k=10, **recommend_options):
 
     Notes
     -----
+    Items that a user has already are left out of a ranking, unless ``exclude_seen=False`` is
+    given. Those that are hidden as well are not left out: the user chose them once more, and they
+    are hits where the model ranks them high. (Of recommenders from elsewhere, ``recommend``
+    decides.) Where people often choose the same again, ``exclude_seen=False`` is the honest
+    setting: it lets all seen items compete.
+
+    In a matrix each row is a user, and `groups` is ignored. Events, for
+    :class:`~skfm.FMRecommender`, are judged together if they are of the same user in the same
+    context: see :meth:`FMRecommender.ranked_events <skfm.FMRecommender.ranked_events>`. With
+    scikit-learn's metadata routing enabled, the scorer requests `groups`, so
+    ``cross_val_score(..., params={"groups": users})`` hands them on;
+    ``scorer.set_score_request(groups=False)`` declines them.
+
     :class:`~sklearn.model_selection.GridSearchCV` takes a sparse ``y``, but
     :func:`~sklearn.model_selection.cross_val_score` refuses it at its door. Call it within
     ``sklearn.config_context(skip_parameter_validation=True)``, pass ``Y_hidden.toarray()`` if
@@ -376,6 +391,8 @@ def make_ranking_scorer(metric, k=10, **recommend_options):
 class _RankingScorer:
     """What make_ranking_scorer returns: a class, since a closure cannot be pickled."""
 
+    groups_request = True  # users that come with the events are meant for it: it need not ask
+
     def __init__(self, metric, k, options):
         self.metric = metric
         self.k = k
@@ -386,13 +403,49 @@ class _RankingScorer:
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())
         return f"make_ranking_scorer({metric}, k={self.k}{options})"
 
-    def __call__(self, estimator, X, Y_hidden):
+    def set_score_request(self, *, groups):
+        """Whether metadata routing hands on ids of users, as scikit-learn's scorers are told.
+
+        Parameters
+        ----------
+        groups : bool, None or str
+            True, the default of new scorers: hand them on if they are given. False: do not. None:
+            raise an error if they are given. A string: hand on what is given under that name.
+
+        Returns
+        -------
+        self : object
+            The scorer.
+        """
+        self.groups_request = groups
+        return self
+
+    def get_metadata_routing(self):
+        """What metadata the scorer requests.
+
+        Returns
+        -------
+        request : MetadataRequest
+            As scikit-learn's metadata routing asks for it.
+        """
+        request = MetadataRequest(owner=self)
+        request.score.add_request(param="groups", alias=self.groups_request)
+        return request
+
+    def __call__(self, estimator, X, Y_hidden, groups=None):
         if Y_hidden is None:
             raise ValueError("Y_hidden is None: pass the hidden cells, in place of y.")
         recommender, X = last_step(estimator, X)
         if hasattr(recommender, "ranked_events"):
-            events = recommender.ranked_events(X, Y_hidden, self.k, **self.options)
-            return float(self.metric(*events, self.k))
+            relevant, items = recommender.ranked_events(
+                X, Y_hidden, self.k, groups=groups, **self.options
+            )
+        else:
+            relevant, items = Y_hidden, self._ranked_cells(recommender, X, Y_hidden)
+        return float(self.metric(relevant, items, self.k))
+
+    def _ranked_cells(self, recommender, X, Y_hidden):
+        """Positions of the items recommended to the rows of a matrix."""
         _require_matrix(Y_hidden)
         if np.shape(X) != np.shape(Y_hidden):
             raise ValueError(
@@ -405,9 +458,12 @@ class _RankingScorer:
             raise ValueError(
                 "The columns of Y_hidden are not those of the X that was fitted, in that order."
             )
+        if hasattr(recommender, "_ranked_cells"):
+            relevant = _as_canonical(Y_hidden) > 0
+            return recommender._ranked_cells(X, relevant, self.k, **self.options)
         n_items = min(self.k, _n_candidates(X, self.options.get("candidates")))
         items, _ = recommender.recommend(X, n_items=n_items, **self.options)
-        return float(self.metric(Y_hidden, _as_positions(items, names), self.k))
+        return _as_positions(items, names)
 
 
 def _n_candidates(X, candidates):

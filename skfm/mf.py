@@ -23,6 +23,7 @@ from skfm._serving import (
     best_items,
     choose_from,
     products,
+    rank_hidden,
     read_pairs,
     recommended,
     similar,
@@ -623,6 +624,21 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Printable
         items, scores = best_items(*self._fold_in(csr), n_items, *left, n_threads(self.n_jobs))
         return recommended(X, catalogue, items, self._in_units(scores), user_ids, output)
 
+    def _ranked_cells(self, X, relevant, k, *, exclude_seen=True, candidates=None, exclude=None):
+        """Positions of the ``k`` best items of each row, to be judged by relevant cells, CSR."""
+        door.check_flag(exclude_seen, "exclude_seen")
+        csr = self._cells(X)
+        return rank_hidden(
+            *self._fold_in(csr),
+            k,
+            relevant,
+            self._catalogue(),
+            csr if exclude_seen else None,
+            n_threads(self.n_jobs),
+            candidates=candidates,
+            exclude=exclude,
+        )
+
     def similar_items(self, items, n_items=10, *, output="default", item_ids=None):
         """The items most similar to given ones.
 
@@ -734,10 +750,8 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Printable
         users, table = self._fold_in(visible[judged])
         hidden = hidden[judged]
         if self._model.is_implicit:
-            n_items = min(RANKED, table.shape[0])
             seen, threads = visible[judged], n_threads(self.n_jobs)
-            columns = np.arange(table.shape[0])
-            ranked, _ = best_items(users, table, n_items, columns, seen, threads)
+            ranked = rank_hidden(users, table, RANKED, hidden, self._catalogue(), seen, threads)
             return float(ndcg_at_k(hidden, ranked, RANKED))
         from sklearn.metrics import r2_score  # here: slow to import
 

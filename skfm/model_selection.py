@@ -13,6 +13,7 @@ from sklearn.utils import check_array, check_random_state
 
 from skfm import _cells
 from skfm import _validation as door
+from skfm._solvers.caller import warn
 
 __all__ = ["CellKFold", "leave_last_out", "split_cells", "split_users"]
 
@@ -26,12 +27,13 @@ def split_cells(X, test_size=0.2, *, per_row=True, random_state=None):
         Each stored entry is a cell, also a stored zero; in dense input each value that is not
         zero. Duplicate entries are summed before.
     test_size : float or int, default=0.2
-        How much to hide: a share between 0 and 1, which is rounded to a number of cells (halves
-        to the even number), or a number of cells.
+        How much to hide. A float is a share between 0 and 1 of all cells, which is rounded to a
+        number of cells (halves to the even number). An int is a number of cells, with `per_row`
+        of each row.
     per_row : bool, default=True
-        Whether `test_size` is meant for each row. A row never loses its last cell: one with a
-        single cell keeps it. Otherwise `test_size` is meant for all cells together, and rows may
-        become empty.
+        Whether to hide cells of all rows alike. Each row then loses its share, rounded up or down
+        at random so that the sum is right, and never its last cell. Otherwise cells are drawn
+        without regard to rows, which may become empty.
     random_state : int, RandomState instance or None, default=None
         Seed for the same split in every call.
 
@@ -40,12 +42,17 @@ def split_cells(X, test_size=0.2, *, per_row=True, random_state=None):
     X_train : CSR matrix or array of shape (n_rows, n_items)
         The cells that stay visible; a sparse array if X is one.
     X_test : CSR matrix or array of shape (n_rows, n_items)
-        The hidden ones. There may be none, if `test_size` rounds to 0 in each row.
+        The hidden ones.
 
     Raises
     ------
     ValueError, TypeError
         If a parameter is invalid or X is no matrix of finite numbers.
+
+    Warns
+    -----
+    UserWarning
+        If fewer cells are hidden than `test_size` asks for, because rows are too short.
 
     See Also
     --------
@@ -55,6 +62,16 @@ def split_cells(X, test_size=0.2, *, per_row=True, random_state=None):
 
     Notes
     -----
+    With `per_row`, a row with a single cell keeps it, and longer rows make up for that, but lose
+    no more than half of their cells for it. Where that is not enough, each row loses no more
+    than its own share, and a warning says so. In logs in which most users did one thing, drop
+    these users before splitting: what they did can neither be predicted from anything nor teach
+    anything about what goes together.
+
+    (:meth:`MFRecommender.score <skfm.MFRecommender.score>` hides by a rule of its own: at least
+    one of two cells, so that each row is judged, and by nothing but the row itself, so that
+    models are judged by the same cells.)
+
     Random cells are honest if cells have no order in time, or if filling gaps is the task. If
     people act one after the other in time, what is visible includes what came later than the
     hidden cells, which makes the task easier than it will be in use: see :func:`leave_last_out`.
@@ -175,8 +192,8 @@ def split_users(X, test_size=0.2, *, hidden_size=0.2, random_state=None):
         How many rows to hold out: a share between 0 and 1, which is rounded to a number of rows,
         or that number. At least one row is held out, and at least one is not.
     hidden_size : float or int, default=0.2
-        How many cells of each held-out row to hide: a share or a number, as the `test_size` of
-        :func:`split_cells`. A row never loses its last cell.
+        How much of the held-out rows to hide: a share of their cells, or a number of cells of
+        each, as the `test_size` of :func:`split_cells`. A row never loses its last cell.
     random_state : int, RandomState instance or None, default=None
         Seed for the same split in every call.
 
@@ -193,6 +210,11 @@ def split_users(X, test_size=0.2, *, hidden_size=0.2, random_state=None):
     ------
     ValueError, TypeError
         If a parameter is invalid, X is no matrix of finite numbers, or has only one row.
+
+    Warns
+    -----
+    UserWarning
+        If fewer cells are hidden than `hidden_size` asks for, because rows are too short.
 
     See Also
     --------
@@ -233,7 +255,8 @@ def split_users(X, test_size=0.2, *, hidden_size=0.2, random_state=None):
     held_out = np.zeros(n_rows, dtype=bool)
     n_held_out = np.clip(_n_of(test_size, n_rows), 1, n_rows - 1)
     held_out[rng.permutation(n_rows)[:n_held_out]] = True
-    X_visible, X_hidden = _split_cells(cells[np.flatnonzero(held_out)], hidden_size, True, rng)
+    tested = cells[np.flatnonzero(held_out)]
+    X_visible, X_hidden = _split_cells(tested, hidden_size, True, rng, "hidden_size")
     return cells[np.flatnonzero(~held_out)], X_visible, X_hidden
 
 
@@ -241,7 +264,7 @@ class CellKFold:
     """Split cells into folds, and hide one after the other.
 
     Unlike scikit-learn's splitters, it yields matrices and not indices of rows. It cannot be a
-    ``cv``; loop over :meth:`split` instead.
+    ``cv``; loop over :meth:`split` instead, or see :func:`split_cells` for searches.
 
     Parameters
     ----------
@@ -311,7 +334,7 @@ class CellKFold:
         """
         return self.n_splits
 
-    def split(self, X):
+    def split(self, X, *targets, **metadata):
         """Hide each fold in turn.
 
         Parameters
@@ -319,6 +342,8 @@ class CellKFold:
         X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
             Each stored entry is a cell, also a stored zero; in dense input each value that is
             not zero. Duplicate entries are summed before.
+        *targets, **metadata
+            Nothing: what scikit-learn passes to a ``cv`` is refused.
 
         Yields
         ------
@@ -331,7 +356,17 @@ class CellKFold:
         ------
         ValueError
             If X is no matrix of finite numbers, or has fewer cells than there are folds.
+        TypeError
+            If there are other arguments, as when it is used as a ``cv``.
         """
+        if targets or metadata:
+            raise TypeError(
+                "CellKFold takes X alone and cannot be the cv of cross_val_score or GridSearchCV: "
+                "these split rows, but its folds are matrices that lack cells. Loop over split(X) "
+                "yourself; or hide cells first, X_visible, Y_hidden = split_cells(X), pass both "
+                "as X and y with a scorer of skfm.metrics.make_ranking_scorer, and let "
+                "cv=KFold() split the rows."
+            )
         cells = _as_cells(X, "X")
         if cells.nnz < self.n_splits:
             raise ValueError(
@@ -386,10 +421,10 @@ def _n_of(size, n):
     return size if isinstance(size, numbers.Integral) else np.rint(size * n).astype(np.int64)
 
 
-def _split_cells(cells, size, per_row, rng):
+def _split_cells(cells, size, per_row, rng, name="test_size"):
     if per_row:
         n = _cells.n_cells_by_row(cells)
-        n_hidden = np.minimum(_n_of(size, n), n - 1)
+        n_hidden = _n_hidden(n, size, rng, name)
         hidden = _cells.ranks(cells, rng.random_sample(cells.nnz)) < np.repeat(n_hidden, n)
     else:
         if isinstance(size, numbers.Integral) and size >= cells.nnz:
@@ -398,3 +433,46 @@ def _split_cells(cells, size, per_row, rng):
         hidden = np.zeros(cells.nnz, dtype=bool)
         hidden[rng.permutation(cells.nnz)[:n_hidden]] = True
     return _cells.parts(cells, hidden)
+
+
+def _n_hidden(n, size, rng, name):
+    """How many cells to hide in rows of ``n`` cells, never all of a row."""
+    if isinstance(size, numbers.Integral):
+        wanted, n_hidden = 1, np.minimum(size, n - 1).clip(0)
+    else:
+        # Longer rows make up for rows of a single cell, but keep half of their cells for training.
+        n_all, n_able = n.sum(), n[n > 1].sum()
+        wanted, fair = (max(1, _n_of(size, cells)) for cells in (n_all, n_able))
+        n_hidden = _shared_out(wanted if 2 * wanted <= n_able else fair, n, rng)
+    if n.any() and n_hidden.sum() < wanted:
+        warn(
+            f"{n_hidden.sum()} of {n.sum()} cells are hidden, fewer than {name}={size} asks for: "
+            f"no row loses its last cell, and of {np.count_nonzero(n)} rows with cells "
+            f"{np.count_nonzero(n == 1)} have only one, {np.count_nonzero(n == 2)} only two. Drop "
+            f"short rows before the split, or pass a smaller {name}.",
+            UserWarning,
+        )
+    return n_hidden
+
+
+def _shared_out(total, n, rng):
+    """Divide a total among rows in proportion to their ``n`` cells; each row keeps one cell.
+
+    Proportions are rounded up or down at random, so that cells of short and of long rows have the
+    same chance, and their sum is the total if the rows have as many cells to give.
+    """
+    shares = (n - 1).clip(0)
+    has_more = n > 1
+    while has_more.any():
+        rest, n_rest = total - shares[~has_more].sum(), n[has_more].sum()
+        is_short = has_more & (n * (n_rest - rest) < n_rest)  # its proportion is above n - 1
+        has_more &= ~is_short
+        if not is_short.any():
+            # Systematic sampling: the proportions lie end to end in random order, and each row
+            # gets as many cells as there are integers in its part, counted from a random offset.
+            # Multiplied by n_rest all are integers, so that no cell is lost by rounding.
+            rows = rng.permutation(np.flatnonzero(has_more))
+            ends = np.cumsum(n[rows]) * rest + rng.randint(n_rest, dtype=np.int64)
+            shares[rows] = np.diff(ends // n_rest, prepend=0)
+            break
+    return shares

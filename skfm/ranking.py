@@ -2,6 +2,7 @@
 
 import numbers
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -24,7 +25,7 @@ from skfm._items import (
 )
 from skfm._logs import join_ids
 from skfm._merging import merge_rows
-from skfm._owners import Owners, chosen_columns, hide_chosen, unite
+from skfm._owners import Owners, chosen_columns, hide_chosen, unite, users_of
 from skfm._printing import PrintableEstimator
 from skfm._serving import (
     LabelledCatalogue,
@@ -33,6 +34,7 @@ from skfm._serving import (
     choose_from,
     padded,
     products,
+    rank_hidden,
     read_cells,
     read_pairs,
     recommended,
@@ -125,8 +127,9 @@ class FMRecommender(PrintableEstimator):
         :class:`~skfm.preprocessing.EventEncoder`, else "context" for all.
     user_fields : sequence of fields, default=None
         The fields of X that together say who chooses. What somebody chose in any event is not
-        drawn against their other choices, and `recommend` leaves it out. None: all of the row,
-        so that rows are of the same user if they are equal; a row of zeros is nobody's.
+        drawn against their other choices, `recommend` leaves it out, and `score` judges it
+        together. None: all of the row, so that rows are of the same user if they are equal; a row
+        of zeros is nobody's.
     interactions : list of pairs of fields, default=None
         Which pairs of features are multiplied; None is all pairs.
     fit_linear : bool or list of fields, default=True
@@ -228,6 +231,8 @@ class FMRecommender(PrintableEstimator):
     """
 
     degree, fit_lower = 2, True  # what is ranked by products of more features does not split
+    # Ids of users that come with the events are meant for `score`: it need not ask for them.
+    __metadata_request__score: ClassVar = {"groups": True}
 
     def __init__(
         self,
@@ -812,6 +817,7 @@ class FMRecommender(PrintableEstimator):
         y,
         k=RANKED,
         *,
+        groups=None,
         sample_weight=None,
         exclude_seen=True,
         candidates=None,
@@ -819,7 +825,10 @@ class FMRecommender(PrintableEstimator):
     ):
         """Held-out events, and what the model ranks first where they happened.
 
-        Rows that are equal are one context; contexts are in the order of their first rows.
+        There is one ranking for each user and context: events of the same user in equal rows of X
+        are judged together. Who the user is say `groups`, or if there are none, `user_fields`.
+        A user that `fit` has not seen has no id there, so without `groups` each of their events
+        is judged alone: equal rows may be those of many people.
 
         Parameters
         ----------
@@ -829,6 +838,9 @@ class FMRecommender(PrintableEstimator):
             Items chosen. Those that the model does not know are misses.
         k : int, default=10
             How many items to rank, at least 1.
+        groups : array-like of shape (n_events,), default=None
+            Who chose: an id of the user of each event. Events whose id is missing (None or NaN)
+            are judged alone. None takes the users of `fit`, see `user_fields`.
         sample_weight : array-like of shape (n_events,), default=None
             Weights of the events: their gains.
         exclude_seen : bool, default=True
@@ -838,33 +850,41 @@ class FMRecommender(PrintableEstimator):
 
         Returns
         -------
-        relevant : CSR matrix of shape (n_contexts, n_items or more)
-            Weight of each item in each context; items that are not known follow those that are.
-        items : ndarray of shape (n_contexts, k)
+        relevant : CSR matrix of shape (n_rankings, n_items or more)
+            Weight of each item in each ranking; items that are not known follow those that are.
+            Rankings are in the order of their first events.
+        items : ndarray of shape (n_rankings, k)
             Positions of items, best first, as the functions of :mod:`skfm.metrics` take them: -1
             where too few are left for a row.
+
+        Raises
+        ------
+        ValueError
+            If `y`, `sample_weight` or `groups` does not hold a value for each row of X.
         """
         door.check_number(k, "k", numbers.Integral, low=1)
         door.check_flag(exclude_seen, "exclude_seen")
         X, _, layers = self._contexts(X)
-        n_items = self._catalogue.n_items
-        relevant, context, first = hide_chosen(X, self._catalogue, y, sample_weight)
-        seen = None
-        if exclude_seen:
-            seen = self._seen(X[first])
-            seen = (seen > seen.multiply(relevant[:, :n_items] != 0)).tocsr()
+        users = users_of(self._owners, X, groups)
+        relevant, ranking, first = hide_chosen(X, self._catalogue, y, sample_weight, users)
         if are_cells(exclude):
-            exclude = unite(read_cells(exclude, X.shape[0], self._catalogue), context, first.size)
-        options = {"candidates": candidates, "exclude": exclude}
-        columns, hidden = choose_from(self._catalogue, seen, first.size, **options)
-        items = np.full((first.size, k), -1)
-        if columns.size:
-            n = min(k, columns.size)
-            items[:, :n], _ = self._best(layers[first], n, columns, hidden)
+            exclude = unite(read_cells(exclude, X.shape[0], self._catalogue), ranking, first.size)
+        items = rank_hidden(
+            *self._tables(layers[first]),
+            k,
+            relevant[:, : self._catalogue.n_items],
+            self._catalogue,
+            self._seen(X[first]) if exclude_seen else None,
+            n_threads(self.n_jobs),
+            candidates=candidates,
+            exclude=exclude,
+        )
         return relevant, items
 
-    def score(self, X, y, sample_weight=None):
-        """NDCG of the first ten items, mean over contexts; see `ranked_events`.
+    def score(self, X, y, sample_weight=None, groups=None):
+        """NDCG of the first ten items, mean over rankings, one for each user and context.
+
+        See `ranked_events` for which events are judged together.
 
         Parameters
         ----------
@@ -874,11 +894,25 @@ class FMRecommender(PrintableEstimator):
             Items chosen.
         sample_weight : array-like of shape (n_events,), default=None
             Weights of the events: their gains.
+        groups : array-like of shape (n_events,), default=None
+            Who chose: an id of the user of each event, as in `ranked_events`. None goes by
+            `user_fields`.
 
         Returns
         -------
         score : float
             Between 0 and 1, greater is better.
+
+        Raises
+        ------
+        ValueError
+            If `y`, `sample_weight` or `groups` does not hold a value for each row of X.
+
+        Notes
+        -----
+        With scikit-learn's metadata routing enabled, `groups` is requested by default: searches,
+        cross-validation and pipelines hand it on to here, as they do to
+        :class:`~sklearn.model_selection.GroupKFold`.
         """
-        relevant, items = self.ranked_events(X, y, sample_weight=sample_weight)
+        relevant, items = self.ranked_events(X, y, sample_weight=sample_weight, groups=groups)
         return float(ndcg_at_k(relevant, items, RANKED))

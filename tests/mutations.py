@@ -93,6 +93,9 @@ FAULTS = [  # file, what stands there, what stands there instead
     ("skfm/_misuse.py", "is_telling = len(ids) > N_TELLING or", "is_telling ="),
     ("skfm/metrics.py", "hits.sum(axis=1) / k, average", "hits.sum(axis=1) / 10, average"),
     ("skfm/model_selection.py", "np.minimum(n_cells, n - 1), n)", "np.minimum(n_cells, n), n)"),
+    ("skfm/model_selection.py", " + rng.randint(n_rest, dtype=np.int64)", ""),
+    ("skfm/_owners.py", "alone = users < 0", "alone = users < -1"),
+    ("skfm/_serving.py", "seen.multiply(relevant != 0)", "seen.multiply(relevant < 0)"),
 ]
 
 NEAR = {  # which tests are likely to notice a fault in a file
@@ -124,9 +127,10 @@ NEAR = {  # which tests are likely to notice a fault in a file
     "_stopping.py": "stopping",
     "_posterior.py": "bayes",
     "_solvers/progress.py": "training",
-    "_serving.py": "mf ranking",
+    "_serving.py": "mf ranking metrics",
     "_frames.py": "mf ranking",
     "_pipelines.py": "ranking",
+    "_owners.py": "ranking",
     "mf.py": "mf",
     "_validation.py": "fm",
     "_logs.py": "preprocessing event_encoder",

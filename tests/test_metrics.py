@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
+from skfm import FMRecommender, MFRecommender
 from skfm.metrics import (
     average_precision_at_k,
     hit_rate,
@@ -461,6 +462,81 @@ def test_scorer_with_candidates():
     expected = make_ranking_scorer("recall", candidates=[1, 5])(Popular().fit(X), X, Y_hidden)
     scorer = make_ranking_scorer("recall", candidates=["item 1", "item 5"])
     assert 0 < scorer(Popular().fit(frame), frame, Y_hidden) == expected
+
+
+def with_repeats(kind, seed=0):
+    """A fitted MFRecommender, what is visible, and hidden cells of which some are visible, too."""
+    rng = np.random.default_rng(seed)
+    X = (rng.random((20, 9)) < 0.4) * rng.integers(1, 6, size=(20, 9)).astype(float)
+    Y_hidden = (rng.random((20, 9)) < 0.3) * rng.integers(-1, 4, size=(20, 9))
+    assert ((X != 0) & (Y_hidden > 0)).sum() > 10
+    return MFRecommender(2, feedback=kind, max_iter=3, random_state=0).fit(X), X, Y_hidden
+
+
+@pytest.mark.parametrize("kind", ["explicit", "implicit"])
+def test_what_is_chosen_once_more_is_no_miss(kind):
+    model, X, Y_hidden = with_repeats(kind)
+    scores = model.inverse_transform(model.transform(X))
+    left = np.where((X != 0) & (Y_hidden <= 0), -np.inf, scores)
+    items = np.argsort(-left, axis=1, kind="stable")[:, :4]
+    items[np.take_along_axis(left, items, axis=1) == -np.inf] = -1
+    scorer = make_ranking_scorer("ndcg", 4)
+    for hidden in (Y_hidden, sparse.csr_matrix(Y_hidden)):
+        assert scorer(model, X, hidden) == ndcg_at_k(Y_hidden, items, 4)
+    every = make_ranking_scorer("ndcg", 4, exclude_seen=False)(model, X, Y_hidden)
+    assert every == ndcg_at_k(Y_hidden, np.argsort(-scores, axis=1)[:, :4], 4)
+    # Without repeats, the ranking is what recommend returns.
+    apart = np.where(X != 0, 0, Y_hidden)
+    assert scorer(model, X, apart) == ndcg_at_k(apart, model.recommend(X, 4)[0], 4)
+
+
+def test_repeats_count_alike_for_matrices_and_events():
+    """Of what users have, only what they choose once more competes, with what they do not have."""
+    X = np.kron(np.eye(2), np.ones((3, 3)))
+    users, items = np.nonzero(X)
+    options = {"max_iter": 3, "random_state": 0}
+    matrix = MFRecommender(2, feedback="implicit", **options).fit(X)
+    events = FMRecommender(2, **options).fit(np.eye(6)[users], items)
+    again = items % 3 > 0
+    Y_hidden = sparse.csr_matrix((np.ones(12), (users[again], items[again])), X.shape)
+    few = {"candidates": [0, 1, 2, 3]}  # half of the users have three of these, the others one
+    for name, score in (("recall", 1 / 2), ("precision", 1 / 3), ("hit_rate", 1 / 2)):
+        scorer = make_ranking_scorer(name, 3, **few)
+        assert scorer(matrix, X, Y_hidden) == pytest.approx(score)
+        assert scorer(events, np.eye(6)[users[again]], items[again]) == pytest.approx(score)
+    scorer = make_ranking_scorer("hit_rate", 6)
+    assert scorer(matrix, X, X) == scorer(events, np.eye(6)[users], items) == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"candidates": ["i3", "i1", "i8", "i5"]},
+        {"exclude": ["i0", "i7"]},
+        {"candidates": np.arange(9) % 2 == 1, "exclude_seen": False},
+        {},
+    ],
+)
+def test_options_of_a_scorer_of_names(options):
+    pd = pytest.importorskip("pandas")
+    _, X, Y_hidden = with_repeats("implicit")
+    frame = pd.DataFrame(X, columns=[f"i{j}" for j in range(9)])
+    Y_hidden[X != 0] = 0
+    named = MFRecommender(2, feedback="implicit", max_iter=3, random_state=0).fit(frame)
+    n_items = 4 if options.get("candidates") is not None else 5
+    names, _ = named.recommend(frame, n_items, **options)
+    items = np.array([[-1 if name is None else int(name[1]) for name in row] for row in names])
+    found = make_ranking_scorer("recall", 5, **options)(named, frame, Y_hidden)
+    assert found == recall_at_k(Y_hidden, items, 5)
+
+
+def test_rows_of_a_matrix_are_users_whatever_groups_say():
+    model, X, Y_hidden = with_repeats("implicit")
+    scorer = make_ranking_scorer("ndcg")
+    expected = scorer(model, X, Y_hidden)
+    assert scorer(model, X, Y_hidden, groups=np.arange(20) // 5) == expected
+    popular = Popular().fit(X)
+    assert scorer(popular, X, Y_hidden, groups=["a"] * 20) == scorer(popular, X, Y_hidden)
 
 
 @pytest.mark.parametrize("metric", [name for _, _, name in METRICS] + [hit_rate])

@@ -1,13 +1,16 @@
 """Splits of cells: what they promise, on random matrices of every kind."""
 
+import warnings
+
 import numpy as np
 import pytest
 from helpers import size
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from skfm.metrics import make_ranking_scorer
 from skfm.model_selection import CellKFold, leave_last_out, split_cells, split_users
@@ -115,10 +118,33 @@ each_split = pytest.mark.parametrize(
 @examples
 @given(matrices(), sizes, seeds)
 def test_cells_of_each_row(X, test_size, seed):
-    X_train, X_test = split_cells(X, test_size, random_state=seed)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        X_train, X_test = split_cells(X, test_size, random_state=seed)
     check_parts(X, X_train, X_test)
-    for n, n_test in zip(counts(X), counts(X_test), strict=True):
-        assert n_test == max(0, min(n_of(test_size, n), n - 1))
+    check_rows(counts(X), counts(X_test), test_size, caught)
+
+
+def check_rows(n, n_test, test_size, caught, name="test_size"):
+    """Whether rows of so many cells lose so many, and whether it is said if that is too few."""
+    last = np.maximum(n - 1, 0)
+    if isinstance(test_size, int):
+        np.testing.assert_array_equal(n_test, np.minimum(test_size, last))
+        wanted = 1
+    else:
+        n_able = n[n > 1].sum()
+        wanted = max(1, round(test_size * n.sum()))
+        total = wanted if 2 * wanted <= n_able else max(1, round(test_size * n_able))
+        assert n_test.sum() == min(total, last.sum())
+        assert (n_test <= last).all()
+        # The same share of each row, up to rounding, but of those that are down to one cell.
+        some = n > 0
+        at_least, at_most = (n_test[some] - 1) / n[some], (n_test + 1)[n_test < last]
+        assert at_least.max(initial=0) < (at_most / n[n_test < last]).min(initial=np.inf)
+    said = f"{n_test.sum()} of {n.sum()} cells are hidden, fewer than {name}={test_size} asks for"
+    is_short = bool(n.any() and n_test.sum() < wanted)
+    assert [str(warning.message).split(":")[0] for warning in caught] == [said] * is_short
+    assert all(warning.filename == __file__ for warning in caught)
 
 
 @examples
@@ -141,6 +167,41 @@ def test_each_cell_is_hidden_equally_often(per_row):
         for seed in range(2000)
     )
     np.testing.assert_allclose(total / 2000, 0.25, atol=0.05)
+
+
+def rows_of_lengths(n):
+    indices = np.concatenate([np.arange(k) for k in n])
+    return sparse.csr_matrix((np.ones(indices.size), indices, np.append(0, np.cumsum(n))))
+
+
+@pytest.mark.parametrize("n", [[2, 1, 3, 7, 0, 2, 40, 5, 1, 3], [2, 3]])
+def test_cells_of_short_and_of_long_rows_have_the_same_chance(n):
+    n = np.array(n)
+    X, hidden = rows_of_lengths(n), np.zeros(n.size)
+    for seed in range(1000):
+        hidden += counts(split_cells(X, 0.2, random_state=seed)[1])
+    expected = round(0.2 * n.sum()) / n[n > 1].sum()  # long rows make up for single cells
+    np.testing.assert_allclose(hidden[n > 1] / 1000 / n[n > 1], expected, atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("n", "n_hidden", "is_enough"),
+    [
+        ([2] * 100, 40, True),
+        ([3] * 100, 60, True),
+        ([1] * 60 + [2] * 60, 36, True),
+        ([1] * 100 + [2] * 50, 40, True),
+        ([1] * 160 + [2] * 50, 20, False),  # half of what can be hidden, and a fifth of that
+        ([1] * 10, 0, False),
+        ([2], 1, True),
+    ],
+)
+def test_short_rows(n, n_hidden, is_enough):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        X_train, X_test = split_cells(rows_of_lengths(n), random_state=0)
+    assert X_test.nnz == n_hidden and (counts(X_train) > 0).all()
+    assert [warning.category for warning in caught] == [UserWarning] * (not is_enough)
 
 
 def test_the_default_hides_a_fifth_of_each_row():
@@ -230,6 +291,21 @@ def test_folds_are_random():
     np.testing.assert_allclose(np.mean(tests, axis=0), 0.25, atol=0.05)
 
 
+@pytest.mark.parametrize("routing", [False, True])
+def test_folds_of_cells_cannot_split_rows(routing):
+    X = np.random.default_rng(0).poisson(1.0, size=(30, 5))
+    folds = CellKFold(3)
+    with config_context(enable_metadata_routing=routing):
+        for y in (None, X, np.arange(30)):
+            with pytest.raises(TypeError, match=r"cannot be the cv .* Loop over split\(X\)"):
+                cross_val_score(Popular(), X, y, cv=folds, scoring=make_ranking_scorer("ndcg"))
+        with pytest.raises(TypeError, match=r"split_cells\(X\), .* cv=KFold\(\)"):
+            GridSearchCV(Popular(), {}, cv=folds, scoring=make_ranking_scorer("ndcg")).fit(X, X)
+    with pytest.raises(TypeError, match="takes X alone"):
+        folds.split(X, groups=np.arange(30))
+    assert len(list(folds.split(X))) == 3
+
+
 def test_folds_as_an_object():
     folds = CellKFold(3, per_row=False, random_state=7)
     assert repr(folds) == "CellKFold(n_splits=3, per_row=False, random_state=7)"
@@ -247,7 +323,9 @@ def test_users(X, test_size, hidden_size, seed):
         with pytest.raises(ValueError, match=r"\bX\b"):
             split_users(X, test_size)
         return
-    parts = split_users(X, test_size, hidden_size=hidden_size, random_state=seed)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        parts = split_users(X, test_size, hidden_size=hidden_size, random_state=seed)
     X_train, X_visible, X_hidden = parts
     for part in parts:
         check_kind(part, X)
@@ -257,9 +335,8 @@ def test_users(X, test_size, hidden_size, seed):
     held_out = cells(X_visible) | cells(X_hidden)
     assert len(held_out) == X_visible.nnz + X_hidden.nnz
     assert len(held_out) + X_train.nnz == len(cells(X))
-    for n_visible, n_hidden in zip(counts(X_visible), counts(X_hidden), strict=True):
-        n = n_visible + n_hidden
-        assert n_hidden == max(0, min(n_of(hidden_size, n), n - 1))
+    n_hidden = counts(X_hidden)
+    check_rows(counts(X_visible) + n_hidden, n_hidden, hidden_size, caught, "hidden_size")
 
 
 def test_users_keep_their_order():
@@ -346,7 +423,11 @@ def test_nothing_to_hide():
     ):
         assert all(part.nnz == 0 for part in parts)
     one_each = np.eye(3)
-    assert split_cells(one_each, 0.9)[1].nnz == leave_last_out(one_each, one_each, 5)[1].nnz == 0
+    with pytest.warns(UserWarning, match="0 of 3 cells are hidden, .* 3 have only one"):
+        assert split_cells(one_each, 0.9)[1].nnz == 0
+    with pytest.warns(UserWarning, match="fewer than test_size=2 asks for"):
+        assert split_cells(one_each, 2)[1].nnz == 0
+    assert leave_last_out(one_each, one_each, 5)[1].nnz == 0
 
 
 @each_split

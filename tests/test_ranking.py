@@ -9,10 +9,11 @@ import pytest
 from helpers import needs_jit, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning
 from sklearn.metrics.pairwise import cosine_similarity
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
@@ -373,6 +374,154 @@ def test_score_counts_unknown_items_as_misses():
     assert model.score(users, ranked[:, 0]) == 1
     assert model.score(users, [ranked[0, 0], -5]) == 0.5
     assert model.score(users, [ranked[0, 0], -5], sample_weight=[1, 0]) == 1
+
+
+def score_by_loop(model, X, items, users):
+    """NDCG of users that are new, in each of their contexts, one after the other; their mean."""
+    rankings, values = {}, []
+    for n, user in enumerate(users):
+        rankings.setdefault((user, X[n].toarray().tobytes()), []).append(n)
+    for events in rankings.values():
+        ranked, _ = model.recommend(X[events[0]], 10)
+        gains = (ranked[0] == items[events][:, None]).sum(axis=0)
+        missed = np.setdiff1d(items[events], ranked[0])
+        others = [np.count_nonzero(items[events] == item) for item in missed]
+        values.append(ndcg_at_k([[*gains, *others]], [np.arange(10)], 10))
+    return np.mean(values)
+
+
+def log_with_new_users(n_attributes):
+    """Contexts, choices and users; of those from 8 on, no more than attributes are known."""
+    X, items, _ = make_log(12, 30, 300)
+    users = X.indices.copy()
+    attributes = np.eye(3)[users % 3, :n_attributes]
+    return sparse.hstack([X[:, :8], attributes], format="csr"), items, users
+
+
+@pytest.mark.parametrize("user_fields", [None, ["user"]])
+@pytest.mark.parametrize("n_attributes", [0, 3])
+def test_score_goes_by_users_not_by_equal_rows(n_attributes, user_fields):
+    X, items, users = log_with_new_users(n_attributes)
+    fields = ["user"] * 8 + ["attribute"] * n_attributes
+    model = small(feature_fields=fields, user_fields=user_fields)
+    model.fit(X[:200][users[:200] < 8], items[:200][users[:200] < 8])
+    X, items, users = X[200:], items[200:], users[200:]
+    is_new = users >= 8
+    new, who = (X[is_new], items[is_new]), users[is_new]
+    assert who.size > 2 * np.unique(who).size
+    assert_allclose(model.score(*new, groups=who), score_by_loop(model, *new, who))
+    # What is known by no id is judged alone, whatever else is known.
+    assert_allclose(model.score(*new), score_by_loop(model, *new, np.arange(who.size)))
+    relevant, _ = model.ranked_events(X, items)
+    assert relevant.shape[0] == np.unique(users[~is_new]).size + who.size
+    # An id that is missing is none.
+    some = np.where(is_new, np.nan, users)
+    assert model.score(X, items, groups=some) == model.score(X, items)
+
+
+def test_users_are_judged_in_each_of_their_contexts():
+    rng = np.random.default_rng(0)
+    log = pd.DataFrame(rng.integers([6, 2], size=(300, 2)), columns=["user", "device"])
+    items = rng.integers(20, size=300)
+    encode = EventEncoder(["user", "context"], user="user", context=["device"]).fit(log)
+    model = small(user_fields=["user"]).fit(encode.transform(log[:200]), items[:200])
+    test, chosen = log[200:], items[200:]
+    X = encode.transform(test)
+    relevant, _ = model.ranked_events(X, chosen)
+    assert relevant.shape[0] == len(test.drop_duplicates())
+    # Sessions cut what equal rows have together; contexts cut sessions.
+    session = test["user"] * 10 + np.arange(100) // 20
+    relevant, _ = model.ranked_events(X, chosen, groups=session)
+    assert relevant.shape[0] == len(test.assign(session=session).drop_duplicates())
+    # On a device that fit has not seen, the user is known all the same.
+    other = encode.transform(test.assign(device=7))
+    assert model.ranked_events(other, chosen)[0].shape[0] == test["user"].nunique()
+
+
+def test_order_and_names_of_users_do_not_matter():
+    X, items, users = log_with_new_users(3)
+    model = small().fit(X[users < 8], items[users < 8])
+    expected = model.score(X, items, groups=users)
+    order = np.random.default_rng(0).permutation(300)
+    assert_allclose(model.score(X[order], items[order], groups=users[order]), expected)
+    whole = model.score(X, items)
+    assert_allclose(model.score(X[order], items[order]), whole)
+    assert abs(whole - expected) > 0.01
+    names = [f"u{user}" for user in users]
+    for groups in (
+        names,
+        pd.Series(names, index=np.arange(300) + 7),
+        pd.Categorical(names),
+        users / 10,
+        list(zip(names, users, strict=True)),
+        np.datetime64("2020-01-01") + users,
+    ):
+        assert model.score(X, items, groups=groups) == expected
+    some = np.where(users < 8, users, -1)
+    alone = model.score(X, items, groups=np.where(users < 8, users, np.nan))
+    for groups in (
+        pd.Series(some, dtype="Int64").mask(some < 0),
+        [user if user < 8 else None for user in users],
+    ):
+        assert model.score(X, items, groups=groups) == alone
+
+
+def test_groups_that_do_not_fit_are_refused():
+    X, items, _ = make_log(n_events=300)
+    model = small().fit(X, items)
+    for groups, match in (
+        (np.arange(299), "groups must hold the user of each of the 300 rows of X; got 299"),
+        (np.ones((300, 1)), "one-dimensional array of ids of groups"),
+        ("user", "one-dimensional array of ids of groups"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            model.score(X, items, groups=groups)
+
+
+def test_users_that_precision_hides_are_asked_for():
+    X, items, _ = make_log(n_events=300)
+    model = small().fit(X / 10, items)
+    rounded, scorer = (X / 10).astype(np.float32), make_ranking_scorer("ndcg", exclude_seen=False)
+    with pytest.raises(ValueError, match=r"X is float32.*ids of the users as groups"):
+        scorer(model, rounded, items)
+    expected = scorer(model, X / 10, items)
+    assert_allclose(scorer(model, rounded, items, groups=X.indices), expected)
+
+
+def test_users_are_routed_to_score_and_scorers():
+    rng = np.random.default_rng(0)
+    users = rng.integers(12, size=240)
+    items = users % 3 * 4 + rng.integers(6, size=240)
+    log, folds = users[:, None], GroupKFold(3)
+    model = make_pipeline(OneHotEncoder(handle_unknown="ignore"), small(max_iter=2))
+    expected, alone = [], []
+    for train, test in folds.split(log, items, users):
+        fitted = clone(model).fit(log[train], items[train])
+        X = fitted[:-1].transform(log[test])
+        expected.append(fitted[-1].score(X, items[test], groups=users[test]))
+        alone.append(fitted[-1].score(X, items[test]))
+    assert np.min(np.subtract(expected, alone)) > 0.05
+    found = cross_val_score(model, log, items, groups=users, cv=folds)
+    assert_array_equal(found, alone)  # without routing, groups are for the folds
+    scorer = make_ranking_scorer("ndcg")
+    with config_context(enable_metadata_routing=True):
+        options = {"cv": folds, "params": {"groups": users}}
+        for scoring in (None, scorer):
+            found = cross_val_score(model, log, items, scoring=scoring, **options)
+            assert_array_equal(found, expected)
+        whole = fitted.score(log, items, groups=users)
+        search = GridSearchCV(model, {}, scoring={"a": scorer}, refit="a", cv=folds)
+        found = search.fit(log, items, groups=users).cv_results_
+        assert_allclose(found["mean_test_a"], np.mean(expected))
+        declined = clone(scorer.set_score_request(groups=False), safe=False)
+        declined = pickle.loads(pickle.dumps(declined))
+        found = cross_val_score(model, log, items, scoring=declined, **options)
+        assert_array_equal(found, alone)
+        options["params"]["who"] = users
+        scorer.set_score_request(groups="who")
+        found = cross_val_score(model, log, items, scoring=scorer, **options)
+        assert_array_equal(found, expected)
+    assert scorer(fitted, log, items, groups=users) == whole
 
 
 def test_searches_slice_events():
