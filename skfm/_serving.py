@@ -8,6 +8,7 @@ from scipy import sparse
 from skfm import _validation as door
 from skfm._logs import Ids, as_object_array, as_objects, read_ids
 from skfm._solvers import top
+from skfm._sparse import check_sparse
 
 GROUP = 4  # columns of tables come in groups of so many
 PAIRS = 1 << 18  # multiplied together
@@ -199,6 +200,7 @@ def read_cells(exclude, n_rows, catalogue):
     columns, names = getattr(exclude, "columns", None), catalogue.names
     if columns is not None and names is not None and list(columns) != list(names):
         raise ValueError(f"The columns of exclude must be {catalogue.called}, in that order.")
+    exclude = check_sparse(exclude, "exclude")
     try:
         cells = sparse.csr_matrix(exclude)
     except (TypeError, ValueError) as error:
@@ -206,7 +208,7 @@ def read_cells(exclude, n_rows, catalogue):
             "exclude must be a list of items, or a matrix of numbers with a row for each of X and "
             f"a column for each item ({error})."
         ) from error
-    cells = door.as_csr(cells, keep_zeros=True, name="exclude")
+    cells = door.as_csr(cells, keep_zeros=True)
     if cells.shape != shape:
         raise ValueError(
             "exclude must be a list of items, or have a row for each of X and a column for each "

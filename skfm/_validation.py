@@ -9,6 +9,8 @@ from scipy import sparse
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_non_negative, validate_data
 
+from skfm._sparse import check_sparse
+
 
 def validate_X(estimator, X):
     """Check the ``X`` of a prediction and return it as canonical CSR."""
@@ -40,6 +42,7 @@ def validate_rows(estimator, X, y, sample_weight, *, numeric_target, reset=True)
 
 
 def _validate(estimator, X, **options):
+    X = check_sparse(X)
     return validate_data(
         estimator, X, accept_sparse="csr", dtype=[np.float64, np.float32], **options
     )
@@ -73,10 +76,10 @@ def validate_cells(estimator, X, is_confidence, *, reset):
     return as_csr(X, keep_zeros=not is_confidence)
 
 
-def as_csr(X, *, keep_zeros=False, name="X"):
+def as_csr(X, *, keep_zeros=False):
     """Canonical CSR: sorted, no duplicates, no explicit zeros unless kept.
 
-    Copies rather than change X.
+    Copies rather than change X, which `check_sparse` has seen.
     """
     if not sparse.issparse(X):
         filled = X != 0
@@ -86,11 +89,6 @@ def as_csr(X, *, keep_zeros=False, name="X"):
             stop = min(X.shape[0], start + 4096)
             columns[indptr[start] : indptr[stop]] = np.nonzero(filled[start:stop])[1]
         return sparse.csr_matrix((X[filled], columns, indptr), shape=X.shape)
-    if X.nnz and not 0 <= X.indices.min() <= X.indices.max() < X.shape[1]:
-        raise ValueError(
-            f"{name} is a damaged sparse matrix: it has {X.shape[1]} columns, but its indices run "
-            f"from {X.indices.min()} to {X.indices.max()}."
-        )
     canonical = X.has_canonical_format
     has_zeros = not keep_zeros and not X.data.all()
     if not canonical or has_zeros:

@@ -13,6 +13,7 @@ from sklearn.utils import check_array, check_random_state
 
 from skfm import _cells
 from skfm import _validation as door
+from skfm._sparse import check_sparse
 
 __all__ = ["CellKFold", "leave_last_out", "split_cells", "split_users"]
 
@@ -359,7 +360,7 @@ def _as_cells(X, name):
             f"{np.ndim(X)} dimension(s)."
         )
     cells = check_array(
-        X,
+        check_sparse(X, name),
         accept_sparse="csr",
         copy=sparse.issparse(X),
         input_name=name,
@@ -368,8 +369,6 @@ def _as_cells(X, name):
     )
     if not sparse.issparse(cells):
         return sparse.csr_matrix(cells)
-    if cells.nnz and not 0 <= cells.indices.min() <= cells.indices.max() < cells.shape[1]:
-        raise ValueError(f"{name} is a damaged sparse matrix: its indices do not fit its shape.")
     cells.sum_duplicates()
     return cells
 

@@ -19,6 +19,7 @@ from skfm._logs import (
     read_ids,
     read_log,
 )
+from skfm._sparse import check_sparse
 
 __all__ = ["EventEncoder", "UserItemEncoder", "feature_groups"]
 
@@ -362,7 +363,7 @@ class UserItemEncoder(BaseEstimator):
         (['ann', 'bob'], ['tea', 'tea'], [1.0, 2.0])
         """
         check_is_fitted(self)
-        matrix = sparse.csr_matrix(matrix)
+        matrix = sparse.csr_matrix(check_sparse(matrix, "The matrix"))
         if matrix.shape != self._shape():
             raise ValueError(
                 f"The matrix has the shape {matrix.shape}, expected {self._shape()}: users and "

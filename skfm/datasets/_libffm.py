@@ -17,6 +17,7 @@ from scipy import sparse
 from sklearn.utils import check_array
 
 from skfm import _validation as door
+from skfm._sparse import check_sparse
 
 CHUNK_BYTES = 2**21  # read and parsed at once
 BLOCK_ENTRIES = 2**16  # written at once
@@ -178,7 +179,7 @@ def dump_libffm(X, y, file, *, fields, zero_based=True):
     """
     door.check_flag(zero_based, "zero_based")
     X = check_array(
-        X,
+        check_sparse(X),
         accept_sparse="csr",
         dtype=[np.float64, np.float32],
         ensure_all_finite=False,  # our message names the cure
