@@ -42,7 +42,7 @@ def convert(name, change):
 
 DAMAGES = {
     "beyond the end": set_one("indptr", 2, 10**6),
-    "decreasing": convert("indptr", lambda indptr: indptr[[0, 2, 1, *range(3, indptr.size)]]),
+    "decreasing": convert("indptr", lambda indptr: indptr[[0, *range(-2, -indptr.size, -1), -1]]),
     "negative": set_one("indptr", 2, -3),
     "no zero": set_one("indptr", 0, 1),
     "too many": set_one("indptr", -1, 10**6),
