@@ -283,8 +283,8 @@ def _get_files(folder, download_if_missing):
             _write(folder / name, content)
     except OSError as error:
         warn(
-            f"MovieLens-100k could not be kept in {folder} ({error}) and will be downloaded again; "
-            "pass a folder that can be written as data_home.",
+            f"MovieLens-100k could not be kept in {folder} ({error}) and will be downloaded "
+            "again; pass a folder that can be written as data_home.",
             RuntimeWarning,
         )
     return files
