@@ -15,10 +15,12 @@ from skfm._fields import carried, check_interactions
 from skfm._fitting import all_or_nothing
 from skfm._groups import check_groups, check_penalty
 from skfm._merging import first_columns
+from skfm._pickling import KeptEstimator
 from skfm._solvers import coordinate, minibatch
 from skfm._solvers.caller import warn
 from skfm._solvers.interactions import compute_outputs
 from skfm._solvers.memory import aligned_zeros
+from skfm._solvers.pickling import ORIGIN, Kept
 from skfm._solvers.problem import Penalties, Scaling, make_problem
 from skfm._solvers.team import n_threads, run_together
 from skfm._stopping import Listener, check_scoring, make_score, split
@@ -29,7 +31,7 @@ LEAST_CHUNK = 10  # rows of a chunk that is not the same as another by chance
 
 
 @dataclass
-class _Stream:
+class _Stream(Kept):
     """What `partial_fit` needs to go on where `fit` or the last call has stopped.
 
     After `fit`, the optimizer's memory is a short summary: most models are done then, and need
@@ -44,7 +46,7 @@ class _Stream:
     seen: set  # digests of the chunks
 
 
-class BaseFM(BaseEstimator):
+class BaseFM(KeptEstimator, BaseEstimator):
     """Subclasses say what targets mean and how parameters are shown.
 
     They have ``_to_numbers(y, name)``, which checks targets and turns them into numbers,
@@ -262,6 +264,8 @@ class BaseFM(BaseEstimator):
                 "early_stopping=False."
             )
         stream = getattr(self, "_stream", None)
+        if stream is None and ORIGIN in vars(self) and hasattr(self, "coef_"):
+            self._stream  # noqa: B018 -- the error says that another version did not keep it
         fields, groups = self._labels(X)
         X, y, weight = self._check_rows(X, y, sample_weight, reset=stream is None)
         weight = self._make_weight(y, weight)

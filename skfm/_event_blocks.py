@@ -19,6 +19,7 @@ from skfm._logs import (
     simplify,
     to_float,
 )
+from skfm._solvers.pickling import Kept
 
 NOT_REAL = (bool, np.bool_, *NO_NUMBERS)
 COLLECTIONS = (list, tuple, set, frozenset, np.ndarray)
@@ -35,7 +36,7 @@ def write(levels):
     return [f"{text}#{place}" for place, text in enumerate(texts)]
 
 
-class Block:
+class Block(Kept):
     """Some features of a log: each of its rows gets one row of a table."""
 
     needs = ()  # what else than users and items: times, targets

@@ -13,9 +13,10 @@ from skfm._event_logs import Log
 from skfm._fitting import all_or_nothing
 from skfm._gathering import side_by_side
 from skfm._logs import Ids, Table, as_numbers, as_times, refuse_rows, simplify
+from skfm._pickling import KeptEstimator
 
 
-class EventEncoder(TransformerMixin, BaseEstimator):
+class EventEncoder(KeptEstimator, TransformerMixin, BaseEstimator):
     """Turn a log of users and items into features for factorization machines.
 
     A log has a row for each event: who, what, and if wanted when, in which context, and with which

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from skfm._logs import Events, Table
+from skfm._solvers.pickling import Kept
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Log:
         return events.to_csr((len(self.user_ids), len(self.item_ids)), "sum", np.float64)
 
 
-class Baskets:
+class Baskets(Kept):
     """The events of a user at one time are a basket. Baskets are sorted by user and time."""
 
     def __init__(self, log):

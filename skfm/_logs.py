@@ -7,6 +7,8 @@ from itertools import chain, repeat
 import numpy as np
 from scipy import sparse
 
+from skfm._solvers.pickling import Kept
+
 COLUMNS = ("user", "item", "value", "time")
 # What float() or NumPy would make a number of, one way or another.
 NO_NUMBERS = (str, bytes, date, np.datetime64, np.timedelta64, complex, np.complexfloating)
@@ -74,7 +76,7 @@ class Events:
         return sparse.csr_matrix((values, columns.astype(index), indptr.astype(index)), shape)
 
 
-class Ids:
+class Ids(Kept):
     """Distinct ids and where each of them is. Numbers are searched, objects looked up."""
 
     def __init__(self, ids):
@@ -82,7 +84,7 @@ class Ids:
         self._places = None
 
     def __getstate__(self):
-        return {"ids": self.ids, "_places": None}  # the dictionary is quickly made again
+        return super().__getstate__() | {"_places": None}  # which is quickly made again
 
     @classmethod
     def learn(cls, column, name):

@@ -6,12 +6,13 @@ import numpy as np
 
 from skfm._solvers.interactions import compute_outputs
 from skfm._solvers.memory import aligned_zeros
+from skfm._solvers.pickling import Kept
 from skfm._solvers.team import share
 
 BLOCK_BYTES = 2 << 20  # of outputs at a time
 
 
-class Samples:
+class Samples(Kept):
     """Draws of a chain in float32, evenly spaced, in a bounded number of bytes.
 
     Draws are kept until there is no more room. Then every second one is dropped, and from then on

@@ -8,6 +8,7 @@ from scipy import sparse
 from skfm import _validation as door
 from skfm._logs import Ids, as_object_array, as_objects, read_ids
 from skfm._solvers import top
+from skfm._solvers.pickling import Kept
 from skfm._sparse import check_sparse
 
 GROUP = 4  # columns of tables come in groups of so many
@@ -15,7 +16,7 @@ PAIRS = 1 << 18  # multiplied together
 N_NAMED = 5  # an error names this many unknown items
 
 
-class Catalogue:
+class Catalogue(Kept):
     """The items of a fitted model, known by position and, if it has them, by name."""
 
     called = "the columns of X in fit"

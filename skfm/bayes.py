@@ -16,16 +16,18 @@ from skfm._fields import carried, check_interactions
 from skfm._fitting import all_or_nothing
 from skfm._groups import check_groups
 from skfm._merging import merge_rows
+from skfm._pickling import KeptEstimator
 from skfm._posterior import Samples
 from skfm._solvers.gibbs import Chain, Draw, Settings, first_draw
 from skfm._solvers.interactions import Interactions
+from skfm._solvers.pickling import Kept
 from skfm._solvers.problem import Penalties, Scaling, make_problem
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import n_threads
 
 
 @dataclass
-class _Course:
+class _Course(Kept):
     """How far a chain has come, for who predicts and for who goes on."""
 
     draw: Draw
@@ -37,7 +39,7 @@ class _Course:
     digest: bytes  # of the rows
 
 
-class _BaseBayesianFM(BaseEstimator):
+class _BaseBayesianFM(KeptEstimator, BaseEstimator):
     """Subclasses have ``_to_numbers(y)``, which checks targets and turns them into numbers,
     ``_understand(numbers, weight)``, the target as the chain sees it and the signs of labels, and
     ``_start()``, where the intercept starts."""

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from skfm import _cells
 from skfm import _validation as door
 from skfm._fitting import all_or_nothing
+from skfm._pickling import KeptEstimator
 from skfm._serving import (
     Catalogue,
     best_items,
@@ -48,7 +49,9 @@ class _Settings:
     n_iter_no_change: int = 5
 
 
-class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class MFRecommender(
+    KeptEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
+):
     """Matrix factorization of users x items, for ratings and for implicit feedback.
 
     Rows are users, columns items. Like :class:`~sklearn.decomposition.NMF` it is a transformer:

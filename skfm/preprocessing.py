@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm import _validation as door
 from skfm._event_encoder import EventEncoder
+from skfm._fitting import all_or_nothing
 from skfm._groups import feature_groups
 from skfm._logs import (
     COLUMNS,
@@ -19,6 +20,7 @@ from skfm._logs import (
     read_ids,
     read_log,
 )
+from skfm._pickling import KeptEstimator
 from skfm._sparse import check_sparse
 
 __all__ = ["EventEncoder", "UserItemEncoder", "feature_groups"]
@@ -26,7 +28,7 @@ __all__ = ["EventEncoder", "UserItemEncoder", "feature_groups"]
 N_NAMED = 5  # an error names this many unknown ids
 
 
-class UserItemEncoder(BaseEstimator):
+class UserItemEncoder(KeptEstimator, BaseEstimator):
     """Turn a log of users and items into a matrix of users by items.
 
     A log has a row for each event: who, what, and if wanted how much and when. The matrix has a
@@ -141,11 +143,12 @@ class UserItemEncoder(BaseEstimator):
         TypeError
             If ids cannot be hashed (lists, for instance).
         """
-        self._check_parameters()
-        log = read_log(X)
-        users, _ = Ids.learn(log.users, "user")
-        items, _ = Ids.learn(log.items, "item")
-        self._keep(log, users, items)
+        with all_or_nothing(self):
+            self._check_parameters()
+            log = read_log(X)
+            users, _ = Ids.learn(log.users, "user")
+            items, _ = Ids.learn(log.items, "item")
+            self._keep(log, users, items)
         return self
 
     def fit_transform(self, X, y=None):
@@ -171,15 +174,14 @@ class UserItemEncoder(BaseEstimator):
         TypeError
             If ids cannot be hashed (lists, for instance).
         """
-        self._check_parameters()
-        log = read_log(X)
-        users, rows = Ids.learn(log.users, "user")
-        items, columns = Ids.learn(log.items, "item")
-        events = Events(rows, columns, log.values, log.times)
-        # The matrix first: if it cannot be made, the encoder stays as it was.
-        matrix = events.to_csr((len(users.ids), len(items.ids)), self.duplicates, self.dtype)
-        self._keep(log, users, items)
-        return matrix
+        with all_or_nothing(self):
+            self._check_parameters()
+            log = read_log(X)
+            users, rows = Ids.learn(log.users, "user")
+            items, columns = Ids.learn(log.items, "item")
+            self._keep(log, users, items)
+            events = Events(rows, columns, log.values, log.times)
+            return events.to_csr((len(users.ids), len(items.ids)), self.duplicates, self.dtype)
 
     def transform(self, X):
         """Return the matrix of a log, with the rows and columns of the fit.

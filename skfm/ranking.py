@@ -25,6 +25,7 @@ from skfm._items import (
 from skfm._logs import join_ids
 from skfm._merging import merge_rows
 from skfm._owners import Owners, chosen_columns, hide_chosen, unite
+from skfm._pickling import KeptEstimator
 from skfm._serving import (
     LabelledCatalogue,
     are_cells,
@@ -39,6 +40,7 @@ from skfm._serving import (
 from skfm._solvers import ranking
 from skfm._solvers.caller import warn
 from skfm._solvers.minibatch import RATES, UPDATES, Settings
+from skfm._solvers.pickling import Kept
 from skfm._solvers.plan import auto_batch_size
 from skfm._solvers.problem import Penalties, subtract
 from skfm._solvers.team import n_threads
@@ -51,7 +53,7 @@ CONTEXT = "context"  # the field of the features of X if nothing else is said
 
 
 @dataclass
-class _Centered:
+class _Centered(Kept):
     """Parameters of features less their centers, of contexts and items."""
 
     center: np.ndarray  # (n_features + n_all_item_features,)
@@ -59,7 +61,7 @@ class _Centered:
     intercept: float
 
 
-class FMRecommender(BaseEstimator):
+class FMRecommender(KeptEstimator, BaseEstimator):
     """Factorization machine that learns which items a context wants first.
 
     Each row of X describes an event by its context: who, with which attributes, after what, when.

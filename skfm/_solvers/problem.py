@@ -8,6 +8,7 @@ from scipy import sparse
 from skfm._kernels.features import measure_features
 from skfm._solvers.interactions import Interactions
 from skfm._solvers.memory import read_only
+from skfm._solvers.pickling import Kept
 
 CHUNK = 1 << 20  # entries looked at together
 FAR = 3.0  # standard deviations between zero and the mean of a column that is centered
@@ -117,7 +118,7 @@ class Problem:
 
 
 @dataclass
-class Scaling:
+class Scaling(Kept):
     """What earlier rows said of the columns that they used."""
 
     used: np.ndarray
