@@ -133,7 +133,7 @@ class BaseFM(KeptEstimator, BaseEstimator):
 
     def _check_parameters(self):
         integer, real = numbers.Integral, numbers.Real
-        door.check_number(self.n_components, "n_components", integer, low=0)
+        door.check_n_components(self.n_components)
         door.check_option(self.loss, "loss", self._losses)
         door.check_option(self.solver, "solver", (*minibatch.UPDATES, "als"))
         door.check_auto_or_number(
@@ -334,7 +334,9 @@ class BaseFM(KeptEstimator, BaseEstimator):
                 raise type(error)(f"X_val, y_val or sample_weight_val: {error}") from error
         seed = rng.randint(2**31 - 1)
         is_stratified = not self._numeric_target
-        return split(X, y, weight, self.validation_fraction, is_stratified, seed)
+        fraction = self.validation_fraction
+        fraction = int(fraction) if isinstance(fraction, numbers.Integral) else float(fraction)
+        return split(X, y, weight, fraction, is_stratified, seed)
 
     def _settled(self):
         """Parameters that cannot change between calls of `partial_fit`."""
@@ -403,7 +405,7 @@ class BaseFM(KeptEstimator, BaseEstimator):
             loss_shape=link.shape,
             learning_rate=minibatch.RATES.get(self.solver) if rate == "auto" else float(rate),
             floor=float(self.initial_accumulator),
-            batch_size=self.batch_size,
+            batch_size=self.batch_size if self.batch_size == "auto" else int(self.batch_size),
             max_iter=int(max_iter),
             tol=float(self.tol),
             n_iter_no_change=int(self.n_iter_no_change),
@@ -470,7 +472,7 @@ class BaseFM(KeptEstimator, BaseEstimator):
         return link.intercept, linear, factors
 
     def _random_factors(self, n_outputs, n, problem, rng):
-        return problem.random_factors(n_outputs, n, self.init_scale, rng)
+        return problem.random_factors(n_outputs, n, float(self.init_scale), rng)
 
     def _scaled(self, fitted, problem, link, rng, known=()):
         """Fitted parameters in the units of the solver, for a warm start.

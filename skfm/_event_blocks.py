@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 from scipy import sparse
 
-from skfm._cells import mix, parts, ranks, rows_of
+from skfm._cells import mix, n_cells_by_row, parts, ranks, rows_of
 from skfm._gathering import as_bags, one_hot
 from skfm._logs import (
     NO_NUMBERS,
@@ -194,6 +194,8 @@ class Ratings(Bag):
         ratings = log.means
         self.folds = ratings.copy()
         # By a hash of the items: equally many of each user's, but for one, whatever the order.
+        # More folds than a user can have ratings in are as many.
+        self.n_folds = min(self.n_folds, int(n_cells_by_row(ratings).max()))
         key = mix(ratings.indices.astype(np.uint64) + np.uint64(1))
         self.folds.data = ranks(ratings, key) % self.n_folds
         kept = [parts(ratings, self.folds.data == fold)[0] for fold in range(self.n_folds)]

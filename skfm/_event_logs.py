@@ -65,7 +65,7 @@ class Baskets(Kept):
         """For each basket, the items of the last events of its user up to its time."""
         stops = self.items.indptr[1:].astype(np.int64)
         first = np.searchsorted(self.keys, self._key(self._user(self.keys), 0))
-        starts = np.maximum(self.items.indptr[first], stops - n_last)
+        starts = np.maximum(self.items.indptr[first], stops - min(n_last, self.items.nnz))
         indptr = np.append(0, np.cumsum(stops - starts))
         events = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], stops - starts)
         indices = self.items.indices[events]

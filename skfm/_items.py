@@ -125,6 +125,8 @@ def read_choices(y):
 
 def check_names(ids):
     names = read_ids(ids, "item").copy()  # the caller's array may change
+    if not names.size:
+        raise ValueError("item_ids is empty; name the items, or pass None.")
     _, places = Ids.learn(names, "item")
     order = np.argsort(places, kind="stable")
     twice = np.zeros(names.size, bool)

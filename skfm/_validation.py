@@ -11,6 +11,8 @@ from sklearn.utils.validation import check_non_negative, validate_data
 
 from skfm._sparse import check_sparse
 
+LARGEST_RANK = 1_000_000
+
 
 def validate_X(estimator, X):
     """Check the ``X`` of a prediction and return it as canonical CSR."""
@@ -146,14 +148,29 @@ def digest(X, *arrays):
 
 
 def check_number(value, name, kind, *, low=None, high=None, boundaries="both"):
-    """A number of the right kind within bounds, else an error that names the parameter."""
+    """A number of the right kind within bounds, else an error that names the parameter.
+
+    Returns it as Python's int or float: arithmetic with a small type of NumPy's overflows.
+    """
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be a number, got {value!r}.")
+    number = value
+    if isinstance(value, kind):
+        try:
+            number = int(value) if kind is numbers.Integral else float(value)
+        except OverflowError as error:  # integers may be as large as they like
+            raise ValueError(f"{name} is too large for a float; lower it.") from error
     check_scalar(
-        value, name, kind, min_val=low, max_val=high, include_boundaries=boundaries
+        number, name, kind, min_val=low, max_val=high, include_boundaries=boundaries
     )
-    if not math.isfinite(value):
+    if not (kind is numbers.Integral or math.isfinite(number)):
         raise ValueError(f"{name} must be finite, got {value!r}.")
+    return number
+
+
+def check_n_components(value, low=0):
+    """The bound is there for what would never fit into memory."""
+    return check_number(value, "n_components", numbers.Integral, low=low, high=LARGEST_RANK)
 
 
 def check_option(value, name, options):

@@ -88,7 +88,7 @@ class _BaseBayesianFM(KeptEstimator, BaseEstimator):
 
     def _check_parameters(self):
         integer, real = numbers.Integral, numbers.Real
-        door.check_number(self.n_components, "n_components", integer, low=0)
+        door.check_n_components(self.n_components)
         door.check_number(self.max_iter, "max_iter", integer, low=1)
         door.check_number(self.n_burn_in, "n_burn_in", integer, low=0)
         door.check_number(self.init_scale, "init_scale", real, low=0)
@@ -163,17 +163,20 @@ class _BaseBayesianFM(KeptEstimator, BaseEstimator):
             *(problem, group[problem.used], course.draw, course.iteration, settings, course.key),
             signs,
         )
-        self._run(chain, samples, settings, 0 if samples is not None else self.n_burn_in)
+        self._run(chain, samples, settings, 0 if samples is not None else int(self.n_burn_in))
         self._course = _Course(
             *(chain.draw(), chain.iteration, course.key, problem.scaling(), interactions),
             *(group, digest),
         )
         return self
 
+    def _max_bytes(self):
+        return min(float(self.max_memory), 2.0**30) * 2**20
+
     def _begin(self, before, problem, n_groups, digest, group):
         """Where the chain starts, and the samples that it goes on with."""
         if before is not None and before.digest == digest:
-            return before, self._samples.extended(self.max_memory * 2**20, self.max_iter)
+            return before, self._samples.extended(self._max_bytes(), int(self.max_iter))
         if self.n_burn_in >= self.max_iter:
             raise ValueError(
                 f"n_burn_in={self.n_burn_in} must be below max_iter={self.max_iter}: the draws "
@@ -181,7 +184,7 @@ class _BaseBayesianFM(KeptEstimator, BaseEstimator):
             )
         rng = check_random_state(self.random_state)
         start = self._start() if self.fit_intercept else 0.0
-        draw = first_draw(problem, n_groups, self.init_scale, start, rng)
+        draw = first_draw(problem, n_groups, float(self.init_scale), start, rng)
         key = rng.randint(2**32, size=4, dtype=np.uint64) if before is None else before.key
         iteration = 0
         if before is not None:  # on other rows, from where it was
@@ -228,7 +231,7 @@ class _BaseBayesianFM(KeptEstimator, BaseEstimator):
                     draw = chain.draw()
                     if samples is None:
                         n_draws = settings.max_iter - n_burn_in
-                        samples = Samples(draw, self.max_memory * 2**20, n_draws)
+                        samples = Samples(draw, self._max_bytes(), n_draws)
                     samples.take(draw)
         finally:
             progress.close()

@@ -335,7 +335,7 @@ class FMRegressor(RegressorMixin, BaseFM):
             raise ValueError("y must hold counts for loss='poisson', not all of them 0.")
         shape = self.quantile if self.loss == "quantile" else self.epsilon
         return targets.of_numbers(
-            target, weight, self.loss, shape, self.fit_intercept, more_will_come
+            target, weight, self.loss, float(shape), self.fit_intercept, more_will_come
         )
 
     def _show(self, intercept, coef, components):

@@ -226,7 +226,7 @@ class MFRecommender(
 
     def _check_parameters(self):
         integer, real = numbers.Integral, numbers.Real
-        door.check_number(self.n_components, "n_components", integer, low=1)
+        door.check_n_components(self.n_components, low=1)
         door.check_option(self.feedback, "feedback", ("explicit", "implicit"))
         door.check_option(self.solver, "solver", ("auto", "als", "sgd"))
         if self.feedback == "implicit" and self.solver == "sgd":
@@ -298,13 +298,14 @@ class MFRecommender(
                 "X has no stored cells to learn from: it needs at least one "
                 f"{'positive value' if model.is_implicit else 'rating'}."
             )
+        self._check_strengths(csr, model)
         self.mean_, self.scale_ = self._units(csr.data, model)
         csr = self._standardised(csr)
         rng = check_random_state(self.random_state)
         items = model.table(csr.shape[1], ITEM, csr.dtype)
         factors = model.factors(items)
         factors[...] = rng.standard_normal(factors.shape) * (
-            self.init_scale / np.sqrt(self.n_components)
+            float(self.init_scale) / np.sqrt(int(self.n_components))
         )
         settings = _Settings(
             learning_rate=float(self.learning_rate),
@@ -329,6 +330,22 @@ class MFRecommender(
                 stacklevel=3,
             )
         return self
+
+    def _check_strengths(self, csr, model):
+        """Penalties of the users and items with the most cells are numbers."""
+        n_users, n_items = csr.shape
+        counts = np.diff(csr.indptr).max(), np.bincount(csr.indices, minlength=n_items).max()
+        with np.errstate(over="ignore"):
+            largest = [
+                model.strength(np.float64(count), n_others)
+                for count, n_others in zip(counts, (n_items, n_users), strict=True)
+            ]
+        if not np.isfinite(np.asarray(largest, csr.dtype)).all():
+            raise ValueError(
+                f"alpha={model.alpha}, nu={model.nu} or unobserved_weight="
+                f"{model.unobserved_weight} is too large: the penalties of vectors are no numbers "
+                f"in {csr.dtype}. Lower them."
+            )
 
     def _units(self, values, model):
         """Mean and standard deviation of the ratings, which are standardised inside."""

@@ -144,7 +144,7 @@ def leave_last_out(X, time, n_cells=1):
     """
     cells = _as_cells(X, "X")
     when = _as_cells(time, "time")
-    door.check_number(n_cells, "n_cells", numbers.Integral, low=1)
+    n_cells = _bounded(door.check_number(n_cells, "n_cells", numbers.Integral, low=1))
     if sparse.issparse(time) and time.format in ("coo", "csr", "csc") and time.nnz != when.nnz:
         raise ValueError(
             "time has duplicate entries, and times cannot be summed; keep one for each cell."
@@ -382,7 +382,14 @@ def _check_size(size, name):
 
 def _n_of(size, n):
     """How many of `n` a share or a number means; may be too many."""
-    return size if isinstance(size, numbers.Integral) else np.rint(size * n).astype(np.int64)
+    if isinstance(size, numbers.Integral):
+        return _bounded(int(size))
+    return np.rint(float(size) * n).astype(np.int64)
+
+
+def _bounded(size):
+    """As NumPy can compare it: no array is larger."""
+    return min(size, np.iinfo(np.int64).max)
 
 
 def _split_cells(cells, size, per_row, rng):

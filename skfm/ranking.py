@@ -286,7 +286,7 @@ class FMRecommender(KeptEstimator, BaseEstimator):
 
     def _check_parameters(self):
         integer, real = numbers.Integral, numbers.Real
-        door.check_number(self.n_components, "n_components", integer, low=0)
+        door.check_n_components(self.n_components)
         door.check_option(self.loss, "loss", ranking.LOSSES)
         if isinstance(self.negatives, str):
             door.check_option(self.negatives, "negatives", ("uniform", "popularity"))
@@ -355,6 +355,7 @@ class FMRecommender(KeptEstimator, BaseEstimator):
         batch_size = self.batch_size
         if batch_size == "auto":
             batch_size = auto_batch_size(X.shape[0], UPDATES[SOLVER])
+        batch_size = int(batch_size)
         if X.shape[0] <= batch_size:  # a row of weight 2 and two rows draw the same then
             X, chosen, weight = merge_rows(X, chosen, weight)
         self._owners = Owners(X, chosen, features.shape[0], chosen_columns(self, fields))
@@ -462,7 +463,7 @@ class FMRecommender(KeptEstimator, BaseEstimator):
 
     def _initial(self, sides, rng):
         problem = sides.problem
-        factors = problem.random_factors(1, problem.n_used, self.init_scale, rng)
+        factors = problem.random_factors(1, problem.n_used, float(self.init_scale), rng)
         factors[:, sides.contexts.n_used + np.flatnonzero(sides.explained.mask)] = 0
         return np.zeros(1), np.zeros((1, problem.n_used), factors.dtype), factors
 
@@ -774,7 +775,7 @@ class FMRecommender(KeptEstimator, BaseEstimator):
             Positions of items, best first, as the functions of :mod:`skfm.metrics` take them: -1
             where too few are left for a row.
         """
-        door.check_number(k, "k", numbers.Integral, low=1)
+        k = door.check_number(k, "k", numbers.Integral, low=1, high=np.iinfo(np.int32).max)
         door.check_flag(exclude_seen, "exclude_seen")
         X, _, layers = self._contexts(X)
         n_items = self._catalogue.n_items
