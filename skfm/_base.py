@@ -5,6 +5,7 @@ import numbers
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -385,6 +386,8 @@ class BaseFM(KeptEstimator, BaseEstimator):
             if (first[1:] < first[:-1]).any():
                 order = np.argsort(first, kind="stable")
                 X, target, weight = X[order], target[order], weight[order]
+        if self.solver != "als":
+            door.check_weight_of_steps(weight)
         if (weight == 1).all():
             weight = weight[:0]
         problem = make_problem(
@@ -516,7 +519,8 @@ class BaseFM(KeptEstimator, BaseEstimator):
         intercept, linear = problem.from_centered(intercept, linear, factors)
         with np.errstate(over="ignore"):  # the result is checked instead
             linear, factors = linear.astype(dtype), factors.astype(dtype)
-        if not (np.isfinite(linear).all() and np.isfinite(factors).all()):
+            parts = linear, factors, intercept.astype(dtype)
+        if not all(np.isfinite(part).all() for part in parts):
             raise ValueError(
                 f"y is too large, or a column of X too small, for parameters in {dtype}; scale "
                 "them, or pass X in float64."
@@ -559,15 +563,35 @@ class BaseFM(KeptEstimator, BaseEstimator):
             )
 
     def _raw_output(self, X):
-        """Raw outputs of shape (n_samples, n_outputs)."""
+        """Raw outputs of shape (n_samples, n_outputs), all of them numbers.
+
+        Where float32 overflows on the way, in a square or in X itself, float64 may not.
+        """
         check_is_fitted(self)
         X = door.validate_X(self, X)
         parameters = self._parameters()
+        output = self._outputs(X, parameters)
+        overflown = np.flatnonzero(~np.isfinite(output).all(axis=1))
+        if overflown.size and output.dtype != np.float64:
+            rows = X[overflown].astype(np.float64)
+            columns, rows.indices[:] = np.unique(rows.indices, return_inverse=True)
+            rows = sparse.csr_matrix(
+                (rows.data, rows.indices, rows.indptr), (overflown.size, columns.size)
+            )
+            intercept, linear, factors = parameters
+            tables = (table[:, columns].astype(np.float64) for table in (linear, factors))
+            with np.errstate(over="ignore"):
+                output[overflown] = self._outputs(rows, (intercept, *tables), columns)
+        return door.check_predictions(output)
+
+    def _outputs(self, X, parameters, features=slice(None)):
+        """Raw outputs of checked rows of these features, not all of them numbers."""
         intercept, _, factors = parameters
         output = np.empty((X.shape[0], intercept.size), dtype=factors.dtype)
         indptr = X.indptr.astype(np.int64, copy=False)
-        rows = indptr, X.indices, X.data.astype(factors.dtype, copy=False)
-        arguments = rows, parameters, self._interactions.record()
+        with np.errstate(over="ignore"):
+            rows = indptr, X.indices, X.data.astype(factors.dtype, copy=False)
+        arguments = rows, parameters, self._interactions.record(features)
         threads = min(n_threads(self.n_jobs), X.shape[0] // ROWS_PER_THREAD + 1)
         bounds = [X.shape[0] * part // threads for part in range(threads + 1)]
 

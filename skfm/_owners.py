@@ -37,7 +37,8 @@ class Owners(Kept):
     def __init__(self, X, chosen, n_items, columns):
         self._columns, self._dtype = columns, X.dtype
         values = X.data[columns[X.indices]]
-        self._is_short = bool((values.astype(np.float32) == values).all())
+        with np.errstate(over="ignore"):
+            self._is_short = bool((values.astype(np.float32) == values).all())
         keys = keys_of(X, columns)
         anonymous = ~self._have_entries(X)
         self._keys, owner = np.unique(keys[~anonymous], return_inverse=True)

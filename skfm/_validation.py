@@ -9,6 +9,7 @@ from scipy import sparse
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_non_negative, validate_data
 
+from skfm._solvers.memory import largest_squared
 from skfm._sparse import check_sparse
 
 LARGEST_RANK = 1_000_000
@@ -130,13 +131,40 @@ def check_sample_weight(sample_weight, n_rows, dtype):
         raise ValueError("sample_weight contains negative values; weights must be at least 0.")
     with np.errstate(over="ignore"):
         total = weight.sum(dtype=np.float64)
-    if not np.isfinite(total):
-        raise ValueError("sample_weight is too large: the sum of the weights is not finite.")
+    largest = float(np.finfo(dtype).max) / 100  # so that it can be multiplied with something
+    if not total <= largest:
+        raise ValueError(
+            f"sample_weight is too large: the sum of the weights is {total:.3g} and must be at "
+            f"most {largest:.3g} in {weight.dtype}."
+        )
     if not weight.any():
         raise ValueError(
             "sample_weight is zero for every row: all weights are zero, nothing is left to fit."
         )
     return weight
+
+
+def check_weight_of_steps(weight):
+    """Weights with which squares of gradients are numbers, as steps are divided by their roots."""
+    total = weight.sum(dtype=np.float64)
+    largest = largest_squared(weight.dtype)
+    if total > largest:
+        raise ValueError(
+            f"sample_weight is too large for training by gradient steps in {weight.dtype}: the "
+            f"sum of the weights, with class weights, is {total:.3g} and must be at most "
+            f"{largest:.3g}. Divide the weights by their mean."
+        )
+
+
+def check_predictions(values):
+    """Values that are predicted, if all of them are numbers."""
+    if not np.isfinite(values).all():
+        other = ", or fit on X in float64" if values.dtype == np.float32 else ""
+        raise ValueError(
+            f"X has values that are too large for predictions in {values.dtype}; scale them, for "
+            f"example with sklearn.preprocessing.MaxAbsScaler{other}."
+        )
+    return values
 
 
 def digest(X, *arrays):

@@ -25,6 +25,13 @@ from skfm._solvers.problem import Penalties, Scaling, make_problem
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import n_threads
 
+DIVERGED = (
+    "Sampling diverged: values are too large to compute with. Scale the columns of X (for "
+    "example with sklearn.preprocessing.MaxAbsScaler), look for numbers in y and sample_weight "
+    "that are far too large or small, or lower init_scale."
+)
+LARGEST_UNIT = 1e152  # of y: squared errors are numbers
+
 
 @dataclass
 class _Course(Kept):
@@ -218,12 +225,7 @@ class _BaseBayesianFM(KeptEstimator, BaseEstimator):
                 with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
                     loss = chain.step()
                 if not np.isfinite(loss):
-                    raise ValueError(
-                        "Sampling diverged: values are too large to compute with. Scale the "
-                        "columns of X (for example with sklearn.preprocessing.MaxAbsScaler), "
-                        "look for numbers in y and sample_weight that are far too large or "
-                        "small, or lower init_scale."
-                    )
+                    raise ValueError(DIVERGED)
                 loss = loss * self._link.unit * self._link.unit
                 curve.append(float(loss))
                 progress.epoch(number, loss)
@@ -232,7 +234,8 @@ class _BaseBayesianFM(KeptEstimator, BaseEstimator):
                     if samples is None:
                         n_draws = settings.max_iter - n_burn_in
                         samples = Samples(draw, self._max_bytes(), n_draws)
-                    samples.take(draw)
+                    if not samples.take(draw):
+                        raise ValueError(DIVERGED)
         finally:
             progress.close()
         samples.trim()
@@ -254,7 +257,9 @@ class _BaseBayesianFM(KeptEstimator, BaseEstimator):
         )
 
     def _as_fitted(self, values):
-        return values.astype(self._course.draw.theta.dtype, copy=False)
+        with np.errstate(over="ignore"):
+            values = values.astype(self._course.draw.theta.dtype, copy=False)
+        return door.check_predictions(values)
 
 
 class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
@@ -325,6 +330,7 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     ----------
     alpha_ : float
         Precision of the noise, the mean of the draws; its inverse is in the unit of y squared.
+        Of tiny y, the largest float if it is larger than that.
     n_iter_ : int
         Number of iterations on these rows, those before warm starts included.
     n_draws_ : int
@@ -381,15 +387,27 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
         return np.asarray(y, dtype=np.float64)
 
     def _understand(self, y, weight):
-        self._link = targets.of_numbers(y, weight, "squared_error", 0, self.fit_intercept, False)
-        return self._link.target(y), None
+        link = targets.of_numbers(y, weight, "squared_error", 0, self.fit_intercept, False)
+        largest = min(float(np.finfo(weight.dtype).max) / 4, LARGEST_UNIT)
+        if max(link.unit, abs(link.shift)) > largest:
+            other = "" if weight.dtype == np.float64 else ", or pass X in float64"
+            raise ValueError(
+                f"y is too large for predictions in {weight.dtype} or their squared errors: "
+                f"its mean is {link.shift:.3g} and its standard deviation {link.unit:.3g}. Scale "
+                f"y{other}."
+            )
+        self._link = link
+        return link.target(y), None
 
     def _start(self):
         return 0.0
 
     def _fit(self, X, y, sample_weight):
         super()._fit(X, y, sample_weight)
-        self.alpha_ = float(self._samples.noise_precision.mean() / self._link.unit**2)
+        precision = self._samples.noise_precision.mean()
+        with np.errstate(over="ignore"):  # where y is tiny
+            precision = precision / self._link.unit / self._link.unit
+        self.alpha_ = float(min(precision, np.finfo(np.float64).max))
         return self
 
     def predict(self, X, return_std=False):
@@ -414,17 +432,18 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
         link = self._link
         if not return_std:
             mean = self._predict_outputs(X, lambda outputs: outputs.mean(axis=1))
-            return self._as_fitted(mean * link.unit + link.shift)
+            with np.errstate(over="ignore"):
+                return self._as_fitted(mean * link.unit + link.shift)
 
         def moments(outputs):
-            return np.stack([outputs.mean(axis=1), outputs.var(axis=1)], axis=1)
+            with np.errstate(over="ignore", invalid="ignore"):  # the result is checked instead
+                return np.stack([outputs.mean(axis=1), outputs.var(axis=1)], axis=1)
 
         mean, variance = self._predict_outputs(X, moments).T
         variance = variance + np.mean(1 / self._samples.noise_precision)
-        return (
-            self._as_fitted(mean * link.unit + link.shift),
-            self._as_fitted(np.sqrt(variance) * link.unit),
-        )
+        with np.errstate(over="ignore"):
+            mean, std = mean * link.unit + link.shift, np.sqrt(variance) * link.unit
+        return self._as_fitted(mean), self._as_fitted(std)
 
 
 class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):

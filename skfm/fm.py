@@ -356,9 +356,17 @@ class FMRegressor(RegressorMixin, BaseFM):
         y : ndarray of shape (n_samples,)
             Predictions in the unit of the training targets, float32 for a model fitted on
             float32.
+
+        Raises
+        ------
+        ValueError
+            If X has values so large that a prediction is no finite number.
         """
         output = self._raw_output(X)[:, 0]
-        return np.exp(output) if self.loss == "poisson" else output
+        if self.loss != "poisson":
+            return output
+        with np.errstate(over="ignore"):
+            return door.check_predictions(np.exp(output))
 
 
 def _has_probabilities(model):

@@ -26,6 +26,7 @@ from skfm._serving import (
 from skfm._solvers import als, matrix, sgd
 from skfm._solvers.axes import principal_axes, turn
 from skfm._solvers.matrix import ITEM, USER
+from skfm._solvers.memory import largest_squared
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import n_threads
 from skfm.metrics import ndcg_at_k
@@ -407,7 +408,12 @@ class MFRecommender(
         """The cells of rows to serve."""
         check_is_fitted(self)
         csr = door.validate_cells(self, X, self._model.is_implicit, reset=False)
-        return csr.astype(self.components_.dtype, copy=False)
+        dtype = self.components_.dtype
+        if csr.dtype != dtype:
+            with np.errstate(over="ignore"):
+                csr = csr.astype(dtype)
+            door.check_predictions(csr.data)
+        return csr
 
     def _fold_in(self, csr):
         """Tables of the users and of the items, in the solver's units."""
@@ -470,10 +476,11 @@ class MFRecommender(
                 f"X has {X.shape[1]} columns, but transform gives {self._n_features_out}."
             )
         n_components = self.components_.shape[0]
-        scores = X[:, :n_components] @ self.components_
-        if self._model.has_bias:
-            scores += X[:, n_components:] + self.item_bias_ + self.mean_
-        return scores
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = X[:, :n_components] @ self.components_
+            if self._model.has_bias:
+                scores += X[:, n_components:] + self.item_bias_ + self.mean_
+        return door.check_predictions(scores)
 
     def user_vectors(self, X):
         """Users as query vectors, for an index of nearest neighbours by inner product.
@@ -650,5 +657,8 @@ class MFRecommender(
 
         predicted = products(users, table, _cells.rows_of(hidden), hidden.indices)
         true = (hidden.data.astype(np.float64) - self.mean_) / self.scale_
+        largest = np.abs(true).max()
+        if largest > largest_squared(np.float64):
+            true, predicted = true / largest, predicted / largest
         return float(r2_score(true, predicted))
 

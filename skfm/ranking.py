@@ -350,6 +350,7 @@ class FMRecommender(KeptEstimator, BaseEstimator):
         fields = [CONTEXT] * X.shape[1] if fields is None else fields
         fields = check_labels(fields, X.shape[1], "feature_fields", "a column of X")
         interactions = self._check_interactions(fields.astype(object), items.fields)
+        door.check_weight_of_steps(weight)
         rng = check_random_state(self.random_state)
         rate = RATES[SOLVER] if self.learning_rate == "auto" else float(self.learning_rate)
         batch_size = self.batch_size
