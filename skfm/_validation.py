@@ -131,7 +131,7 @@ def check_sample_weight(sample_weight, n_rows, dtype):
         raise ValueError("sample_weight contains negative values; weights must be at least 0.")
     with np.errstate(over="ignore"):
         total = weight.sum(dtype=np.float64)
-    largest = float(np.finfo(dtype).max) / 100  # so that it can be multiplied with something
+    largest = largest_sum(dtype)
     if not total <= largest:
         raise ValueError(
             f"sample_weight is too large: the sum of the weights is {total:.3g} and must be at "
@@ -142,6 +142,11 @@ def check_sample_weight(sample_weight, n_rows, dtype):
             "sample_weight is zero for every row: all weights are zero, nothing is left to fit."
         )
     return weight
+
+
+def largest_sum(dtype):
+    """Of weights, so that it can be multiplied with something."""
+    return float(np.finfo(dtype).max) / 100
 
 
 def check_weight_of_steps(weight):

@@ -715,7 +715,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         if not (np.isfinite(factors) & (factors > 0)).all():
             raise ValueError("class_weight must give each class a positive, finite weight.")
         weight = weight * factors[labels].astype(weight.dtype)
-        if not (weight > 0).all() or not np.isfinite(weight.sum(dtype=np.float64)):
+        total = weight.sum(dtype=np.float64)
+        if not (weight > 0).all() or total > door.largest_sum(weight.dtype):
             raise ValueError(
                 f"class_weight gives weights that are too small or large for {weight.dtype}."
             )
