@@ -2,12 +2,11 @@
 
 from skfm._compile_all import compile_all
 from skfm._pipelines import recommend
+from skfm._version import __version__ as __version__
 from skfm.bayes import BayesianFMClassifier, BayesianFMRegressor
 from skfm.fm import FMClassifier, FMRegressor
 from skfm.mf import MFRecommender
 from skfm.ranking import FMRecommender
-
-__version__ = "0.1.0.dev0"
 
 __all__ = [
     "BayesianFMClassifier",

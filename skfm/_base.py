@@ -5,6 +5,7 @@ import numbers
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -14,11 +15,13 @@ from skfm._fields import carried, check_interactions
 from skfm._fitting import all_or_nothing
 from skfm._groups import check_groups, check_penalty
 from skfm._merging import first_columns
+from skfm._pickling import KeptEstimator
 from skfm._printing import PrintableEstimator
 from skfm._solvers import coordinate, minibatch
 from skfm._solvers.caller import warn
 from skfm._solvers.interactions import compute_outputs
 from skfm._solvers.memory import aligned_zeros
+from skfm._solvers.pickling import ORIGIN, Kept
 from skfm._solvers.problem import Penalties, Scaling, make_problem
 from skfm._solvers.saddle import NOTHING, strength
 from skfm._solvers.team import n_threads, run_together
@@ -30,7 +33,7 @@ LEAST_CHUNK = 10  # rows of a chunk that is not the same as another by chance
 
 
 @dataclass
-class _Stream:
+class _Stream(Kept):
     """What `partial_fit` needs to go on where `fit` or the last call has stopped.
 
     After `fit`, the optimizer's memory is a short summary: most models are done then, and need
@@ -45,7 +48,7 @@ class _Stream:
     seen: set  # digests of the chunks
 
 
-class BaseFM(PrintableEstimator):
+class BaseFM(KeptEstimator, PrintableEstimator):
     """Subclasses say what targets mean and how parameters are shown.
 
     They have ``_to_numbers(y, name)``, which checks targets and turns them into numbers,
@@ -132,7 +135,7 @@ class BaseFM(PrintableEstimator):
 
     def _check_parameters(self):
         integer, real = numbers.Integral, numbers.Real
-        door.check_number(self.n_components, "n_components", integer, low=0)
+        door.check_n_components(self.n_components)
         door.check_option(self.loss, "loss", self._losses)
         door.check_option(self.solver, "solver", (*minibatch.UPDATES, "als"))
         door.check_auto_or_number(
@@ -263,6 +266,8 @@ class BaseFM(PrintableEstimator):
                 "early_stopping=False."
             )
         stream = getattr(self, "_stream", None)
+        if stream is None and ORIGIN in vars(self) and hasattr(self, "coef_"):
+            self._stream  # noqa: B018 -- the error says that another version did not keep it
         fields, groups = self._labels(X)
         X, y, weight = self._check_rows(X, y, sample_weight, reset=stream is None)
         weight = self._make_weight(y, weight)
@@ -331,7 +336,9 @@ class BaseFM(PrintableEstimator):
                 raise type(error)(f"X_val, y_val or sample_weight_val: {error}") from error
         seed = rng.randint(2**31 - 1)
         is_stratified = not self._numeric_target
-        return split(X, y, weight, self.validation_fraction, is_stratified, seed)
+        fraction = self.validation_fraction
+        fraction = int(fraction) if isinstance(fraction, numbers.Integral) else float(fraction)
+        return split(X, y, weight, fraction, is_stratified, seed)
 
     def _settled(self):
         """Parameters that cannot change between calls of `partial_fit`."""
@@ -380,6 +387,8 @@ class BaseFM(PrintableEstimator):
             if (first[1:] < first[:-1]).any():
                 order = np.argsort(first, kind="stable")
                 X, target, weight = X[order], target[order], weight[order]
+        if self.solver != "als":
+            door.check_weight_of_steps(weight)
         if (weight == 1).all():
             weight = weight[:0]
         problem = make_problem(
@@ -400,7 +409,7 @@ class BaseFM(PrintableEstimator):
             loss_shape=link.shape,
             learning_rate=minibatch.RATES.get(self.solver) if rate == "auto" else float(rate),
             floor=float(self.initial_accumulator),
-            batch_size=self.batch_size,
+            batch_size=self.batch_size if self.batch_size == "auto" else int(self.batch_size),
             max_iter=int(max_iter),
             tol=float(self.tol),
             n_iter_no_change=int(self.n_iter_no_change),
@@ -471,7 +480,7 @@ class BaseFM(PrintableEstimator):
         """The intercept alone, and random factors."""
         n_outputs, dtype = link.intercept.size, problem.data.dtype
         linear = np.zeros((n_outputs, problem.n_used), dtype=dtype)
-        factors = problem.random_factors(n_outputs, problem.n_used, self.init_scale, rng)
+        factors = problem.random_factors(n_outputs, problem.n_used, float(self.init_scale), rng)
         return link.intercept, linear, factors
 
     def _scaled(self, fitted, problem, link, rng, known=()):
@@ -501,7 +510,9 @@ class BaseFM(PrintableEstimator):
         is_new = np.ones(problem.n_used, dtype=bool)
         is_new[places] = False
         n_new = np.count_nonzero(is_new)
-        factors[:, is_new] = problem.random_factors(intercept.size, n_new, self.init_scale, rng)
+        factors[:, is_new] = problem.random_factors(
+            intercept.size, n_new, float(self.init_scale), rng
+        )
         return intercept, linear, factors
 
     def _store(self, parameters, problem, link):
@@ -516,7 +527,8 @@ class BaseFM(PrintableEstimator):
         intercept, linear = problem.from_centered(intercept, linear, factors)
         with np.errstate(over="ignore"):  # the result is checked instead
             linear, factors = linear.astype(dtype), factors.astype(dtype)
-        if not (np.isfinite(linear).all() and np.isfinite(factors).all()):
+            parts = linear, factors, intercept.astype(dtype)
+        if not all(np.isfinite(part).all() for part in parts):
             raise ValueError(
                 f"y is too large, or a column of X too small, for parameters in {dtype}; scale "
                 "them, or pass X in float64."
@@ -559,15 +571,35 @@ class BaseFM(PrintableEstimator):
             )
 
     def _raw_output(self, X):
-        """Raw outputs of shape (n_samples, n_outputs)."""
+        """Raw outputs of shape (n_samples, n_outputs), all of them numbers.
+
+        Where float32 overflows on the way, in a square or in X itself, float64 may not.
+        """
         check_is_fitted(self)
         X = door.validate_X(self, X)
         parameters = self._parameters()
+        output = self._outputs(X, parameters)
+        overflown = np.flatnonzero(~np.isfinite(output).all(axis=1))
+        if overflown.size and output.dtype != np.float64:
+            rows = X[overflown].astype(np.float64)
+            columns, rows.indices[:] = np.unique(rows.indices, return_inverse=True)
+            rows = sparse.csr_matrix(
+                (rows.data, rows.indices, rows.indptr), (overflown.size, columns.size)
+            )
+            intercept, linear, factors = parameters
+            tables = (table[:, columns].astype(np.float64) for table in (linear, factors))
+            with np.errstate(over="ignore"):
+                output[overflown] = self._outputs(rows, (intercept, *tables), columns)
+        return door.check_predictions(output)
+
+    def _outputs(self, X, parameters, features=slice(None)):
+        """Raw outputs of checked rows of these features, not all of them numbers."""
         intercept, _, factors = parameters
         output = np.empty((X.shape[0], intercept.size), dtype=factors.dtype)
         indptr = X.indptr.astype(np.int64, copy=False)
-        rows = indptr, X.indices, X.data.astype(factors.dtype, copy=False)
-        arguments = rows, parameters, self._interactions.record()
+        with np.errstate(over="ignore"):
+            rows = indptr, X.indices, X.data.astype(factors.dtype, copy=False)
+        arguments = rows, parameters, self._interactions.record(features)
         threads = min(n_threads(self.n_jobs), X.shape[0] // ROWS_PER_THREAD + 1)
         bounds = [X.shape[0] * part // threads for part in range(threads + 1)]
 

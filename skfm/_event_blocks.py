@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 from scipy import sparse
 
-from skfm._cells import mix, parts, ranks, rows_of
+from skfm._cells import mix, n_cells_by_row, parts, ranks, rows_of
 from skfm._gathering import as_bags, one_hot
 from skfm._logs import (
     NO_NUMBERS,
@@ -19,6 +19,7 @@ from skfm._logs import (
     simplify,
     to_float,
 )
+from skfm._solvers.pickling import Kept
 
 NOT_REAL = (bool, np.bool_, *NO_NUMBERS)
 COLLECTIONS = (list, tuple, set, frozenset, np.ndarray)
@@ -35,7 +36,7 @@ def write(levels):
     return [f"{text}#{place}" for place, text in enumerate(texts)]
 
 
-class Block:
+class Block(Kept):
     """Some features of a log: each of its rows gets one row of a table."""
 
     needs = ()  # what else than users and items: times, targets
@@ -193,6 +194,8 @@ class Ratings(Bag):
         ratings = log.means
         self.folds = ratings.copy()
         # By a hash of the items: equally many of each user's, but for one, whatever the order.
+        # More folds than a user can have ratings in are as many.
+        self.n_folds = min(self.n_folds, int(n_cells_by_row(ratings).max()))
         key = mix(ratings.indices.astype(np.uint64) + np.uint64(1))
         self.folds.data = ranks(ratings, key) % self.n_folds
         kept = [parts(ratings, self.folds.data == fold)[0] for fold in range(self.n_folds)]

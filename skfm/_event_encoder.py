@@ -13,11 +13,14 @@ from skfm._event_logs import Log
 from skfm._fitting import all_or_nothing
 from skfm._gathering import side_by_side
 from skfm._logs import Ids, Table, as_numbers, as_times, refuse_rows, simplify
+from skfm._pickling import KeptEstimator
 from skfm._printing import PrintableEstimator
 from skfm._roles import find_column, warn_of_other_roles
 
+LARGEST_N_BINS = 1_000_000  # each is a feature
 
-class EventEncoder(TransformerMixin, PrintableEstimator):
+
+class EventEncoder(KeptEstimator, TransformerMixin, PrintableEstimator):
     """Turn a log of users and items into features for factorization machines.
 
     A log has a row for each event: who, what, and if wanted when, in which context, and with which
@@ -414,7 +417,7 @@ class EventEncoder(TransformerMixin, PrintableEstimator):
                 make = OF_A_LOG[kind]
                 if "times" in make.needs and self.time is None:
                     raise ValueError(f"The block {kind!r} needs times: set time to their column.")
-                options = {option: getattr(self, option) for option in make.options}
+                options = {option: int(getattr(self, option)) for option in make.options}
                 blocks.append(make(name, **options))
                 continue
             columns = list(getattr(self, kind))
@@ -436,7 +439,7 @@ class EventEncoder(TransformerMixin, PrintableEstimator):
 
     def _check_parameters(self):
         door.check_number(self.n_last, "n_last", numbers.Integral, low=1)
-        door.check_number(self.n_bins, "n_bins", numbers.Integral, low=1)
+        door.check_number(self.n_bins, "n_bins", numbers.Integral, low=1, high=LARGEST_N_BINS)
         door.check_number(self.n_folds, "n_folds", numbers.Integral, low=2)
         for name in OF_A_COLUMN:
             columns = getattr(self, name)

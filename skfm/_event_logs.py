@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from skfm._logs import Events, Table
+from skfm._solvers.pickling import Kept
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Log:
         return events.to_csr((len(self.user_ids), len(self.item_ids)), "sum", np.float64)
 
 
-class Baskets:
+class Baskets(Kept):
     """The events of a user at one time are a basket. Baskets are sorted by user and time."""
 
     def __init__(self, log):
@@ -64,7 +65,7 @@ class Baskets:
         """For each basket, the items of the last events of its user up to its time."""
         stops = self.items.indptr[1:].astype(np.int64)
         first = np.searchsorted(self.keys, self._key(self._user(self.keys), 0))
-        starts = np.maximum(self.items.indptr[first], stops - n_last)
+        starts = np.maximum(self.items.indptr[first], stops - min(n_last, self.items.nnz))
         indptr = np.append(0, np.cumsum(stops - starts))
         events = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], stops - starts)
         indices = self.items.indices[events]

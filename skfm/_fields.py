@@ -50,7 +50,7 @@ def check_interactions(model, fields, n_features):
         chosen = [_find(field, known, "fit_linear") for field in linear]
         has_linear = np.isin(places, chosen)
     field = np.zeros(n_features, np.intp) if fields is None else fields[1]
-    degrees = np.repeat(degrees, model.n_components)
+    degrees = np.repeat(degrees, int(model.n_components))
     return Interactions(degrees, feature_class, partners, has_linear, field)
 
 

@@ -2,6 +2,8 @@
 
 from contextlib import contextmanager
 
+from skfm._solvers.pickling import ORIGIN
+
 
 @contextmanager
 def all_or_nothing(estimator):
@@ -13,3 +15,4 @@ def all_or_nothing(estimator):
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+    vars(estimator).pop(ORIGIN, None)  # what it is now, this version has made

@@ -9,6 +9,7 @@ from sklearn.utils import check_array
 from skfm import _validation as door
 from skfm._groups import check_labels
 from skfm._logs import Ids, find_missing, read_ids, refuse_rows
+from skfm._sparse import check_sparse
 
 FIELD = "item_features"  # of features of which nothing else is said
 
@@ -62,6 +63,7 @@ def read_features(features, ids, n_columns=None):
     if columns is not None and len(set(columns)) < len(columns):
         twice = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
         raise ValueError(f"item_features has several columns of the same name: {twice[:5]}.")
+    features = check_sparse(features, "item_features")
     try:
         X = check_array(
             features,
@@ -76,7 +78,7 @@ def read_features(features, ids, n_columns=None):
         raise ValueError(
             f"item_features must hold finite numbers, a row for each item ({error}).{cure}"
         ) from error
-    X = door.as_csr(X, name="item_features")
+    X = door.as_csr(X)
     if n_columns is not None and X.shape[1] != n_columns:
         raise ValueError(
             f"item_features must have the {n_columns} columns of fit; it has {X.shape[1]}."
@@ -123,6 +125,8 @@ def read_choices(y):
 
 def check_names(ids):
     names = read_ids(ids, "item").copy()  # the caller's array may change
+    if not names.size:
+        raise ValueError("item_ids is empty; name the items, or pass None.")
     _, places = Ids.learn(names, "item")
     order = np.argsort(places, kind="stable")
     twice = np.zeros(names.size, bool)

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from skfm._roles import ROLES
 from skfm._solvers.caller import warn
+from skfm._solvers.pickling import Kept
 
 # What float() or NumPy would make a number of, one way or another.
 NO_NUMBERS = (str, bytes, date, np.datetime64, np.timedelta64, complex, np.complexfloating)
@@ -84,7 +85,7 @@ class Events:
         return self.rows.astype(np.int64) * n_columns + self.columns
 
 
-class Ids:
+class Ids(Kept):
     """Distinct ids and where each of them is. Numbers are searched, objects looked up."""
 
     def __init__(self, ids):
@@ -92,7 +93,7 @@ class Ids:
         self._places = None
 
     def __getstate__(self):
-        return {"ids": self.ids, "_places": None}  # the dictionary is quickly made again
+        return super().__getstate__() | {"_places": None}  # which is quickly made again
 
     @classmethod
     def learn(cls, column, name):

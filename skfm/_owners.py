@@ -8,6 +8,7 @@ from skfm import _validation as door
 from skfm._items import read_choices
 from skfm._logs import distinct, find_missing, read_ids, simplify
 from skfm._merging import keys_of
+from skfm._solvers.pickling import Kept
 
 
 def chosen_columns(model, fields):
@@ -27,7 +28,7 @@ def chosen_columns(model, fields):
     return chosen
 
 
-class Owners:
+class Owners(Kept):
     """The owners of the rows of a fit, and which items they have chosen.
 
     A row without an entry in the columns that tell owners apart is an owner of its own.
@@ -36,7 +37,8 @@ class Owners:
     def __init__(self, X, chosen, n_items, columns):
         self._columns, self._dtype = columns, X.dtype
         values = X.data[columns[X.indices]]
-        self._is_short = bool((values.astype(np.float32) == values).all())
+        with np.errstate(over="ignore"):
+            self._is_short = bool((values.astype(np.float32) == values).all())
         keys = keys_of(X, columns)
         anonymous = ~self._have_entries(X)
         self._keys, owner = np.unique(keys[~anonymous], return_inverse=True)
@@ -49,7 +51,7 @@ class Owners:
         self.seen = sparse.csr_matrix(cells, shape=shape)
 
     def __getstate__(self):
-        state = dict(vars(self))
+        state = super().__getstate__()
         state.pop("of_row", None)  # only a fit needs it
         state["seen"] = self.seen[: self._keys.size]
         return state

@@ -6,12 +6,13 @@ import numpy as np
 
 from skfm._solvers.interactions import compute_outputs
 from skfm._solvers.memory import aligned_zeros
+from skfm._solvers.pickling import Kept
 from skfm._solvers.team import share
 
 BLOCK_BYTES = 2 << 20  # of outputs at a time
 
 
-class Samples:
+class Samples(Kept):
     """Draws of a chain in float32, evenly spaced, in a bounded number of bytes.
 
     Draws are kept until there is no more room. Then every second one is dropped, and from then on
@@ -59,23 +60,26 @@ class Samples:
         return longer
 
     def take(self, draw):
+        """Keep a draw if it is its turn; returns whether it has only numbers in float32."""
         self.n_seen += 1
         if (self.n_seen - 1) % self.stride:
-            return
+            return True
         if self.n_kept == self.intercept.size:
             self.n_kept = -(-self.n_kept // 2)
             for array in self._arrays():
                 array[: self.n_kept] = array[::2].copy()
             self.stride *= 2
             if (self.n_seen - 1) % self.stride:
-                return
+                return True
         k = self.n_kept
         self.intercept[k] = draw.intercept
-        self.linear[k] = draw.theta[:, -1]
-        self.factors[k] = draw.theta[:, :-1]
+        with np.errstate(over="ignore"):
+            self.linear[k] = draw.theta[:, -1]
+            self.factors[k] = draw.theta[:, :-1]
         self.noise_precision[k] = draw.noise_precision
         self.group_mean[k], self.group_precision[k] = draw.group_mean, draw.group_precision
         self.n_kept += 1
+        return bool(np.isfinite(self.linear[k]).all() and np.isfinite(self.factors[k]).all())
 
     def trim(self):
         """Give back room that was not needed."""

@@ -9,13 +9,15 @@ from skfm import _validation as door
 from skfm._frames import index_of, long_frame, name_rows
 from skfm._logs import Ids, as_object_array, as_objects, find_missing, read_ids, simplify
 from skfm._solvers import top
+from skfm._solvers.pickling import Kept
+from skfm._sparse import check_sparse
 
 GROUP = 4  # columns of tables come in groups of so many
 PAIRS = 1 << 18  # multiplied together
 N_NAMED = 5  # an error names this many unknown items
 
 
-class Catalogue:
+class Catalogue(Kept):
     """The items of a fitted model, known by position and, if it has them, by name."""
 
     called = "the columns of X in fit"
@@ -298,6 +300,7 @@ def read_cells(exclude, n_rows, catalogue):
     columns, names = getattr(exclude, "columns", None), catalogue.names
     if columns is not None and names is not None and list(columns) != list(names):
         raise ValueError(f"The columns of exclude must be {catalogue.called}, in that order.")
+    exclude = check_sparse(exclude, "exclude")
     try:
         cells = sparse.csr_matrix(exclude)
     except (TypeError, ValueError) as error:
@@ -305,7 +308,7 @@ def read_cells(exclude, n_rows, catalogue):
             "exclude must be a list of items, or a matrix of numbers with a row for each of X and "
             f"a column for each item ({error})."
         ) from error
-    cells = door.as_csr(cells, keep_zeros=True, name="exclude")
+    cells = door.as_csr(cells, keep_zeros=True)
     if cells.shape != shape:
         raise ValueError(
             "exclude must be a list of items, or have a row for each of X and a column for each "

@@ -43,7 +43,12 @@ def make_score(estimator, link, X, y, weight):
     scorer = check_scoring(estimator)
     if scorer is None:
         target, weight = link.target(target), estimator._make_weight(y, weight)
-        return lambda: -link.mean_loss(estimator._raw_output(X), target, weight)
+
+        def minus_loss():  # not finite where training goes astray
+            raw = estimator._outputs(X, estimator._parameters())
+            return -link.mean_loss(raw, target, weight)
+
+        return minus_loss
     if (weight == 1).all():
         return lambda: scorer(estimator, X, y)
 

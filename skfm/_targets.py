@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skfm._kernels import losses
+from skfm._solvers.pickling import Kept
 
 REGRESSION = {
     "squared_error": losses.SQUARED_ERROR,
@@ -17,7 +18,7 @@ CLASSIFICATION = {"log_loss": losses.LOG_LOSS, "squared_hinge": losses.SQUARED_H
 
 
 @dataclass
-class Link:
+class Link(Kept):
     """How the solver's target relates to the user's: ``raw = solver's * unit + shift``."""
 
     loss: int

@@ -10,6 +10,11 @@ from scipy import sparse
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_non_negative, validate_data
 
+from skfm._solvers.memory import largest_squared
+from skfm._sparse import check_sparse
+
+LARGEST_RANK = 1_000_000
+
 
 @dataclass(frozen=True)
 class _Remedies:
@@ -63,6 +68,7 @@ def validate_rows(estimator, X, y, sample_weight, *, numeric_target, reset=True)
 
 
 def _validate(estimator, X, *, remedies=_OF_ROWS, **options):
+    X = check_sparse(X)
     try:
         return validate_data(
             estimator, X, accept_sparse="csr", dtype=[np.float64, np.float32], **options
@@ -118,10 +124,10 @@ def validate_cells(estimator, X, is_confidence, *, reset):
     return as_csr(X, keep_zeros=not is_confidence)
 
 
-def as_csr(X, *, keep_zeros=False, name="X"):
+def as_csr(X, *, keep_zeros=False):
     """Canonical CSR: sorted, no duplicates, no explicit zeros unless kept.
 
-    Copies rather than change X.
+    Copies rather than change X, which `check_sparse` has seen.
     """
     if not sparse.issparse(X):
         filled = X != 0
@@ -131,11 +137,6 @@ def as_csr(X, *, keep_zeros=False, name="X"):
             stop = min(X.shape[0], start + 4096)
             columns[indptr[start] : indptr[stop]] = np.nonzero(filled[start:stop])[1]
         return sparse.csr_matrix((X[filled], columns, indptr), shape=X.shape)
-    if X.nnz and not 0 <= X.indices.min() <= X.indices.max() < X.shape[1]:
-        raise ValueError(
-            f"{name} is a damaged sparse matrix: it has {X.shape[1]} columns, but its indices run "
-            f"from {X.indices.min()} to {X.indices.max()}."
-        )
     canonical = X.has_canonical_format
     has_zeros = not keep_zeros and not X.data.all()
     if not canonical or has_zeros:
@@ -176,13 +177,45 @@ def check_sample_weight(sample_weight, n_rows, dtype):
         raise ValueError("sample_weight contains negative values; weights must be at least 0.")
     with np.errstate(over="ignore"):
         total = weight.sum(dtype=np.float64)
-    if not np.isfinite(total):
-        raise ValueError("sample_weight is too large: the sum of the weights is not finite.")
+    largest = largest_sum(dtype)
+    if not total <= largest:
+        raise ValueError(
+            f"sample_weight is too large: the sum of the weights is {total:.3g} and must be at "
+            f"most {largest:.3g} in {weight.dtype}."
+        )
     if not weight.any():
         raise ValueError(
             "sample_weight is zero for every row: all weights are zero, nothing is left to fit."
         )
     return weight
+
+
+def largest_sum(dtype):
+    """Of weights, so that it can be multiplied with something."""
+    return float(np.finfo(dtype).max) / 100
+
+
+def check_weight_of_steps(weight):
+    """Weights with which squares of gradients are numbers, as steps are divided by their roots."""
+    total = weight.sum(dtype=np.float64)
+    largest = largest_squared(weight.dtype)
+    if total > largest:
+        raise ValueError(
+            f"sample_weight is too large for training by gradient steps in {weight.dtype}: the "
+            f"sum of the weights, with class weights, is {total:.3g} and must be at most "
+            f"{largest:.3g}. Divide the weights by their mean."
+        )
+
+
+def check_predictions(values):
+    """Values that are predicted, if all of them are numbers."""
+    if not np.isfinite(values).all():
+        other = ", or fit on X in float64" if values.dtype == np.float32 else ""
+        raise ValueError(
+            f"X has values that are too large for predictions in {values.dtype}; scale them, for "
+            f"example with sklearn.preprocessing.MaxAbsScaler{other}."
+        )
+    return values
 
 
 def digest(X, *arrays):
@@ -194,14 +227,29 @@ def digest(X, *arrays):
 
 
 def check_number(value, name, kind, *, low=None, high=None, boundaries="both"):
-    """A number of the right kind within bounds, else an error that names the parameter."""
+    """A number of the right kind within bounds, else an error that names the parameter.
+
+    Returns it as Python's int or float: arithmetic with a small type of NumPy's overflows.
+    """
     if isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be a number, got {value!r}.")
+    number = value
+    if isinstance(value, kind):
+        try:
+            number = int(value) if kind is numbers.Integral else float(value)
+        except OverflowError as error:  # integers may be as large as they like
+            raise ValueError(f"{name} is too large for a float; lower it.") from error
     check_scalar(
-        value, name, kind, min_val=low, max_val=high, include_boundaries=boundaries
+        number, name, kind, min_val=low, max_val=high, include_boundaries=boundaries
     )
-    if not math.isfinite(value):
+    if not (kind is numbers.Integral or math.isfinite(number)):
         raise ValueError(f"{name} must be finite, got {value!r}.")
+    return number
+
+
+def check_n_components(value, low=0):
+    """The bound is there for what would never fit into memory."""
+    return check_number(value, "n_components", numbers.Integral, low=low, high=LARGEST_RANK)
 
 
 def check_option(value, name, options):

@@ -16,18 +16,27 @@ from skfm._fields import carried, check_interactions
 from skfm._fitting import all_or_nothing
 from skfm._groups import check_groups
 from skfm._merging import merge_rows
+from skfm._pickling import KeptEstimator
 from skfm._posterior import Samples
 from skfm._printing import PrintableEstimator
 from skfm._solvers.gibbs import Chain, Draw, Settings, first_draw
 from skfm._solvers.interactions import Interactions
+from skfm._solvers.pickling import Kept
 from skfm._solvers.problem import Penalties, Scaling, make_problem
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import n_threads
 from skfm._solvers.training import History
 
+DIVERGED = (
+    "Sampling diverged: values are too large to compute with. Scale the columns of X (for "
+    "example with sklearn.preprocessing.MaxAbsScaler), look for numbers in y and sample_weight "
+    "that are far too large or small, or lower init_scale."
+)
+LARGEST_UNIT = 1e152  # of y: squared errors are numbers
+
 
 @dataclass
-class _Course:
+class _Course(Kept):
     """How far a chain has come, for who predicts and for who goes on."""
 
     draw: Draw
@@ -39,7 +48,7 @@ class _Course:
     digest: bytes  # of the rows
 
 
-class _BaseBayesianFM(PrintableEstimator):
+class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
     """Subclasses have ``_to_numbers(y)``, which checks targets and turns them into numbers,
     ``_understand(numbers, weight)``, the target as the chain sees it and the signs of labels, and
     ``_start()``, where the intercept starts."""
@@ -88,7 +97,7 @@ class _BaseBayesianFM(PrintableEstimator):
 
     def _check_parameters(self):
         integer, real = numbers.Integral, numbers.Real
-        door.check_number(self.n_components, "n_components", integer, low=0)
+        door.check_n_components(self.n_components)
         door.check_number(self.max_iter, "max_iter", integer, low=1)
         door.check_number(self.n_burn_in, "n_burn_in", integer, low=0)
         door.check_number(self.init_scale, "init_scale", real, low=0)
@@ -163,17 +172,20 @@ class _BaseBayesianFM(PrintableEstimator):
             *(problem, group[problem.used], course.draw, course.iteration, settings, course.key),
             signs,
         )
-        self._run(chain, samples, settings, 0 if samples is not None else self.n_burn_in)
+        self._run(chain, samples, settings, 0 if samples is not None else int(self.n_burn_in))
         self._course = _Course(
             *(chain.draw(), chain.iteration, course.key, problem.scaling(), interactions),
             *(group, digest),
         )
         return self
 
+    def _max_bytes(self):
+        return min(float(self.max_memory), 2.0**30) * 2**20
+
     def _begin(self, before, problem, n_groups, digest, group):
         """Where the chain starts, and the samples that it goes on with."""
         if before is not None and before.digest == digest:
-            return before, self._samples.extended(self.max_memory * 2**20, self.max_iter)
+            return before, self._samples.extended(self._max_bytes(), int(self.max_iter))
         if self.n_burn_in >= self.max_iter:
             raise ValueError(
                 f"n_burn_in={self.n_burn_in} must be below max_iter={self.max_iter}: the draws "
@@ -181,7 +193,7 @@ class _BaseBayesianFM(PrintableEstimator):
             )
         rng = check_random_state(self.random_state)
         start = self._start() if self.fit_intercept else 0.0
-        draw = first_draw(problem, n_groups, self.init_scale, start, rng)
+        draw = first_draw(problem, n_groups, float(self.init_scale), start, rng)
         key = rng.randint(2**32, size=4, dtype=np.uint64) if before is None else before.key
         iteration = 0
         if before is not None:  # on other rows, from where it was
@@ -215,12 +227,7 @@ class _BaseBayesianFM(PrintableEstimator):
                 with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
                     loss = chain.step()
                 if not np.isfinite(loss):
-                    raise ValueError(
-                        "Sampling diverged: values are too large to compute with. Scale the "
-                        "columns of X (for example with sklearn.preprocessing.MaxAbsScaler), "
-                        "look for numbers in y and sample_weight that are far too large or "
-                        "small, or lower init_scale."
-                    )
+                    raise ValueError(DIVERGED)
                 loss = loss * self._link.unit * self._link.unit
                 curve.append(float(loss))
                 progress.epoch(number, loss)
@@ -228,8 +235,9 @@ class _BaseBayesianFM(PrintableEstimator):
                     draw = chain.draw()
                     if samples is None:
                         n_draws = settings.max_iter - n_burn_in
-                        samples = Samples(draw, self.max_memory * 2**20, n_draws)
-                    samples.take(draw)
+                        samples = Samples(draw, self._max_bytes(), n_draws)
+                    if not samples.take(draw):
+                        raise ValueError(DIVERGED)
         samples.trim()
         self._samples = samples
         self.loss_curve_ = curve
@@ -249,7 +257,9 @@ class _BaseBayesianFM(PrintableEstimator):
         )
 
     def _as_fitted(self, values):
-        return values.astype(self._course.draw.theta.dtype, copy=False)
+        with np.errstate(over="ignore"):
+            values = values.astype(self._course.draw.theta.dtype, copy=False)
+        return door.check_predictions(values)
 
 
 class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
@@ -322,6 +332,7 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     ----------
     alpha_ : float
         Precision of the noise, the mean of the draws; its inverse is in the unit of y squared.
+        Of tiny y, the largest float if it is larger than that.
     n_iter_ : int
         Number of iterations on these rows, those before warm starts included.
     n_draws_ : int
@@ -378,15 +389,27 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
         return np.asarray(y, dtype=np.float64)
 
     def _understand(self, y, weight):
-        self._link = targets.of_numbers(y, weight, "squared_error", 0, self.fit_intercept, False)
-        return self._link.target(y), None
+        link = targets.of_numbers(y, weight, "squared_error", 0, self.fit_intercept, False)
+        largest = min(float(np.finfo(weight.dtype).max) / 4, LARGEST_UNIT)
+        if max(link.unit, abs(link.shift)) > largest:
+            other = "" if weight.dtype == np.float64 else ", or pass X in float64"
+            raise ValueError(
+                f"y is too large for predictions in {weight.dtype} or their squared errors: "
+                f"its mean is {link.shift:.3g} and its standard deviation {link.unit:.3g}. Scale "
+                f"y{other}."
+            )
+        self._link = link
+        return link.target(y), None
 
     def _start(self):
         return 0.0
 
     def _fit(self, X, y, sample_weight):
         super()._fit(X, y, sample_weight)
-        self.alpha_ = float(self._samples.noise_precision.mean() / self._link.unit**2)
+        precision = self._samples.noise_precision.mean()
+        with np.errstate(over="ignore"):  # where y is tiny
+            precision = precision / self._link.unit / self._link.unit
+        self.alpha_ = float(min(precision, np.finfo(np.float64).max))
         return self
 
     def predict(self, X, return_std=False):
@@ -411,17 +434,18 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
         link = self._link
         if not return_std:
             mean = self._predict_outputs(X, lambda outputs: outputs.mean(axis=1))
-            return self._as_fitted(mean * link.unit + link.shift)
+            with np.errstate(over="ignore"):
+                return self._as_fitted(mean * link.unit + link.shift)
 
         def moments(outputs):
-            return np.stack([outputs.mean(axis=1), outputs.var(axis=1)], axis=1)
+            with np.errstate(over="ignore", invalid="ignore"):  # the result is checked instead
+                return np.stack([outputs.mean(axis=1), outputs.var(axis=1)], axis=1)
 
         mean, variance = self._predict_outputs(X, moments).T
         variance = variance + np.mean(1 / self._samples.noise_precision)
-        return (
-            self._as_fitted(mean * link.unit + link.shift),
-            self._as_fitted(np.sqrt(variance) * link.unit),
-        )
+        with np.errstate(over="ignore"):
+            mean, std = mean * link.unit + link.shift, np.sqrt(variance) * link.unit
+        return self._as_fitted(mean), self._as_fitted(std)
 
 
 class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):

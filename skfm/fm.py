@@ -338,7 +338,7 @@ class FMRegressor(RegressorMixin, BaseFM):
             raise ValueError("y must hold counts for loss='poisson', not all of them 0.")
         shape = self.quantile if self.loss == "quantile" else self.epsilon
         return targets.of_numbers(
-            target, weight, self.loss, shape, self.fit_intercept, more_will_come
+            target, weight, self.loss, float(shape), self.fit_intercept, more_will_come
         )
 
     def _show(self, intercept, coef, components):
@@ -359,9 +359,17 @@ class FMRegressor(RegressorMixin, BaseFM):
         y : ndarray of shape (n_samples,)
             Predictions in the unit of the training targets, float32 for a model fitted on
             float32.
+
+        Raises
+        ------
+        ValueError
+            If X has values so large that a prediction is no finite number.
         """
         output = self._raw_output(X)[:, 0]
-        return np.exp(output) if self.loss == "poisson" else output
+        if self.loss != "poisson":
+            return output
+        with np.errstate(over="ignore"):
+            return door.check_predictions(np.exp(output))
 
 
 def _has_probabilities(model):
@@ -713,7 +721,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         if not (np.isfinite(factors) & (factors > 0)).all():
             raise ValueError("class_weight must give each class a positive, finite weight.")
         weight = weight * factors[labels].astype(weight.dtype)
-        if not (weight > 0).all() or not np.isfinite(weight.sum(dtype=np.float64)):
+        total = weight.sum(dtype=np.float64)
+        if not (weight > 0).all() or total > door.largest_sum(weight.dtype):
             raise ValueError(
                 f"class_weight gives weights that are too small or large for {weight.dtype}."
             )

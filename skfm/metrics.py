@@ -14,6 +14,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from skfm import _validation as door
 from skfm._pipelines import last_step
+from skfm._sparse import check_sparse
 
 __all__ = [
     "average_precision_at_k",
@@ -550,15 +551,13 @@ def _as_canonical(Y_hidden):
     """CSR of float64 without duplicates, in the order of rows and columns. Changes no input."""
     _require_matrix(Y_hidden)
     Y = check_array(
-        Y_hidden,
+        check_sparse(Y_hidden, "Y_hidden"),
         accept_sparse="csr",
         input_name="Y_hidden",
         ensure_min_samples=0,
         ensure_min_features=0,
     )
     Y = sparse.csr_matrix(Y, dtype=np.float64)
-    if Y.nnz and not 0 <= Y.indices.min() <= Y.indices.max() < Y.shape[1]:
-        raise ValueError("Y_hidden is a damaged sparse matrix: its indices do not fit its shape.")
     if not Y.has_canonical_format:
         Y = Y.copy()
         Y.sum_duplicates()

@@ -16,6 +16,7 @@ from skfm._fitting import all_or_nothing
 from skfm._frames import check_output
 from skfm._items import check_names
 from skfm._misuse import warn_of_misuse
+from skfm._pickling import KeptEstimator
 from skfm._printing import PrintableEstimator
 from skfm._serving import (
     Catalogue,
@@ -34,6 +35,7 @@ from skfm._solvers import als, matrix, sgd
 from skfm._solvers.axes import principal_axes, turn
 from skfm._solvers.caller import warn
 from skfm._solvers.matrix import ITEM, USER
+from skfm._solvers.memory import largest_squared
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import n_threads
 from skfm.metrics import ndcg_at_k
@@ -57,7 +59,9 @@ class _Settings:
     n_iter_no_change: int = 5
 
 
-class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, PrintableEstimator):
+class MFRecommender(
+    KeptEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, PrintableEstimator
+):
     """Matrix factorization of users x items, for ratings and for implicit feedback.
 
     Rows are users, columns items. Like :class:`~sklearn.decomposition.NMF` it is a transformer:
@@ -234,7 +238,7 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Printable
 
     def _check_parameters(self):
         integer, real = numbers.Integral, numbers.Real
-        door.check_number(self.n_components, "n_components", integer, low=1)
+        door.check_n_components(self.n_components, low=1)
         door.check_option(self.feedback, "feedback", ("explicit", "implicit"))
         door.check_option(self.solver, "solver", ("auto", "als", "sgd"))
         if self.feedback == "implicit" and self.solver == "sgd":
@@ -314,13 +318,14 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Printable
             )
         names = getattr(self, "feature_names_in_", None)
         warn_of_misuse(X, csr, names, is_explicit=not model.is_implicit)
+        self._check_strengths(csr, model)
         self.mean_, self.scale_ = self._units(csr.data, model)
         csr = self._standardised(csr)
         rng = check_random_state(self.random_state)
         items = model.table(csr.shape[1], ITEM, csr.dtype)
         factors = model.factors(items)
         factors[...] = rng.standard_normal(factors.shape) * (
-            self.init_scale / np.sqrt(self.n_components)
+            float(self.init_scale) / np.sqrt(int(self.n_components))
         )
         settings = _Settings(
             learning_rate=float(self.learning_rate),
@@ -344,6 +349,22 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Printable
                 ConvergenceWarning,
             )
         return self
+
+    def _check_strengths(self, csr, model):
+        """Penalties of the users and items with the most cells are numbers."""
+        n_users, n_items = csr.shape
+        counts = np.diff(csr.indptr).max(), np.bincount(csr.indices, minlength=n_items).max()
+        with np.errstate(over="ignore"):
+            largest = [
+                model.strength(np.float64(count), n_others)
+                for count, n_others in zip(counts, (n_items, n_users), strict=True)
+            ]
+        if not np.isfinite(np.asarray(largest, csr.dtype)).all():
+            raise ValueError(
+                f"alpha={model.alpha}, nu={model.nu} or unobserved_weight="
+                f"{model.unobserved_weight} is too large: the penalties of vectors are no numbers "
+                f"in {csr.dtype}. Lower them."
+            )
 
     def _units(self, values, model):
         """Mean and standard deviation of the ratings, which are standardised inside."""
@@ -412,7 +433,12 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Printable
         """The cells of rows to serve."""
         check_is_fitted(self)
         csr = door.validate_cells(self, X, self._model.is_implicit, reset=False)
-        return csr.astype(self.components_.dtype, copy=False)
+        dtype = self.components_.dtype
+        if csr.dtype != dtype:
+            with np.errstate(over="ignore"):
+                csr = csr.astype(dtype)
+            door.check_predictions(csr.data)
+        return csr
 
     def _fold_in(self, csr):
         """Tables of the users and of the items, in the solver's units."""
@@ -475,10 +501,11 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Printable
                 f"X has {X.shape[1]} columns, but transform gives {self._n_features_out}."
             )
         n_components = self.components_.shape[0]
-        scores = X[:, :n_components] @ self.components_
-        if self._model.has_bias:
-            scores += X[:, n_components:] + self.item_bias_ + self.mean_
-        return scores
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = X[:, :n_components] @ self.components_
+            if self._model.has_bias:
+                scores += X[:, n_components:] + self.item_bias_ + self.mean_
+        return door.check_predictions(scores)
 
     def user_vectors(self, X):
         """Users as query vectors, for an index of nearest neighbours by inner product.
@@ -757,5 +784,8 @@ class MFRecommender(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Printable
 
         predicted = products(users, table, _cells.rows_of(hidden), hidden.indices)
         true = (hidden.data.astype(np.float64) - self.mean_) / self.scale_
+        largest = np.abs(true).max()
+        if largest > largest_squared(np.float64):
+            true, predicted = true / largest, predicted / largest
         return float(r2_score(true, predicted))
 

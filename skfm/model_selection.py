@@ -14,6 +14,7 @@ from sklearn.utils import check_array, check_random_state
 from skfm import _cells
 from skfm import _validation as door
 from skfm._solvers.caller import warn
+from skfm._sparse import check_sparse
 
 __all__ = ["CellKFold", "leave_last_out", "split_cells", "split_users"]
 
@@ -160,7 +161,7 @@ def leave_last_out(X, time, n_cells=1):
     """
     cells = _as_cells(X, "X")
     when = _as_cells(time, "time")
-    door.check_number(n_cells, "n_cells", numbers.Integral, low=1)
+    n_cells = _bounded(door.check_number(n_cells, "n_cells", numbers.Integral, low=1))
     if sparse.issparse(time) and time.format in ("coo", "csr", "csc") and time.nnz != when.nnz:
         raise ValueError(
             "time has duplicate entries, and times cannot be summed; keep one for each cell."
@@ -394,7 +395,7 @@ def _as_cells(X, name):
             f"{np.ndim(X)} dimension(s)."
         )
     cells = check_array(
-        X,
+        check_sparse(X, name),
         accept_sparse="csr",
         copy=sparse.issparse(X),
         input_name=name,
@@ -403,8 +404,6 @@ def _as_cells(X, name):
     )
     if not sparse.issparse(cells):
         return sparse.csr_matrix(cells)
-    if cells.nnz and not 0 <= cells.indices.min() <= cells.indices.max() < cells.shape[1]:
-        raise ValueError(f"{name} is a damaged sparse matrix: its indices do not fit its shape.")
     cells.sum_duplicates()
     return cells
 
@@ -418,7 +417,14 @@ def _check_size(size, name):
 
 def _n_of(size, n):
     """How many of `n` a share or a number means; may be too many."""
-    return size if isinstance(size, numbers.Integral) else np.rint(size * n).astype(np.int64)
+    if isinstance(size, numbers.Integral):
+        return _bounded(int(size))
+    return np.rint(float(size) * n).astype(np.int64)
+
+
+def _bounded(size):
+    """As NumPy can compare it: no array is larger."""
+    return min(size, np.iinfo(np.int64).max)
 
 
 def _split_cells(cells, size, per_row, rng, name="test_size"):

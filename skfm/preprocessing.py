@@ -7,19 +7,22 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm import _validation as door
 from skfm._event_encoder import EventEncoder
+from skfm._fitting import all_or_nothing
 from skfm._groups import feature_groups
 from skfm._log_reader import open_log, read_log
 from skfm._logs import Events, Ids, as_objects, as_seconds, distinct, read_ids
+from skfm._pickling import KeptEstimator
 from skfm._printing import PrintableEstimator
 from skfm._roles import ROLES, label
 from skfm._solvers.caller import warn
+from skfm._sparse import check_sparse
 
 __all__ = ["EventEncoder", "UserItemEncoder", "feature_groups"]
 
 N_NAMED = 5  # an error names this many unknown ids
 
 
-class UserItemEncoder(PrintableEstimator):
+class UserItemEncoder(KeptEstimator, PrintableEstimator):
     """Turn a log of users and items into a matrix of users by items.
 
     A log has a row for each event: who, what, and if wanted how much and when. The matrix has a
@@ -170,11 +173,12 @@ class UserItemEncoder(PrintableEstimator):
         TypeError
             If ids cannot be hashed (lists, for instance).
         """
-        self._check_parameters()
-        log = read_log(open_log(X), self._columns_wanted())
-        users, _ = Ids.learn(log.users, "user")
-        items, _ = Ids.learn(log.items, "item")
-        self._keep(log, users, items)
+        with all_or_nothing(self):
+            self._check_parameters()
+            log = read_log(open_log(X), self._columns_wanted())
+            users, _ = Ids.learn(log.users, "user")
+            items, _ = Ids.learn(log.items, "item")
+            self._keep(log, users, items)
         return self
 
     def fit_transform(self, X, y=None):
@@ -205,16 +209,16 @@ class UserItemEncoder(PrintableEstimator):
         UserWarning
             If pairs with values are repeated and `duplicates` is "auto".
         """
-        self._check_parameters()
-        log = read_log(open_log(X), self._columns_wanted())
-        users, rows = Ids.learn(log.users, "user")
-        items, columns = Ids.learn(log.items, "item")
-        events = Events(rows, columns, log.values, log.times)
-        # The matrix first: if it cannot be made, the encoder stays as it was.
-        shape = len(users.ids), len(items.ids)
-        matrix = self._to_csr(events, shape, are_counts=_are_counts(log))
-        self._keep(log, users, items)
-        return matrix
+        with all_or_nothing(self):
+            self._check_parameters()
+            log = read_log(open_log(X), self._columns_wanted())
+            users, rows = Ids.learn(log.users, "user")
+            items, columns = Ids.learn(log.items, "item")
+            events = Events(rows, columns, log.values, log.times)
+            shape = len(users.ids), len(items.ids)
+            matrix = self._to_csr(events, shape, are_counts=_are_counts(log))
+            self._keep(log, users, items)
+            return matrix
 
     def transform(self, X):
         """Return the matrix of a log, with the rows and columns of the fit.
@@ -403,7 +407,7 @@ class UserItemEncoder(PrintableEstimator):
         (['ann', 'bob'], ['tea', 'tea'], [1.0, 2.0])
         """
         check_is_fitted(self)
-        matrix = sparse.csr_matrix(matrix)
+        matrix = sparse.csr_matrix(check_sparse(matrix, "The matrix"))
         if matrix.shape != self._shape():
             raise ValueError(
                 f"The matrix has the shape {matrix.shape}, expected {self._shape()}: users and "

@@ -26,6 +26,7 @@ from skfm._items import (
 from skfm._logs import join_ids
 from skfm._merging import merge_rows
 from skfm._owners import Owners, chosen_columns, hide_chosen, unite, users_of
+from skfm._pickling import KeptEstimator
 from skfm._printing import PrintableEstimator
 from skfm._serving import (
     LabelledCatalogue,
@@ -45,6 +46,7 @@ from skfm._serving import (
 from skfm._solvers import ranking
 from skfm._solvers.caller import warn
 from skfm._solvers.minibatch import RATES, UPDATES, Settings
+from skfm._solvers.pickling import Kept
 from skfm._solvers.plan import auto_batch_size
 from skfm._solvers.problem import Penalties, subtract
 from skfm._solvers.team import n_threads
@@ -57,7 +59,7 @@ CONTEXT = "context"  # the field of the features of X if nothing else is said
 
 
 @dataclass
-class _Centered:
+class _Centered(Kept):
     """Parameters of features less their centers, of contexts and items."""
 
     center: np.ndarray  # (n_features + n_all_item_features,)
@@ -65,7 +67,7 @@ class _Centered:
     intercept: float
 
 
-class FMRecommender(PrintableEstimator):
+class FMRecommender(KeptEstimator, PrintableEstimator):
     """Factorization machine that learns which items a context wants first.
 
     Each row of X describes an event by its context: who, with which attributes, after what, when.
@@ -295,7 +297,7 @@ class FMRecommender(PrintableEstimator):
 
     def _check_parameters(self):
         integer, real = numbers.Integral, numbers.Real
-        door.check_number(self.n_components, "n_components", integer, low=0)
+        door.check_n_components(self.n_components)
         door.check_option(self.loss, "loss", ranking.LOSSES)
         if isinstance(self.negatives, str):
             door.check_option(self.negatives, "negatives", ("uniform", "popularity"))
@@ -359,11 +361,13 @@ class FMRecommender(PrintableEstimator):
         fields = [CONTEXT] * X.shape[1] if fields is None else fields
         fields = check_labels(fields, X.shape[1], "feature_fields", "a column of X")
         interactions = self._check_interactions(fields.astype(object), items.fields)
+        door.check_weight_of_steps(weight)
         rng = check_random_state(self.random_state)
         rate = RATES[SOLVER] if self.learning_rate == "auto" else float(self.learning_rate)
         batch_size = self.batch_size
         if batch_size == "auto":
             batch_size = auto_batch_size(X.shape[0], UPDATES[SOLVER])
+        batch_size = int(batch_size)
         if X.shape[0] <= batch_size:  # a row of weight 2 and two rows draw the same then
             X, chosen, weight = merge_rows(X, chosen, weight)
         self._owners = Owners(X, chosen, features.shape[0], chosen_columns(self, fields))
@@ -473,7 +477,7 @@ class FMRecommender(PrintableEstimator):
 
     def _initial(self, sides, rng):
         problem = sides.problem
-        factors = problem.random_factors(1, problem.n_used, self.init_scale, rng)
+        factors = problem.random_factors(1, problem.n_used, float(self.init_scale), rng)
         factors[:, sides.contexts.n_used + np.flatnonzero(sides.explained.mask)] = 0
         return np.zeros(1), np.zeros((1, problem.n_used), factors.dtype), factors
 
@@ -862,7 +866,7 @@ class FMRecommender(PrintableEstimator):
         ValueError
             If `y`, `sample_weight` or `groups` does not hold a value for each row of X.
         """
-        door.check_number(k, "k", numbers.Integral, low=1)
+        k = door.check_number(k, "k", numbers.Integral, low=1, high=np.iinfo(np.int32).max)
         door.check_flag(exclude_seen, "exclude_seen")
         X, _, layers = self._contexts(X)
         users = users_of(self._owners, X, groups)

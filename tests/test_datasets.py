@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from types import SimpleNamespace
 
@@ -273,6 +274,8 @@ def home(tmp_path, monkeypatch):
 @pytest.fixture
 def tiny(monkeypatch):
     """Three ratings of two users, of four films, pass for the complete data."""
+    digests = {name: digest(ARCHIVE_FILES[f"u.{name}"].encode()) for name in ("data", "user")}
+    monkeypatch.setattr(_movielens, "ARCHIVE_SHA256", digests)
     monkeypatch.setattr(_movielens, "N_RATINGS", 3)
     monkeypatch.setattr(_movielens, "N_USERS", 2)
     monkeypatch.setattr(_movielens, "N_FILMS", 4)
@@ -319,10 +322,13 @@ def pip(monkeypatch):
 
     def run(command, **options):
         calls.append(command)
-        assert command[:4] == [sys.executable, "-m", "pip", "download"]
-        assert "--no-deps" in command and command[-1] == "recbole==1.2.1"
-        assert options["check"] and options["timeout"]
-        target = os.path.join(command[command.index("--dest") + 1], "recbole-1.2.1.whl")
+        assert command[:5] == [sys.executable, "-P", "-m", "pip", "download"]
+        assert {"--no-deps", "--only-binary=:all:", "--require-hashes"} < set(command)
+        folder = command[command.index("--dest") + 1]
+        with open(command[command.index("--requirement") + 1]) as wanted:
+            assert wanted.read().startswith("recbole==1.2.1 --hash=sha256:9c9948")
+        assert options["check"] and options["timeout"] and options["cwd"] == folder
+        target = os.path.join(folder, "recbole-1.2.1.whl")
         with zipfile.ZipFile(target, "w") as wheel:
             for name, content in contents.items():
                 wheel.writestr(f"recbole/dataset_example/ml-100k/{name}", content)
@@ -388,6 +394,9 @@ def test_archive_in_the_default_folder(home, tiny, no_pip):
         {"u.data": "nonsense"},
         {"u.item": ARCHIVE_FILES["u.item"].replace("|0\n", "\n")},
         {"u.item": ARCHIVE_FILES["u.item"].replace("|", ";")},
+        {"u.data": ARCHIVE_FILES["u.data"].replace("\t5\t", "\t4\t")},
+        {"u.user": ARCHIVE_FILES["u.user"].replace("|24|", "|25|")},
+        {"u.data": ARCHIVE_FILES["u.data"].replace("267", "9" * 30)},
     ],
 )
 def test_incomplete_archive(home, tiny, no_pip, changed):
@@ -397,6 +406,37 @@ def test_incomplete_archive(home, tiny, no_pip, changed):
     with pytest.raises(OSError, match=incomplete) as caught:
         fetch_movielens_100k(home)
     assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("name", ["u.data", "u.item"])
+def test_archive_that_unpacks_to_far_too_much(home, tiny, no_pip, name):
+    """A few kilobytes may stand for gigabytes: they are not even unpacked."""
+    pytest.importorskip("pandas")
+    home.mkdir()
+    with zipfile.ZipFile(home / "ml-100k.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, text in ARCHIVE_FILES.items():
+            content = b"0" * 50_000_000 if member == name else text.encode("latin-1")
+            archive.writestr(f"ml-100k/{member}", content)
+    tracemalloc.start()
+    with pytest.raises(OSError, match=r"ml-100k/u\..* has more than 8,000,000 bytes.*Replace it"):
+        fetch_movielens_100k(home)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 30_000_000
+
+
+def test_archive_that_is_far_too_large(home, no_pip, monkeypatch):
+    pytest.importorskip("pandas")
+    write_archive(home)
+    monkeypatch.setattr(_movielens, "MAX_ARCHIVE_BYTES", 100)
+    with pytest.raises(OSError, match="more than 100 bytes"):
+        fetch_movielens_100k(home)
+
+
+def test_archive_with_other_ends_of_lines(home, tiny, no_pip):
+    pytest.importorskip("pandas")
+    write_archive(home, **{n: text.replace("\n", "\r\n") for n, text in ARCHIVE_FILES.items()})
+    check_tiny(fetch_movielens_100k(home))
 
 
 def test_archive_that_is_no_zip(home, no_pip):
@@ -422,7 +462,7 @@ def test_download_to_the_default_folder(home, pip):
     assert sorted(path.name for path in folder.iterdir()) == sorted(WHEEL_FILES)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"cut off"])
+@pytest.mark.parametrize("content", [None, b"", b"cut off", b"0" * 8_000_001])
 def test_damaged_cache(home, pip, content):
     pytest.importorskip("pandas")
     fetch_movielens_100k(home)
@@ -430,17 +470,49 @@ def test_damaged_cache(home, pip, content):
     damaged.unlink()
     if content is not None:
         damaged.write_bytes(content)
-    with pytest.raises(OSError, match=r"missing or damaged: ml-100k\.user\)"):
+    with pytest.raises(OSError, match=r"unreadable or damaged: ml-100k\.user\)"):
         fetch_movielens_100k(home, download_if_missing=False)
     check_tiny(fetch_movielens_100k(home))
     assert len(pip.calls) == 2
     assert damaged.read_bytes() == pip.contents["ml-100k.user"]
 
 
+def test_folder_that_cannot_be_written(home, pip):
+    """What was downloaded is there, kept or not."""
+    pytest.importorskip("pandas")
+    home.write_text("a file where the folder should be")
+    with pytest.warns(RuntimeWarning, match="could not be kept in .*data_home") as caught:
+        check_tiny(fetch_movielens_100k(home))
+    assert caught[0].filename == __file__
+
+
+def test_kept_file_that_cannot_be_read(home, pip):
+    pytest.importorskip("pandas")
+    (home / "ml-100k.user").mkdir(parents=True)  # no permission stops root
+    with pytest.raises(OSError, match="unreadable"):
+        fetch_movielens_100k(home, download_if_missing=False)
+    with pytest.warns(RuntimeWarning, match="could not be kept"):
+        check_tiny(fetch_movielens_100k(home))
+
+
+def test_nothing_in_the_working_directory_is_run(home, tmp_path, monkeypatch):
+    """Python would take pip, or what pip imports, from there first."""
+    pytest.importorskip("pandas")
+    code = f"open({str(tmp_path / 'run')!r}, 'w').close(); raise SystemExit('hostile')"
+    (tmp_path / "pip").mkdir()
+    for name in ("pip/__init__.py", "pip/__main__.py", "zipfile.py"):
+        (tmp_path / name).write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(OSError, match="could not be downloaded: pip failed"):
+        fetch_movielens_100k(home)
+    assert not (tmp_path / "run").exists()
+
+
 def test_damaged_download(home, pip):
     pytest.importorskip("pandas")
     pip.contents["ml-100k.item"] = b"cut off"
-    with pytest.raises(OSError, match=r"check sums differ: ml-100k\.item\."):
+    with pytest.raises(OSError, match=r"checksums differ: ml-100k\.item\."):
         fetch_movielens_100k(home)
     assert not home.exists()
     del pip.contents["ml-100k.item"]

@@ -561,6 +561,36 @@ def test_damaged_order_is_put_right():
     assert_array_equal(X.data, before.data)
 
 
+DAMAGES = {
+    "cut off": lambda content: content[:-20],
+    "cut off early": lambda content: content[:12],
+    "other bytes": lambda content: content[:40] + bytes(20) + content[60:],
+    "other checksum": lambda content: content[:-8] + bytes(8),
+    "not compressed": lambda content: SMALL,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", ["gz", "bz2"])
+def test_damaged_compressed_files(tmp_path, kind, damage):
+    packed = {"gz": gzip, "bz2": bz2}[kind]
+    text = b"".join(b"%d 0:%d:1\n" % (row % 2, row * 7 % 1000) for row in range(2000))
+    path = tmp_path / f"rows.{kind}"
+    path.write_bytes(DAMAGES[damage](packed.compress(text)))
+    with pytest.raises(ValueError, match=rf"rows\.{kind} cannot be decompressed .* again\."):
+        load_libffm(path)
+    with packed.open(path) as file, pytest.raises(ValueError, match=r"^file cannot be decompr"):
+        load_libffm(file)
+
+
+def test_errors_of_the_system_stay_as_they_are(tmp_path):
+    for name in ("none.ffm", "none.gz", "none.bz2"):
+        with pytest.raises(FileNotFoundError, match=name):
+            load_libffm(tmp_path / name)
+    with open(tmp_path / "rows", "wb") as file, pytest.raises(io.UnsupportedOperation):
+        load_libffm(file)
+
+
 @pytest.mark.parametrize("name", ["a.ffm", "a.ffm.gz", "a.bz2", "A.GZ"])
 def test_written_paths(tmp_path, name):
     X, y, fields = load(SMALL)

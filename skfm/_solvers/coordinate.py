@@ -11,8 +11,8 @@ from skfm._solvers.training import loss_limit, run_sweeps
 
 MAX_TRIES = 20  # of shorter steps
 CURE = (
-    "Scale the columns of X (for example with sklearn.preprocessing.MaxAbsScaler), lower "
-    "init_scale, or pass X in float64."
+    "Scale the columns of X (for example with sklearn.preprocessing.MaxAbsScaler), look for "
+    "numbers in sample_weight that are far too large, lower init_scale, or pass X in float64."
 )
 ROOM = 1e-6  # relative rise of the objective that counts as rounding
 

@@ -8,6 +8,7 @@ from scipy.special import log_ndtr, ndtri_exp
 from skfm._kernels.records import Prior
 from skfm._solvers.columns import Sweeper
 from skfm._solvers.coordinate import shift
+from skfm._solvers.pickling import Kept
 from skfm._solvers.team import share
 
 REFRESH = 10  # iterations after which sums and outputs are computed anew, for less rounding
@@ -43,7 +44,7 @@ class Settings:
 
 
 @dataclass
-class Draw:
+class Draw(Kept):
     """One draw of everything; ``theta`` has the factors first and the linear weight last."""
 
     intercept: float

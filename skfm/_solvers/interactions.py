@@ -8,10 +8,11 @@ from skfm._kernels import records
 from skfm._kernels.decision import decide
 from skfm._kernels.interactions import decide_general
 from skfm._solvers.memory import read_only
+from skfm._solvers.pickling import Kept
 
 
 @dataclass
-class Interactions:
+class Interactions(Kept):
     """See kernels/interactions.py. Classes of features go with components of degree 2 alone."""
 
     degrees: np.ndarray  # (n_components,), ascending
@@ -20,17 +21,12 @@ class Interactions:
     has_linear: np.ndarray  # (n_features,), booleans
     field: np.ndarray  # (n_features,), numbers
 
-    def __getstate__(self):
-        """With what is the same for all features kept once: a pickle is little more than the
-        parameters."""
-        return {
-            name: (array[0], array.size) if _is_constant(array) else array
-            for name, array in vars(self).items()
-        }
-
     def __setstate__(self, state):
-        for name, kept in state.items():
-            setattr(self, name, np.full(kept[1], kept[0]) if isinstance(kept, tuple) else kept)
+        # Before pickles had a stamp, what is the same for all features was kept as such pairs.
+        is_pair = {name: type(kept) is tuple for name, kept in state.items()}
+        super().__setstate__(
+            {n: np.full(*reversed(kept)) if is_pair[n] else kept for n, kept in state.items()}
+        )
 
     @property
     def n_components(self):
@@ -104,10 +100,6 @@ class Interactions:
         output = rows @ linear + (np.einsum("nef,nef->n", sums, layers) - squares) / 2
         flat = len(sums), -1
         return output.astype(factors.dtype), sums.reshape(flat), layers.reshape(flat)
-
-
-def _is_constant(array):
-    return array.ndim == 1 and array.size > 0 and bool((array == array[0]).all())
 
 
 def all_pairs(n_features, n_components):

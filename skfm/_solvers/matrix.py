@@ -12,13 +12,14 @@ import numpy as np
 
 from skfm._kernels.records import Entries, Ridge
 from skfm._solvers.memory import aligned_zeros, read_only
+from skfm._solvers.pickling import Kept
 
 VECTOR_BYTES = 32  # rows of tables are padded with zeros to whole vectors of this size
 USER, ITEM = 0, 1
 
 
 @dataclass
-class Model:
+class Model(Kept):
     """What is minimised; the values are standardised."""
 
     n_components: int

@@ -1,4 +1,4 @@
-"""Arguments as the kernels like them: where arrays start, what is written to, and plain tuples."""
+"""Arguments as the kernels like them: where arrays start, what is written to, tuples, sizes."""
 
 import numpy as np
 
@@ -12,6 +12,11 @@ def aligned_zeros(shape, dtype):
     raw = np.zeros(size + LINE // itemsize, dtype=dtype)
     offset = -raw.ctypes.data % LINE // itemsize
     return raw[offset : offset + size].reshape(shape)
+
+
+def largest_squared(dtype):
+    """A size whose square is a number, and also the sum of some thousand of them."""
+    return float(np.sqrt(np.finfo(dtype).max)) / 64
 
 
 def read_only(array):

@@ -7,7 +7,8 @@ from scipy import sparse
 
 from skfm._kernels.features import measure_features
 from skfm._solvers.interactions import Interactions
-from skfm._solvers.memory import read_only
+from skfm._solvers.memory import largest_squared, read_only
+from skfm._solvers.pickling import Kept
 
 STIFF = 4.0  # of both penalties, for a row with the feature and scaled parameters
 STIFFEST = 1e16  # of any penalty, likewise: nothing is left of the parameter
@@ -127,7 +128,7 @@ class Problem:
 
 
 @dataclass
-class Scaling:
+class Scaling(Kept):
     """What earlier rows said of the columns that they used."""
 
     used: np.ndarray
@@ -168,7 +169,7 @@ class Penalties:
         return bool(np.any(self.factor_lasso) or np.any(self.linear_lasso))
 
 
-def _penalties(given, used, root, inverse_scale):
+def _penalties(given, used, root, inverse_scale, dtype):
     """(n_used, 4): ridge of the linear weight and the factors, lasso of both; for scaled ones."""
     penalty = np.zeros((used.size, 4))
     for column, value, exponent in (
@@ -180,7 +181,8 @@ def _penalties(given, used, root, inverse_scale):
         of_used = value if np.ndim(value) == 0 else np.asarray(value)[used]
         penalty[:, column] = of_used * inverse_scale**exponent
     penalty[:, [1, 3]] *= root[:, None]
-    return penalty
+    # Larger ones do the same, as they leave nothing; but their squares are no numbers.
+    return np.minimum(penalty, largest_squared(dtype))
 
 
 def _stiff_size(given, interactions, count):
@@ -281,7 +283,7 @@ def make_problem(
     position = np.zeros(n_features, dtype=np.uint32)
     position[used] = np.arange(used.size, dtype=np.uint32)
     count = count[used]
-    penalty = _penalties(penalties, used, np.sqrt(count), 1 / size[used])
+    penalty = _penalties(penalties, used, np.sqrt(count), 1 / size[used], dtype)
     share = penalty / count[:, None]
     np.minimum(share[:, :2], STIFFEST, out=share[:, :2])
     penalty[:, :2] = share[:, :2] * count[:, None]

@@ -9,6 +9,7 @@ from sklearn.utils import Bunch, check_random_state
 
 from skfm import _validation as door
 
+LARGEST_SCALE = 1e100  # its square is a number
 
 def make_fm_regression(
     n_samples=1000,
@@ -90,13 +91,16 @@ def make_fm_regression(
     >>> params.components.shape
     (2, 30)
     """
-    door.check_number(mean, "mean", numbers.Real)
-    door.check_number(noise, "noise", numbers.Real, low=0)
+    mean = door.check_number(mean, "mean", numbers.Real)
+    noise = door.check_number(noise, "noise", numbers.Real, low=0)
     rng = check_random_state(random_state)
     X = _draw_rows(rng, n_samples, n_fields, n_levels, kind, skew, dtype)
     planted = _plant(rng, X, n_fields, n_components, linear_scale, interaction_scale)
-    y = mean + planted.output + noise * rng.standard_normal(X.shape[0])
-    y = y.astype(dtype, copy=False)
+    with np.errstate(over="ignore", invalid="ignore"):
+        y = mean + planted.output + noise * rng.standard_normal(X.shape[0])
+        y = y.astype(dtype, copy=False)
+    if not np.isfinite(y).all():
+        raise ValueError(f"mean={mean} or noise={noise} is too large for {np.dtype(dtype)}.")
     if not return_params:
         return X, y
     params = Bunch(
@@ -189,8 +193,8 @@ def make_fm_classification(
     >>> print(f"{y.mean():.2f}")
     0.10
     """
-    door.check_number(n_classes, "n_classes", numbers.Integral, low=2)
-    door.check_number(signal, "signal", numbers.Real, low=0)
+    n_classes = door.check_number(n_classes, "n_classes", numbers.Integral, low=2)
+    signal = door.check_number(signal, "signal", numbers.Real, low=0, high=LARGEST_SCALE)
     rates = _check_rates(base_rate, n_classes)
     rng = check_random_state(random_state)
     X = _draw_rows(rng, n_samples, n_fields, n_levels, kind, skew, dtype)
@@ -217,7 +221,10 @@ def _check_rates(base_rate, n_classes):
     """Expected shares of all classes."""
     if base_rate is None:
         return np.full(n_classes, 1 / n_classes)
-    rates = np.asarray(base_rate, dtype=np.float64)
+    try:
+        rates = np.asarray(base_rate, dtype=np.float64)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise TypeError(f"base_rate must hold numbers; got {base_rate!r}.") from error
     if rates.ndim == 0 and n_classes == 2:
         rates = np.array([1 - rates, rates])
     if rates.shape != (n_classes,) or not (rates > 0).all() or abs(rates.sum() - 1) > 1e-6:
@@ -258,18 +265,23 @@ def _cumulated(scores):
 
 
 def _draw_rows(rng, n_samples, n_fields, n_levels, kind, skew, dtype):
-    door.check_number(n_samples, "n_samples", numbers.Integral, low=1)
-    door.check_number(n_fields, "n_fields", numbers.Integral, low=1)
-    door.check_number(n_levels, "n_levels", numbers.Integral, low=1)
+    n_samples, n_fields, n_levels = (
+        door.check_number(number, name, numbers.Integral, low=1)
+        for number, name in (
+            (n_samples, "n_samples"),
+            (n_fields, "n_fields"),
+            (n_levels, "n_levels"),
+        )
+    )
     door.check_option(kind, "kind", ("one_hot", "dense"))
-    door.check_number(skew, "skew", numbers.Real, low=0)
+    skew = door.check_number(skew, "skew", numbers.Real, low=0)
     if dtype not in (np.float64, np.float32):
         raise ValueError(f"dtype must be np.float64 or np.float32; got {dtype!r}.")
     if kind == "dense":
         return rng.standard_normal((n_samples, n_fields)).astype(dtype, copy=False)
     if n_fields * n_levels > np.iinfo(np.int32).max:
         raise ValueError("n_fields * n_levels must be less than 2 ** 31.")
-    share = np.arange(1, n_levels + 1) ** -float(skew)
+    share = np.arange(1, n_levels + 1) ** -skew
     bounds = np.cumsum(share / share.sum())[:-1]
     levels = np.empty((n_samples, n_fields), dtype=np.int32)
     for field in range(n_fields):
@@ -287,9 +299,14 @@ def _draw_rows(rng, n_samples, n_fields, n_levels, kind, skew, dtype):
 
 def _plant(rng, X, n_fields, n_components, linear_scale, interaction_scale):
     """Parameters of a random machine whose output over X has mean 0 and deviation 1."""
-    door.check_number(n_components, "n_components", numbers.Integral, low=0)
-    door.check_number(linear_scale, "linear_scale", numbers.Real, low=0)
-    door.check_number(interaction_scale, "interaction_scale", numbers.Real, low=0)
+    n_fields, n_components = int(n_fields), door.check_n_components(n_components)
+    linear_scale, interaction_scale = (
+        door.check_number(number, name, numbers.Real, low=0, high=LARGEST_SCALE)
+        for number, name in (
+            (linear_scale, "linear_scale"),
+            (interaction_scale, "interaction_scale"),
+        )
+    )
     coef = rng.standard_normal(X.shape[1])
     components = rng.standard_normal((n_components, X.shape[1]))
     linear, pairs = _outputs(X, n_fields, coef, components)

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import uuid
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,13 @@ from scipy import sparse
 from sklearn.utils import check_array
 
 from skfm import _validation as door
+from skfm._sparse import check_sparse
 
 CHUNK_BYTES = 2**21  # read and parsed at once
 BLOCK_ENTRIES = 2**16  # written at once
 LONGEST_ID = 18  # digits which fit into int64 whatever they are
 INT32, INT64 = np.iinfo(np.int32), np.iinfo(np.int64)
+OF_DECOMPRESSORS = (EOFError, OSError, gzip.BadGzipFile, zlib.error)
 NEWLINE, ZERO, COLON = b"\n0:"
 # True for the bytes between numbers: colons, and what bytes.split() takes for white space.
 GAPS = bytes(byte in b": \t\n\r\v\f" for byte in range(256))
@@ -75,7 +78,7 @@ def load_libffm(
     ValueError
         If the file has no rows, or something in it is malformed, not finite, negative or out of
         range; the message says in which line. If a feature occurs under several fields and
-        `on_shared` is "raise".
+        `on_shared` is "raise". If a compressed file is cut off or damaged.
     TypeError
         If `file` is neither a path nor a binary file object.
 
@@ -178,7 +181,7 @@ def dump_libffm(X, y, file, *, fields, zero_based=True):
     """
     door.check_flag(zero_based, "zero_based")
     X = check_array(
-        X,
+        check_sparse(X),
         accept_sparse="csr",
         dtype=[np.float64, np.float32],
         ensure_all_finite=False,  # our message names the cure
@@ -203,12 +206,27 @@ def _opened(file):
     if isinstance(file, (str, os.PathLike)):
         path = Path(file)
         opener = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix.lower(), open)
-        with opener(path, "rb") as stream:
+        with _naming(path), opener(path, "rb") as stream:
             yield stream, str(path)
     elif hasattr(file, "read") and hasattr(file, "readline"):
-        yield file, "file"
+        with _naming("file"):
+            yield file, "file"
     else:
         raise TypeError(f"file must be a path or a binary file object; got {file!r}.")
+
+
+@contextmanager
+def _naming(file):
+    """What a decompressor says of damaged data, with the name of the file."""
+    try:
+        yield
+    except (EOFError, OSError, zlib.error) as error:
+        if type(error) not in OF_DECOMPRESSORS or getattr(error, "errno", None) is not None:
+            raise  # the system's, or the file object's own
+        raise ValueError(
+            f"{file} cannot be decompressed ({error}): it is cut off, damaged or compressed in "
+            "another way. Download or compress it again."
+        ) from error
 
 
 def _chunks(stream):

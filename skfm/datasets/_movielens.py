@@ -15,9 +15,12 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
+from skfm._solvers.caller import warn
+
 FOLDER = "skfm_movielens_100k"
 OFFICIAL = "ml-100k.zip"
 WHEEL = "recbole==1.2.1"
+WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
 WHEEL_FOLDER = "recbole/dataset_example/ml-100k"
 DOWNLOAD_SECONDS = 300
 SHA256 = {
@@ -25,8 +28,15 @@ SHA256 = {
     "ml-100k.item": "51d7cdf777ce5c0f5b32c1d947a4a81fe07d75e78abbe761e0cd4d0756064532",
     "ml-100k.user": "4f670007d9cfbeb9807e757209af1555b9bcc186bde25e767f67cb67c6dd5972",
 }
+ARCHIVE_SHA256 = {  # with the ends of lines that they have in the archive
+    "data": "06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490",
+    "user": "f120e114da2e8cf314fd28f99417c94ae9ddf1cb6db8ce0e4b5995d40e90e62c",
+}
 N_RATINGS, N_USERS, N_FILMS = 100_000, 943, 1682
-DAMAGED = (OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)  # what zipfile raises
+# Nothing larger is read: the largest file has 2 million bytes, the archive 5 million.
+MAX_FILE_BYTES, MAX_ARCHIVE_BYTES = 8_000_000, 32_000_000
+# What zipfile raises; RuntimeError if a file is encrypted, or compressed in an unknown way.
+DAMAGED = (OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 FRAME_TYPES = {
     "user_id": np.int64,
@@ -76,7 +86,8 @@ def fetch_movielens_100k(data_home=None, *, download_if_missing=True):
     default folder). Otherwise the same data is taken from the wheel ``recbole==1.2.1``, which
     carries a copy: pip downloads the wheel, three files are taken out of it, checked and kept in
     `data_home`, so that later calls need no network. The wheel itself is neither installed nor
-    kept.
+    kept, and none of its code is run. Checksums are compared, of the wheel, of the files and of
+    the ratings and users in the archive, and no file larger than these can be is read.
 
     The data set has terms of use, which each call prints: it is for research, must not be
     passed on or used commercially without permission of GroupLens, and is to be cited in
@@ -114,7 +125,12 @@ def fetch_movielens_100k(data_home=None, *, download_if_missing=True):
     ImportError
         If pandas is not installed.
     OSError
-        If neither source can be read.
+        If neither source can be read, or one of them has other content than it should have.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the downloaded files cannot be kept in `data_home`. The data is returned all the same.
 
     Notes
     -----
@@ -145,7 +161,7 @@ def fetch_movielens_100k(data_home=None, *, download_if_missing=True):
     default = _default_folder()
     folder = default if data_home is None else Path(data_home).expanduser()
     archives = [place / OFFICIAL for place in (folder, default)]
-    archive = next((path for path in archives if path.is_file()), None)
+    archive = next(filter(os.path.isfile, archives), None)
     if archive is not None:
         frame, users, films = _read_archive(archive)
     else:
@@ -181,9 +197,10 @@ def _default_folder():
 def _read_archive(archive):
     """Tables from the official zip."""
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with _opened(archive) as opened:
             data, user, item, genre = (
-                opened.read(f"ml-100k/u.{name}") for name in ("data", "user", "item", "genre")
+                _read_member(opened, f"ml-100k/u.{name}")
+                for name in ("data", "user", "item", "genre")
             )
         genres = [line[0] for line in _split_lines(genre.decode("ascii"), "|")]
         films = _split_lines(item.decode("latin-1"), "|")
@@ -195,12 +212,38 @@ def _read_archive(archive):
         sizes = tuple(map(len, tables))
         if sizes != (N_RATINGS, N_USERS, N_FILMS):
             raise ValueError(f"it has {sizes} ratings, users and films.")
-    except (*DAMAGED, IndexError, ValueError) as error:
+        as_archived = {
+            name: content.replace(b"\r\n", b"\n").rstrip(b"\n") + b"\n"
+            for name, content in (("data", data), ("user", user))
+        }
+        if wrong := _wrong_files(as_archived, ARCHIVE_SHA256):
+            raise ValueError(f"checksums differ: {', '.join(f'u.{name}' for name in wrong)}.")
+    except (*DAMAGED, IndexError, OverflowError, ValueError) as error:
         raise OSError(
             f"{archive} is not a complete copy of the official MovieLens-100k archive: {error} "
             "Replace it, or remove it to have the data downloaded."
         ) from error
     return tables
+
+
+def _opened(archive):
+    """A zip file, unless it is far too large."""
+    if os.path.getsize(archive) > MAX_ARCHIVE_BYTES:
+        raise OSError(f"it has more than {MAX_ARCHIVE_BYTES:,} bytes.")
+    return zipfile.ZipFile(archive)
+
+
+def _read_member(archive, name):
+    """A file in an archive, of which a few bytes may stand for any number of them."""
+    with archive.open(name) as stream:
+        return _read_limited(stream, name)
+
+
+def _read_limited(stream, name):
+    content = stream.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
+        raise OSError(f"{name} has more than {MAX_FILE_BYTES:,} bytes.")
+    return content
 
 
 def _split_lines(text, separator):
@@ -215,9 +258,8 @@ def _flagged(names, flags):
 
 def _get_files(folder, download_if_missing):
     """Contents of the three files by name: those kept in ``folder``, else downloaded."""
-    kept = {name: folder / name for name in SHA256}
-    files = {name: path.read_bytes() for name, path in kept.items() if path.is_file()}
-    wrong = _wrong_files(files)
+    files = _read_kept(folder)
+    wrong = _wrong_files(files, SHA256)
     if not wrong:
         return files
     ways = (
@@ -226,7 +268,8 @@ def _get_files(folder, download_if_missing):
     )
     if not download_if_missing:
         raise OSError(
-            f"MovieLens-100k is not in {folder} (missing or damaged: {', '.join(wrong)}). {ways}"
+            f"MovieLens-100k is not in {folder} (missing, unreadable or damaged: "
+            f"{', '.join(wrong)}). {ways}"
         )
     try:
         files = _download_files()
@@ -234,28 +277,57 @@ def _get_files(folder, download_if_missing):
         raise OSError(
             f"MovieLens-100k could not be downloaded: {_reason(error)} {ways}"
         ) from error
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        _write(kept[name], content)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            _write(folder / name, content)
+    except OSError as error:
+        warn(
+            f"MovieLens-100k could not be kept in {folder} ({error}) and will be downloaded "
+            "again; pass a folder that can be written as data_home.",
+            RuntimeWarning,
+        )
     return files
 
 
-def _wrong_files(files):
+def _read_kept(folder):
+    """Contents of the files that are there and can be read, by name."""
+    files = {}
+    for name in SHA256:
+        try:
+            with open(folder / name, "rb") as stream:
+                files[name] = _read_limited(stream, name)
+        except OSError:
+            pass  # it is downloaded again
+    return files
+
+
+def _wrong_files(files, digests):
     """Names of the files that are missing or do not have the content they should."""
     return [
         name
-        for name, digest in SHA256.items()
+        for name, digest in digests.items()
         if hashlib.sha256(files.get(name, b"")).hexdigest() != digest
     ]
 
 
 def _download_files():
-    """Contents of the three files, out of a wheel which is thrown away again."""
+    """Contents of the three files, out of a wheel which is thrown away again.
+
+    pip runs in the temporary folder, and with -P, so that Python imports nothing from the folder
+    of whoever calls. It refuses a wheel that does not have the checksum.
+    """
+    if not sys.executable:
+        raise OSError("this Python does not know its own executable, so it cannot run pip.")
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input"]
+        wanted = Path(folder, "requirements.txt")
+        wanted.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n", encoding="ascii")
+        command = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--no-input"]
         command += ["--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
+        command += ["--require-hashes", "--requirement", str(wanted), "--dest", folder]
         subprocess.run(
-            [*command, "--dest", folder, WHEEL],
+            command,
+            cwd=folder,
             check=True,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -265,11 +337,10 @@ def _download_files():
         wheels = list(Path(folder).glob("*.whl"))
         if not wheels:
             raise OSError("pip brought no wheel.")
-        with zipfile.ZipFile(wheels[0]) as wheel:
-            files = {name: wheel.read(f"{WHEEL_FOLDER}/{name}") for name in SHA256}
-    wrong = _wrong_files(files)
-    if wrong:
-        raise OSError(f"the download is damaged, its check sums differ: {', '.join(wrong)}.")
+        with _opened(wheels[0]) as wheel:
+            files = {name: _read_member(wheel, f"{WHEEL_FOLDER}/{name}") for name in SHA256}
+    if wrong := _wrong_files(files, SHA256):
+        raise OSError(f"the download is damaged, its checksums differ: {', '.join(wrong)}.")
     return files
 
 

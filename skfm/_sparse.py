@@ -1,0 +1,97 @@
+"""Sparse matrices as they come in: damage that compiled code would not survive."""
+
+import numpy as np
+from scipy import sparse
+
+CURE = "Load it again, or build it again from its rows, columns and values."
+
+
+def check_sparse(X, name="X"):
+    """X as it is if it is dense; a sparse matrix whose indices can be trusted.
+
+    Compiled code, SciPy's as much as ours, reads where `indptr` and `indices` point to, and
+    SciPy looks at little of them when a matrix is made and at nothing when its arrays are
+    replaced later. So this comes before anything else is done with a sparse matrix. It takes one
+    pass over the indices. What comes out has indices of one signed type and no more entries than
+    `indptr` says. Arrays are shared with X, which is not changed.
+    """
+    if not sparse.issparse(X) or X.ndim != 2:
+        return X
+    if X.format == "coo":
+        return _check_coordinates(X, name)
+    if X.format not in ("csr", "csc", "bsr"):  # lists, a dictionary, diagonals: no such arrays
+        if X.format == "lil" and list(map(len, X.rows)) != list(map(len, X.data)):
+            raise _damaged(name, "a row has more columns than values, or fewer")
+        try:
+            X = X.tocsr()
+        except (IndexError, TypeError, ValueError) as error:
+            raise _damaged(name, f"SciPy cannot convert it ({error})") from error
+    return _check_compressed(X, name)
+
+
+def _check_compressed(X, name):
+    indptr, indices, data = X.indptr, X.indices, X.data
+    blocks = X.blocksize if X.format == "bsr" else (1, 1)
+    n_rows, n_columns = (n // size for n, size in zip(X.shape, blocks, strict=True))
+    if X.format == "csc":
+        n_rows, n_columns = n_columns, n_rows
+    axes = ("column", "row") if X.format == "csc" else ("row", "column")
+    _check_type(indptr, "indptr", name)
+    _check_type(indices, "indices", name)
+    if indptr.size != n_rows + 1:
+        raise _damaged(name, f"indptr has {indptr.size} elements for {n_rows} {axes[0]}s")
+    if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
+        raise _damaged(name, "indptr does not begin with 0, or decreases")
+    n_entries = int(indptr[-1])
+    if n_entries > min(indices.size, len(data)):
+        raise _damaged(
+            name,
+            f"indptr ends at {n_entries}, but there are {indices.size} indices and {len(data)} "
+            "values",
+        )
+    _check_range(indices[:n_entries], n_columns, axes[1], name)
+    types = {indptr.dtype, indices.dtype}
+    if len(types) == 1 and types <= {np.dtype(np.int32), np.dtype(np.int64)}:
+        if n_entries == indices.size == len(data):
+            return X
+    index = _index_type(n_entries, *X.shape)
+    arrays = data[:n_entries], indices[:n_entries].astype(index), indptr.astype(index)
+    return type(X)(arrays, shape=X.shape)
+
+
+def _check_coordinates(X, name):
+    row, column, data = X.row, X.col, X.data
+    if not row.size == column.size == data.size:
+        raise _damaged(
+            name, f"it has {row.size} rows, {column.size} columns and {data.size} values"
+        )
+    for places, n, axis in ((row, X.shape[0], "row"), (column, X.shape[1], "column")):
+        _check_type(places, f"{axis} indices", name)
+        _check_range(places, n, axis, name)
+    if row.dtype == column.dtype and row.dtype.kind == "i":
+        return X
+    index = _index_type(data.size, *X.shape)
+    return type(X)((data, (row.astype(index), column.astype(index))), shape=X.shape)
+
+
+def _check_type(array, called, name):
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise _damaged(name, f"its {called} are no row of integers but {array.dtype}")
+
+
+def _check_range(indices, n, axis, name):
+    # Read as unsigned, negative numbers are large ones: one pass instead of two.
+    unsigned = indices.view(f"u{indices.dtype.itemsize}")
+    if indices.size and unsigned.max() >= n:
+        raise _damaged(
+            name,
+            f"it has {n} {axis}s, but its indices run from {indices.min()} to {indices.max()}",
+        )
+
+
+def _index_type(*sizes):
+    return np.int32 if max(sizes) <= np.iinfo(np.int32).max else np.int64
+
+
+def _damaged(name, reason):
+    return ValueError(f"{name} is a damaged sparse matrix: {reason}. {CURE}")

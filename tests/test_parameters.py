@@ -1,0 +1,203 @@
+"""Numbers as parameters: of NumPy's small types as good as of Python's, and huge ones."""
+
+import numbers
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from builders import quietly
+from numpy.testing import assert_array_equal
+
+from skfm import (
+    BayesianFMClassifier,
+    BayesianFMRegressor,
+    FMClassifier,
+    FMRecommender,
+    FMRegressor,
+    MFRecommender,
+)
+from skfm import _validation as door
+from skfm.datasets import make_fm_classification, make_fm_regression
+from skfm.metrics import ndcg_at_k, precision_at_k, recall_at_k
+from skfm.model_selection import CellKFold, leave_last_out, split_cells, split_users
+from skfm.preprocessing import EventEncoder
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(30, 3))
+Y = X[:, 0] + X[:, 1] * X[:, 2]
+ITEMS = RNG.integers(4, size=30)
+CELLS = np.ceil(5 * RNG.random((12, 6))) * (RNG.random((12, 6)) < 0.7)
+LOG = np.stack([ITEMS, ITEMS[::-1], np.arange(30)], axis=1)
+RANKED = np.tile(np.arange(6), (12, 1))
+
+
+def fitted(estimator, *data, ask, **parameters):
+    def call(**changed):
+        options = {"n_components": 2, "max_iter": 3, "random_state": 0, **parameters, **changed}
+        return getattr(quietly(estimator(**options).fit, *data), ask)(data[0])
+
+    return call
+
+
+def of_fm(estimator, y, **parameters):
+    return fitted(estimator, X, y, ask="predict", **parameters)
+
+
+def make_log(**parameters):
+    blocks = ["user", "time", "user_time", "last", "ratings"]
+    return EventEncoder(blocks, time=2, **parameters).fit_transform(LOG, Y)
+
+
+FUNCTIONS = {
+    "FMRegressor": of_fm(FMRegressor, Y),
+    "FMRegressor, stops": of_fm(FMRegressor, Y, early_stopping=True),
+    "FMRegressor, huber": of_fm(FMRegressor, Y, loss="huber"),
+    "FMRegressor, ftrl": of_fm(FMRegressor, Y, solver="ftrl"),
+    "FMRegressor, als": of_fm(FMRegressor, Y, solver="als"),
+    "FMClassifier": of_fm(FMClassifier, ITEMS),
+    "BayesianFMRegressor": of_fm(BayesianFMRegressor, Y, n_burn_in=1),
+    "BayesianFMClassifier": of_fm(BayesianFMClassifier, Y > 0, n_burn_in=1),
+    "MFRecommender": fitted(MFRecommender, CELLS, ask="transform"),
+    "MFRecommender, implicit": fitted(
+        MFRecommender, CELLS, ask="transform", feedback="implicit"
+    ),
+    "FMRecommender": of_fm(FMRecommender, ITEMS),
+    "EventEncoder": make_log,
+    "make_fm_regression": lambda **p: make_fm_regression(**{"random_state": 0, **p})[1],
+    "make_fm_classification": lambda **p: make_fm_classification(**{"random_state": 0, **p})[1],
+    "split_cells": lambda **p: split_cells(CELLS, random_state=0, **p)[0],
+    "split_users": lambda **p: split_users(CELLS, random_state=0, **p)[0],
+    "leave_last_out": lambda **p: leave_last_out(CELLS, CELLS, **p)[0],
+    "CellKFold": lambda **p: next(CellKFold(random_state=0, **p).split(CELLS))[0],
+    "ndcg_at_k": lambda **p: ndcg_at_k(CELLS, RANKED, **p),
+    "recall_at_k": lambda **p: recall_at_k(CELLS, RANKED, **p),
+    "precision_at_k": lambda **p: precision_at_k(CELLS, RANKED, **p),
+}
+INTEGERS = [
+    ("FMRegressor", {"n_components": 100, "batch_size": 100, "n_iter_no_change": 3}),
+    ("FMRegressor, stops", {"validation_fraction": 10}),
+    ("FMRegressor, als", {"n_components": 3, "degree": 3, "n_jobs": 2}),
+    ("FMClassifier", {"n_components": 3, "batch_size": 4}),
+    ("BayesianFMRegressor", {"n_components": 3, "max_memory": 3, "n_burn_in": 2}),
+    ("BayesianFMClassifier", {"max_memory": 100}),
+    ("MFRecommender", {"n_components": 100, "alpha": 2, "nu": 1}),
+    ("FMRecommender", {"n_components": 3, "batch_size": 4, "max_draws": 100, "negatives": 1}),
+    ("EventEncoder", {"n_bins": 127, "n_last": 3, "n_folds": 3}),
+    ("make_fm_regression", {"n_samples": 100, "n_fields": 3, "n_levels": 100, "noise": 1}),
+    ("make_fm_classification", {"n_samples": 100, "n_classes": 3, "n_levels": 100}),
+    ("split_cells", {"test_size": 2}),
+    ("split_users", {"test_size": 2, "hidden_size": 2}),
+    ("leave_last_out", {"n_cells": 2}),
+    ("CellKFold", {"n_splits": 3}),
+    ("ndcg_at_k", {"k": 2}),
+    ("recall_at_k", {"k": 2}),
+    ("precision_at_k", {"k": 2}),
+]
+FLOATS = [
+    ("FMRegressor", {"alpha": 2, "alpha_linear": 2, "learning_rate": 0.5, "init_scale": 0.5}),
+    ("FMRegressor, stops", {"validation_fraction": 0.5, "tol": 0.25}),
+    ("FMRegressor, huber", {"epsilon": 2}),
+    ("FMRegressor, ftrl", {"alpha_l1": 0.5, "alpha_l21": 0.5}),
+    ("BayesianFMRegressor", {"max_memory": 100, "init_scale": 0.5}),
+    ("MFRecommender", {"alpha": 2, "alpha_bias": 2, "nu": 1, "init_scale": 0.5, "tol": 0.25}),
+    ("MFRecommender, implicit", {"unobserved_weight": 0.5}),
+    ("FMRecommender", {"alpha": 2, "negatives": 0.5, "init_scale": 0.5}),
+    ("make_fm_regression", {"skew": 2, "linear_scale": 2, "mean": 3, "noise": 0.5}),
+    ("make_fm_classification", {"signal": 0.5, "base_rate": 0.25}),
+    ("split_cells", {"test_size": 0.5}),
+]
+
+
+def as_array(answer):
+    return answer.toarray() if hasattr(answer, "toarray") else np.asarray(answer)
+
+
+def assert_alike(function, plain, other):
+    call = FUNCTIONS[function]
+    assert_array_equal(as_array(call(**other)), as_array(call(**plain)))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.uint64])
+@pytest.mark.parametrize(("function", "parameters"), INTEGERS)
+def test_integers_of_numpy(function, parameters, dtype):
+    assert_alike(function, parameters, {n: dtype(v) for n, v in parameters.items()})
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble, Fraction])
+@pytest.mark.parametrize(("function", "parameters"), FLOATS)
+def test_floats_of_numpy(function, parameters, dtype):
+    assert_alike(function, parameters, {n: dtype(v) for n, v in parameters.items()})
+
+
+@pytest.mark.parametrize("value", [2**31, 2**63, 10**30, 10**400, np.uint64(2**64 - 1)])
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        *((f, "n_components") for f in FUNCTIONS if "FM" in f or "MF" in f or "make" in f),
+        ("EventEncoder", "n_bins"),
+        ("make_fm_regression", "n_levels"),
+    ],
+)
+def test_numbers_far_too_large(function, name, value):
+    with pytest.raises(ValueError, match=name):
+        FUNCTIONS[function](**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        ("FMRegressor", "alpha"),
+        ("FMRegressor", "learning_rate"),
+        ("FMRegressor, huber", "epsilon"),
+        ("BayesianFMRegressor", "max_memory"),
+        ("MFRecommender", "alpha_bias"),
+        ("FMRecommender", "init_scale"),
+        ("make_fm_regression", "noise"),
+    ],
+)
+def test_integers_that_are_no_floats(function, name):
+    with pytest.raises(ValueError, match=f"{name} is too large"):
+        FUNCTIONS[function](**{name: 10**400})
+
+
+@pytest.mark.parametrize("value", [2**62, 2**63, 10**30])
+@pytest.mark.parametrize(
+    ("function", "name", "enough"),
+    [
+        ("FMRegressor", "batch_size", 30),
+        ("FMRegressor", "n_iter_no_change", 100),
+        ("FMRegressor", "n_jobs", 4),
+        ("BayesianFMRegressor", "max_memory", 256),
+        ("FMRecommender", "batch_size", 30),
+        ("EventEncoder", "n_last", 30),
+        ("EventEncoder", "n_folds", 30),
+        ("split_cells", "test_size", 6),
+        ("leave_last_out", "n_cells", 6),
+        ("ndcg_at_k", "k", 6),
+        ("recall_at_k", "k", 6),
+    ],
+)
+def test_more_than_there_is(function, name, enough, value):
+    assert_alike(function, {name: enough}, {name: value})
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"nu": 1e308}, {"alpha": 1e308}, {"unobserved_weight": 1e308}], ids=str
+)
+def test_penalties_of_a_factorization_that_are_no_numbers(parameters):
+    with pytest.raises(ValueError, match=r"alpha=.*nu=.*Lower them"):
+        FUNCTIONS["MFRecommender, implicit"](**parameters)
+
+
+@pytest.mark.parametrize("ids", [[], (), np.array([]), np.array([], dtype=object)], ids=repr)
+@pytest.mark.parametrize("features", [None, np.eye(3)], ids=["", "features"])
+def test_no_item_ids(ids, features):
+    with pytest.raises(ValueError, match="item_ids is empty"):
+        FMRecommender(2, item_ids=ids, item_features=features).fit(X, ITEMS)
+
+
+def test_checked_numbers_are_pythons():
+    for value in (3, np.int8(3), np.uint64(3)):
+        assert type(door.check_number(value, "n", numbers.Integral)) is int
+    for value in (0.5, np.float16(0.5), Fraction(1, 2), 3):
+        assert type(door.check_number(value, "x", numbers.Real)) is float
