@@ -444,7 +444,7 @@ def _split_cells(cells, size, per_row, rng, name="test_size"):
 def _n_hidden(n, size, rng, name):
     """How many cells to hide in rows of ``n`` cells, never all of a row."""
     if isinstance(size, numbers.Integral):
-        wanted, n_hidden = 1, np.minimum(size, n - 1).clip(0)
+        wanted, n_hidden = 1, np.minimum(_bounded(size), n - 1).clip(0)
     else:
         # Longer rows make up for rows of a single cell, but keep half of their cells for training.
         n_all, n_able = n.sum(), n[n > 1].sum()
