@@ -444,6 +444,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
                     *(problem, start, *course),
                     is_fitted=previous is not None,
                     keeps_state=keeps_state,
+                    memory=None if previous is None else self._memory(),
                     listener=listener,
                 )
         else:
@@ -475,6 +476,13 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         elif hasattr(self, "validation_scores_"):
             del self.validation_scores_
         return history
+
+    def _memory(self):
+        """What the optimizer knew at the end of the last fit, if it was the same one."""
+        stream = getattr(self, "_stream", None)
+        if stream is None or stream.settled["solver"] != self.solver:
+            return None
+        return stream.memory
 
     def _initial(self, problem, link, rng):
         """The intercept alone, and random factors."""

@@ -553,8 +553,48 @@ def test_more_rows_after_fit_improve_the_model(solver, n_classes):
     before = mean_loss(model, X[10_000:], y[10_000:])
     n_iter = model.n_iter_
     learn_chunks(model, X[2000:10_000], y[2000:10_000], 2000)
-    assert mean_loss(model, X[10_000:], y[10_000:]) < before - 0.004
+    gain = 0.002 if solver == "adam" else 0.004  # in eight steps, none of which is a first one
+    assert mean_loss(model, X[10_000:], y[10_000:]) < before - gain
     assert model.n_iter_ == len(model.loss_curve_) == n_iter + 4
+
+
+@needs_jit
+@pytest.mark.parametrize("n_fields", [2, 4])
+@pytest.mark.parametrize("alpha", [0.1, 1.2])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_fresh_rows_do_not_make_a_good_fit_worse(solver, alpha, n_fields):
+    """The optimizer goes on where it was, also with the intercept."""
+    X, y = make_fm_regression(7000, n_fields=n_fields, n_levels=20, random_state=0)
+    model = FMRegressor(solver=solver, alpha=alpha, random_state=0)
+    quietly(model.fit, X[:4000], y[:4000])
+    before = mean_loss(model, X[5000:], y[5000:])
+    for start in range(4000, 5000, 500):
+        learn(model, X[start : start + 500], y[start : start + 500])
+    assert mean_loss(model, X[5000:], y[5000:]) < 1.05 * before
+
+
+@pytest.mark.parametrize("n_classes", [0, 2])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_rows_may_come_after_a_fit_without_entries(solver, n_classes):
+    X, y = make(n_classes, 100)
+    model = model_for("log_loss" if n_classes else "squared_error", n_classes, solver=solver)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        model.fit(0 * X, y)
+    learn(model, X, y)
+    assert np.isfinite(mean_loss(model, X, y))
+
+
+@needs_jit
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_fit_of_many_epochs_may_be_many_fits_of_one(solver):
+    X, y = make_fm_regression(3000, n_levels=20, random_state=0)
+    train, test = (X[:2000], y[:2000]), (X[2000:], y[2000:])
+    whole = quietly(FMRegressor(solver=solver, random_state=0).fit, *train)
+    model = FMRegressor(solver=solver, random_state=0, warm_start=True, max_iter=1)
+    for _ in range(80):
+        quietly(model.fit, *train)
+    assert mean_loss(model, *test) < 1.3 * mean_loss(whole, *test)
 
 
 @cache

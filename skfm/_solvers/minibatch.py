@@ -8,7 +8,15 @@ from skfm._kernels import minibatch as kernels
 from skfm._kernels.features import penalty
 from skfm._kernels.losses import make_loss
 from skfm._kernels.records import Block, Local, RowScratch, Rule, Scratch, State
-from skfm._kernels.updates import FACTOR_SLOTS, FTRL, LINEAR_SLOTS, SGD, AdaGrad, Adam
+from skfm._kernels.updates import (
+    ADAM_CONSTANTS,
+    FACTOR_SLOTS,
+    FTRL,
+    LINEAR_SLOTS,
+    SGD,
+    AdaGrad,
+    Adam,
+)
 from skfm._solvers import saddle
 from skfm._solvers.memory import aligned_zeros, plain
 from skfm._solvers.plan import Planner, auto_batch_size
@@ -53,7 +61,8 @@ class Memory:
     state: State | None  # None if that was not kept
     n_epochs: float  # passes over the rows seen so far
     slowness: float  # what divergence has made of the learning rate
-    squares: tuple = ()  # without a state: what `_mean_squares` made of it
+    intercept: np.ndarray | None = None  # without a state: the slots of the intercept,
+    summary: tuple = ()  # and what `_summarise` made of the others
 
     def copy(self):
         state = self.state
@@ -76,14 +85,52 @@ class Memory:
         state = State(intercept.copy(), larger(linear), larger(factors))
         return Memory(state, self.n_epochs, self.slowness)
 
+    def of_one_epoch(self, update):
+        """What a fit begins with that starts from the parameters of this one, or None.
 
-def _squares(state, update):
-    """The sums of squared gradients, features last, of the rules that have them."""
+        Not all that is known, as rows may be others: but without any of it, its first steps
+        would be those of a beginner, however good the parameters are.
+        """
+        if self.intercept is None:
+            return None
+        intercept = self.intercept.copy()
+        if update is Adam:  # as after one step of a slope like all others, without a direction
+            squares = ADAM_CONSTANTS[1]
+            intercept[:, 1:] *= 0, squares, 0
+            linear, factors, steps = self.summary
+            summary = squares * linear, squares * factors, 0 * steps
+        else:
+            intercept[:, 1:] /= max(self.n_epochs, 1)
+            summary = tuple(mean / max(self.n_epochs, 1) for mean in self.summary)
+        return Memory(None, 0, 1.0, intercept, summary)
+
+
+def _remembered(state, update):
+    """What a rule knows of the slopes it has met, features last: sums, or levels of Adam's."""
+    linear, factors = state.linear, np.moveaxis(state.factors, 1, 3)
     if update is AdaGrad:
-        return state.linear[:, :, 1], np.moveaxis(state.factors[:, :, 1], 1, 2)
+        return linear[:, :, 1], factors[:, 1]
     if update is FTRL:
-        return state.linear[:, :, 2], state.linear[:, :, 4]
+        return linear[:, :, 2], linear[:, :, 4]
+    if update is Adam:
+        return linear[:, :, 2], factors[:, 2], linear[:, :, 3]
     return ()
+
+
+def _summarise(remembered, update, count):
+    """Means over features: of sums for each row's weight, else of the levels."""
+    weight = max(count.sum(), np.finfo(np.float64).tiny)
+    if update is Adam:
+        return tuple(array @ count / weight for array in remembered)
+    return tuple(array.sum(axis=-1, dtype=np.float64) / weight for array in remembered)
+
+
+def _recall(remembered, summary, update, count):
+    """The other way round, for features that rows of the weight ``count`` had."""
+    if update is Adam:
+        count = count > 0
+    for array, mean in zip(remembered, summary, strict=True):
+        array[...] = np.multiply.outer(mean, count)
 
 
 def _aligned_copy(array):
@@ -135,19 +182,22 @@ class Trainer:
         "learning_rate or init_scale."
     )
 
-    def __init__(self, problem, start, settings, rng, memory=None):
+    def __init__(self, problem, start, settings, rng, memory=None, count=None):
+        """``count`` is the weight of the rows that ``memory`` knows of, by feature."""
         update = UPDATES[settings.solver]
         self.problem = problem
         self.update = update
         self.interactions = problem.interactions.record(problem.used)
         memory = memory or Memory(None, 0, 1.0)
+        count = problem.count_before if count is None else count
         if memory.state is None:
             self.state = make_state(start, update)
-            if memory.squares:
-                for array, mean in zip(_squares(self.state, update), memory.squares, strict=True):
-                    array[...] = np.multiply.outer(mean, problem.count_before)
-            if update is FTRL and problem.count_before.any():
-                self._recall_ftrl()
+            if memory.intercept is not None:
+                self.state.intercept[:, 1:] = memory.intercept[:, 1:]
+                remembered = _remembered(self.state, update)
+                _recall(remembered, memory.summary, update, count)
+            if update is FTRL and count.any():
+                self._recall_ftrl(count)
         else:
             self.state = memory.state
             _set_parameters(self.state, start, forget=False)
@@ -211,12 +261,12 @@ class Trainer:
         }
         return self.update(**{name: known[name] for name in self.update._fields})
 
-    def _recall_ftrl(self):
+    def _recall_ftrl(self, count):
         """What FTRL remembers of parameters at rest: rows seen, pulls that balance penalties."""
         problem, (_, linear, factors) = self.problem, self.state
-        share = problem.count_before[:, None] * problem.penalty_share.astype(np.float64)
+        share = count[:, None] * problem.penalty_share.astype(np.float64)
         ridge, lasso = share[:, :2], share[:, 2:] if problem.has_lasso else 0 * share
-        linear[:, :, 3] = problem.count_before
+        linear[:, :, 3] = count
         weights = linear[:, :, 0]
         linear[:, :, 1] = -(ridge[:, 0] * weights + lasso[:, 0] * np.sign(weights))
         vectors = factors[:, :, 0]
@@ -229,14 +279,17 @@ class Trainer:
         return Memory(self.state, self.n_epochs, slowness)
 
     def summary(self):
-        """The memory without its state: of squared gradients, the mean for each row's weight.
+        """The memory without its state: means over all features instead.
 
         Enough for who goes on not to take the long steps of a beginner.
         """
-        weight = self.problem.count.sum()
-        squares = _squares(self.state, self.update)
-        means = tuple(array.sum(axis=-1, dtype=np.float64) / weight for array in squares)
-        return replace(self.memory(), state=None, squares=means)
+        remembered = _remembered(self.state, self.update)
+        return replace(
+            self.memory(),
+            state=None,
+            intercept=self.state.intercept.copy(),
+            summary=_summarise(remembered, self.update, self.problem.count),
+        )
 
     def slow_down(self):
         self._set_rate(self.learning_rate / 4)
@@ -407,18 +460,30 @@ class Trainer:
 
 
 def train(
-    problem, start, settings, rng, baseline, *, is_fitted, keeps_state, listener=None
+    problem,
+    start,
+    settings,
+    rng,
+    baseline,
+    *,
+    is_fitted,
+    keeps_state,
+    memory=None,
+    listener=None,
 ):
     """Minimise the objective from ``start``; returns parameters, history and memory.
 
     ``start`` are scaled parameters: intercept (n_outputs,), linear (n_outputs, n_used) and factors
     (n_outputs, n_used, n_components). ``baseline`` is the mean loss of the intercept alone, and
-    ``is_fitted`` says whether they come from an earlier fit, ``keeps_state`` whether the memory
-    is whole or a summary.
+    ``is_fitted`` says whether they come from an earlier fit, whose memory may be given, and
+    ``keeps_state`` whether the memory that is returned is whole or a summary.
 
     ``listener``, if given, is called as `run_epochs` says, and may choose other parameters.
     """
-    trainer = Trainer(problem, start, settings, rng)
+    if memory is not None:
+        memory = memory.of_one_epoch(UPDATES[settings.solver])
+    count = None if memory is None else problem.count
+    trainer = Trainer(problem, start, settings, rng, memory, count)
     if is_fitted:  # on data that has changed, the start may be worse than the intercept
         baseline = max(baseline, trainer.measure()[0])
     if listener is not None:
