@@ -418,6 +418,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
             fit_linear=interactions.fit_linear,
             n_threads=n_threads(self.n_jobs),
             verbose=bool(self.verbose),
+            finds_rate=rate == "auto",
         )
         listener = None
         if score is not None or self.callback is not None:

@@ -904,7 +904,7 @@ def test_a_few_bad_epochs_are_recovered_from(monkeypatch):
 
     monkeypatch.setattr(minibatch.Trainer, "epoch", once_infinite)
     with pytest.warns(RuntimeWarning, match="diverged"):
-        model = FMRegressor(random_state=0).fit(X, y)
+        model = FMRegressor(learning_rate=0.1, random_state=0).fit(X, y)
     assert calls[0] == calls[9] == 4 * calls[10]
     monkeypatch.undo()
     untroubled = FMRegressor(random_state=0).fit(X, y)

@@ -952,6 +952,7 @@ class _Losses:
 
     cure = "Do something else."
     n_batches = 1000
+    finds_rate = False
     saddles = 0  # that can be left
 
     def leave_saddle(self):

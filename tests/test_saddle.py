@@ -123,3 +123,17 @@ def test_factors_that_are_nearly_zero_are_said(solver):
             warnings.simplefilter("error", UserWarning)
             warnings.simplefilter("ignore", RuntimeWarning)
             FMRegressor(solver=solver, random_state=0, **options).fit(X, y + 3 * X[:, 0] * X[:, 1])
+
+
+@pytest.mark.parametrize("n_columns, share", [(20, 0.9), (400, 0.9), (400, 0.5)])
+@pytest.mark.parametrize("n_rows", [60, 1000])
+@pytest.mark.parametrize("solver", ["adagrad", "adam"])
+def test_long_rows_of_zeros_and_ones_do_not_diverge(solver, n_rows, n_columns, share):
+    rng = np.random.default_rng(0)
+    X = (rng.random((n_rows, n_columns)) < share).astype(float)
+    y = X[:, 0] * X[:, 1] + X @ rng.normal(size=n_columns) + rng.normal(size=n_rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", RuntimeWarning)
+        FMRegressor(solver=solver, random_state=0, max_iter=60).fit(X, y)
+        FMClassifier(solver=solver, random_state=0, max_iter=60).fit(X, y > np.median(y))

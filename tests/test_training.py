@@ -85,6 +85,14 @@ def test_warm_start_keeps_float32():
     assert model.components_.dtype == np.float32
 
 
+@pytest.mark.parametrize("solver", ["adagrad", "adam", "ftrl", "sgd"])
+def test_warm_start_in_another_precision(solver):
+    X, y = make_fm_regression(300, random_state=0)
+    model = FMRegressor(3, solver=solver, warm_start=True, max_iter=3, random_state=0).fit(X, y)
+    assert np.isfinite(model.fit(X.astype(np.float32), y).predict(X)).all()
+    assert np.isfinite(model.fit(X, y).predict(X)).all()
+
+
 def test_warm_start_obeys_switched_off_terms():
     X, y = make_fm_regression(300, random_state=0, mean=3)
     model = FMRegressor(warm_start=True, max_iter=5, random_state=0).fit(X, y)

@@ -44,6 +44,7 @@ class Settings:
     fit_linear: bool
     n_threads: int
     verbose: bool
+    finds_rate: bool = False  # whether nobody has set the learning rate
 
 
 class Trainer:
@@ -77,6 +78,7 @@ class Trainer:
         self.n_outputs = self.state.factors.shape[0]
         self.n_components = start[2].shape[2]
         self.settings = settings
+        self.finds_rate = settings.finds_rate
         self.rng = rng
         batch_size = settings.batch_size
         if batch_size == "auto":

@@ -100,7 +100,11 @@ def recall(remembered, summary, update, count):
     if update is Adam:
         count = count > 0
     for array, mean in zip(remembered, summary, strict=True):
-        array[...] = np.multiply.outer(mean, count)
+        if mean.ndim > 1:  # of factors, whose padding is that of their type
+            n = min(mean.shape[1], array.shape[1])
+            array[:, :n] = np.multiply.outer(mean[:, :n], count)
+        else:
+            array[...] = np.multiply.outer(mean, count)
 
 
 class Guard:

@@ -105,12 +105,14 @@ class _Course:
         return kept
 
     def _restart(self, is_finite):
-        """Start again with smaller steps. That first steps were too long is no news."""
+        """Start again with smaller steps. That first steps were too long is no news, least of all
+        if nobody has set their length."""
         if self.restarts == MAX_RESTARTS:
             self._give_up()
         self.restarts += 1
         self._step_back(forget=True)
-        if self.restarts > 1 or not is_finite:
+        is_usual = self.restarts <= (4 if self.trainer.finds_rate else is_finite)
+        if not is_usual:
             rate = self.trainer.learning_rate
             self._warn(f"Training diverged; it starts again with learning_rate={rate:.3g}.")
 
@@ -143,8 +145,9 @@ def run_epochs(trainer, baseline, settings, progress, listen=None):
 
     Where the loss is not finite or stays far above the baseline, training starts again from the
     best parameters measured, with smaller steps. There is a warning if the loss is not finite, or
-    from the second time on; there is none where training comes to rest above the best parameters
-    and goes back to them.
+    from the second time on, and if ``trainer.finds_rate`` from the fifth time on; there is none
+    where training comes to rest above the best parameters and goes back to them. ``finds_rate``
+    says that nobody has set the learning rate.
 
     ``listen(epoch, objective, parameters)``, if given, is called after each epoch; if it returns
     True, training stops, and if it returns NO_PROGRESS, unless there is a way down.
