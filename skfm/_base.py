@@ -459,14 +459,8 @@ class BaseFM(KeptEstimator, PrintableEstimator):
             parameters, history, memory = minibatch.train_chunk(
                 problem, start, *course, memory, listener
             )
-        if stream is None and problem.interactions.n_components and problem.n_used > 1:
-            if strength(problem, parameters[2]) < NOTHING:
-                warn(
-                    "The factors are nearly zero, so products of features count for nothing and "
-                    f"the model is linear. Lower alpha (now {self.alpha!r}) if they should count; "
-                    "n_components=0 trains a linear model faster.",
-                    UserWarning,
-                )
+        if history.converged or (history.stopped and score is not None):
+            self._warn_if_linear(problem, parameters[2], link)
         self._store(parameters, problem, link)
         self._stream = _Stream(
             *(self._settled(), link, problem.scaling(), memory),
@@ -478,6 +472,30 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         elif hasattr(self, "validation_scores_"):
             del self.validation_scores_
         return history
+
+    def _warn_if_linear(self, problem, factors, link):
+        """Say so if penalties have left nothing of the factors, when training has come to rest.
+
+        Before, factors are small because they start so. Without penalties, without rows of two
+        features, or where the intercept explains the target, no penalty is to blame.
+        """
+        penalties = {"alpha": problem.factor_penalty, "alpha_l21": problem.factor_lasso}
+        to_blame = [name for name, penalty in penalties.items() if penalty.any()]
+        has_products = np.diff(problem.indptr).max() > 1 and problem.interactions.n_components
+        if not (to_blame and has_products and link.baseline):
+            return
+        if strength(problem, factors) < NOTHING:
+            values = (getattr(self, name) for name in to_blame)
+            given = " and ".join(
+                f"{name} (now {value!r})" if isinstance(value, numbers.Number) else name
+                for name, value in zip(to_blame, values, strict=True)
+            )
+            warn(
+                "The factors are nearly zero, so products of features count for nothing and the "
+                f"model is linear. Lower {given} if they should count; n_components=0 trains a "
+                "linear model faster.",
+                UserWarning,
+            )
 
     def _memory(self):
         """What the optimizer knew at the end of the last fit, if it was the same one."""

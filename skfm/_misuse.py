@@ -7,12 +7,14 @@ from skfm._roles import usual_role
 from skfm._solvers.caller import warn
 
 N_LOOKED_AT = 1000  # rows
+N_NAMED = 20  # columns: of more names, two may well be those of users and items by chance
 N_TELLING = 40  # rows: ratings from 1 to 5 make 25 pairs, so these cannot all be different
 
 
 def warn_of_misuse(given, cells, names, *, is_explicit):
     """Warn of a matrix, as it was given and as canonical cells, and say what to do."""
-    roles = set() if names is None else set(map(usual_role, names))
+    is_named = names is not None and len(names) <= N_NAMED
+    roles = set(map(usual_role, names)) if is_named else set()
     if _is_log(cells) or {"user", "item"} <= roles:
         warn(
             f"X, of shape {cells.shape}, looks like a log with a row for each event but is taken "

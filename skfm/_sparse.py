@@ -1,5 +1,7 @@
 """Sparse matrices as they come in: damage that compiled code would not survive."""
 
+import copy
+
 import numpy as np
 from scipy import sparse
 
@@ -55,8 +57,10 @@ def _check_compressed(X, name):
         if n_entries == indices.size == len(data):
             return X
     index = _index_type(n_entries, *X.shape)
-    arrays = data[:n_entries], indices[:n_entries].astype(index), indptr.astype(index)
-    return type(X)(arrays, shape=X.shape)
+    X = copy.copy(X)  # nobody knows what a class of the user's needs to make another
+    X.data, X.indices = data[:n_entries], indices[:n_entries].astype(index)
+    X.indptr = indptr.astype(index)
+    return X
 
 
 def _check_coordinates(X, name):
@@ -81,7 +85,7 @@ def _check_type(array, called, name):
 
 def _check_range(indices, n, axis, name):
     # Read as unsigned, negative numbers are large ones: one pass instead of two.
-    unsigned = indices.view(f"u{indices.dtype.itemsize}")
+    unsigned = indices.view(indices.dtype.str.replace("i", "u"))  # in its order of bytes
     if indices.size and unsigned.max() >= n:
         raise _damaged(
             name,

@@ -477,8 +477,14 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
         if _are_names(table.names):
             # Of times there may be some now, or none any more.
             was = self.columns_
-            is_there = table.names.__contains__
-            found = {r: name for r, name in was.items() if r != "time" or is_there(name)}
+            found = {role: name for role, name in was.items() if name in table.names}
+            missing = [name for role, name in was.items() if role not in (*found, "time")]
+            if missing:
+                raise ValueError(
+                    f"X has no column {', '.join(map(repr, missing))}, which the log of the fit "
+                    f"had; its columns are {table.names[:10]}. Add or rename columns, so that X "
+                    f"has {', '.join(map(repr, was.values()))}."
+                )
         else:
             was = self._positions
             found = {r: place for r, place in was.items() if place < table.shape[1]}

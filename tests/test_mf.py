@@ -2047,6 +2047,9 @@ def test_logs_are_known_by_the_names_of_their_columns():
     log = pd.DataFrame(make_events(6, 0), columns=["user_id", "movie_id", "rating", "timestamp"])
     assert "looks like a log" in said_of(log.assign(age=7))[0]
     assert said_of(log.rename(columns={"user_id": "home", "movie_id": "shop"})) == []
+    words = ["customer", "song", *(f"word{number}" for number in range(40))]
+    counts = pd.DataFrame(np.random.default_rng(0).integers(0, 3, (30, 42)), columns=words)
+    assert said_of(counts) == []  # the vocabulary of some texts
 
 
 @pytest.mark.parametrize("n_columns", [2, 3, 4, 5])

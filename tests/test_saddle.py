@@ -8,6 +8,7 @@ from builders import CODES
 from helpers import in_full, size
 from numpy.testing import assert_allclose
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 
 from skfm import FMClassifier, FMRegressor
 from skfm._solvers import saddle
@@ -137,3 +138,35 @@ def test_long_rows_of_zeros_and_ones_do_not_diverge(solver, n_rows, n_columns, s
         warnings.simplefilter("error", RuntimeWarning)
         FMRegressor(solver=solver, random_state=0, max_iter=60).fit(X, y)
         FMClassifier(solver=solver, random_state=0, max_iter=60).fit(X, y > np.median(y))
+
+
+def test_the_warning_names_the_penalties():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 4))
+    y = X @ rng.normal(size=4) + rng.normal(size=200)
+    groups = {"feature_groups": [*"aabb"], "alpha": {"a": 50.0, "b": 60.0}}
+    for options, words in (
+        ({"alpha": 0.0, "alpha_l21": 50.0}, r"Lower alpha_l21 \(now 50.0\) if"),
+        ({"alpha": 2.0, "alpha_l21": 50.0}, r"Lower alpha \(now 2.0\) and alpha_l21 \(now 50.0\)"),
+        (groups, "Lower alpha if"),  # a long list would say nothing
+    ):
+        with pytest.warns(UserWarning, match=words):
+            FMRegressor(solver="ftrl", max_iter=1000, random_state=0, **options).fit(X, y)
+
+
+def test_factors_that_no_penalty_has_made_small():
+    """Those are small because training has not ended, or as there is nothing to multiply."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 2, (100, 5)).astype(float)
+    levels = np.eye(5)[rng.integers(0, 5, 100)]
+    y = rng.normal(size=100)
+    model = FMRegressor(1, init_scale=1e-3, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        for other in (RuntimeWarning, ConvergenceWarning):
+            warnings.simplefilter("ignore", other)
+        model.partial_fit(X, y)
+        model.fit(levels, y)
+        model.fit(X, np.ones(100))
+        for limits in ({"max_iter": 2}, {"callback": lambda model, epoch, loss: epoch == 2}):
+            FMRegressor(1, init_scale=1e-3, random_state=0, **limits).fit(X, y)

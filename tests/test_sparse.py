@@ -59,6 +59,7 @@ SPARE = {  # as good as any other, but not as kernels need it
     "small": (np.uint8, np.int16),
     "mixed": (np.int64, np.int32),
     "large": (np.int64, np.int64),
+    "other order of bytes": (np.dtype(">i4"), np.dtype(">i4")),
 }
 
 
@@ -85,6 +86,23 @@ def test_types_of_indices(format, types):
     assert checked.indices.dtype in (np.int32, np.int64)
     assert (X.indices.dtype, X.indptr.dtype) == SPARE[types]  # the caller's stay as they are
     assert_array_equal(checked.toarray(), good.toarray())
+
+
+class Named(sparse.csr_matrix):
+    """A user's class, which is made otherwise."""
+
+    def __init__(self, X, names):
+        super().__init__(X)
+        self.names = names
+
+
+def test_a_matrix_of_a_class_of_the_users():
+    X = Named(make(), [*"abcdef"])
+    X.indices = X.indices.astype(np.int64)
+    checked = check_sparse(X)
+    assert checked.names == X.names
+    assert checked.indices.dtype == checked.indptr.dtype
+    assert_array_equal(checked.toarray(), make().toarray())
 
 
 def test_entries_behind_the_last_row():

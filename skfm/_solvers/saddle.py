@@ -66,21 +66,27 @@ def _curvature(problem, rows, slope):
     """H as an operator."""
     interactions = problem.interactions
     own_class = interactions.feature_class[problem.used]
-    partners = interactions.partners
-    masks = own_class == np.arange(len(partners))[:, None]
-    columns = rows.T.tocsr()
+    partners = interactions.partners.astype(np.float64)
+    parts = _by_class(rows, own_class, len(partners))
+    columns = parts.T.tocsr()
     itself = rows.multiply(rows).T @ slope * partners.diagonal()[own_class]
     diagonal = problem.factor_penalty - itself
 
     def multiply(u):
         u = u.ravel()
-        sums = np.stack([rows @ (u * mask) for mask in masks])
-        layers = partners.astype(np.float64) @ sums * slope
-        return diagonal * u + sum(
-            mask * (columns @ layer) for mask, layer in zip(masks, layers, strict=True)
-        )
+        sums = (parts @ u).reshape(-1, len(partners))
+        layers = sums @ partners * slope[:, None]
+        return diagonal * u + columns @ layers.ravel()
 
     return LinearOperator((problem.n_used, problem.n_used), matvec=multiply, dtype=np.float64)
+
+
+def _by_class(rows, own_class, n_classes):
+    """Each row cut into one for each class of features: so all sums are one product."""
+    n_rows, n_used = rows.shape
+    row = np.repeat(np.arange(n_rows), np.diff(rows.indptr))
+    places = row * n_classes + own_class[rows.indices], rows.indices
+    return sparse.csr_array((rows.data, places), shape=(n_rows * n_classes, n_used))
 
 
 def _steepest(operator):
