@@ -21,6 +21,7 @@ from skfm._solvers import coordinate, minibatch
 from skfm._solvers.caller import warn
 from skfm._solvers.interactions import compute_outputs
 from skfm._solvers.memory import aligned_zeros
+from skfm._solvers.optimizer import Memory, get_parameters
 from skfm._solvers.pickling import ORIGIN, Kept
 from skfm._solvers.problem import Penalties, Scaling, make_problem
 from skfm._solvers.saddle import NOTHING, strength
@@ -43,7 +44,7 @@ class _Stream(Kept):
     settled: dict  # the estimator's parameters that cannot change
     link: Link
     scaling: Scaling
-    memory: minibatch.Memory | None  # "als" has none
+    memory: Memory | None  # "als" has none
     rng: np.random.RandomState
     seen: set  # digests of the chunks
 
@@ -514,7 +515,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
     def _continued(self, state, places, problem, rng):
         """A stream's parameters; features other than at these places get random factors."""
         n_components = problem.interactions.n_components
-        intercept, linear, factors = minibatch.get_parameters(state, n_components)
+        intercept, linear, factors = get_parameters(state, n_components)
         is_new = np.ones(problem.n_used, dtype=bool)
         is_new[places] = False
         n_new = np.count_nonzero(is_new)

@@ -45,7 +45,8 @@ from skfm._serving import (
 )
 from skfm._solvers import ranking
 from skfm._solvers.caller import warn
-from skfm._solvers.minibatch import RATES, UPDATES, Settings
+from skfm._solvers.minibatch import RATES, Settings
+from skfm._solvers.optimizer import UPDATES
 from skfm._solvers.pickling import Kept
 from skfm._solvers.plan import auto_batch_size
 from skfm._solvers.problem import Penalties, subtract

@@ -22,7 +22,7 @@ from skfm._solvers import plan
 from skfm._solvers import problem as problem_module
 from skfm._solvers.interactions import all_pairs
 from skfm._solvers.memory import plain
-from skfm._solvers.minibatch import UPDATES, get_parameters, make_state
+from skfm._solvers.optimizer import UPDATES, get_parameters, make_state
 from skfm._solvers.plan import Planner, auto_batch_size
 from skfm._solvers.problem import Penalties, make_problem
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 from skfm import FMClassifier, FMRegressor
-from skfm._solvers import minibatch
+from skfm._solvers import minibatch, optimizer
 from skfm.datasets import make_fm_classification, make_fm_regression
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -373,3 +374,71 @@ def test_callback_counts_calls():
         model.partial_fit(X[start : start + 200], y[start : start + 200])
     assert [epoch for epoch, _ in seen] == [1, 2, 3]
     assert [loss for _, loss in seen] == model.loss_curve_
+
+
+# Outliers
+
+
+def error_of_stream(model, outlier, in_target, n_before=20, n_after=60):
+    """The root mean square error of what a stream has taught that may have an outlier."""
+    rng = np.random.default_rng(0)
+    weights, n = rng.normal(size=5), 100
+
+    def draw(n):
+        return np.c_[np.eye(3)[rng.integers(3, size=n)], rng.normal(size=(n, 2))]
+
+    X_test = draw(1000)
+    for chunk in range(n_before + n_after):
+        X = draw(n)
+        y = X @ weights + 0.5 * rng.normal(size=n)
+        if chunk == n_before and in_target:
+            y[0] = outlier
+        elif chunk == n_before:
+            X[0, -1] = outlier
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            try:
+                model.partial_fit(X, y)
+            except ValueError:  # too far off: the chunk is refused
+                assert chunk == n_before
+    return np.sqrt(np.mean((model.predict(X_test) - X_test @ weights) ** 2))
+
+
+@pytest.mark.skipif(not JIT, reason="needs many rows")
+@pytest.mark.parametrize("outlier, in_target", [(1e3, False), (1e5, False), (1e4, True)])
+@pytest.mark.parametrize("solver", ["adagrad", "adam", "ftrl", "sgd"])
+def test_an_outlier_is_forgotten(solver, outlier, in_target):
+    model = FMRegressor(4, solver=solver, random_state=0)
+    clean = error_of_stream(clone(model), 0.5, in_target)
+    assert error_of_stream(clone(model), outlier, in_target) < 1.5 * clean
+
+
+@pytest.mark.parametrize("solver", ["adagrad", "adam", "ftrl", "sgd"])
+def test_usual_chunks_teach_as_much_as_without_a_guard(solver, monkeypatch):
+    X, y = make_fm_regression(4000, n_levels=10, random_state=0)
+
+    def score(model):
+        for start in range(0, 3000, 100):
+            model.partial_fit(X[start : start + 100], y[start : start + 100])
+        return model.score(X[3000:], y[3000:])
+
+    model = FMRegressor(4, solver=solver, random_state=0)
+    guarded = score(clone(model))
+    monkeypatch.setattr(optimizer.Guard, "restrain", lambda *arguments: None)
+    assert guarded > score(clone(model)) - 0.005
+
+
+def test_the_learning_rate_recovers_after_a_chunk_that_diverged():
+    rng = np.random.default_rng(0)
+    model = FMRegressor(0, solver="sgd", random_state=0)
+
+    def learn(factor):
+        X = rng.normal(size=(50, 3))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            model.partial_fit(factor * X, X.sum(axis=1))
+        return model._stream.memory.slowness
+
+    assert learn(1) == 1
+    assert learn(30) < 1
+    assert [learn(1) for _ in range(40)][-1] == 1

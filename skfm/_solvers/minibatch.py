@@ -7,32 +7,24 @@ import numpy as np
 from skfm._kernels import minibatch as kernels
 from skfm._kernels.features import penalty
 from skfm._kernels.losses import make_loss
-from skfm._kernels.records import Block, Local, RowScratch, Rule, Scratch, State
-from skfm._kernels.updates import (
-    ADAM_CONSTANTS,
-    FACTOR_SLOTS,
-    FTRL,
-    LINEAR_SLOTS,
-    SGD,
-    AdaGrad,
-    Adam,
-)
-from skfm._solvers import saddle
+from skfm._kernels.records import Block, Local, RowScratch, Rule, Scratch
+from skfm._kernels.updates import FTRL, SGD, Adam
+from skfm._solvers import optimizer, saddle
 from skfm._solvers.memory import aligned_zeros, plain
+from skfm._solvers.optimizer import UPDATES, Memory
 from skfm._solvers.plan import Planner, auto_batch_size
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import run_together
 from skfm._solvers.training import MAX_RESTARTS, History, run_epochs
 
-UPDATES = {"adagrad": AdaGrad, "adam": Adam, "ftrl": FTRL, "sgd": SGD}
 # Lengths of the first steps, chosen by benchmarks/defaults.py.
 RATES = {"adagrad": 0.1, "adam": 0.02, "ftrl": 0.2, "sgd": 0.05}
 # Steps that do not shorten by themselves are divided by the root of 1 + epoch / this.
 SLOWING = {Adam: 10, SGD: 10}
-VECTOR_BYTES = 32  # rows of factors are padded with zeros to whole vectors of this size
 ROWS_A_THREAD = 32
 LEAST_PATIENCE = 20  # batches: of small data, five epochs are five steps, and say little
 FAR_LOSS = 1e6  # times the baseline's: a target a thousand times as large as those before
+RECOVERY = 4 ** (1 / 8)  # of the learning rate with each chunk after one that diverged
 CHUNK_LIMIT = 10.0  # a chunk's loss may grow by this factor: single rows say little
 
 
@@ -54,125 +46,6 @@ class Settings:
     verbose: bool
 
 
-@dataclass
-class Memory:
-    """What a run leaves for one that goes on: its state, and how far it has come."""
-
-    state: State | None  # None if that was not kept
-    n_epochs: float  # passes over the rows seen so far
-    slowness: float  # what divergence has made of the learning rate
-    intercept: np.ndarray | None = None  # without a state: the slots of the intercept,
-    summary: tuple = ()  # and what `_summarise` made of the others
-
-    def copy(self):
-        state = self.state
-        if state is not None:
-            state = State(*(_aligned_copy(array) for array in state))
-        return replace(self, state=state)
-
-    def spread(self, places, n_used):
-        """The same for more features; ``places`` are those of the ones before among them."""
-        if self.state is None:
-            return self
-
-        def larger(array):
-            shape = (array.shape[0], n_used, *array.shape[2:])
-            spread = aligned_zeros(shape, array.dtype)
-            spread[:, places] = array
-            return spread
-
-        intercept, linear, factors = self.state
-        state = State(intercept.copy(), larger(linear), larger(factors))
-        return Memory(state, self.n_epochs, self.slowness)
-
-    def of_one_epoch(self, update):
-        """What a fit begins with that starts from the parameters of this one, or None.
-
-        Not all that is known, as rows may be others: but without any of it, its first steps
-        would be those of a beginner, however good the parameters are.
-        """
-        if self.intercept is None:
-            return None
-        intercept = self.intercept.copy()
-        if update is Adam:  # as after one step of a slope like all others, without a direction
-            squares = ADAM_CONSTANTS[1]
-            intercept[:, 1:] *= 0, squares, 0
-            linear, factors, steps = self.summary
-            summary = squares * linear, squares * factors, 0 * steps
-        else:
-            intercept[:, 1:] /= max(self.n_epochs, 1)
-            summary = tuple(mean / max(self.n_epochs, 1) for mean in self.summary)
-        return Memory(None, 0, 1.0, intercept, summary)
-
-
-def _remembered(state, update):
-    """What a rule knows of the slopes it has met, features last: sums, or levels of Adam's."""
-    linear, factors = state.linear, np.moveaxis(state.factors, 1, 3)
-    if update is AdaGrad:
-        return linear[:, :, 1], factors[:, 1]
-    if update is FTRL:
-        return linear[:, :, 2], linear[:, :, 4]
-    if update is Adam:
-        return linear[:, :, 2], factors[:, 2], linear[:, :, 3]
-    return ()
-
-
-def _summarise(remembered, update, count):
-    """Means over features: of sums for each row's weight, else of the levels."""
-    weight = max(count.sum(), np.finfo(np.float64).tiny)
-    if update is Adam:
-        return tuple(array @ count / weight for array in remembered)
-    return tuple(array.sum(axis=-1, dtype=np.float64) / weight for array in remembered)
-
-
-def _recall(remembered, summary, update, count):
-    """The other way round, for features that rows of the weight ``count`` had."""
-    if update is Adam:
-        count = count > 0
-    for array, mean in zip(remembered, summary, strict=True):
-        array[...] = np.multiply.outer(mean, count)
-
-
-def _aligned_copy(array):
-    copy = aligned_zeros(array.shape, array.dtype)
-    copy[...] = array
-    return copy
-
-
-def make_state(parameters, update):
-    """The state that starts at the given scaled parameters; see ``records.State`` for shapes."""
-    factors = parameters[2]
-    n_outputs, n_used, n_components = factors.shape
-    vector = VECTOR_BYTES // factors.itemsize
-    width = -(-n_components // vector) * vector
-    state = State(
-        intercept=np.zeros((n_outputs, LINEAR_SLOTS[update])),
-        linear=aligned_zeros((n_outputs, n_used, LINEAR_SLOTS[update]), factors.dtype),
-        factors=aligned_zeros((n_outputs, n_used, FACTOR_SLOTS[update], width), factors.dtype),
-    )
-    _set_parameters(state, parameters, forget=True)
-    return state
-
-
-def _set_parameters(state, parameters, *, forget):
-    """Put parameters into a state; the optimizer's memory of them stays or is emptied."""
-    if forget:
-        for array in state:
-            array[...] = 0
-    intercept, linear, factors = parameters
-    state.intercept[:, 0] = intercept
-    state.linear[:, :, 0] = linear
-    state.factors[:, :, 0, : factors.shape[2]] = factors
-
-
-def get_parameters(state, n_components):
-    return (
-        state.intercept[:, 0].copy(),
-        state.linear[:, :, 0].copy(),
-        state.factors[:, :, 0, :n_components].copy(),
-    )
-
-
 class Trainer:
     """One training run: the plan, the state and the work space."""
 
@@ -191,16 +64,16 @@ class Trainer:
         memory = memory or Memory(None, 0, 1.0)
         count = problem.count_before if count is None else count
         if memory.state is None:
-            self.state = make_state(start, update)
+            self.state = optimizer.make_state(start, update)
             if memory.intercept is not None:
                 self.state.intercept[:, 1:] = memory.intercept[:, 1:]
-                remembered = _remembered(self.state, update)
-                _recall(remembered, memory.summary, update, count)
+                remembered = optimizer.remembered(self.state, update)
+                optimizer.recall(remembered, memory.summary, update, count)
             if update is FTRL and count.any():
                 self._recall_ftrl(count)
         else:
             self.state = memory.state
-            _set_parameters(self.state, start, forget=False)
+            optimizer.set_parameters(self.state, start, forget=False)
         self.n_outputs = self.state.factors.shape[0]
         self.n_components = start[2].shape[2]
         self.settings = settings
@@ -283,12 +156,12 @@ class Trainer:
 
         Enough for who goes on not to take the long steps of a beginner.
         """
-        remembered = _remembered(self.state, self.update)
+        remembered = optimizer.remembered(self.state, self.update)
         return replace(
             self.memory(),
             state=None,
             intercept=self.state.intercept.copy(),
-            summary=_summarise(remembered, self.update, self.problem.count),
+            summary=optimizer.summarise(remembered, self.update, self.problem.count),
         )
 
     def slow_down(self):
@@ -302,12 +175,12 @@ class Trainer:
         self.rule = self.rule._replace(update=self._update_record(rate))
 
     def parameters(self):
-        return get_parameters(self.state, self.n_components)
+        return optimizer.get_parameters(self.state, self.n_components)
 
     def set_parameters(self, parameters, *, forget):
         # FTRL's memory belongs to its parameters.
         forget = forget or self.update is FTRL
-        _set_parameters(self.state, parameters, forget=forget)
+        optimizer.set_parameters(self.state, parameters, forget=forget)
 
     def measure_at(self, parameters):
         """`measure` for other parameters; the state stays."""
@@ -505,6 +378,7 @@ def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):
     """
     for _ in range(MAX_RESTARTS + 1):
         trainer = Trainer(problem, start, settings, rng, memory.copy())
+        guard = optimizer.Guard(trainer.state, trainer.update)
         before = trainer.measure()[0]
         if not before <= FAR_LOSS * max(baseline, 1.0):
             raise ValueError(
@@ -519,9 +393,13 @@ def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):
             np.isfinite(array).all() for array in trainer.state
         )
         if is_finite and after <= CHUNK_LIMIT * max(baseline, before):
+            guard.restrain(problem, trainer.n_batches)
             if listener is not None:
                 listener(1, objective, trainer.parameters())
-            return trainer.parameters(), History([objective]), trainer.memory()
+            left = trainer.memory()
+            # What one chunk has made smaller is not so for good.
+            left = replace(left, slowness=min(1.0, left.slowness * RECOVERY))
+            return trainer.parameters(), History([objective]), left
         memory = replace(memory, slowness=memory.slowness / 4)
     rate = trainer.learning_rate
     raise ValueError(

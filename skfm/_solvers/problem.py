@@ -94,6 +94,12 @@ class Problem:
         factors *= scale ** (2 / degrees) / np.sqrt(max(self.mean_row_length, 1.0))
         return factors.astype(self.data.dtype)
 
+    def chunk_count(self):
+        """The weight of these rows alone with each used feature, be they new or not."""
+        weight = self.weight if self.weight.size else np.ones(self.n_rows)
+        per_entry = np.repeat(weight.astype(np.float64), np.diff(self.indptr))
+        return np.bincount(self.position[self.indices], per_entry, self.n_used)
+
     def scaling(self):
         """What to pass on to the problem of further rows."""
         return Scaling(self.used, self.count, self.center, self.scale, self.seen_weight)
