@@ -145,7 +145,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         door.check_number(
             self.initial_accumulator, "initial_accumulator", real, low=0, boundaries="neither"
         )
-        if self.batch_size != "auto":
+        if not door.is_option(self.batch_size, "auto"):
             if isinstance(self.batch_size, str):
                 raise ValueError(
                     f"batch_size must be 'auto' or a positive integer; got {self.batch_size!r}."
@@ -155,7 +155,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         door.check_number(self.tol, "tol", real, low=0)
         door.check_number(self.n_iter_no_change, "n_iter_no_change", integer, low=1)
         door.check_number(self.init_scale, "init_scale", real, low=0)
-        if not (isinstance(self.early_stopping, str) and self.early_stopping == "auto"):
+        if not door.is_option(self.early_stopping, "auto"):
             door.check_flag(self.early_stopping, "early_stopping")
         if isinstance(self.validation_fraction, integer):
             door.check_number(self.validation_fraction, "validation_fraction", integer, low=1)

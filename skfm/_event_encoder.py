@@ -377,7 +377,7 @@ class EventEncoder(KeptEstimator, TransformerMixin, PrintableEstimator):
         return Log(table, self.user_ids_, self.item_ids_, users, items, times)
 
     def _encode(self, log):
-        self._check_dtype()
+        door.check_dtype(self.dtype)
         X = side_by_side(self._blocks, log, self.dtype)
         X.feature_fields, X.feature_groups = self.feature_fields_, self.feature_groups_
         return X
@@ -442,20 +442,13 @@ class EventEncoder(KeptEstimator, TransformerMixin, PrintableEstimator):
         door.check_number(self.n_bins, "n_bins", numbers.Integral, low=1, high=LARGEST_N_BINS)
         door.check_number(self.n_folds, "n_folds", numbers.Integral, low=2)
         for name in OF_A_COLUMN:
-            columns = getattr(self, name)
-            if isinstance(columns, str) or not np.iterable(columns):
-                raise TypeError(f"{name} must be a list of columns of X; got {columns!r}.")
-        self._check_dtype()
-
-    def _check_dtype(self):
-        if self.dtype not in (np.float64, np.float32):
-            raise ValueError(f"dtype must be np.float64 or np.float32; got {self.dtype!r}.")
+            door.check_list(getattr(self, name), name, "a list of columns of X")
+        door.check_dtype(self.dtype)
 
 
 def _entries(blocks):
     """Pairs of a name and a kind."""
-    if isinstance(blocks, str) or not np.iterable(blocks):
-        raise TypeError(f"blocks must be a list, such as ['user', 'item']; got {blocks!r}.")
+    blocks = door.check_list(blocks, "blocks", "a list, such as ['user', 'item']")
     entries = [(entry, entry) if isinstance(entry, str) else entry for entry in blocks]
     if not entries:
         raise ValueError("blocks is empty; name at least one kind of block, such as 'user'.")

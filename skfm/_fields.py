@@ -42,10 +42,7 @@ def check_interactions(model, fields, n_features):
     if isinstance(linear, (bool, np.bool_)):
         has_linear = np.full(n_features, bool(linear))
     else:
-        if isinstance(linear, str) or not np.iterable(linear):
-            raise TypeError(
-                f"fit_linear must be True, False or a list of fields; got {linear!r}."
-            )
+        linear = door.check_list(linear, "fit_linear", "True, False or a list of fields")
         known, places = _require(fields, "fit_linear")
         chosen = [_find(field, known, "fit_linear") for field in linear]
         has_linear = np.isin(places, chosen)
@@ -57,8 +54,8 @@ def check_interactions(model, fields, n_features):
 def _find_classes(interactions, fields):
     """A class for each feature, so that those of a class have the same partners; and a table."""
     known, places = _require(fields, "interactions")
-    if isinstance(interactions, (str, dict)) or not np.iterable(interactions):
-        raise TypeError(f"interactions must be a list of pairs of fields; got {interactions!r}.")
+    what = "a list of pairs of fields"
+    interactions = door.check_list(interactions, "interactions", what, ndim=2)
     partners = np.zeros((known.size, known.size), bool)
     for pair in interactions:
         if isinstance(pair, str) or not np.iterable(pair) or len(pair) != 2:

@@ -136,12 +136,8 @@ def check_names(ids):
 
 
 def _check_identity(identity):
-    if isinstance(identity, str) or not np.iterable(identity):
-        raise TypeError(
-            "item_identity must be a list of fields, such as ('item',), or empty; got "
-            f"{identity!r}."
-        )
-    identity = list(identity)
+    what = "a list of fields, such as ('item',), or empty"
+    identity = door.check_list(identity, "item_identity", what)
     if not all(isinstance(field, Hashable) for field in identity):
         raise TypeError(f"item_identity must hold names of fields; got {identity}.")
     if len(set(identity)) < len(identity):

@@ -290,7 +290,9 @@ def read_ids(ids, name):
     """A list of ids as one array."""
     if hasattr(ids, "__array__"):
         column = np.asarray(ids)
-    elif hasattr(ids, "__len__") and not isinstance(ids, (str, bytes)):
+    elif sparse.issparse(ids) or isinstance(ids, (str, bytes)):
+        column = None
+    elif hasattr(ids, "__len__"):
         column = np.fromiter(ids, dtype=object, count=len(ids))
     else:
         column = None

@@ -15,11 +15,10 @@ def chosen_columns(model, fields):
     """Which columns tell owners apart."""
     if model.user_fields is None:
         return np.ones(len(fields), bool)
-    if isinstance(model.user_fields, str) or not np.iterable(model.user_fields):
-        raise TypeError(f"user_fields must be a list of fields; got {model.user_fields!r}.")
+    user_fields = door.check_list(model.user_fields, "user_fields", "a list of fields")
     fields = np.asarray(fields, dtype=object)
     chosen = np.zeros(len(fields), bool)
-    for name in model.user_fields:
+    for name in user_fields:
         found = fields == name
         if not found.any():
             known = ", ".join(map(repr, dict.fromkeys(fields.tolist())))

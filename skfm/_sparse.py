@@ -15,7 +15,8 @@ def check_sparse(X, name="X"):
     SciPy looks at little of them when a matrix is made and at nothing when its arrays are
     replaced later. So this comes before anything else is done with a sparse matrix. It takes one
     pass over the indices. What comes out has indices of one signed type and no more entries than
-    `indptr` says. Arrays are shared with X, which is not changed.
+    `indptr` says. Arrays are shared with X, which is not changed. Of blocks it is a copy in CSR,
+    without the zeros that fill them: nobody can say whether these are stored.
     """
     if not sparse.issparse(X) or X.ndim != 2:
         return X
@@ -28,7 +29,11 @@ def check_sparse(X, name="X"):
             X = X.tocsr()
         except (IndexError, TypeError, ValueError) as error:
             raise _damaged(name, f"SciPy cannot convert it ({error})") from error
-    return _check_compressed(X, name)
+    X = _check_compressed(X, name)
+    if X.format == "bsr":
+        X = X.tocsr()
+        X.eliminate_zeros()
+    return X
 
 
 def _check_compressed(X, name):

@@ -42,7 +42,12 @@ def make_score(estimator, link, X, y, weight):
     target = estimator._to_numbers(y, "y_val")
     scorer = check_scoring(estimator)
     if scorer is None:
-        target, weight = link.target(target), estimator._make_weight(y, weight)
+        with np.errstate(over="ignore"):
+            target, weight = link.target(target), estimator._make_weight(y, weight)
+        if not np.isfinite(target).all():
+            raise ValueError(
+                "y_val has values that are far too large beside those of y; scale both alike."
+            )
 
         def minus_loss():  # not finite where training goes astray
             raw = estimator._outputs(X, estimator._parameters())

@@ -81,13 +81,23 @@ def _validate(estimator, X, *, remedies=_OF_ROWS, **options):
             raise kind(
                 f"X has values that are not numbers ({message}). {remedies.no_numbers}"
             ) from error
+        if "inhomogeneous" in message:
+            raise ValueError(
+                "X must be a table whose rows are equally long, and y, if there is one, must have "
+                f"one value for each row ({message})."
+            ) from error
+        if "at least one array" in message:
+            raise ValueError("X has no columns; a minimum of 1 is required.") from error
         if "X contains NaN" in message:
             raise kind(f"Input X contains NaN. {remedies.missing}") from error
         raise
 
 
 def _require_numbers(y):
-    values = np.asarray(y)
+    try:
+        values = np.asarray(y)
+    except ValueError as error:  # lists that are not equally long
+        raise ValueError(f"y must hold one number for each row of X ({error}).") from error
     _refuse_complex(values, "y")
     try:
         if values.dtype.kind in "US" or any(isinstance(v, str) for v in _objects(values)):
@@ -161,8 +171,7 @@ def check_sample_weight(sample_weight, n_rows, dtype):
         sample_weight = np.full(n_rows, sample_weight)
     try:
         _refuse_complex(np.asarray(sample_weight), "sample_weight")
-        # A copy, that can be written: for others, kernels would have to be compiled as well.
-        weight = np.array(sample_weight, dtype=dtype)
+        weight = np.asarray(sample_weight, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"sample_weight must hold numbers, one a row of X ({error}).") from error
     if weight.ndim != 1:
@@ -176,13 +185,15 @@ def check_sample_weight(sample_weight, n_rows, dtype):
     if (weight < 0).any():
         raise ValueError("sample_weight contains negative values; weights must be at least 0.")
     with np.errstate(over="ignore"):
-        total = weight.sum(dtype=np.float64)
+        total = weight.sum()
     largest = largest_sum(dtype)
     if not total <= largest:
         raise ValueError(
             f"sample_weight is too large: the sum of the weights is {total:.3g} and must be at "
-            f"most {largest:.3g} in {weight.dtype}."
+            f"most {largest:.3g} in {np.dtype(dtype)}."
         )
+    # A copy, that can be written: for others, kernels would have to be compiled as well.
+    weight = np.array(weight, dtype=dtype)
     if not weight.any():
         raise ValueError(
             "sample_weight is zero for every row: all weights are zero, nothing is left to fit."
@@ -256,6 +267,25 @@ def check_option(value, name, options):
     if not isinstance(value, str) or value not in options:
         names = ", ".join(map(repr, options))
         raise ValueError(f"{name} must be one of {names}; got {value!r}.")
+
+
+def is_option(value, option):
+    """Whether it is this string: of arrays and tables, ``==`` says something else."""
+    return isinstance(value, str) and value == option
+
+
+def check_list(value, name, what, *, ndim=1):
+    """The members of a list or the like, or of an array of at most so many dimensions."""
+    is_list = np.iterable(value) and not isinstance(value, (str, bytes, dict))
+    if not is_list or sparse.issparse(value) or getattr(value, "ndim", 1) > ndim:
+        raise TypeError(f"{name} must be {what}; got {value!r}.")
+    return list(value)
+
+
+def check_dtype(dtype):
+    """One of the two types that are computed in."""
+    if not isinstance(dtype, (type, np.dtype)) or dtype not in (np.float64, np.float32):
+        raise ValueError(f"dtype must be np.float64 or np.float32; got {dtype!r}.")
 
 
 def check_flag(value, name):

@@ -224,7 +224,7 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
         curve = [] if samples is None else list(self.loss_curve_)
         with progress.until_end(History()):
             for number in range(1, settings.max_iter + 1):
-                with np.errstate(over="ignore", invalid="ignore"):  # the loss tells
+                with np.errstate(all="ignore"):  # the loss tells
                     loss = chain.step()
                 if not np.isfinite(loss):
                     raise ValueError(DIVERGED)

@@ -16,7 +16,7 @@ from skfm._fitting import all_or_nothing
 
 
 def _takes_steps(model):
-    if model.solver == "als":
+    if door.is_option(model.solver, "als"):
         raise AttributeError(
             "solver='als' needs all rows at once; for partial_fit take a solver of gradient "
             "steps, such as 'adagrad'."
@@ -281,7 +281,7 @@ class FMRegressor(RegressorMixin, BaseFM):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.target_tags.positive_only = self.loss == "poisson"
+        tags.target_tags.positive_only = door.is_option(self.loss, "poisson")
         return tags
 
     def _check_parameters(self):
@@ -373,7 +373,7 @@ class FMRegressor(RegressorMixin, BaseFM):
 
 
 def _has_probabilities(model):
-    if model.loss != "log_loss":
+    if not door.is_option(model.loss, "log_loss"):
         raise AttributeError(f"loss={model.loss!r} gives no probabilities; use loss='log_loss'.")
     return True
 
@@ -674,7 +674,12 @@ class FMClassifier(ClassifierMixin, BaseFM):
             if before is None:
                 raise ValueError("classes must be passed on the first call to partial_fit.")
             return
-        classes = np.unique(classes)
+        try:
+            classes = np.unique(classes)
+        except (TypeError, ValueError) as error:
+            raise type(error)(
+                f"classes must be a list of labels of one kind, strings or numbers ({error})."
+            ) from error
         if classes.size < 2:
             raise ValueError(f"classes must hold at least two labels; got {classes}.")
         if before is not None and not np.array_equal(before, classes):
@@ -703,7 +708,13 @@ class FMClassifier(ClassifierMixin, BaseFM):
     def _to_numbers(self, y, name):
         check_classification_targets(y)
         # Much quicker than return_inverse of unique().
-        labels = np.minimum(np.searchsorted(self.classes_, y), self.classes_.size - 1)
+        try:
+            labels = np.minimum(np.searchsorted(self.classes_, y), self.classes_.size - 1)
+        except TypeError as error:
+            raise ValueError(
+                f"{name} has labels of another kind than the classes, {self.classes_.tolist()} "
+                f"({error})."
+            ) from error
         # An array also where labels are of another kind, which old NumPy answers by one bool.
         unknown = np.broadcast_to(self.classes_[labels] != y, np.shape(y))
         if unknown.any():

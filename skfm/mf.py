@@ -232,7 +232,7 @@ class MFRecommender(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.positive_only = self.feedback == "implicit"
+        tags.input_tags.positive_only = door.is_option(self.feedback, "implicit")
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

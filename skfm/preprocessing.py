@@ -3,6 +3,7 @@ groups of features."""
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skfm import _validation as door
@@ -395,7 +396,7 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
         Raises
         ------
         ValueError
-            If the matrix has another shape.
+            If the matrix has another shape, or holds no numbers.
 
         Examples
         --------
@@ -407,7 +408,15 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
         (['ann', 'bob'], ['tea', 'tea'], [1.0, 2.0])
         """
         check_is_fitted(self)
-        matrix = sparse.csr_matrix(check_sparse(matrix, "The matrix"))
+        matrix = check_array(
+            check_sparse(matrix, "The matrix"),
+            accept_sparse="csr",
+            ensure_all_finite=False,
+            ensure_min_samples=0,
+            ensure_min_features=0,
+            input_name="matrix",
+        )
+        matrix = sparse.csr_matrix(matrix)
         if matrix.shape != self._shape():
             raise ValueError(
                 f"The matrix has the shape {matrix.shape}, expected {self._shape()}: users and "
@@ -432,8 +441,7 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
     def _check_parameters(self):
         door.check_option(self.duplicates, "duplicates", ("auto", "sum", "last", "mean"))
         door.check_option(self.handle_unknown, "handle_unknown", ("error", "ignore"))
-        if self.dtype not in (np.float64, np.float32):
-            raise ValueError(f"dtype must be np.float64 or np.float32; got {self.dtype!r}.")
+        door.check_dtype(self.dtype)
         for role in ("user", "item"):
             if getattr(self, role) is None:
                 raise TypeError(f"{role} must name a column of X, or give its position; got None.")

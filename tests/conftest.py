@@ -16,6 +16,21 @@ import pytest
 pytest.register_assert_rewrite("builders")
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fuzz",
+        type=numbers,
+        default="6",
+        metavar="N",
+        help="number of random inputs of each estimator in test_fuzz.py, or first:last of them",
+    )
+
+
+def numbers(text):
+    """A range from "N" or "first:last"."""
+    return range(*map(int, text.split(":")))
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest itself deselects by marks
 def pytest_collection_modifyitems(items):
     tests = defaultdict(list)

@@ -1415,3 +1415,17 @@ def test_failure_within_a_batch_is_raised(n_jobs, monkeypatch):
     with pytest.raises(Stop):
         model.fit(X, y)
     assert not hasattr(model, "n_features_in_")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "X", "y", "message"),
+    [
+        (FMRegressor, [[1.0], [1.0, 2.0]], [1, 2], "rows are equally long"),
+        (FMClassifier, [[1.0], [2.0]], [[1], [1, 2]], "one value for each row"),
+        (FMRegressor, [[1.0], [2.0]], [[1], [1, 2]], "^y must hold one number for each row"),
+        (FMRegressor, pd.DataFrame(index=range(2)), [1, 2], "^X has no columns"),
+    ],
+)
+def test_tables_that_are_none(estimator, X, y, message):
+    with pytest.raises(ValueError, match=message):
+        estimator().fit(X, y)

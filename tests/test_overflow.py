@@ -207,3 +207,25 @@ def test_scores_of_huge_ratings():
         except ValueError as error:  # of what the fold-in is shown
             assert "too large" in str(error)
     assert 1 <= len(scores) < 5 and np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("estimator", [FMRegressor, BayesianFMRegressor, FMRecommender])
+def test_weights_beyond_float32(estimator):
+    X, y, labels = make()
+    weight = np.full(60, 1e200)
+    with pytest.raises(ValueError, match=r"^sample_weight is too large: the sum .* float32"):
+        target = labels if estimator is FMRecommender else y
+        estimator(2, **SHORT).fit(X.astype(np.float32), target, weight)
+
+
+def test_large_penalties_of_columns_that_do_not_occur():
+    X, y, _ = make()
+    model = FMRegressor(2, fit_linear=False, alpha=1e6, **SHORT)
+    assert np.isfinite(quietly(model.fit, X, y).predict(X)).all()
+
+
+def test_labels_by_draws_that_are_far_too_large():
+    X, _, labels = make()
+    model = BayesianFMClassifier(2, n_burn_in=1, init_scale=1e300, **SHORT)
+    with np.errstate(divide="raise"), pytest.raises(ValueError, match="Sampling diverged"):
+        model.fit(X, labels > 1)

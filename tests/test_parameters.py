@@ -1,12 +1,15 @@
 """Numbers as parameters: of NumPy's small types as good as of Python's, and huge ones."""
 
 import numbers
+import warnings
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 from builders import quietly
 from numpy.testing import assert_array_equal
+from scipy import sparse
 
 from skfm import (
     BayesianFMClassifier,
@@ -201,3 +204,47 @@ def test_checked_numbers_are_pythons():
         assert type(door.check_number(value, "n", numbers.Integral)) is int
     for value in (0.5, np.float16(0.5), Fraction(1, 2), 3):
         assert type(door.check_number(value, "x", numbers.Real)) is float
+
+
+TABLES = [sparse.eye_array(2).todia(), np.ones((2, 2, 2)), pd.DataFrame({"a": [1.0]})]
+
+
+@pytest.mark.parametrize("value", TABLES, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        ("FMRegressor", "loss"),
+        ("FMRegressor", "solver"),
+        ("FMRegressor", "batch_size"),
+        ("FMRegressor", "early_stopping"),
+        ("FMClassifier", "loss"),
+        ("MFRecommender", "feedback"),
+        ("FMRecommender", "batch_size"),
+        ("FMRecommender", "user_fields"),
+        ("FMRecommender", "item_identity"),
+        ("EventEncoder.fit", "blocks"),
+        ("EventEncoder.fit", "context"),
+        ("EventEncoder.fit", "dtype"),
+    ],
+)
+def test_tables_as_parameters(function, name, value):
+    """Neither == nor iteration says of tables what it says of names and lists."""
+    call = FUNCTIONS.get(function, lambda **parameters: EventEncoder(**parameters).fit(LOG))
+    with pytest.raises((TypeError, ValueError), match=f"^{name} must be"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", sparse.SparseEfficiencyWarning)
+            call(**{name: value})
+
+
+@pytest.mark.parametrize("value", TABLES[:2], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("name", ["fit_linear", "interactions"])
+def test_tables_as_lists_of_fields(name, value):
+    with pytest.raises(TypeError, match=f"^{name} must be"):
+        FUNCTIONS["FMRegressor"](feature_fields=list("aab"), **{name: value})
+
+
+@pytest.mark.parametrize("estimator", [FMRegressor, FMClassifier])
+def test_methods_of_estimators_whose_parameters_are_tables(estimator):
+    """What is there depends on parameters that nobody has checked yet."""
+    model = estimator(solver=TABLES[0], loss=TABLES[2])
+    assert hasattr(model, "partial_fit") and not hasattr(model, "predict_proba")

@@ -998,3 +998,15 @@ def test_no_warning_in_a_usual_stream():
         model = FMRegressor(random_state=0)
         for chunk in chunks(X, y, 100):
             model.partial_fit(*chunk)
+
+
+@pytest.mark.parametrize("classes", [[[1], [1, 2]], [None, 1]], ids=repr)
+def test_classes_of_several_kinds(classes):
+    with pytest.raises((TypeError, ValueError), match=r"^classes must be a list of labels"):
+        FMClassifier().partial_fit(np.eye(2), [0, 1], classes=classes)
+
+
+def test_labels_of_another_kind_than_the_classes():
+    model = FMClassifier().partial_fit(np.eye(2), [0, 1], classes=[0, 1])
+    with pytest.raises(ValueError, match=r"^y has labels of another kind than the classes"):
+        model.partial_fit(np.eye(2), np.array(["2020-01-01", "2020-01-02"], "M8[D]"))

@@ -1094,3 +1094,17 @@ def test_names_are_as_in_the_fit():
     log.columns = range(4)
     assert_array_equal(encoder.transform(log).toarray(), SUMS)
     assert_array_equal(encoder.fit(log).transform(as_frame(LOG)).toarray(), SUMS)
+
+
+@pytest.mark.parametrize("matrix", [["ab"], [["a"]], 1.0], ids=repr)
+def test_inverse_transform_of_no_matrix(matrix):
+    with pytest.raises((TypeError, ValueError)) as caught:
+        UserItemEncoder().fit([("ann", "tea")]).inverse_transform(matrix)
+    assert "scipy" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ids", [sparse.csr_matrix(np.eye(2)), sparse.csr_array(np.eye(2))])
+def test_ids_in_a_sparse_matrix(ids):
+    encoder = UserItemEncoder().fit([("ann", "tea")])
+    with pytest.raises(ValueError, match="Expected a list or one-dimensional array of ids"):
+        encoder.encode_users(ids)

@@ -170,3 +170,14 @@ def test_factors_that_no_penalty_has_made_small():
         model.fit(X, np.ones(100))
         for limits in ({"max_iter": 2}, {"callback": lambda model, epoch, loss: epoch == 2}):
             FMRegressor(1, init_scale=1e-3, random_state=0, **limits).fit(X, y)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_there_is_no_way_down_where_all_is_flat(solver):
+    """The target is constant and nothing is penalised: the second derivative is 0."""
+    X = np.eye(6)[np.arange(12) % 6] + np.eye(6)[np.arange(12) // 2]
+    model = FMRegressor(2, alpha=0, solver=solver, init_scale=0, max_iter=5, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, np.ones(12))
+    assert_allclose(model.predict(X), 1)

@@ -120,8 +120,21 @@ def test_sound_matrices(format, kind):
     X = make(format, kind)
     checked = check_sparse(X)
     assert_array_equal(checked.toarray(), X.toarray())
-    if format in ("csr", "csc", "bsr", "coo"):
+    if format in ("csr", "csc", "coo"):
         assert checked is X
+
+
+def test_zeros_that_fill_blocks_are_not_stored():
+    X = make("bsr")
+    assert X.data.size > np.count_nonzero(X.data)
+    checked = check_sparse(X)
+    assert checked.nnz == np.count_nonzero(X.data) and checked.format == "csr"
+    cells = abs(make("csr"))
+    blocks = sparse.bsr_array(cells, blocksize=(2, 1))
+    one, other = (
+        MFRecommender(2, max_iter=2, random_state=0).fit(x) for x in (cells, blocks)
+    )
+    assert_array_equal(one.components_, other.components_)
 
 
 @pytest.mark.parametrize(

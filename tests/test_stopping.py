@@ -793,3 +793,9 @@ def test_more_that_is_wrong_with_groups(way, parameters, message):
         getattr(model, way)(X, y)
     model.set_params(**usual)
     assert_same(model.partial_fit(X, -y), untouched.partial_fit(X, -y))
+
+
+def test_validation_targets_beyond_all_others():
+    X, y = np.eye(4), np.arange(4.0)
+    with pytest.raises(ValueError, match=r"^y_val has values that are far too large"):
+        FMRegressor(2, max_iter=2).fit(X, y * 1e-200, X_val=X, y_val=y * 1e200)

@@ -200,7 +200,8 @@ def _stiff_size(given, interactions, count):
     least = np.minimum(np.minimum(linear, factors), LARGEST)
     if np.isinf(least).any():
         return np.zeros(count.size)
-    return np.sqrt(least / (STIFF * np.maximum(count, np.finfo(np.float64).tiny)))
+    smallest = LARGEST * np.finfo(np.float64).tiny  # also of features that do not occur
+    return np.sqrt(least / (STIFF * np.maximum(count, smallest)))
 
 
 def make_problem(

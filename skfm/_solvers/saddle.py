@@ -14,7 +14,7 @@ does: Bach, Mairal, Ponce 2008).
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
 
 WEAK = 0.5  # see `strength`: training may rest at a saddle point
 NOTHING = 0.01  # the machine is linear
@@ -99,4 +99,6 @@ def _steepest(operator):
         )
     except ArpackNoConvergence as found:
         values, vectors = found.eigenvalues, found.eigenvectors
+    except ArpackError:  # the operator is zero: no penalty, and no slope
+        return None
     return vectors[:, 0] if values.size and values[0] < 0 else None

@@ -275,8 +275,7 @@ def _draw_rows(rng, n_samples, n_fields, n_levels, kind, skew, dtype):
     )
     door.check_option(kind, "kind", ("one_hot", "dense"))
     skew = door.check_number(skew, "skew", numbers.Real, low=0)
-    if dtype not in (np.float64, np.float32):
-        raise ValueError(f"dtype must be np.float64 or np.float32; got {dtype!r}.")
+    door.check_dtype(dtype)
     if kind == "dense":
         return rng.standard_normal((n_samples, n_fields)).astype(dtype, copy=False)
     if n_fields * n_levels > np.iinfo(np.int32).max:

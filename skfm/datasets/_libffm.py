@@ -121,8 +121,7 @@ def load_libffm(
     """
     if n_features is not None:
         door.check_number(n_features, "n_features", numbers.Integral, low=0)
-    if dtype not in (np.float64, np.float32):
-        raise ValueError(f"dtype must be np.float64 or np.float32; got {dtype!r}.")
+    door.check_dtype(dtype)
     if not isinstance(zero_based, (bool, np.bool_)) and zero_based != "auto":
         raise ValueError(f"zero_based must be True, False or 'auto'; got {zero_based!r}.")
     door.check_option(on_shared, "on_shared", ("raise", "split"))
