@@ -112,7 +112,7 @@ class Listener:
             self.best = parameters
         if self.still < max(self.estimator.n_iter_no_change, self.least_patience):
             return False
-        self.still = 0  # if training goes on all the same, the count begins anew
+        self.still = 0  # counts from zero if training goes on
         return True
 
     def choose(self, parameters):

@@ -181,3 +181,20 @@ def test_there_is_no_way_down_where_all_is_flat(solver):
         warnings.simplefilter("ignore")
         model.fit(X, np.ones(12))
     assert_allclose(model.predict(X), 1)
+
+
+@pytest.mark.parametrize(
+    "dtype, size",
+    [(np.float64, 10.0**n) for n in (-2, -4, -30, -78, -100, -150)]
+    + [(np.float32, 10.0**n) for n in (-2, -8, -10, -14)],
+)
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_small_column_stops_no_solver(solver, dtype, size):
+    rng = np.random.default_rng(0)
+    level, x = rng.integers(5, size=400), rng.normal(size=400)
+    y = level + x + 0.1 * rng.normal(size=400)
+    X = np.column_stack([np.eye(5)[level], size * x]).astype(dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", RuntimeWarning)
+        assert FMRegressor(solver=solver, random_state=0).fit(X, y).score(X, y) > 0.6

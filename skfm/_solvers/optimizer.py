@@ -1,4 +1,4 @@
-"""What update rules know: their states, and what is kept of them for who goes on."""
+"""The state of the optimizers, and what is kept of it for further training."""
 
 from dataclasses import dataclass, replace
 
@@ -26,7 +26,7 @@ VECTOR_BYTES = 32  # rows of factors are padded with zeros to whole vectors of t
 
 @dataclass
 class Memory(Kept):
-    """What a run leaves for one that goes on: its state, and how far it has come."""
+    """What further training needs from a run: its state, and how far it has come."""
 
     state: State | None  # None if that was not kept
     n_epochs: float  # passes over the rows seen so far
@@ -58,8 +58,8 @@ class Memory(Kept):
     def of_one_epoch(self, update):
         """What a fit begins with that starts from the parameters of this one, or None.
 
-        Not all that is known, as rows may be others: but without any of it, its first steps
-        would be those of a beginner, however good the parameters are.
+        The rows may differ, so this is not the whole memory. Without any of it, the first steps
+        would be as long as those of a cold start, however good the parameters are.
         """
         if self.intercept is None:
             return None

@@ -11,7 +11,6 @@ from skfm._solvers.memory import largest_squared, read_only
 from skfm._solvers.pickling import Kept
 
 STIFF = 4.0  # of both penalties, for a row with the feature and scaled parameters
-STIFFEST = 1e16  # of any penalty, likewise: nothing is left of the parameter
 LARGEST = 1e30  # of a penalty, where it says how large features are taken to be
 CHUNK = 1 << 20  # entries looked at together
 HIGHER = 5.0  # times init_scale: for factors of products of three features and more
@@ -292,8 +291,6 @@ def make_problem(
     count = count[used]
     penalty = _penalties(penalties, used, np.sqrt(count), 1 / size[used], dtype)
     share = penalty / count[:, None]
-    np.minimum(share[:, :2], STIFFEST, out=share[:, :2])
-    penalty[:, :2] = share[:, :2] * count[:, None]
     before = before[used]
     if not is_cumulative:
         # Of what grows with a root, further rows bear the growth: in the end each row has borne
