@@ -16,6 +16,8 @@ REGRESSION = {
 }
 CLASSIFICATION = {"log_loss": losses.LOG_LOSS, "squared_hinge": losses.SQUARED_HINGE}
 
+LARGEST_COUNT = 1e12  # less than where the Poisson loss is an exponential no more
+
 
 @dataclass
 class Link(Kept):

@@ -106,7 +106,8 @@ class FMRegressor(RegressorMixin, BaseFM):
         Largest number of epochs: passes over the rows, or for "als" over the columns.
     tol : float, default=1e-4
         Training stops when the objective, for each unit of sample weight, has not fallen by
-        `tol` below the best so far in `n_iter_no_change` epochs in a row.
+        `tol` below the best so far in `n_iter_no_change` epochs in a row: by less where the
+        objective is below 0.1, down to `tol` times ten times the objective.
     n_iter_no_change : int, default=5
         See `tol`. Also the number of bad epochs after which training starts again with smaller
         steps.
@@ -286,9 +287,7 @@ class FMRegressor(RegressorMixin, BaseFM):
 
     def _check_parameters(self):
         super()._check_parameters()
-        door.check_number(
-            self.epsilon, "epsilon", numbers.Real, low=0, boundaries="neither"
-        )
+        door.check_number(self.epsilon, "epsilon", numbers.Real, low=0, boundaries="neither")
         door.check_number(
             self.quantile, "quantile", numbers.Real, low=0, high=1, boundaries="neither"
         )
@@ -331,6 +330,11 @@ class FMRegressor(RegressorMixin, BaseFM):
         y = np.asarray(y, dtype=np.float64)
         if self.loss == "poisson" and y.min() < 0:
             raise ValueError(f"{name} must hold counts for loss='poisson': values of at least 0.")
+        if self.loss == "poisson" and y.max() > targets.LARGEST_COUNT:
+            raise ValueError(
+                f"{name} must hold counts of at most {targets.LARGEST_COUNT:g} for "
+                f"loss='poisson', not {y.max():g}; divide y by a constant."
+            )
         return y
 
     def _make_link(self, target, weight, more_will_come=False):
@@ -456,7 +460,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         Largest number of epochs: passes over the rows, or for "als" over the columns.
     tol : float, default=1e-4
         Training stops when the objective, for each unit of sample weight, has not fallen by
-        `tol` below the best so far in `n_iter_no_change` epochs in a row.
+        `tol` below the best so far in `n_iter_no_change` epochs in a row: by less where the
+        objective is below 0.1, down to `tol` times ten times the objective.
     n_iter_no_change : int, default=5
         See `tol`. Also the number of bad epochs after which training starts again with smaller
         steps.

@@ -121,7 +121,8 @@ class MFRecommender(
         Largest number of iterations: of "als" both sides once, of "sgd" all cells once.
     tol : float, default=1e-4
         Training stops when the objective, for each stored cell, falls by no more than `tol` in
-        an iteration ("als") or in five ("sgd"). 0: never, or as soon as "sgd" stands still.
+        an iteration ("als") or in five ("sgd"); by less where it is below 0.1. 0: never, or as
+        soon as "sgd" stands still.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial vectors and of the order of the cells. Pass an int for reproducible
         results; they do not depend on `n_jobs`.
@@ -251,9 +252,7 @@ class MFRecommender(
         door.check_number(self.alpha_bias, "alpha_bias", real, low=0, boundaries="neither")
         door.check_number(self.unobserved_weight, "unobserved_weight", real, low=0)
         door.check_flag(self.fit_bias, "fit_bias")
-        door.check_number(
-            self.learning_rate, "learning_rate", real, low=0, boundaries="neither"
-        )
+        door.check_number(self.learning_rate, "learning_rate", real, low=0, boundaries="neither")
         door.check_number(self.init_scale, "init_scale", real, low=0, boundaries="neither")
         door.check_number(self.max_iter, "max_iter", integer, low=1)
         door.check_number(self.tol, "tol", real, low=0)
@@ -788,4 +787,3 @@ class MFRecommender(
         if largest > largest_squared(np.float64):
             true, predicted = true / largest, predicted / largest
         return float(r2_score(true, predicted))
-

@@ -160,7 +160,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         Largest number of epochs. Fewer often rank better: tune it, or `alpha`.
     tol : float, default=1e-4
         Training stops when what `loss_curve_` shows has not fallen by `tol` below
-        the best so far in `n_iter_no_change` epochs in a row.
+        the best so far in `n_iter_no_change` epochs in a row; by less where it is below 0.1.
     n_iter_no_change : int, default=5
         See `tol`.
     init_scale : float, default=0.05
@@ -307,9 +307,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         door.check_number(self.max_draws, "max_draws", integer, low=1, high=1_000_000)
         door.check_auto_or_number(self.alpha, "alpha", low=0)
         door.check_auto_or_number(self.alpha_linear, "alpha_linear", low=0)
-        door.check_auto_or_number(
-            self.learning_rate, "learning_rate", low=0, boundaries="neither"
-        )
+        door.check_auto_or_number(self.learning_rate, "learning_rate", low=0, boundaries="neither")
         door.check_number(
             self.initial_accumulator, "initial_accumulator", real, low=0, boundaries="neither"
         )

@@ -416,7 +416,8 @@ def draw_machine(dice, estimator, domain, target, questions):
     parameters |= dice.values(domain) | draw_fields(dice, n_columns)
     if "interactions" in parameters:
         parameters.pop("degree", None)
-    if parameters.get("solver") == "ftrl" or dice.chance(dice.oddness):
+    solver = parameters.get("solver")
+    if (isinstance(solver, str) and solver == "ftrl") or dice.chance(dice.oddness):
         parameters |= dice.values(LASSO if "alpha" in domain else {})
     if "feature_groups" in parameters and "alpha" in domain and dice.chance(0.5):
         parameters["alpha"] = dice.value({"a": 1.0, "b": 2.0}, [1.0, 0.0], {0: 1, 1: 1, 2: 0})
@@ -629,8 +630,11 @@ BLOCKS += ["context", "attributes", ("again", "item"), ("late", "time")]
 def draw_event_encoder(dice):
     blocks = [BLOCKS[i] for i in dice.rng.permutation(len(BLOCKS))[: dice.size(1, 5)]]
     parameters = {"blocks": dice.value(blocks, tuple(blocks)), "time": dice.value(3)}
-    parameters |= {name: dice.value([place]) for name, place in (("context", 4), ("attributes", 5))
-                   if name in blocks}
+    parameters |= {
+        name: dice.value([place])
+        for name, place in (("context", 4), ("attributes", 5))
+        if name in blocks
+    }
     domain = {"n_last": (1, 5), "n_bins": (1, 3), "n_folds": (2, 3), "user": (0,), "item": (1,)}
     domain["dtype"] = (np.float64, np.float32)
     calls = []

@@ -594,16 +594,15 @@ def test_huge_numbers_end_well_or_in_an_error(loss, n_classes, dtype, factor, wh
     try:
         quietly(model.fit, X, y)
     except ValueError as error:
-        assert "scale" in str(error).lower()
-        assert "float64" in str(error) or "too large to be squared" in str(error)
+        if loss == "poisson" and "y" in where.split():
+            assert "divide y by a constant" in str(error)
+        else:
+            assert "scale" in str(error).lower()
+            assert "float64" in str(error) or "too large to be squared" in str(error)
         assert not hasattr(model, "coef_")
         return
     assert all(np.isfinite(part).all() for part in parameters_of(model))
-    if loss == "poisson" and "y" in where.split():
-        # Counts beyond exp(30) are none, and means of them may be infinite with every solver.
-        assert not np.isnan(quietly(model.predict, X)).any()
-    else:
-        assert is_finite(model, X)
+    assert is_finite(model, X)
 
 
 @pytest.mark.pairwise

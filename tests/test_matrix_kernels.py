@@ -796,9 +796,7 @@ def entries_in_order_of_epoch(trainer):
 @pytest.mark.parametrize("kind", EXPLICIT)
 @pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-10), (np.float32, 1e-3)])
 def test_epochs_match_the_twin(dtype, tolerance, kind, n_components, nu, n_parts):
-    trainer, csr, stored = make_trainer(
-        kind, n_parts, dtype, n_components=n_components, nu=nu
-    )
+    trainer, csr, stored = make_trainer(kind, n_parts, dtype, n_components=n_components, nu=nu)
     model = trainer.model
     constants = stored, model.alpha, model.alpha_bias, model.nu, trainer.learning_rate
     parameters, memory = sgd_state(trainer)
@@ -859,8 +857,7 @@ def test_any_number_of_threads_gives_the_same_bits_in_sgd(block_bytes, dtype, mo
     X, stored = make_cells(model, 60, 25)
     csr, start = as_csr(X, stored, dtype), start_items(model, 25, dtype)
     results = [
-        train_sgd(model, csr, start, n_threads=n_threads, max_iter=4)
-        for n_threads in (1, 2, 3, 5)
+        train_sgd(model, csr, start, n_threads=n_threads, max_iter=4) for n_threads in (1, 2, 3, 5)
     ]
     for items, history in results[1:]:
         assert_array_equal(items, results[0][0])
@@ -963,7 +960,7 @@ class _Losses:
         self.losses = list(losses)
         self.learning_rate = 1.0
         self.state = 0
-        self.measured = measured
+        self.measured = measured  # one loss, or one for each number of epochs
         self.forgotten = 0
 
     def parameters(self):
@@ -984,7 +981,11 @@ class _Losses:
         return self.losses.pop(0)
 
     def measure(self):
-        return self.measured, self.measured
+        return self.measure_at(self.state)
+
+    def measure_at(self, parameters):
+        measured = self.measured if np.isscalar(self.measured) else self.measured[parameters]
+        return measured, measured
 
 
 def run_losses(losses, measured=0.0, **changes):
@@ -1026,6 +1027,24 @@ def test_a_first_step_that_is_too_long_is_no_divergence(recwarn):
     assert len(history.loss_curve) == 6 and not recwarn.list
     with pytest.warns(RuntimeWarning, match="starts again with learning_rate=0.0625"):
         run_losses([0.9, 9.0, 9.0, 9.0, 9.0, 0.1], n_iter_no_change=2)
+
+
+def test_who_goes_back_to_the_start_goes_on_with_shorter_steps():
+    trainer, kept, _ = run_losses([0.9], measured=0.95)
+    assert kept == 1 and trainer.learning_rate == 1
+    trainer, kept, _ = run_losses([0.9], measured=[0.9, 0.95])
+    assert kept == 0 and trainer.learning_rate == 0.25
+
+
+def test_what_is_left_of_the_objective_bounds_its_progress():
+    """On separable classes a tenth of the loss is far from the end."""
+    assert training.least_progress(1e-4, 0.5) == training.least_progress(1e-4, 0.1) == 1e-4
+    assert training.least_progress(1e-4, 0.01) == pytest.approx(1e-5)
+    losses = [0.05, 0.044, 0.038, 0.032, 0.026, 0.02]
+    _, _, history = run_losses(losses, n_iter_no_change=2, tol=0.01)
+    assert not history.converged
+    _, _, history = run_losses(np.add(losses, 0.5), n_iter_no_change=2, tol=0.01)
+    assert history.converged
 
 
 @pytest.mark.parametrize("n_batches", [1, 1000])

@@ -215,11 +215,14 @@ def test_passes_over_chunks_are_like_epochs(solver, n_classes, n_rows):
 @pytest.mark.parametrize("loss, n_classes", LOSSES)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_every_loss_learns_from_chunks(solver, loss, n_classes):
-    X, y = make_dense(loss, n_classes, n_rows=size(1600, 200))
-    model = model_for(loss, n_classes, solver=solver)
-    learn_chunks(model, X, y, len(y) // 4, passes=size(5, 3))
-    assert np.mean(model.loss_curve_[-4:]) < 0.9 * model.loss_curve_[0] or not JIT
-    assert np.isfinite(raw(model, X)).all()
+    left = []
+    for seed in range(size(3, 1)):  # single large counts make single streams rough
+        X, y = make_dense(loss, n_classes, n_rows=size(1600, 200), seed=seed)
+        model = model_for(loss, n_classes, solver=solver)
+        learn_chunks(model, X, y, len(y) // 4, passes=size(5, 3))
+        left.append(np.mean(model.loss_curve_[-4:]) / model.loss_curve_[0])
+        assert np.isfinite(raw(model, X)).all()
+    assert np.median(left) < 0.9 or not JIT
 
 
 def test_chunks_of_one_row():

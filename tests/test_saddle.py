@@ -57,6 +57,23 @@ def test_a_product_of_three_is_found(solver, fit_lower):
         assert model.score(X[300:], y[300:]) > 0.9
 
 
+@pytest.mark.parametrize("n_rows", [600, 2000])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_one_epoch_after_the_other_learns_as_well(solver, n_rows):
+    """Also where each first step is too long, and training goes back to where it started."""
+    n_rows = size(n_rows, 100)
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 2, (2 * n_rows, 20)).astype(float)
+    y = X[:, 0] * X[:, 1]
+    model = FMRegressor(size(8, 2), solver=solver, max_iter=1, warm_start=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for _ in range(size(60, 20)):
+            model.fit(X[:n_rows], y[:n_rows])
+    assert model.score(X[n_rows:], y[n_rows:]) > size(0.6, 0.1)
+
+
 def as_problem(X, interactions, alpha=1.0, dtype=np.float64):
     rows = sparse.csr_matrix(X.astype(dtype))
     y = np.zeros(len(X))
@@ -96,7 +113,7 @@ def test_curvature_is_that_of_the_formula(fields):
     assert_allclose(operator @ np.eye(6), expected, rtol=1e-9, atol=1e-12)
     values, vectors = np.linalg.eigh(expected)
     assert values[0] < 0
-    (output, steps), = saddle.ways_down(problem, slope[None])
+    ((output, steps),) = saddle.ways_down(problem, slope[None])
     assert output == 0
     assert_allclose(abs(steps[0] @ vectors[:, 0]), np.linalg.norm(steps[0]), rtol=0.01)
     lengths = np.linalg.norm(steps, axis=1)

@@ -183,7 +183,7 @@ def test_poisson_predicts_means():
     assert (predicted > 0).all()
     assert abs(predicted.mean() / y.mean() - 1) < 0.05
     assert model.__sklearn_tags__().target_tags.positive_only
-    for bad in (-y, 0 * y):
+    for bad in (-y, 0 * y, 1e15 * y):
         with pytest.raises(ValueError, match="loss='poisson'"):
             FMRegressor(loss="poisson").fit(X, bad)
 

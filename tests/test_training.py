@@ -184,6 +184,27 @@ def test_target_beyond_float32():
         FMRegressor(max_iter=3).fit(X, y.astype(np.float64) * 1e40)
 
 
+@pytest.mark.parametrize("solver", ["als", "sgd"])
+def test_training_that_diverged_names_what_is_large(solver):
+    """Rows that outweigh all others, and counts in millions, beside the columns of X."""
+    X, y = dense(60)
+    weight = np.ones(60)
+    weight[0] = 1e6
+    counts = np.round(np.exp(15 + y))
+    for loss, target, weights, named in (
+        ("squared_error", y, None, []),
+        ("squared_error", y, weight, ["sample_weight"]),
+        ("poisson", counts, None, ["divide y by a constant"]),
+    ):
+        model = FMRegressor(solver=solver, loss=loss, init_scale=1e15, random_state=0)
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pytest.raises(ValueError, match="^Training .*Scale the columns of X") as caught:
+                model.fit(X, target, sample_weight=weights)
+        for name in ("sample_weight", "divide y by a constant"):
+            assert (name in str(caught.value)) == (name in named)
+
+
 # Threads
 
 

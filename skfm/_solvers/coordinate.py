@@ -7,13 +7,9 @@ from skfm._kernels.majorise import majorise
 from skfm._kernels.records import Prior
 from skfm._solvers.columns import Sweeper
 from skfm._solvers.progress import Progress
-from skfm._solvers.training import loss_limit, run_sweeps
+from skfm._solvers.training import advice, loss_limit, run_sweeps
 
 MAX_TRIES = 20  # of shorter steps
-CURE = (
-    "Scale the columns of X (for example with sklearn.preprocessing.MaxAbsScaler), look for "
-    "numbers in sample_weight that are far too large, lower init_scale, or pass X in float64."
-)
 ROOM = 1e-6  # relative rise of the objective that counts as rounding
 
 
@@ -26,9 +22,7 @@ class _Descent:
         self.sweeper = Sweeper(problem, settings.n_threads)
         intercept, linear, factors = start
         self.intercept = intercept.copy()
-        self.machines = [
-            self.sweeper.machine(*own) for own in zip(linear, factors, strict=True)
-        ]
+        self.machines = [self.sweeper.machine(*own) for own in zip(linear, factors, strict=True)]
         n_outputs, _, n_components = factors.shape
         dtype = factors.dtype
         self.prior = Prior(
@@ -153,16 +147,18 @@ def train(problem, start, settings, baseline, *, is_fitted, listener=None):
     Returns the parameters and the history.
     """
     descent = _Descent(problem, start, settings)
+    wider = ["pass X in float64"] if problem.data.dtype == np.float32 else []
+    cure = advice(problem, "lower init_scale", *wider)
 
     def check(objective):
         if not np.isfinite(objective):
-            raise ValueError(f"Training diverged: values are too large to compute with. {CURE}")
+            raise ValueError(f"Training diverged: values are too large to compute with. {cure}")
 
     check(descent.objective)
     progress = Progress(settings, problem.n_rows, "rows")
     options = {"patience": settings.n_iter_no_change, "parameters": descent.parameters}
     history = run_sweeps(descent.sweep, settings, progress, check, listen=listener, **options)
     if not is_fitted and descent.mean_loss() > loss_limit(baseline):
-        raise ValueError(f"Training ended above the loss of the intercept alone. {CURE}")
+        raise ValueError(f"Training ended above the loss of the intercept alone. {cure}")
     parameters = descent.parameters()
     return parameters if listener is None else listener.choose(parameters), history

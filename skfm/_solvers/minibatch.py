@@ -15,7 +15,7 @@ from skfm._solvers.optimizer import UPDATES, Memory
 from skfm._solvers.plan import Planner, auto_batch_size
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import run_together
-from skfm._solvers.training import MAX_RESTARTS, History, run_epochs
+from skfm._solvers.training import MAX_RESTARTS, History, advice, loss_limit, run_epochs
 
 # Lengths of the first steps, chosen by benchmarks/defaults.py.
 RATES = {"adagrad": 0.1, "adam": 0.02, "ftrl": 0.2, "sgd": 0.05}
@@ -24,8 +24,6 @@ SLOWING = {Adam: 10, SGD: 10}
 ROWS_A_THREAD = 32
 LEAST_PATIENCE = 20  # batches: of small data, five epochs are five steps, and say little
 FAR_LOSS = 1e6  # times the baseline's: a target a thousand times as large as those before
-RECOVERY = 4 ** (1 / 8)  # of the learning rate with each chunk after one that diverged
-CHUNK_LIMIT = 10.0  # a chunk's loss may grow by this factor: single rows say little
 
 
 @dataclass
@@ -51,10 +49,6 @@ class Trainer:
     """One training run: the plan, the state and the work space."""
 
     kernels = kernels
-    cure = (
-        "Scale the columns of X (for example with sklearn.preprocessing.MaxAbsScaler), or lower "
-        "learning_rate or init_scale."
-    )
 
     def __init__(self, problem, start, settings, rng, memory=None, count=None):
         """``count`` is the weight of the rows that ``memory`` knows of, by feature."""
@@ -166,6 +160,10 @@ class Trainer:
             summary=optimizer.summarise(remembered, self.update, self.problem.count),
         )
 
+    @property
+    def cure(self):
+        return advice(self.problem, "lower learning_rate or init_scale")
+
     def slow_down(self):
         self._set_rate(self.learning_rate / 4)
 
@@ -180,9 +178,9 @@ class Trainer:
         return optimizer.get_parameters(self.state, self.n_components)
 
     def set_parameters(self, parameters, *, forget):
-        # FTRL's memory belongs to its parameters.
-        forget = forget or self.update is FTRL
         optimizer.set_parameters(self.state, parameters, forget=forget)
+        if self.update is FTRL and not forget:  # its pulls belong to its parameters
+            self._recall_ftrl(self.state.linear[0, :, 3].astype(np.float64))
 
     def measure_at(self, parameters):
         """`measure` for other parameters; the state stays."""
@@ -309,9 +307,11 @@ class Trainer:
         if saddle.strength(self.problem, parameters[2]) > saddle.WEAK:
             return False
         slope = np.empty((self.n_outputs, self.problem.n_rows))
+        total = 0.0
         for rows in self._each_batch():
             slope[:, rows] = self.scratch.rows.gradient[:, : rows.size]
-        start = least = self.measure()[1]
+            total += self.scratch.rows.losses[: rows.size].sum()
+        start = least = total / self.problem.total_weight + self.penalty()
         for output, steps in saddle.ways_down(self.problem, slope):
             for step in steps:
                 moved = self._with_component(parameters, output, step)
@@ -321,7 +321,7 @@ class Trainer:
                 best, least = moved, objective
         if least == start:
             return False
-        self.set_parameters(best, forget=True)
+        self.set_parameters(best, forget=False)
         return True
 
     def _with_component(self, parameters, output, component):
@@ -394,13 +394,12 @@ def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):
         is_finite = np.isfinite(objective_after) and all(
             np.isfinite(array).all() for array in trainer.state
         )
-        if is_finite and after <= CHUNK_LIMIT * max(baseline, before):
+        if is_finite and after <= loss_limit(max(baseline, before)):
             guard.restrain(problem, trainer.n_batches)
             if listener is not None:
                 listener(1, objective, trainer.parameters())
             left = trainer.memory()
-            # What one chunk has made smaller is not so for good.
-            left = replace(left, slowness=min(1.0, left.slowness * RECOVERY))
+            left = replace(left, slowness=left.recovered())
             return trainer.parameters(), History([objective]), left
         memory = replace(memory, slowness=memory.slowness / 4)
     rate = trainer.learning_rate

@@ -18,6 +18,7 @@ from skfm._solvers.memory import aligned_zeros
 from skfm._solvers.pickling import Kept
 
 UPDATES = {"adagrad": AdaGrad, "adam": Adam, "ftrl": FTRL, "sgd": SGD}
+RECOVERY = 4 ** (1 / 8)  # of the learning rate, where training goes on after it diverged
 GROWTH = 10.0  # see `Guard`
 LONGEST = 0.1  # as AdaGrad's steps are at most
 MUCH = 4.0  # times as many rows
@@ -72,7 +73,11 @@ class Memory(Kept):
         else:
             intercept[:, 1:] /= max(self.n_epochs, 1)
             summary = tuple(mean / max(self.n_epochs, 1) for mean in self.summary)
-        return Memory(None, 0, 1.0, intercept, summary)
+        return Memory(None, 0, self.recovered(), intercept, summary)
+
+    def recovered(self):
+        """The slowness a little later: what some rows have made smaller is not so for good."""
+        return min(1.0, self.slowness * RECOVERY)
 
 
 def remembered(state, update):

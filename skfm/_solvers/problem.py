@@ -13,7 +13,8 @@ from skfm._solvers.pickling import Kept
 STIFF = 4.0  # of both penalties, for a row with the feature and scaled parameters
 LARGEST = 1e30  # of a penalty, where it says how large features are taken to be
 CHUNK = 1 << 20  # entries looked at together
-HIGHER = 5.0  # times init_scale: for factors of products of three features and more
+HIGHER = 5.0  # times init_scale: for factors of products of three features and more,
+LARGEST_HIGHER = 0.5  # but no larger than this, unless init_scale is
 FAR = 3.0  # standard deviations between zero and the mean of a column that is centered
 
 
@@ -83,13 +84,14 @@ class Problem:
     def random_factors(self, n_outputs, n, scale, rng):
         """For some features. They are the smaller the longer rows are: so rows start alike.
 
-        Those of higher degrees are larger: without a penalty their products would be HIGHER^2
-        times as large as those of pairs. From near zero, where products of three have no slope
-        and no curvature, only the penalty would be felt.
+        Those of higher degrees are larger: their products are up to HIGHER^2 times as large as
+        those of pairs. From near zero, where products of three have no slope and no curvature,
+        only the penalty would be felt.
         """
         degrees = self.interactions.degrees
         factors = rng.standard_normal((n_outputs, n, degrees.size))
-        scale = np.where(degrees > 2, HIGHER * scale, scale)
+        higher = max(scale, min(HIGHER * scale, LARGEST_HIGHER))
+        scale = np.where(degrees > 2, higher, scale)
         factors *= scale ** (2 / degrees) / np.sqrt(max(self.mean_row_length, 1.0))
         return factors.astype(self.data.dtype)
 

@@ -51,7 +51,9 @@ def ways_down(problem, slope):
             bent, _, _ = problem.interactions.parts(
                 rows, problem.used, nothing, direction[:, None]
             )
-            unit = FIRST / max(bent.std(), np.finfo(float).tiny)
+            weight = problem.weight[chosen] if problem.weight.size else None
+            size = np.sqrt(np.cov(bent.ravel(), aweights=weight, ddof=0))
+            unit = FIRST / max(size, np.finfo(float).tiny)
             yield output, [np.sqrt(unit * 4**n) * direction for n in range(N_STEPS)]
 
 

@@ -4,10 +4,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from skfm._kernels.losses import POISSON
 from skfm._solvers.caller import warn
 
 MAX_RESTARTS = 6
+USUAL_RESTARTS = 4  # where the learning rate is found
 NO_PROGRESS = "no progress"
+LITTLE_LEFT = 10  # one part in so many; targets have a loss of about 1 without a model
+HEAVY = 100  # times the median weight: such rows may decide alone
+LARGE_COUNT = 1000
 EARLY_STEPS = 100  # what optimizers remember of so few steps may all be from going astray
 
 
@@ -18,9 +23,30 @@ class History:
     stopped: bool = False  # by who listened
 
 
+def advice(problem, *others):
+    """A sentence for who reads that training diverged: what may be the reason in these rows."""
+    causes = ["scale the columns of X (for example with sklearn.preprocessing.MaxAbsScaler)"]
+    if problem.loss == POISSON and problem.target.max() > LARGE_COUNT:
+        causes.append("divide y by a constant")
+    weight = problem.weight
+    if weight.size and weight.max() > HEAVY * np.median(weight[weight > 0]):
+        causes.append("look for numbers in sample_weight that are far too large")
+    *causes, last = causes + list(others)
+    causes = ", ".join(causes)
+    return f"{causes[0].upper()}{causes[1:]}, or {last}."
+
+
 def loss_limit(baseline):
     """Above it training has gone astray. A little room: random factors are not zero."""
     return 1.1 * baseline + 0.01
+
+
+def least_progress(tol, objective):
+    """By how much the objective must fall to go on: by less where little of it is left.
+
+    As on classes that can be told apart: there the loss may still fall to a tenth.
+    """
+    return tol * np.clip(LITTLE_LEFT * objective, 0.0, 1.0)
 
 
 class _Course:
@@ -52,7 +78,7 @@ class _Course:
         if not is_finite or self.bad >= self.patience:
             self._restart(is_finite)
             return False
-        self.still = 0 if objective < self.best - self.tol else self.still + 1
+        self.still = 0 if self._is_progress(objective) else self.still + 1
         if objective < self.best and not self.bad:
             self._keep(objective)
         self.epoch += 1
@@ -68,6 +94,9 @@ class _Course:
                 self.still = 0
             return False
         return not self.leaves_saddle()
+
+    def _is_progress(self, objective):
+        return objective < self.best - least_progress(self.tol, objective)
 
     def leaves_saddle(self):
         """Go on where training rests at a saddle point; returns whether it did."""
@@ -97,24 +126,29 @@ class _Course:
         if not objective <= self.best or not loss <= self.limit:
             best_loss, best_objective = self.trainer.measure_at(self.best_parameters)
             if not objective <= best_objective:
-                if not loss <= self.limit:
+                is_usual = self.trainer.finds_rate and self._is_usual(np.isfinite(loss))
+                if not loss <= self.limit and not is_usual:
                     self._warn("The last epochs diverged; better parameters are kept.")
                 kept, loss = self.best_parameters, best_loss
+                if self.best_epoch == 0:  # for who goes on from there
+                    self.trainer.slow_down()
         if not loss <= self.limit:
             self._give_up()
         return kept
 
     def _restart(self, is_finite):
-        """Start again with smaller steps. That first steps were too long is no news, least of all
-        if nobody has set their length."""
+        """Start again with smaller steps."""
         if self.restarts == MAX_RESTARTS:
             self._give_up()
         self.restarts += 1
         self._step_back(forget=True)
-        is_usual = self.restarts <= (4 if self.trainer.finds_rate else is_finite)
-        if not is_usual:
+        if not self._is_usual(is_finite):
             rate = self.trainer.learning_rate
             self._warn(f"Training diverged; it starts again with learning_rate={rate:.3g}.")
+
+    def _is_usual(self, is_finite):
+        """That first steps are too long is no news, least of all if nobody chose their length."""
+        return self.restarts <= (USUAL_RESTARTS if self.trainer.finds_rate else is_finite)
 
     def _step_back(self, *, forget):
         """On from the best parameters with smaller steps."""
@@ -186,7 +220,8 @@ def run_sweeps(sweep, settings, progress, check, *, patience=1, parameters=None,
             history.loss_curve.append(objective)
             progress.epoch(number, objective)
             check(objective)
-            still = 0 if objective < best - settings.tol else still + 1
+            fell = objective < best - least_progress(settings.tol, objective)
+            still = 0 if fell else still + 1
             best = min(best, objective)
             history.converged = still >= patience and settings.tol > 0
             if listen is not None:
