@@ -244,8 +244,7 @@ def compare_cold(title, likes, features, noise, n_splits):
         inner, inner_test, inner_cold = withhold(train, split, np.flatnonzero(~is_cold))
         rng = np.random.default_rng(split)
         random = [
-            ndcg_at_k(test, best(rng.random(likes.shape), 10, is_cold), 10)
-            for _ in range(20)
+            ndcg_at_k(test, best(rng.random(likes.shape), 10, is_cold), 10) for _ in range(20)
         ]
         results["random"].append((np.mean(random), np.mean(random)))
 
@@ -338,9 +337,7 @@ def compare_defaults():
     tasks["new films"] = []
     for split in range(3):
         train, _, is_cold = withhold(likes, split, np.arange(N_FILMS))
-        tasks["new films"].append(
-            (*withhold(train, split, np.flatnonzero(~is_cold)), features)
-        )
+        tasks["new films"].append((*withhold(train, split, np.flatnonzero(~is_cold)), features))
     heads = "".join(f"{name:>10}" for name in tasks)
     print(f"{'loss, alpha, alpha_linear':<28}{'mean':>7}{heads}")
     for loss, penalties in DEFAULTS.items():

@@ -116,9 +116,7 @@ def evaluate(fit, model, log, y, splits):
 
 def best(candidates, fit, log, y):
     """The candidate (a label and a model) with the least mean error on the inner splits."""
-    errors = [
-        np.mean(evaluate(fit, model, log, y, inner_splits())[0]) for _, model in candidates
-    ]
+    errors = [np.mean(evaluate(fit, model, log, y, inner_splits())[0]) for _, model in candidates]
     return candidates[int(np.argmin(errors))]
 
 

@@ -31,8 +31,7 @@ def draw_chunks(n_chunks, n_rows, seed=0):
         odds = -1 + 0.7 * (users[user] * ads[ad]).sum(axis=1) + 0.02 * (site - 25)
         clicks = (rng.random(n_rows) < 1 / (1 + np.exp(-odds))).astype(int)
         rows = [
-            (f"user={u}", f"ad={a}", f"site={s}")
-            for u, a, s in zip(user, ad, site, strict=True)
+            (f"user={u}", f"ad={a}", f"site={s}") for u, a, s in zip(user, ad, site, strict=True)
         ]
         yield rows, clicks
 

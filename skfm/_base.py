@@ -139,9 +139,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         door.check_n_components(self.n_components)
         door.check_option(self.loss, "loss", self._losses)
         door.check_option(self.solver, "solver", (*minibatch.UPDATES, "als"))
-        door.check_auto_or_number(
-            self.learning_rate, "learning_rate", low=0, boundaries="neither"
-        )
+        door.check_auto_or_number(self.learning_rate, "learning_rate", low=0, boundaries="neither")
         door.check_number(
             self.initial_accumulator, "initial_accumulator", real, low=0, boundaries="neither"
         )

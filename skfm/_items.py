@@ -22,8 +22,7 @@ class Items:
         self.identity = identity  # a field for each one-hot feature of an item
         self.given = given  # (n_items, n_given), CSR
         self.fields = np.array(
-            [field for field in identity for _ in range(len(names))]
-            + np.asarray(fields).tolist(),
+            [field for field in identity for _ in range(len(names))] + np.asarray(fields).tolist(),
             dtype=object,
         )
 

@@ -56,9 +56,7 @@ class Catalogue(Kept):
         ids = ids.tolist()
         unknown = [name for name in ids if not isinstance(name, str) or name not in place]
         if unknown:
-            raise ValueError(
-                f"{argument} names items that X did not have in fit: {unknown[:5]}."
-            )
+            raise ValueError(f"{argument} names items that X did not have in fit: {unknown[:5]}.")
         return np.array([place[name] for name in ids], dtype=np.int64)
 
     def show(self, items):
@@ -207,9 +205,7 @@ def read_pairs(rows, items, n_rows, catalogue):
     rows = check_positions(rows, n_rows, "rows", or_unknown=True)
     items = catalogue.positions_or_unknown(items, "items")
     if rows.shape != items.shape:
-        raise ValueError(
-            f"rows and items must be equally long; got {rows.size} and {items.size}."
-        )
+        raise ValueError(f"rows and items must be equally long; got {rows.size} and {items.size}.")
     return rows, items
 
 
@@ -254,9 +250,7 @@ def best_items(users, items, n_items, columns, hidden, n_threads):
         hidden = sparse.csr_matrix((users.shape[0], columns.size), dtype=bool)
     if not hidden.has_sorted_indices:
         hidden = hidden.sorted_indices()
-    found, scores = top.best(
-        users, items, n_items, (hidden.indptr, hidden.indices), n_threads
-    )
+    found, scores = top.best(users, items, n_items, (hidden.indptr, hidden.indices), n_threads)
     return np.where(found < 0, -1, columns[found]), scores
 
 

@@ -250,9 +250,7 @@ def check_number(value, name, kind, *, low=None, high=None, boundaries="both"):
             number = int(value) if kind is numbers.Integral else float(value)
         except OverflowError as error:  # integers may be as large as they like
             raise ValueError(f"{name} is too large for a float; lower it.") from error
-    check_scalar(
-        number, name, kind, min_val=low, max_val=high, include_boundaries=boundaries
-    )
+    check_scalar(number, name, kind, min_val=low, max_val=high, include_boundaries=boundaries)
     if not (kind is numbers.Integral or math.isfinite(number)):
         raise ValueError(f"{name} must be finite, got {value!r}.")
     return number

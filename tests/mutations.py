@@ -69,7 +69,7 @@ FAULTS = [  # file, what stands there, what stands there instead
     (KERNELS + "top.py", "scores[r, k - 1] < score:", "scores[r, k - 1] <= score:"),
     (KERNELS + "axes.py", "c * table[t, j] + d * table[u, j]", "c * table[t, j]"),
     (SOLVERS + "training.py", "objective < self.best - self.tol", "objective < self.best + 1"),
-    (SOLVERS + "training.py", 'if objective < self.best and not self.bad:', "if False:"),
+    (SOLVERS + "training.py", "if objective < self.best and not self.bad:", "if False:"),
     (SOLVERS + "minibatch.py", "rate /= np.sqrt(1 + self.n_epochs / slowing)", "pass"),
     (SOLVERS + "problem.py", "share[:, 1] /= 1 + np.sqrt(", "share[:, 1] /= 1 + 0 * np.sqrt("),
     (SOLVERS + "columns.py", "- problem.center[place]) / problem", ") / problem"),

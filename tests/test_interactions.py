@@ -51,9 +51,7 @@ from skfm._solvers import coordinate, gibbs, minibatch, relations
 from skfm._solvers.interactions import Interactions, all_pairs
 from skfm._solvers.problem import Penalties, make_problem
 
-enter, derive, move_layers = map(
-    from_python, (kernels.enter, kernels.derive, kernels.move_layers)
-)
+enter, derive, move_layers = map(from_python, (kernels.enter, kernels.derive, kernels.move_layers))
 SOLVERS = ["adagrad", "als", *in_full("adam", "ftrl", "sgd")]  # each compiles for itself
 BAYESIAN = [BayesianFMRegressor, BayesianFMClassifier]
 FIELDS = np.repeat(["a", "b", "c"], 2)  # of six columns
@@ -178,9 +176,7 @@ def test_twins_agree_on_all_pairs():
     parameters = random_parameters(rng, 2, 3, 6)
     y = rng.integers(2, size=10)
     data = X, y, rng.uniform(0.5, 2, size=10), "softmax", 0.3, 0.7
-    total, slopes = reference.product_objective(
-        parameters, *data, *all_of_them, np.ones(6, bool)
-    )
+    total, slopes = reference.product_objective(parameters, *data, *all_of_them, np.ones(6, bool))
     assert_allclose(total, reference.objective(parameters, *data))
     for one, other in zip(slopes, reference.gradient(parameters, *data), strict=True):
         assert_allclose(one, other, atol=1e-12)
@@ -410,9 +406,7 @@ def test_all_pairs_by_other_ways_decide_as_the_plain_machine(dtype, name):
     X = make_X(rng, 20, N_FEATURES).astype(dtype)
     parameters = random_parameters(rng, 2, degrees.size, N_FEATURES)
     plain = decide_rows(X, parameters, None, np.int32)
-    assert_allclose(
-        decide_rows(X, parameters, record, np.int32), plain, **tolerance_of(dtype)
-    )
+    assert_allclose(decide_rows(X, parameters, record, np.int32), plain, **tolerance_of(dtype))
 
 
 @pytest.mark.full  # other types, for which kernels are compiled anew
@@ -823,9 +817,7 @@ def test_weights_are_repetitions(solver, machine, labels):
     if solver == "gibbs":
         model = BAYESIAN[labels](2, max_iter=6, n_burn_in=1, **options)
     else:
-        model = (FMClassifier if labels else FMRegressor)(
-            2, solver=solver, max_iter=6, **options
-        )
+        model = (FMClassifier if labels else FMRegressor)(2, solver=solver, max_iter=6, **options)
     weighted = everything(quietly(clone(model).fit, X, y, weight), X)
     assert_allclose(weighted, everything(quietly(model.fit, X[repeated], y[repeated]), X), 1e-5)
 

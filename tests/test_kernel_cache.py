@@ -490,13 +490,16 @@ print(json.dumps([[], {"before": len(moments) == 1 and moments[0] < after}]))
 
 def test_time_of_compiling(package):
     """All of it, also after the notice, and less where kernels are loaded."""
-    code = SOON.format(0.0) + """
+    code = (
+        SOON.format(0.0)
+        + """
 times = [_notice.compiling_time()]
 for dtype in ("f8", "f4"):
     use(dtype)
     times.append(_notice.compiling_time())
 print(json.dumps([times, None]))
 """
+    )
     start, once, twice = run(package, code)[0]
     assert start == 0 < once < twice
     start, again, _ = run(package, code)[0]

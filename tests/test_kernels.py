@@ -45,9 +45,7 @@ def as_problem(X, y, weight, kind, dtype=np.float64, lasso=(0.0, 0.0)):
     weight = np.empty(0, dtype) if weight is None else weight.astype(dtype)
     X = sparse.csr_matrix(X.astype(dtype))
     penalties = Penalties(ALPHA, ALPHA_LINEAR, factor_lasso=lasso[1], linear_lasso=lasso[0])
-    return make_problem(
-        X, np.asarray(y), weight, CODES[kind], penalties, all_pairs(X.shape[1], 3)
-    )
+    return make_problem(X, np.asarray(y), weight, CODES[kind], penalties, all_pairs(X.shape[1], 3))
 
 
 def planner_for(problem, batch_size, **options):
@@ -138,9 +136,7 @@ def run_all(window, order, state, share, rule, scratch):
 def train_epoch(problem, planner, state, rule):
     """All windows in turn, each with its batches in order; returns the sum of the losses."""
     n_penalties = problem.penalty_share.shape[1]
-    scratch = make_scratch(
-        state, planner.batch_size, planner.max_pairs, n_penalties=n_penalties
-    )
+    scratch = make_scratch(state, planner.batch_size, planner.max_pairs, n_penalties=n_penalties)
     total = 0.0
     for number in range(planner.n_windows):
         window = planner.window(number)
@@ -338,9 +334,7 @@ def assert_matches_the_twin(
     parameters = random_parameters(rng, n_outputs, n_components, n_features)
     state, memory = state_of(problem, parameters, update), None
     planner = planner_for(problem, batch_size)
-    rule = rule_for(
-        kind, update=update, n_components=n_components, n_outputs=n_outputs, **options
-    )
+    rule = rule_for(kind, update=update, n_components=n_components, n_outputs=n_outputs, **options)
     batches = rows_of_batches(problem, batch_size)
     tolerance = {"rtol": 1e-9, "atol": 1e-10}
     if dtype == np.float32:
@@ -405,9 +399,7 @@ def test_parts_that_are_not_fitted_stay(kind, n_outputs, fit_intercept, fit_line
     problem = as_problem(X, y, None, kind)
     start = random_parameters(rng, n_outputs, 2, 9)
     state = state_of(problem, start)
-    rule = rule_for(
-        kind, fit_intercept=fit_intercept, fit_linear=fit_linear, n_outputs=n_outputs
-    )
+    rule = rule_for(kind, fit_intercept=fit_intercept, fit_linear=fit_linear, n_outputs=n_outputs)
     train_epoch(problem, planner_for(problem, 8), state, rule)
     expected, _, _ = reference.epoch(
         "adagrad", start, None, rows_of_batches(problem, 8), X, y, None, kind, ALPHA,

@@ -280,9 +280,9 @@ class Popular(BaseEstimator):
         if candidates is not None:
             if names is not None and np.asarray(candidates).dtype != bool:
                 candidates = np.flatnonzero(np.isin(names, candidates))
-            scores[:, np.setdiff1d(np.arange(X.shape[1]), np.arange(X.shape[1])[candidates])] = (
-                -np.inf
-            )
+            scores[
+                :, np.setdiff1d(np.arange(X.shape[1]), np.arange(X.shape[1])[candidates])
+            ] = -np.inf
         if exclude_seen:
             scores[X != 0] = -np.inf
         items = np.argsort(-scores, axis=1, kind="stable")[:, :n_items]

@@ -1316,17 +1316,13 @@ def test_cross_validation_by_ranking():
 def test_search_by_ranking_with_names():
     names = [f"i{k}" for k in range(40)]
     known, hidden = split_cells(planted_choices(), random_state=0)
-    plain = make_ranking_scorer("recall", k=5)(
-        model_for("implicit").fit(known), known, hidden
-    )
+    plain = make_ranking_scorer("recall", k=5)(model_for("implicit").fit(known), known, hidden)
     frames = [pd.DataFrame(part.toarray(), columns=names) for part in (known, hidden)]
     model = model_for("implicit").fit(frames[0])
     assert make_ranking_scorer("recall", k=5)(model, *frames) == plain
 
 
-@pytest.mark.parametrize(
-    "step, kind", [(MaxAbsScaler(), "als"), (TfidfTransformer(), "implicit")]
-)
+@pytest.mark.parametrize("step, kind", [(MaxAbsScaler(), "als"), (TfidfTransformer(), "implicit")])
 def test_pipeline(step, kind):
     X = make()
     pipe = make_pipeline(clone(step), model_for(kind))

@@ -408,9 +408,7 @@ def test_results_share_no_memory(kind):
     for split in (split_cells, split_users, lambda X: leave_last_out(X, X)):
         for part in split(X):
             part.data[:] = -1
-    np.testing.assert_array_equal(
-        X.toarray() if sparse.issparse(X) else X, [[1, 2, 3], [4, 5, 0]]
-    )
+    np.testing.assert_array_equal(X.toarray() if sparse.issparse(X) else X, [[1, 2, 3], [4, 5, 0]])
 
 
 def test_nothing_to_hide():

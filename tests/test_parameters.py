@@ -61,9 +61,7 @@ FUNCTIONS = {
     "BayesianFMRegressor": of_fm(BayesianFMRegressor, Y, n_burn_in=1),
     "BayesianFMClassifier": of_fm(BayesianFMClassifier, Y > 0, n_burn_in=1),
     "MFRecommender": fitted(MFRecommender, CELLS, ask="transform"),
-    "MFRecommender, implicit": fitted(
-        MFRecommender, CELLS, ask="transform", feedback="implicit"
-    ),
+    "MFRecommender, implicit": fitted(MFRecommender, CELLS, ask="transform", feedback="implicit"),
     "FMRecommender": of_fm(FMRecommender, ITEMS),
     "EventEncoder": make_log,
     "make_fm_regression": lambda **p: make_fm_regression(**{"random_state": 0, **p})[1],

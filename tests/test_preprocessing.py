@@ -588,7 +588,6 @@ def test_ratings_stay_within_their_scale(n_events):
     assert X.min() >= 0 and X.data.min() >= 1 and X.max() <= 5
 
 
-
 def test_last():
     encoder = UserItemEncoder(duplicates="last")
     assert encoder.fit_transform(LOG)[0, 0] == 2  # at 9, before the row with 5 at 2

@@ -229,9 +229,7 @@ def test_a_step_goes_down_the_slope(loss, masked, weighted, n_own):
     if loss != "warp":
         assert_allclose(np.sum(losses), total(start), rtol=1e-9)
     # Plain steps are divided by the root of the weight of the rows with the feature.
-    count = np.append(
-        weight @ (contexts != 0), np.bincount(choices.item, weight) @ (items != 0)
-    )
+    count = np.append(weight @ (contexts != 0), np.bincount(choices.item, weight) @ (items != 0))
     moved = trainer.parameters()
     rng = np.random.default_rng(1)
     h = 1e-5

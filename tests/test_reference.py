@@ -106,9 +106,7 @@ def test_adagrad_twin_descends_the_objective(kind, n_outputs):
     intercept, coef, components = reference.gradient(parameters, *data)
     square = sum((g**2).sum() for g in (intercept, coef / scale, components / scale))
     assert_allclose((after - before) / (-rate / 1e4 * square), 1, rtol=1e-3)
-    assert_allclose(
-        total, weight @ reference.losses(kind, reference.raw_output(parameters, X), y)
-    )
+    assert_allclose(total, weight @ reference.losses(kind, reference.raw_output(parameters, X), y))
 
 
 # Matrix factorization

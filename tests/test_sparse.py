@@ -131,9 +131,7 @@ def test_zeros_that_fill_blocks_are_not_stored():
     assert checked.nnz == np.count_nonzero(X.data) and checked.format == "csr"
     cells = abs(make("csr"))
     blocks = sparse.bsr_array(cells, blocksize=(2, 1))
-    one, other = (
-        MFRecommender(2, max_iter=2, random_state=0).fit(x) for x in (cells, blocks)
-    )
+    one, other = (MFRecommender(2, max_iter=2, random_state=0).fit(x) for x in (cells, blocks))
     assert_array_equal(one.components_, other.components_)
 
 

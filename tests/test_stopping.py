@@ -55,9 +55,7 @@ def model_for(n_classes=0, **parameters):
     parameters = {"random_state": 0, "alpha": 0.01, "max_iter": size(60, 5), **parameters}
     if n_classes:
         return FMClassifier(**parameters)
-    return FMRegressor(
-        epsilon=reference.HUBER_EPSILON, quantile=reference.QUANTILE, **parameters
-    )
+    return FMRegressor(epsilon=reference.HUBER_EPSILON, quantile=reference.QUANTILE, **parameters)
 
 
 def assert_same(model, other):

@@ -156,7 +156,16 @@ def run_steps(
                 intercept = kind(state.intercept[output, 0])
                 if interactions is not None and partners.size == 0:
                     _forward_general(
-                        rows, r0, a, b, feature, f0, intercept, interactions, local, sums,
+                        rows,
+                        r0,
+                        a,
+                        b,
+                        feature,
+                        f0,
+                        intercept,
+                        interactions,
+                        local,
+                        sums,
                         raw[output],
                     )
                     continue

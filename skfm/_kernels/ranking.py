@@ -217,8 +217,20 @@ def differentiate(kind, dtype, score, other, constant, n_free, n_tried):
 
 @jit_inner(allocates=True)
 def compare(
-    r0, first, last, weights, events, seed, items, seen, state, interactions, kind,
-    max_draws, scratch, pairs,
+    r0,
+    first,
+    last,
+    weights,
+    events,
+    seed,
+    items,
+    seen,
+    state,
+    interactions,
+    kind,
+    max_draws,
+    scratch,
+    pairs,
 ):
     """Draw an item for each of the rows ``first:last``; losses, their slopes, and what the
     contexts get of them.
@@ -444,9 +456,7 @@ def sum_items(first, last, state, items, interactions, layers, meetings, scratch
     own = np.empty((sums.shape[1] // max(width, 1), width), dtype)
     own_flat = own.reshape(-1)
     for number in range(first, last):
-        represent(
-            items, np.int64(meetings.item[number]), linear, factors, interactions, p, own
-        )
+        represent(items, np.int64(meetings.item[number]), linear, factors, interactions, p, own)
         total = dtype.type(0)
         for f in range(own_flat.size):
             sums[number, f] = 0
@@ -512,13 +522,32 @@ def run_steps(
             elif step == 2:
                 a, b = share(rows.ptr, r0, r1, ROW_COST, part, n_parts)
                 compare(
-                    r0, a, b, weight, events, seed, items, seen, machine, interactions, kind,
-                    max_draws, room, pairs,
+                    r0,
+                    a,
+                    b,
+                    weight,
+                    events,
+                    seed,
+                    items,
+                    seen,
+                    machine,
+                    interactions,
+                    kind,
+                    max_draws,
+                    room,
+                    pairs,
                 )
             elif step == 3:
                 if part == 0:
                     plan_items(
-                        r0, r1, weight, events.item, pairs, items, item_rows, item_columns,
+                        r0,
+                        r1,
+                        weight,
+                        events.item,
+                        pairs,
+                        items,
+                        item_rows,
+                        item_columns,
                         meetings,
                     )
             elif step == 4:
@@ -530,15 +559,33 @@ def run_steps(
                 item_begin, item_end = DIFFERENTIATED + 1, UPDATED
             if begin < end:
                 loss += minibatch.run_steps(
-                    order[position : position + 1], begin, end, part, n_parts, window, state,
-                    penalties, interactions, rule, scratch,
+                    order[position : position + 1],
+                    begin,
+                    end,
+                    part,
+                    n_parts,
+                    window,
+                    state,
+                    penalties,
+                    interactions,
+                    rule,
+                    scratch,
                 )
             if step == 1:
                 a, b = share(rows.ptr, r0, r1, ROW_COST, part, n_parts)
                 keep_contexts(rows, r0, a, b, interactions, local, room.sums, pairs)
             if item_begin < item_end:
                 minibatch.run_steps(
-                    meetings.batch, item_begin, item_end, part, n_parts, item_window, state,
-                    penalties, interactions, rule, item_scratch,
+                    meetings.batch,
+                    item_begin,
+                    item_end,
+                    part,
+                    n_parts,
+                    item_window,
+                    state,
+                    penalties,
+                    interactions,
+                    rule,
+                    item_scratch,
                 )
     return loss

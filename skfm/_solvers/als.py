@@ -113,7 +113,5 @@ def _half_step(model, sides, tables, side):
         squares, turning = principal_axes(model, tables[other], n_threads)
         for table in tables:
             turn(table, turning, n_threads)
-    objective = _solve(
-        model, sides[side], side, tables[other], squares, tables[side], N_STEPS, 0
-    )
+    objective = _solve(model, sides[side], side, tables[other], squares, tables[side], N_STEPS, 0)
     return objective + model.penalty(tables[other], other, sides[other].strength)

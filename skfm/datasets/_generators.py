@@ -11,6 +11,7 @@ from skfm import _validation as door
 
 LARGEST_SCALE = 1e100  # its square is a number
 
+
 def make_fm_regression(
     n_samples=1000,
     *,

@@ -31,9 +31,7 @@ GAPS = bytes(byte in b": \t\n\r\v\f" for byte in range(256))
 ENTRY = re.compile(rb"([0-9]+):([0-9]+):([^:]+)")
 
 
-def load_libffm(
-    file, *, n_features=None, dtype=np.float64, zero_based=True, on_shared="raise"
-):
+def load_libffm(file, *, n_features=None, dtype=np.float64, zero_based=True, on_shared="raise"):
     r"""Read a file in the format of libffm.
 
     Each line is a row: ``label field:feature:value field:feature:value ...``, separated by white
@@ -570,9 +568,7 @@ def _check_labels(y, n_rows):
     """float32, float64 or integers."""
     labels = np.asarray(y)
     if labels.shape != (n_rows,):
-        raise ValueError(
-            f"y.shape == {labels.shape}, expected ({n_rows},): one label a row of X."
-        )
+        raise ValueError(f"y.shape == {labels.shape}, expected ({n_rows},): one label a row of X.")
     if labels.dtype.kind == "b":
         labels = labels.astype(np.int64)
     if labels.dtype.kind in "iu":
