@@ -30,6 +30,7 @@ from skfm._stopping import Listener, check_scoring, make_score, split
 from skfm._targets import Link
 
 ROWS_PER_THREAD = 10_000  # below this a second thread costs more than it brings
+PENALTIES = "alpha", "alpha_linear"  # that may be found
 LEAST_CHUNK = 10  # rows of a chunk that is not the same as another by chance
 
 
@@ -174,11 +175,19 @@ class BaseFM(KeptEstimator, PrintableEstimator):
             door.check_flag(getattr(self, name), name)
         door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
-    def _make_penalties(self, labels, n_features):
+    def _make_penalties(self, labels, n_features, found):
+        """Those that are given; of others, those ``found`` before."""
         groups = check_groups(labels, n_features)
+
+        def given(name):
+            value = getattr(self, name)
+            if not door.is_option(value, "auto"):
+                return check_penalty(value, name, groups)
+            return found[name]
+
         penalties = Penalties(
-            check_penalty(self.alpha, "alpha", groups),
-            check_penalty(self.alpha_linear, "alpha_linear", groups),
+            given("alpha"),
+            given("alpha_linear"),
             check_penalty(self.alpha_l21, "alpha_l21", groups),
             check_penalty(self.alpha_l1, "alpha_l1", groups),
         )
@@ -390,12 +399,18 @@ class BaseFM(KeptEstimator, PrintableEstimator):
             door.check_weight_of_steps(weight)
         if (weight == 1).all():
             weight = weight[:0]
+        goes_on = stream is not None or previous is not None
+        found = self._found_penalties() if goes_on else dict.fromkeys(PENALTIES)
+        penalties = self._make_penalties(groups, n_features, found)
+        are_auto = [door.is_option(getattr(self, name), "auto") for name in PENALTIES]
+        # A chunk of a stream is too little to find them with.
+        finds = (False, False) if keeps_state else tuple(are_auto)
         problem = make_problem(
             X,
             link.target(target),
             weight.astype(X.dtype, copy=False),
             link.loss,
-            self._make_penalties(groups, n_features),
+            penalties,
             interactions,
             may_center=self.fit_intercept,
             earlier=None if stream is None else stream.scaling,
@@ -437,6 +452,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
                     *(problem, start, settings, link.baseline),
                     is_fitted=previous is not None,
                     listener=listener,
+                    finds=finds,
                 )
                 memory = None
             else:
@@ -446,6 +462,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
                     keeps_state=keeps_state,
                     memory=None if previous is None else self._memory(),
                     listener=listener,
+                    finds=finds,
                 )
         else:
             places = problem.position[stream.scaling.used]
@@ -460,6 +477,9 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         if history.converged or (history.stopped and score is not None):
             self._warn_if_linear(problem, parameters[2], link)
         self._store(parameters, problem, link)
+        self._store_penalties(penalties, problem, are_auto)
+        if stream is None:
+            self._found = [n for n, is_found in zip(PENALTIES, finds, strict=True) if is_found]
         self._stream = _Stream(
             *(self._settled(), link, problem.scaling(), memory),
             rng=copy.deepcopy(rng),  # others may draw from the user's
@@ -471,6 +491,23 @@ class BaseFM(KeptEstimator, PrintableEstimator):
             del self.validation_scores_
         return history
 
+    def _found_penalties(self):
+        """What a fit has found, None where it has found nothing."""
+        names = self._found if hasattr(self, "_found") else ()
+        return {name: getattr(self, f"{name}_") if name in names else None for name in PENALTIES}
+
+    def _store_penalties(self, penalties, problem, are_auto):
+        """Those given as they are; of others, one for each feature, in the units of X."""
+        scale = np.square(problem.scale, dtype=np.float64)
+        own = problem.factor_penalty / np.sqrt(problem.count), problem.linear_penalty
+        given = penalties.factors, penalties.linear
+        for name, value, values, is_auto in zip(PENALTIES, given, own, are_auto, strict=True):
+            if is_auto:
+                values = values * scale
+                value = np.full(self.n_features_in_, np.median(values) if values.size else 0.0)
+                value[problem.used] = values
+            setattr(self, f"{name}_", value)
+
     def _warn_if_linear(self, problem, factors, link):
         """Say so if penalties have left nothing of the factors, when training has come to rest.
 
@@ -478,7 +515,11 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         features, or where the intercept explains the target, no penalty is to blame.
         """
         penalties = {"alpha": problem.factor_penalty, "alpha_l21": problem.factor_lasso}
-        to_blame = [name for name, penalty in penalties.items() if penalty.any()]
+        to_blame = [
+            name
+            for name, penalty in penalties.items()
+            if penalty.any() and not door.is_option(getattr(self, name), "auto")
+        ]
         has_products = np.diff(problem.indptr).max() > 1 and problem.interactions.n_components
         if not (to_blame and has_products and link.baseline):
             return

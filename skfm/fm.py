@@ -62,13 +62,16 @@ class FMRegressor(RegressorMixin, BaseFM):
         [4]_, which can set weights to exactly 0; "sgd", plain gradient steps, divided by the
         root of the number of the batch's rows with the feature. The steps of "adam" and "sgd" get
         shorter like the root of the number of epochs.
-    alpha : float, dict or list of float, default=1.2
+    alpha : float, "auto", dict or list of float, default=1.2
         L2 penalty of the factors, at least 0. Feature j pays
         ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
-        it is not zero, and y scaled to variance 1. The parameter to tune first.
-    alpha_linear : float, dict or list of float, default=5.0
+        it is not zero, and y scaled to variance 1. The parameter to tune first. "auto" finds a
+        penalty for each feature during the fit, by empirical Bayes [7]_: how large factors are
+        follows from the data, and features whose partners are little known have smaller ones.
+        Until then, and in streams that begin with `partial_fit`, it is about 1.
+    alpha_linear : float, "auto", dict or list of float, default=5.0
         L2 penalty of the linear weights, at least 0, as in ridge regression: feature j pays
-        ``alpha_linear / 2 * w_j^2``. The intercept is not penalised.
+        ``alpha_linear / 2 * w_j^2``. The intercept is not penalised. "auto" as for `alpha`.
     alpha_l1 : float, dict or list of float, default=0.0
         L1 penalty of the linear weights, at least 0, for "ftrl": ``alpha_l1 * |w_j|``. It sets
         those that matter little to 0.
@@ -157,6 +160,9 @@ class FMRegressor(RegressorMixin, BaseFM):
     components_ : ndarray of shape (n_components, n_features)
         The vectors ``v_j``, as columns; 0 for features that never occurred. With higher degrees
         those of each degree, one below the other.
+    alpha_, alpha_linear_ : float or ndarray of shape (n_features,)
+        `alpha` and `alpha_linear`; of "auto", what was found for each feature. Features that never
+        occurred have the median of the others.
     n_iter_ : int
         Number of epochs, or of calls of `partial_fit`.
     loss_curve_ : list of float, one an epoch
@@ -187,6 +193,7 @@ class FMRegressor(RegressorMixin, BaseFM):
        Recommendations with Factorization Machines", SIGIR 2011.
     .. [6] M. Blondel, A. Fujino, N. Ueda, M. Ishihata, "Higher-Order Factorization Machines",
        NIPS 2016.
+    .. [7] D. J. C. MacKay, "Bayesian Interpolation", Neural Computation 4, 1992.
 
     Examples
     --------
@@ -416,13 +423,16 @@ class FMClassifier(ClassifierMixin, BaseFM):
         [4]_, which can set weights to exactly 0; "sgd", plain gradient steps, divided by the
         root of the number of the batch's rows with the feature. The steps of "adam" and "sgd" get
         shorter like the root of the number of epochs.
-    alpha : float, dict or list of float, default=2.0
+    alpha : float, "auto", dict or list of float, default=2.0
         L2 penalty of the factors, at least 0. Feature j pays
         ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
-        it is not zero. The parameter to tune first.
-    alpha_linear : float, dict or list of float, default=5.0
+        it is not zero. The parameter to tune first. "auto" finds a penalty for each feature
+        during the fit, by empirical Bayes [7]_: how large factors are follows from the data, and
+        features whose partners are little known have smaller ones. Until then, and in streams
+        that begin with `partial_fit`, it is about 0.3.
+    alpha_linear : float, "auto", dict or list of float, default=5.0
         L2 penalty of the linear weights, at least 0, as in ridge regression: feature j pays
-        ``alpha_linear / 2 * w_j^2``. The intercept is not penalised.
+        ``alpha_linear / 2 * w_j^2``. The intercept is not penalised. "auto" as for `alpha`.
     alpha_l1 : float, dict or list of float, default=0.0
         L1 penalty of the linear weights, at least 0, for "ftrl": ``alpha_l1 * |w_j|``. It sets
         those that matter little to 0.
@@ -513,6 +523,9 @@ class FMClassifier(ClassifierMixin, BaseFM):
     components_ : ndarray of shape ([n_classes,] n_components, n_features)
         The vectors ``v_j``, as columns; 0 for features that never occurred. Of two classes
         without the first axis.
+    alpha_, alpha_linear_ : float or ndarray of shape (n_features,)
+        `alpha` and `alpha_linear`; of "auto", what was found for each feature. Features that never
+        occurred have the median of the others.
     n_iter_ : int
         Number of epochs, or of calls of `partial_fit`.
     loss_curve_ : list of float, one an epoch
@@ -543,6 +556,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
        Recommendations with Factorization Machines", SIGIR 2011.
     .. [6] M. Blondel, A. Fujino, N. Ueda, M. Ishihata, "Higher-Order Factorization Machines",
        NIPS 2016.
+    .. [7] D. J. C. MacKay, "Bayesian Interpolation", Neural Computation 4, 1992.
 
     Examples
     --------

@@ -43,6 +43,8 @@ MODELS = [
         for solver in SOLVERS
         for loss in ("log_loss", "squared_hinge")
     ),
+    FMRegressor(alpha="auto", alpha_linear="auto"),
+    FMClassifier(alpha="auto", alpha_linear="auto"),
     FMRegressor(n_jobs=2),
     FMRegressor(degree=3),
     FMRegressor(degree=3, solver="als"),

@@ -6,6 +6,7 @@ from skfm._kernels import losses
 from skfm._kernels.majorise import majorise
 from skfm._kernels.records import Prior
 from skfm._solvers.columns import Sweeper
+from skfm._solvers.evidence import PenaltySearch
 from skfm._solvers.progress import Progress
 from skfm._solvers.training import advice, loss_limit, run_sweeps
 
@@ -39,7 +40,7 @@ class _Descent:
         self.loss_weight = problem.weight if problem.weight.size else ones
         self.loss = losses.make_loss(problem.loss, settings.loss_shape, n_outputs)
         self.boost = 1.0
-        self._measure()
+        self.measure()
 
     def parameters(self):
         n_components = self.machines[0].n_components
@@ -57,7 +58,7 @@ class _Descent:
         total = losses.total_loss(self.loss, self.raw, self.problem.target, self.loss_weight)
         return total / self.problem.total_weight
 
-    def _measure(self):
+    def measure(self):
         """Compute sums, outputs and the objective, for each unit of weight, from the parameters.
 
         A sweep keeps them up, but for rounding, which may be all that it seems to gain.
@@ -72,6 +73,9 @@ class _Descent:
             total += squares @ problem.factor_penalty / 2
         self.objective = float(total / problem.total_weight)
 
+    def outputs(self):
+        return self.raw
+
     def sweep(self):
         """Update all parameters once; returns the objective, computed anew from them.
 
@@ -84,7 +88,7 @@ class _Descent:
             with np.errstate(over="ignore", invalid="ignore"):  # the objective tells
                 for output in range(len(self.machines)):
                     self._sweep_output(output)
-                self._measure()
+                self.measure()
             if self.objective <= before + ROOM * abs(before):
                 break
             self._set(kept)
@@ -106,7 +110,7 @@ class _Descent:
         for machine, own_linear, own_factors in zip(self.machines, linear, factors, strict=True):
             machine.linear[:] = own_linear
             machine.factors[:, : machine.n_components] = own_factors
-        self._measure()
+        self.measure()
 
     def _sweep_output(self, output):
         problem, settings, rows, raw = self.problem, self.settings, self.rows, self.raw[output]
@@ -141,7 +145,7 @@ def shift(rows, noise=0.0, precision=1.0):
     return step
 
 
-def train(problem, start, settings, baseline, *, is_fitted, listener=None):
+def train(problem, start, settings, baseline, *, is_fitted, listener=None, finds=(False, False)):
     """Minimise the objective from ``start``, as `minibatch.train` does without steps or batches.
 
     Returns the parameters and the history.
@@ -156,8 +160,18 @@ def train(problem, start, settings, baseline, *, is_fitted, listener=None):
 
     check(descent.objective)
     progress = Progress(settings, problem.n_rows, "rows")
+    search = None
+    if any(finds):
+        penalties = PenaltySearch(problem, settings.loss_shape, *finds, 1, by_sweeps=True)
+
+        def search(number):
+            if penalties.before(number, descent):
+                descent.measure()
+            return penalties.is_open(number)
+
     options = {"patience": settings.n_iter_no_change, "parameters": descent.parameters}
-    history = run_sweeps(descent.sweep, settings, progress, check, listen=listener, **options)
+    options |= {"listen": listener, "search": search}
+    history = run_sweeps(descent.sweep, settings, progress, check, **options)
     if not is_fitted and descent.mean_loss() > loss_limit(baseline):
         raise ValueError(f"Training ended above the loss of the intercept alone. {cure}")
     parameters = descent.parameters()

@@ -10,6 +10,7 @@ from skfm._kernels.losses import make_loss
 from skfm._kernels.records import Block, Local, RowScratch, Rule, Scratch
 from skfm._kernels.updates import FTRL, SGD, Adam
 from skfm._solvers import optimizer, saddle
+from skfm._solvers.evidence import PenaltySearch
 from skfm._solvers.memory import aligned_zeros, plain
 from skfm._solvers.optimizer import UPDATES, Memory
 from skfm._solvers.plan import Planner, auto_batch_size
@@ -288,6 +289,13 @@ class Trainer:
         loss = total / self.problem.total_weight
         return loss, loss + self.penalty()
 
+    def outputs(self):
+        """Raw outputs of the present parameters (n_outputs, n_rows); changes nothing."""
+        raw = np.empty((self.n_outputs, self.problem.n_rows))
+        for rows in self._each_batch():
+            raw[:, rows] = self.scratch.rows.output[:, : rows.size]
+        return raw
+
     def _each_batch(self):
         """Compute batch after batch; yields its rows while the scratch has what is theirs."""
         for number in range(self.planner.n_windows):
@@ -345,6 +353,7 @@ def train(
     keeps_state,
     memory=None,
     listener=None,
+    finds=(False, False),
 ):
     """Minimise the objective from ``start``; returns parameters, history and memory.
 
@@ -354,6 +363,8 @@ def train(
     ``keeps_state`` whether the memory that is returned is whole or a summary.
 
     ``listener``, if given, is called as `run_epochs` says, and may choose other parameters.
+    ``finds`` says whether the penalties of factors and linear weights are to be found; they are
+    those of the problem at the end.
     """
     if memory is not None:
         memory = memory.of_one_epoch(UPDATES[settings.solver])
@@ -364,7 +375,9 @@ def train(
     if listener is not None:
         listener.least_patience = -(-LEAST_PATIENCE // trainer.n_batches)
     progress = Progress(settings, problem.n_rows, "rows")
-    parameters, history = run_epochs(trainer, baseline, settings, progress, listener)
+    shape, n_batches = settings.loss_shape, trainer.n_batches
+    search = PenaltySearch(problem, shape, *finds, n_batches) if any(finds) else None
+    parameters, history = run_epochs(trainer, baseline, settings, progress, listener, search)
     if listener is not None:
         parameters = listener.choose(parameters)
     if not all(map(np.array_equal, parameters, trainer.parameters())):

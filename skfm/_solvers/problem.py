@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from skfm._kernels.features import measure_features
+from skfm._solvers.evidence import starting_penalties
 from skfm._solvers.interactions import Interactions
 from skfm._solvers.memory import largest_squared, read_only
 from skfm._solvers.pickling import Kept
@@ -101,6 +102,33 @@ class Problem:
         per_entry = np.repeat(weight.astype(np.float64), np.diff(self.indptr))
         return np.bincount(self.position[self.indices], per_entry, self.n_used)
 
+    def scaled_rows(self, chosen=slice(None), own_class=None, n_classes=1):
+        """Some rows as the solvers see them, in float64; with classes of features, each row cut
+        into one for each class, one after the other: so all sums by class are one product."""
+        first, last, step = chosen.indices(self.n_rows)
+        rows = sparse.csr_array(
+            (self.data, self.indices, self.indptr), (self.n_rows, self.position.size)
+        )[first:last:step]
+        places = self.position[rows.indices].astype(np.int64)
+        data = (rows.data - self.center[places].astype(np.float64)) / self.scale[places]
+        if n_classes == 1:
+            return sparse.csr_array((data, places, rows.indptr), (rows.shape[0], self.n_used))
+        row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+        row = row * n_classes + own_class[places]
+        shape = rows.shape[0] * n_classes, self.n_used
+        return sparse.csr_array((data, (row, places)), shape=shape)
+
+    def set_penalties(self, factors, linear):
+        """Other penalties of scaled parameters, in place; None leaves them as they are."""
+        largest = largest_squared(self.penalty_share.dtype)
+        for column, penalty, given in (
+            (0, self.linear_penalty, linear),
+            (1, self.factor_penalty, factors),
+        ):
+            if given is not None:
+                penalty[:] = np.minimum(given, largest)
+                self.penalty_share[:, column] = penalty / self.count
+
     def scaling(self):
         """What to pass on to the problem of further rows."""
         return Scaling(self.used, self.count, self.center, self.scale, self.seen_weight)
@@ -164,10 +192,13 @@ class Scaling(Kept):
 
 @dataclass
 class Penalties:
-    """Numbers, or arrays with one for each feature: of squares, and of absolute values."""
+    """Numbers, or arrays with one for each feature: of squares, and of absolute values.
 
-    factors: float | np.ndarray
-    linear: float | np.ndarray
+    None stands for squares' penalties that are to be found: see evidence.py.
+    """
+
+    factors: float | np.ndarray | None
+    linear: float | np.ndarray | None
     factor_lasso: float = 0.0
     linear_lasso: float = 0.0
 
@@ -175,13 +206,21 @@ class Penalties:
     def lasso(self):
         return bool(np.any(self.factor_lasso) or np.any(self.linear_lasso))
 
+    @property
+    def finds(self):
+        return self.factors is None, self.linear is None
 
-def _penalties(given, used, root, inverse_scale, dtype):
-    """(n_used, 4): ridge of the linear weight and the factors, lasso of both; for scaled ones."""
+
+def _penalties(given, start, used, root, inverse_scale, dtype):
+    """(n_used, 4): ridge of the linear weight and the factors, lasso of both; for scaled ones.
+
+    ``start`` are those of factors and linear weights, scaled ones, that are not given.
+    """
     penalty = np.zeros((used.size, 4))
+    of_factors, of_linear = start
     for column, value, exponent in (
-        (0, given.linear, 2),
-        (1, given.factors, 2),
+        (0, *((given.linear, 2) if given.linear is not None else (of_linear, 0))),
+        (1, *((given.factors, 2) if given.factors is not None else (of_factors, 0))),
         (2, given.linear_lasso, 1),
         (3, given.factor_lasso, 1),
     ):
@@ -194,6 +233,8 @@ def _penalties(given, used, root, inverse_scale, dtype):
 
 def _stiff_size(given, interactions, count):
     """How large features have to be for the lesser of their penalties to be STIFF a row."""
+    if any(given.finds):  # they suit scaled features
+        return np.zeros(count.size)
     linear = given.linear if interactions.fit_linear else np.inf
     factors = np.inf
     if interactions.n_components:
@@ -291,7 +332,8 @@ def make_problem(
     position = np.zeros(n_features, dtype=np.uint32)
     position[used] = np.arange(used.size, dtype=np.uint32)
     count = count[used]
-    penalty = _penalties(penalties, used, np.sqrt(count), 1 / size[used], dtype)
+    start = starting_penalties(loss, mean_row_length)
+    penalty = _penalties(penalties, start, used, np.sqrt(count), 1 / size[used], dtype)
     share = penalty / count[:, None]
     before = before[used]
     if not is_cumulative:

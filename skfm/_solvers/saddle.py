@@ -13,7 +13,6 @@ does: Bach, Mairal, Ponce 2008).
 """
 
 import numpy as np
-from scipy import sparse
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
 
 WEAK = 0.5  # see `strength`: training may rest at a saddle point
@@ -41,11 +40,10 @@ def ways_down(problem, slope):
     """
     if problem.n_used < 2 or 2 not in problem.interactions.degrees:
         return
-    rows = _scaled_rows(problem)
-    chosen = np.arange(0, problem.n_rows, -(-problem.n_rows // N_ROWS))
-    rows = rows[chosen]
-    for output, own in enumerate(slope[:, chosen] * (problem.n_rows / chosen.size)):
-        direction = _steepest(_curvature(problem, rows, own))
+    chosen = slice(None, None, -(-problem.n_rows // N_ROWS))
+    rows = problem.scaled_rows(chosen)
+    for output, own in enumerate(slope[:, chosen] * (problem.n_rows / rows.shape[0])):
+        direction = _steepest(_curvature(problem, chosen, own))
         if direction is not None:
             nothing = np.zeros(problem.n_used)
             bent, _, _ = problem.interactions.parts(
@@ -57,19 +55,13 @@ def ways_down(problem, slope):
             yield output, [np.sqrt(unit * 4**n) * direction for n in range(N_STEPS)]
 
 
-def _scaled_rows(problem):
-    places = problem.position[problem.indices]
-    data = (problem.data - problem.center[places].astype(np.float64)) / problem.scale[places]
-    shape = problem.n_rows, problem.n_used
-    return sparse.csr_array((data, places.astype(np.int64), problem.indptr), shape)
-
-
-def _curvature(problem, rows, slope):
-    """H as an operator."""
+def _curvature(problem, chosen, slope):
+    """H as an operator, from some of the rows."""
     interactions = problem.interactions
     own_class = interactions.feature_class[problem.used]
     partners = interactions.partners.astype(np.float64)
-    parts = _by_class(rows, own_class, len(partners))
+    rows = problem.scaled_rows(chosen)
+    parts = problem.scaled_rows(chosen, own_class, len(partners))
     columns = parts.T.tocsr()
     itself = rows.multiply(rows).T @ slope * partners.diagonal()[own_class]
     diagonal = problem.factor_penalty - itself
@@ -81,14 +73,6 @@ def _curvature(problem, rows, slope):
         return diagonal * u + columns @ layers.ravel()
 
     return LinearOperator((problem.n_used, problem.n_used), matvec=multiply, dtype=np.float64)
-
-
-def _by_class(rows, own_class, n_classes):
-    """Each row cut into one for each class of features: so all sums are one product."""
-    n_rows, n_used = rows.shape
-    row = np.repeat(np.arange(n_rows), np.diff(rows.indptr))
-    places = row * n_classes + own_class[rows.indices], rows.indices
-    return sparse.csr_array((rows.data, places), shape=(n_rows * n_classes, n_used))
 
 
 def _steepest(operator):

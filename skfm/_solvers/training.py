@@ -66,6 +66,7 @@ class _Course:
         self.best_parameters = self.before
         self.best = np.inf
         self.epoch = self.best_epoch = 0  # the number of epochs before the parameters
+        self.may_rest = True  # or else the objective will change
         self.bad = 0  # epochs in a row with a loss above the limit
         self.still = 0  # epochs in a row without progress
         self.restarts = 0
@@ -83,7 +84,7 @@ class _Course:
             self._keep(objective)
         self.epoch += 1
         self.before = self.trainer.parameters()
-        if self.still < self.patience or self.bad:
+        if self.still < self.patience or self.bad or not self.may_rest:
             return False
         if objective > self.best + 10 * self.tol:  # not at rest, but beyond the minimum?
             if self._is_worse():
@@ -97,6 +98,11 @@ class _Course:
 
     def _is_progress(self, objective):
         return objective < self.best - least_progress(self.tol, objective)
+
+    def begin_anew(self):
+        """The objective is another from here on."""
+        self.best, self.best_parameters, self.best_epoch = np.inf, self.before, self.epoch
+        self.bad = self.still = 0
 
     def leaves_saddle(self):
         """Go on where training rests at a saddle point; returns whether it did."""
@@ -167,7 +173,7 @@ class _Course:
         warn(f"{message} {self.trainer.cure}", RuntimeWarning)
 
 
-def run_epochs(trainer, baseline, settings, progress, listen=None):
+def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
     """Train until the objective rests; returns the parameters to keep and the history.
 
     ``trainer`` has ``penalty()`` and ``epoch()`` (its mean loss), ``measure()`` and
@@ -185,11 +191,18 @@ def run_epochs(trainer, baseline, settings, progress, listen=None):
 
     ``listen(epoch, objective, parameters)``, if given, is called after each epoch; if it returns
     True, training stops, and if it returns NO_PROGRESS, unless there is a way down.
+
+    ``search``, if given, may change the objective before each epoch, as a `PenaltySearch` does.
+    As long as changes follow, training does not come to rest.
     """
     course = _Course(trainer, baseline, settings.tol, settings.n_iter_no_change)
     history = History()
     with progress.until_end(history):
         for number in range(1, settings.max_iter + 1):
+            if search is not None:
+                if search.before(number, trainer):
+                    course.begin_anew()
+                course.may_rest = not search.is_open(number)
             shrinkage = trainer.penalty()
             loss = trainer.epoch()
             history.loss_curve.append(loss + shrinkage)
@@ -197,35 +210,41 @@ def run_epochs(trainer, baseline, settings, progress, listen=None):
             history.converged = course.after_epoch(loss, shrinkage)
             if listen is not None:
                 stop = listen(number, loss + shrinkage, trainer.parameters())
-                if stop == NO_PROGRESS and not history.converged and course.leaves_saddle():
-                    stop = False
+                if stop == NO_PROGRESS and not history.converged:
+                    stop = course.may_rest and not course.leaves_saddle()
                 history.stopped = bool(stop)
             if history.converged or history.stopped:
                 break
     return course.finish(), history
 
 
-def run_sweeps(sweep, settings, progress, check, *, patience=1, parameters=None, listen=None):
+def run_sweeps(
+    sweep, settings, progress, check, *, patience=1, parameters=None, listen=None, search=None
+):
     """Repeat what lowers the objective by itself, until it rests; returns the history.
 
     ``sweep()`` returns the objective after it, and ``check(objective)`` raises an error if that
     is not finite. Training stops when a ``patience`` of sweeps in a row have not lowered it by
-    more than ``tol``, and as `run_epochs` says of ``listen``.
+    more than ``tol``, and as `run_epochs` says of ``listen``. ``search(number)``, if given, is
+    called before each sweep, may change the objective, and returns whether it will do so again.
     """
     history = History()
     best, still = np.inf, 0
     with progress.until_end(history):
         for number in range(1, settings.max_iter + 1):
+            may_rest = search is None or not search(number)
             objective = sweep()
             history.loss_curve.append(objective)
             progress.epoch(number, objective)
             check(objective)
             fell = objective < best - least_progress(settings.tol, objective)
             still = 0 if fell else still + 1
-            best = min(best, objective)
+            still *= may_rest
+            best = min(best, objective) if may_rest else np.inf
             history.converged = still >= patience and settings.tol > 0
             if listen is not None:
-                history.stopped = bool(listen(number, objective, parameters()))
+                stop = listen(number, objective, parameters())
+                history.stopped = bool(stop) and (may_rest or stop != NO_PROGRESS)
             if history.converged or history.stopped:
                 break
     return history

@@ -1,0 +1,214 @@
+"""Penalties that the data choose: empirical Bayes, while training goes on.
+
+Penalties are normal priors on the scaled parameters. Training finds the mode, and every few epochs
+the variances of the priors follow by expectation maximisation: the mean square of the parameters
+that have a prior in common, their uncertainty included. With weights ``c_i`` times the second
+derivative of the loss by the output, derivatives ``h_ijf`` of the output by ``v_jf`` and the
+dispersion ``d`` of the loss (1 if its scale is known), the posterior variances are about ::
+
+    s_jf = 1 / ((sum_i c_i h_ijf^2 + E_jf) / d + precision)
+    E_jf = sum_i c_i x_ij^2 (sum of x_il^2 s_lf over the partners l of j)
+
+``E_jf`` is what the uncertainty of a feature's partners adds to the expected loss, which is a
+penalty on ``v_jf``: it shrinks the factors of features that meet others of which little is known.
+So the penalty of ``v_j`` is ``d * precision + mean_f E_jf``; that of ``w_j`` is ``d * precision``.
+
+A Gamma prior on each precision, at values for which linear terms and pairs together vary about as
+much as the target may, counts as PRIOR times as many parameters as there are: without it, point
+estimates drift towards too much shrinkage where products of features matter much.
+"""
+
+import numpy as np
+
+from skfm._kernels import losses
+
+N_UPDATES = 8
+PRIOR = 0.1
+LEAST_STEPS = 60  # before the first update: weights have to grow before they say anything
+CHUNK = 1 << 16  # rows looked at together
+# Precisions to begin with, for each entry of a row: of factors and of linear weights.
+FACTORS = {True: 2.2, False: 0.5}  # whether targets are standardised
+LINEAR = {True: 2.0, False: 0.1}
+LEAST_LINEAR = 0.5
+WARM = {True: 20, False: 10}  # epochs before the first update
+EVERY = 2  # epochs between updates
+STARTING = {True: 1.0, False: 0.3}  # the factors' penalty until then, times the root of n_j
+STANDARDISED = (losses.SQUARED_ERROR, losses.ABSOLUTE_ERROR, losses.HUBER, losses.QUANTILE)
+
+
+def starting_penalties(loss, mean_row_length):
+    """Of factors, times the root of a feature's weight, and of linear weights: until updates."""
+    is_standardised = loss in STANDARDISED
+    linear = max(LINEAR[is_standardised] * mean_row_length, LEAST_LINEAR)
+    return STARTING[is_standardised], linear
+
+
+class PenaltySearch:
+    """When to update the penalties of a problem, and to what.
+
+    ``factors`` and ``linear`` say which of both are to be found. The arrays of the problem are
+    changed in place.
+    """
+
+    def __init__(self, problem, loss_shape, factors, linear, n_batches, by_sweeps=False):
+        self.problem = problem
+        self.loss_shape = loss_shape
+        self.pairs = np.flatnonzero(problem.interactions.degrees == 2)
+        self.finds = factors and self.pairs.size > 0, linear
+        is_standardised = problem.loss in STANDARDISED
+        length = max(problem.mean_row_length, 1.0)
+        self.start = (
+            FACTORS[is_standardised] * length,
+            max(LINEAR[is_standardised] * length, LEAST_LINEAR),
+        )
+        self.precisions = None
+        self.variances = None
+        if by_sweeps:  # each of which goes as far as several epochs
+            warm, every = 4, 1
+        else:
+            warm = max(WARM[is_standardised], -(-LEAST_STEPS // n_batches))
+            every = max(EVERY, -(-LEAST_STEPS // (6 * n_batches)))
+        self.due = {warm + every * number + 1 for number in range(N_UPDATES)}
+        self.last = max(self.due) if any(self.finds) else 0
+
+    def is_open(self, epoch):
+        """Whether an update follows after this epoch."""
+        return epoch < self.last
+
+    def before(self, epoch, trainer):
+        """Update before the epochs that are due; returns whether the penalties have changed."""
+        if epoch not in self.due or not any(self.finds):
+            return False
+        self._update(trainer.parameters(), trainer.outputs())
+        return True
+
+    def _update(self, parameters, raw):
+        problem = self.problem
+        _, linear, factors = (part.astype(np.float64) for part in parameters)
+        factors = factors[:, :, self.pairs]
+        curvature, dispersion = curvatures(problem, self.loss_shape, raw)
+        if problem.weight.size:
+            curvature = curvature * problem.weight
+        penalties = problem.factor_penalty[:, None], problem.linear_penalty
+        is_first = self.precisions is None
+        if is_first:
+            precisions = tuple(penalty / dispersion for penalty in penalties)
+            self.variances = np.zeros(factors.shape)
+        else:
+            precisions = self.precisions
+        told, told_linear, of_partners = self._information(factors, curvature, self.variances)
+        variances = 1 / ((told + of_partners) / dispersion + precisions[0])
+        if is_first:
+            of_partners = self._information(factors, curvature, variances)[2]
+            variances = 1 / ((told + of_partners) / dispersion + precisions[0])
+        of_linear = 1 / (told_linear / dispersion + precisions[1])
+        has_linear = problem.interactions.has_linear[problem.used]
+        if problem.loss in STANDARDISED:
+            used = (1 - precisions[0] * variances).sum()
+            used += (1 - precisions[1] * of_linear)[:, has_linear].sum()
+            total = problem.total_weight * len(raw)
+            dispersion *= total / max(total - used, 0.05 * total)
+        self.variances = variances
+        start = tuple(value / dispersion for value in self.start)
+        if is_first:
+            self.precisions = start
+        else:
+            squares = np.square(factors) + variances
+            squares_linear = (np.square(linear) + of_linear)[:, has_linear]
+            self.precisions = tuple(
+                values.size * (1 + PRIOR) / (values.sum() + PRIOR * values.size / value)
+                if values.size
+                else value
+                for values, value in zip((squares, squares_linear), start, strict=True)
+            )
+        of_partners = of_partners.mean(axis=(0, 2))
+        problem.set_penalties(
+            dispersion * self.precisions[0] + of_partners if self.finds[0] else None,
+            dispersion * self.precisions[1] if self.finds[1] else None,
+        )
+
+    def _information(self, factors, curvature, variances):
+        """What the rows tell of factors and linear weights, and E: see the docstring above.
+
+        Of shapes (n_outputs, n_used, n_pairs), (n_outputs, n_used) and that of the first.
+        """
+        problem = self.problem
+        told, of_partners = np.zeros(factors.shape), np.zeros(factors.shape)
+        told_linear = np.zeros(factors.shape[:2])
+        interactions = problem.interactions
+        partners = interactions.partners.astype(np.float64)
+        own_class = interactions.feature_class[problem.used]
+        own = partners.diagonal()[own_class]
+        n_classes = len(partners)
+        n_pairs = factors.shape[2]
+        for first in range(0, problem.n_rows, CHUNK):
+            chosen = slice(first, min(first + CHUNK, problem.n_rows))
+            by_class = problem.scaled_rows(chosen, own_class, n_classes)
+            squared, cubed, fourth = _powers(by_class)
+            for output, values in enumerate(factors):
+                weight = np.repeat(curvature[output, chosen], n_classes)[:, None]
+                layers = _by_partners(by_class @ values, partners)
+                unsure = _by_partners(squared @ variances[output], partners)
+                of_squares = np.hstack([weight * np.square(layers), weight * unsure, weight])
+                of_squares = squared.T @ of_squares
+                told_linear[output] += of_squares[:, -1]
+                itself = own[:, None] * (fourth.T @ weight)
+                cross = own[:, None] * (cubed.T @ (weight * layers))
+                told[output] += of_squares[:, :n_pairs] - 2 * values * cross
+                told[output] += np.square(values) * itself
+                of_partners[output] += of_squares[:, n_pairs:-1] - variances[output] * itself
+        return told, told_linear, np.maximum(of_partners, 0)
+
+
+def _powers(rows):
+    """Their squares, cubes and fourth powers, which are the same for values of 0 and 1."""
+    if (rows.data == 1).all():
+        return rows, rows, rows
+    powers = []
+    for power in (2, 3, 4):
+        powers.append(rows.copy())
+        powers[-1].data **= power
+    return powers
+
+
+def _by_partners(sums, partners):
+    """From sums by class, those over each class's partners; both (n_rows * n_classes, n)."""
+    if len(partners) == 1:
+        return sums * partners[0, 0]
+    shaped = sums.reshape(-1, len(partners), sums.shape[1])
+    return np.einsum("de,nef->ndf", partners, shaped).reshape(sums.shape)
+
+
+def curvatures(problem, shape, raw):
+    """Second derivatives of the loss by the outputs, or what is expected of them, (n_outputs,
+    n_rows), and the dispersion: what a loss of unknown scale is divided by."""
+    loss, target = problem.loss, problem.target
+    raw = raw.astype(np.float64)
+    if loss == losses.LOG_LOSS:
+        chance = 1 / (1 + np.exp(-np.abs(raw)))
+        return chance * (1 - chance), 1.0
+    if loss == losses.SOFTMAX:
+        chance = np.exp(raw - raw.max(axis=0))
+        chance /= chance.sum(axis=0)
+        return chance * (1 - chance), 1.0
+    if loss == losses.SQUARED_HINGE:
+        is_class = target == (1 if len(raw) == 1 else np.arange(len(raw))[:, None])
+        return 2.0 * (np.where(is_class, raw, -raw) < 1), 1.0
+    if loss == losses.POISSON:
+        return np.exp(np.minimum(raw, losses.LARGEST_LOG)), 1.0
+    residual = raw - target
+    weight = problem.weight if problem.weight.size else None
+
+    def mean(values):
+        return max(np.average(values, axis=1, weights=weight)[0], np.finfo(np.float64).tiny)
+
+    if loss == losses.SQUARED_ERROR:
+        return np.ones_like(raw), mean(np.square(residual))
+    if loss == losses.HUBER:
+        inside = mean((np.abs(residual) <= shape).astype(np.float64))
+        return np.full_like(raw, inside), mean(np.minimum(np.abs(residual), shape) ** 2) / inside
+    if loss == losses.ABSOLUTE_ERROR:
+        size = mean(np.abs(residual))
+        return np.full_like(raw, 1 / size), size
+    size = mean(np.where(residual > 0, (1 - shape) * residual, -shape * residual))
+    return np.full_like(raw, shape * (1 - shape) / size), size
