@@ -148,7 +148,7 @@ def load_fold(fold):
     return _encode(ids[~is_test], ids[is_test], y[~is_test], y[is_test], f"100k u{fold}")
 
 
-def _split_matrix(name, users, items, random_state=0):
+def split_matrix(name, users, items, random_state=0):
     """A fifth of each user's items, one at least of two, are hidden."""
     _, users = np.unique(users, return_inverse=True)
     _, items = np.unique(items, return_inverse=True)
@@ -173,7 +173,7 @@ def load_citeulike(home):
     lists = (home / "citeulike-a/users.dat").read_text().splitlines()
     items = [np.array(line.split()[1:], dtype=int) for line in lists]
     users = np.repeat(np.arange(len(items)), [part.size for part in items])
-    return _split_matrix("citeulike", users, np.concatenate(items))
+    return split_matrix("citeulike", users, np.concatenate(items))
 
 
 def load_msweb(home):
@@ -186,7 +186,7 @@ def load_msweb(home):
         elif kind == "V":
             users.append(user)
             items.append(int(number))
-    return _split_matrix("msweb", users, items)
+    return split_matrix("msweb", users, items)
 
 
 def _load_left_one_out(home, file, name):

@@ -38,15 +38,11 @@ from skfm._solvers.matrix import ITEM, USER
 from skfm._solvers.memory import largest_squared
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import n_threads
+from skfm._strengths import EXPLICIT, implicit_strengths
 from skfm.metrics import ndcg_at_k
 
 HIDDEN_SHARE = 0.2  # of each row's cells, for `score`
 RANKED = 10  # items, for the `score` of implicit feedback
-DEFAULTS = {  # of parameters that are "auto": explicit, implicit
-    "solver": ("als", "als"),
-    "alpha": (1.2, 0.3),
-    "nu": (0.5, 0.5),
-}
 
 
 @dataclass
@@ -89,8 +85,9 @@ class MFRecommender(
 
     Parameters
     ----------
-    n_components : int, default=32
-        Length of the vectors of users and items.
+    n_components : int or "auto", default="auto"
+        Length of the vectors of users and items. "auto": 32 for explicit feedback; 128 for
+        implicit, or the number of users or items if that is smaller.
     feedback : {"explicit", "implicit"}, default="explicit"
         Whether stored values are ratings, or confidences that a user wants an item (clicks,
         purchases, times played); these must not be negative.
@@ -99,17 +96,21 @@ class MFRecommender(
         by a few steps of conjugate gradients [3]_. "sgd": stochastic gradient descent, for
         explicit feedback only, with AdaGrad's step sizes, one a vector [4]_. "auto" is "als".
     alpha : float or "auto", default="auto"
-        L2 penalty of the vectors, above 0. "auto": 1.2 for explicit, 0.3 for implicit feedback.
+        L2 penalty of the vectors, above 0. "auto": 1.2 for explicit feedback; for implicit
+        feedback ``min(0.05, 5.5 / sqrt(n_cells))`` if `unobserved_weight` is "auto" as well, else
+        that times ``2 / (1 + unobserved_weight / w)``, with ``w`` what "auto" would be.
         The parameter to tune first. (Beware: the package `implicit` calls `alpha` what
         confidences are multiplied with. Here, multiply X.)
     alpha_bias : float, default=3.0
         L2 penalty of the biases, above 0.
     nu : float or "auto", default="auto"
         How the penalty grows with the number of cells of a user or an item: 0 not at all, 1 in
-        proportion. "auto" is 0.5.
-    unobserved_weight : float, default=0.1
+        proportion. "auto": 0.5 for explicit, 1 for implicit feedback.
+    unobserved_weight : float or "auto", default="auto"
         Weight of a cell that is not stored, beside confidences of 1, at least 0. For implicit
-        feedback only. Tune it together with `alpha`.
+        feedback only. "auto" is four times the sum of the confidences, divided by the number of
+        all cells of users and items that have any: four times the density if they are all 1.
+        Tune it together with `alpha`.
     fit_bias : bool, default=True
         Whether to fit the mean and the biases of users and items; else they are 0. For explicit
         feedback only, implicit feedback has none.
@@ -145,6 +146,9 @@ class MFRecommender(
     scale_ : float
         Standard deviation of the ratings, inside the unit of the penalties; 1 for implicit
         feedback.
+    alpha_, unobserved_weight_ : float
+        The penalty and the weight of unobserved cells that were used, given or "auto"; the latter
+        is 0 for explicit feedback.
     n_iter_ : int
         Number of iterations.
     loss_curve_ : list of float, one an iteration
@@ -197,14 +201,14 @@ class MFRecommender(
 
     def __init__(
         self,
-        n_components=32,
+        n_components="auto",
         *,
         feedback="explicit",
         solver="auto",
         alpha="auto",
         alpha_bias=3.0,
         nu="auto",
-        unobserved_weight=0.1,
+        unobserved_weight="auto",
         fit_bias=True,
         learning_rate=0.1,
         init_scale=0.1,
@@ -239,7 +243,10 @@ class MFRecommender(
 
     def _check_parameters(self):
         integer, real = numbers.Integral, numbers.Real
-        door.check_n_components(self.n_components, low=1)
+        if isinstance(self.n_components, str):
+            door.check_option(self.n_components, "n_components", ("auto",))
+        else:
+            door.check_n_components(self.n_components, low=1)
         door.check_option(self.feedback, "feedback", ("explicit", "implicit"))
         door.check_option(self.solver, "solver", ("auto", "als", "sgd"))
         if self.feedback == "implicit" and self.solver == "sgd":
@@ -250,7 +257,7 @@ class MFRecommender(
         door.check_auto_or_number(self.alpha, "alpha", low=0, boundaries="neither")
         door.check_auto_or_number(self.nu, "nu", low=0)
         door.check_number(self.alpha_bias, "alpha_bias", real, low=0, boundaries="neither")
-        door.check_number(self.unobserved_weight, "unobserved_weight", real, low=0)
+        door.check_auto_or_number(self.unobserved_weight, "unobserved_weight", low=0)
         door.check_flag(self.fit_bias, "fit_bias")
         door.check_number(self.learning_rate, "learning_rate", real, low=0, boundaries="neither")
         door.check_number(self.init_scale, "init_scale", real, low=0, boundaries="neither")
@@ -258,21 +265,22 @@ class MFRecommender(
         door.check_number(self.tol, "tol", real, low=0)
         door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
-    def _chosen(self, name):
-        """The value of a parameter that may be "auto"."""
-        value = getattr(self, name)
-        return DEFAULTS[name][self.feedback == "implicit"] if value == "auto" else value
-
-    def _make_model(self):
+    def _make_model(self, csr):
         is_implicit = self.feedback == "implicit"
+        auto = implicit_strengths(csr, self.unobserved_weight) if is_implicit else EXPLICIT
+
+        def chosen(name, kind):
+            value = getattr(self, name)
+            return kind(getattr(auto, name) if isinstance(value, str) else value)
+
         return matrix.Model(
-            n_components=int(self.n_components),
+            n_components=chosen("n_components", int),
             is_implicit=is_implicit,
             has_bias=bool(self.fit_bias) and not is_implicit,
-            alpha=float(self._chosen("alpha")),
+            alpha=chosen("alpha", float),
             alpha_bias=float(self.alpha_bias),
-            nu=float(self._chosen("nu")),
-            unobserved_weight=float(self.unobserved_weight),
+            nu=chosen("nu", float),
+            unobserved_weight=auto.unobserved_weight,
         )
 
     def fit(self, X, y=None):
@@ -308,15 +316,16 @@ class MFRecommender(
 
     def _fit(self, X):
         self._check_parameters()
-        model = self._make_model()
-        csr = door.validate_cells(self, X, model.is_implicit, reset=True)
+        is_implicit = self.feedback == "implicit"
+        csr = door.validate_cells(self, X, is_implicit, reset=True)
         if csr.nnz == 0:
             raise ValueError(
                 "X has no stored cells to learn from: it needs at least one "
-                f"{'positive value' if model.is_implicit else 'rating'}."
+                f"{'positive value' if is_implicit else 'rating'}."
             )
+        model = self._make_model(csr)
         names = getattr(self, "feature_names_in_", None)
-        warn_of_misuse(X, csr, names, is_explicit=not model.is_implicit)
+        warn_of_misuse(X, csr, names, is_explicit=not is_implicit)
         self._check_strengths(csr, model)
         self.mean_, self.scale_ = self._units(csr.data, model)
         csr = self._standardised(csr)
@@ -324,7 +333,7 @@ class MFRecommender(
         items = model.table(csr.shape[1], ITEM, csr.dtype)
         factors = model.factors(items)
         factors[...] = rng.standard_normal(factors.shape) * (
-            float(self.init_scale) / np.sqrt(int(self.n_components))
+            float(self.init_scale) / np.sqrt(model.n_components)
         )
         settings = _Settings(
             learning_rate=float(self.learning_rate),
@@ -334,11 +343,12 @@ class MFRecommender(
             verbose=bool(self.verbose),
         )
         progress = Progress(settings, csr.nnz, "cells")
-        if self._chosen("solver") == "sgd":
+        if self.solver == "sgd":
             items, history = sgd.train(model, csr, items, settings, rng, progress)
         else:
             items, history = als.train(model, csr, items, settings, progress)
         self._store(model, items)
+        self.alpha_, self.unobserved_weight_ = model.alpha, model.unobserved_weight
         self.n_iter_ = len(history.loss_curve)
         self.loss_curve_ = history.loss_curve
         if not history.converged:
@@ -358,7 +368,8 @@ class MFRecommender(
                 model.strength(np.float64(count), n_others)
                 for count, n_others in zip(counts, (n_items, n_users), strict=True)
             ]
-        if not np.isfinite(np.asarray(largest, csr.dtype)).all():
+            largest = np.asarray([*largest, model.unobserved_weight], csr.dtype)
+        if not np.isfinite(largest).all():
             raise ValueError(
                 f"alpha={model.alpha}, nu={model.nu} or unobserved_weight="
                 f"{model.unobserved_weight} is too large: the penalties of vectors are no numbers "

@@ -1,4 +1,4 @@
-"""Splits for recommenders: what is hidden are cells of the matrix, not rows.
+"""What to search; and splits for recommenders, which hide cells of the matrix, not rows.
 
 Sparse in, sparse out: each part is CSR in canonical form, of the shape and the type of X. Each
 entry that is stored is a cell, also a zero, which may be a rating. In dense input the cells are
@@ -13,10 +13,11 @@ from sklearn.utils import check_array, check_random_state
 
 from skfm import _cells
 from skfm import _validation as door
+from skfm._search_space import search_space
 from skfm._solvers.caller import warn
 from skfm._sparse import check_sparse
 
-__all__ = ["CellKFold", "leave_last_out", "split_cells", "split_users"]
+__all__ = ["CellKFold", "leave_last_out", "search_space", "split_cells", "split_users"]
 
 
 def split_cells(X, test_size=0.2, *, per_row=True, random_state=None):

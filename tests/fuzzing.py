@@ -358,13 +358,13 @@ CLASSIFIER = FM | {
 }
 BAYES = SHARED | {"max_iter": (2, 5), "n_burn_in": (0, 1), "max_memory": (256, 1e-3)}
 MATRIX = {
-    "n_components": (1, 2, 5),
+    "n_components": ("auto", 1, 2, 5),
     "feedback": ("explicit", "implicit"),
     "solver": ("auto", "als", "sgd"),
     "alpha": ("auto", 0.1, 10.0),
     "alpha_bias": (0.1, 3.0),
     "nu": ("auto", 0, 1.0),
-    "unobserved_weight": (0, 0.1, 1.0),
+    "unobserved_weight": ("auto", 0, 0.1, 1.0),
     "fit_bias": (True, False),
     "learning_rate": (0.01, 0.1, 10.0),
     "init_scale": (0.1, 10.0),

@@ -10,10 +10,34 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingRandomSearchCV,
+    ParameterSampler,
+    RandomizedSearchCV,
+    cross_val_score,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from skfm import (
+    BayesianFMClassifier,
+    BayesianFMRegressor,
+    FMClassifier,
+    FMRecommender,
+    FMRegressor,
+    MFRecommender,
+)
 from skfm.metrics import make_ranking_scorer
-from skfm.model_selection import CellKFold, leave_last_out, split_cells, split_users
+from skfm.model_selection import (
+    CellKFold,
+    leave_last_out,
+    search_space,
+    split_cells,
+    split_users,
+)
 
 FORMATS = [
     getattr(sparse, f"{name}_{kind}")
@@ -524,3 +548,103 @@ def test_search_as_in_the_docstring(kind):
         Popular(), {"sign": [-1, 1]}, scoring=make_ranking_scorer("ndcg"), error_score="raise"
     )
     assert search.fit(X_visible, Y_hidden).best_params_ == {"sign": 1}
+
+
+TUNED = [
+    FMRegressor(),
+    FMRegressor(solver="als"),
+    FMRegressor(solver="ftrl"),
+    FMClassifier(),
+    BayesianFMRegressor(),
+    BayesianFMClassifier(),
+    MFRecommender(),
+    MFRecommender(solver="sgd"),
+    MFRecommender(feedback="implicit"),
+    FMRecommender(),
+]
+
+
+@pytest.mark.parametrize("estimator", TUNED, ids=str)
+def test_drawn_settings_are_accepted(estimator):
+    space = search_space(estimator)
+    assert set(space) <= set(estimator.get_params())
+    for setting in ParameterSampler(space, 6, random_state=0):
+        estimator.set_params(**setting)._check_parameters()
+
+
+@pytest.mark.parametrize("estimator", TUNED, ids=str)
+def test_defaults_are_within_the_search_space(estimator):
+    for name, values in search_space(type(estimator)()).items():
+        default = type(estimator)().get_params()[name]
+        if isinstance(default, str):
+            continue
+        if isinstance(values, list):
+            assert default in values
+        else:
+            low, high = values.support()
+            assert low < default < high
+
+
+def test_only_parameters_that_matter_are_searched():
+    def names(estimator):
+        return list(search_space(estimator))
+
+    rates = {s: search_space(FMRegressor(solver=s)).get("learning_rate") for s in ("adam", "als")}
+    assert rates["als"] is None
+    assert rates["adam"].support()[1] < 0.1  # around its own default, 0.02
+    assert names(FMClassifier(solver="ftrl"))[-2:] == ["alpha_l1", "alpha_l21"]
+    assert "unobserved_weight" in names(MFRecommender(feedback="implicit"))
+    assert "unobserved_weight" not in names(MFRecommender())
+    assert "alpha_bias" not in names(MFRecommender(fit_bias=False))
+    assert names(BayesianFMRegressor()) == ["n_components"]
+
+
+def test_nested_estimators_have_prefixed_names():
+    plain = list(search_space(FMRegressor()))
+    pipe = make_pipeline(StandardScaler(), FMRegressor())
+    assert list(search_space(pipe)) == [f"fmregressor__{name}" for name in plain]
+    search = GridSearchCV(make_pipeline(pipe), {})
+    expected = [f"estimator__pipeline__fmregressor__{name}" for name in plain]
+    assert list(search_space(search)) == expected
+
+
+@pytest.mark.parametrize("estimator", [Ridge(), make_pipeline(Ridge()), FMRegressor, None, {}])
+def test_search_space_is_of_estimators_of_skfm(estimator):
+    with pytest.raises(TypeError, match=r"estimator of skfm, such as FMRegressor\(\)"):
+        search_space(estimator)
+
+
+def test_random_searches_take_the_search_space():
+    rng = np.random.default_rng(0)
+    pairs = rng.integers(8, size=(120, 2))
+    y = pairs[:, 0] * 1.0 - pairs[:, 1]
+    model = make_pipeline(
+        OneHotEncoder(handle_unknown="ignore"), FMRegressor(max_iter=5, tol=10.0, random_state=0)
+    )
+    space = search_space(model)
+    searches = [
+        RandomizedSearchCV(model, space, n_iter=2, cv=2, random_state=0),
+        HalvingRandomSearchCV(
+            model,
+            space,
+            n_candidates=2,
+            resource="fmregressor__max_iter",
+            min_resources=2,
+            max_resources=4,
+            cv=2,
+            random_state=0,
+        ),
+    ]
+    for search in searches:
+        assert set(space) <= set(search.fit(pairs, y).best_params_)
+
+
+def test_a_ranking_is_searched():
+    likes = (np.random.default_rng(0).random((30, 12)) < 0.4).astype(float)
+    visible, hidden = split_cells(likes, random_state=0)
+    model = MFRecommender(feedback="implicit", random_state=0)
+    space = search_space(model) | {"n_components": [1, 2]}
+    search = RandomizedSearchCV(
+        model, space, n_iter=2, scoring=make_ranking_scorer("ndcg"), cv=2, random_state=0
+    )
+    assert set(search.fit(visible, hidden).best_params_) == set(space)
