@@ -4,7 +4,6 @@ import numbers
 
 import numpy as np
 from sklearn.base import TransformerMixin
-from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skfm import _validation as door
@@ -483,7 +482,7 @@ def _read_targets(y, n_rows):
             "This EventEncoder requires y to be passed, but the target y is None: it is the "
             "ratings for the block 'ratings'."
         )
-    y = column_or_1d(y, warn=True)
+    y = door.check_column(y, "y")
     if y.size != n_rows:
         raise ValueError(f"y has {y.size} values, but X has {n_rows} rows; pass one for each row.")
     return as_numbers(y, "values of y", "y, the ratings for the block 'ratings',")

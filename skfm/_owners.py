@@ -2,7 +2,6 @@
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import column_or_1d
 
 from skfm import _validation as door
 from skfm._items import read_choices
@@ -125,7 +124,7 @@ def hide_chosen(X, catalogue, y, sample_weight, users):
     if y is None:
         raise ValueError("y is None: pass the items that were chosen.")
     weight = door.check_sample_weight(sample_weight, X.shape[0], np.float64)
-    y = read_ids(column_or_1d(read_choices(y), warn=True), "item")
+    y = read_ids(door.check_column(read_choices(y), "y"), "item")
     if y.size != X.shape[0]:
         raise ValueError(f"y must hold an item for each of the {X.shape[0]} rows; got {y.size}.")
     items = catalogue.find(y, expected=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import check_scalar
+from sklearn.utils import check_scalar, column_or_1d
 from sklearn.utils.validation import check_non_negative, validate_data
 
 from skfm._solvers.memory import largest_squared
@@ -216,6 +216,14 @@ def check_weight_of_steps(weight):
             f"sum of the weights, with class weights, is {total:.3g} and must be at most "
             f"{largest:.3g}. Divide the weights by their mean."
         )
+
+
+def check_column(values, name):
+    """A value for each row, in one dimension, else an error that names the argument."""
+    try:
+        return column_or_1d(values, warn=True)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} must hold one value for each row ({error})") from error
 
 
 def check_predictions(values):

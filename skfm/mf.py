@@ -505,7 +505,10 @@ class MFRecommender(
             Dense: for many users and items rather use `recommend` or `predict_pairs`.
         """
         check_is_fitted(self)
-        X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        try:
+            X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"X must hold what transform returned ({error})") from error
         if X.shape[1] != self._n_features_out:
             raise ValueError(
                 f"X has {X.shape[1]} columns, but transform gives {self._n_features_out}."

@@ -81,6 +81,14 @@ _RECIPES = {
 }
 
 
+def _is_empty(columns):
+    return isinstance(columns, (list, tuple)) and not columns
+
+
+def _is_one_column(columns):
+    return isinstance(columns, (list, tuple)) and len(columns) == 1
+
+
 def make_recipe(name, estimator, **columns):
     """Make a factorization model of a log's features and a factorization machine.
 
@@ -152,11 +160,9 @@ def make_recipe(name, estimator, **columns):
             )
         recipe = recipe.for_ranking()
     for need in recipe.needs:
-        if columns.get(need) is None or columns[need] == ():
+        if columns.get(need) is None or _is_empty(columns[need]):
             raise ValueError(f"The recipe {name!r} needs {need}: name its column.")
-    if "context" in recipe.needs and (
-        isinstance(columns["context"], str) or len(columns["context"]) != 1
-    ):
+    if "context" in recipe.needs and not _is_one_column(columns["context"]):
         raise ValueError(
             f"The recipe {name!r} takes one column as context, in a list; got "
             f"{columns['context']!r}."

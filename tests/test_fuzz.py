@@ -53,7 +53,7 @@ def test_fuzz(family, seed):
 def without_messages(outcomes):
     """What does not depend on the form of data, if scikit-learn's scores are left out."""
     return [
-        kind if kind == "error" or method == "score" else (kind, method, *answer)
+        method if method == "score" else kind if kind == "error" else (kind, method, *answer)
         for kind, method, *answer in outcomes
     ]
 

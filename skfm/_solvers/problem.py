@@ -341,11 +341,13 @@ def make_problem(
         # its share once. Else the first rows of a stream would press factors to 0 that its last
         # ones need.
         share[:, 1] /= 1 + np.sqrt(np.where(before < count, before, 0) / count)
+    with np.errstate(over="ignore"):  # a loss that is infinite says so
+        target = target.astype(dtype)
     return Problem(
         indptr=indptr,
         indices=read_only(X.indices),
         data=read_only(X.data),
-        target=target.astype(dtype),
+        target=target,
         weight=weight,
         loss=loss,
         interactions=interactions,
