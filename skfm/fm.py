@@ -114,7 +114,7 @@ class FMRegressor(RegressorMixin, BaseFM):
     early_stopping : bool or "auto", default="auto"
         Whether training also stops when the score on validation rows has not risen by `tol` above
         the best so far in `n_iter_no_change` epochs in a row. The parameters of the best epoch
-        are kept. "auto": if `fit` gets validation rows.
+        are kept, or see `refit`. "auto": if `fit` gets validation rows.
     validation_fraction : float or int, default=0.1
         Share, or number, of the rows that are set aside for `early_stopping` if `fit` gets no
         validation rows: random ones. Where rows have a time order, that is too easy a test; pass
@@ -122,10 +122,17 @@ class FMRegressor(RegressorMixin, BaseFM):
     scoring : str, callable or None, default="loss"
         The score for `early_stopping`: minus the mean loss, or a scorer of scikit-learn's, by name
         or as a function of (estimator, X, y). None is the method `score`.
+    refit : bool, default=True
+        Whether rows set aside by ``early_stopping=True`` are trained on in the end: the model is
+        fitted again on all rows, with the number of the best epoch as `max_iter`. If False, the
+        parameters of the best epoch are kept. There is no refit with ``warm_start=True``, as the
+        next `fit` would be validated on rows that its start has learned from, nor with validation
+        rows that `fit` gets, which are never trained on.
     callback : callable, default=None
         ``callback(estimator, epoch, loss)`` is called after each epoch, with the number of the
         epoch, from 1 on, and the objective; the estimator has the parameters so far and can
-        predict. If it returns True, training stops. Epochs that diverged are left out.
+        predict. If it returns True, training stops. Epochs that diverged are left out. Epochs of
+        a refit are counted on; if it stops there, the model from before the refit is kept.
     init_scale : float, default=0.05
         Standard deviation of the initial random factors of a feature of size 1, in rows with
         one entry; for longer rows divided by the root of their mean number of entries.
@@ -158,11 +165,11 @@ class FMRegressor(RegressorMixin, BaseFM):
         The vectors ``v_j``, as columns; 0 for features that never occurred. With higher degrees
         those of each degree, one below the other.
     n_iter_ : int
-        Number of epochs, or of calls of `partial_fit`.
+        Number of epochs, or of calls of `partial_fit`. A refit is not counted.
     loss_curve_ : list of float, one an epoch
         Objective, for each unit of sample weight, of the standardised targets. A row's loss is
         taken just before the step that uses it; of "als", the objective after the epoch. Epochs
-        that diverged count, too.
+        that diverged count, too; those of a refit do not.
     validation_scores_ : list of float, one an epoch
         Scores on the validation rows. Only with early stopping.
     n_features_in_ : int
@@ -237,6 +244,7 @@ class FMRegressor(RegressorMixin, BaseFM):
         early_stopping="auto",
         validation_fraction=0.1,
         scoring="loss",
+        refit=True,
         callback=None,
         init_scale=0.05,
         fit_intercept=True,
@@ -268,6 +276,7 @@ class FMRegressor(RegressorMixin, BaseFM):
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             scoring=scoring,
+            refit=refit,
             callback=callback,
             init_scale=init_scale,
             fit_intercept=fit_intercept,
@@ -468,7 +477,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
     early_stopping : bool or "auto", default="auto"
         Whether training also stops when the score on validation rows has not risen by `tol` above
         the best so far in `n_iter_no_change` epochs in a row. The parameters of the best epoch
-        are kept. "auto": if `fit` gets validation rows.
+        are kept, or see `refit`. "auto": if `fit` gets validation rows.
     validation_fraction : float or int, default=0.1
         Share, or number, of the rows that are set aside for `early_stopping` if `fit` gets no
         validation rows: random ones, of each class its share. Where rows have a time
@@ -476,10 +485,17 @@ class FMClassifier(ClassifierMixin, BaseFM):
     scoring : str, callable or None, default="loss"
         The score for `early_stopping`: minus the mean loss, or a scorer of scikit-learn's, by name
         or as a function of (estimator, X, y). None is the method `score`.
+    refit : bool, default=True
+        Whether rows set aside by ``early_stopping=True`` are trained on in the end: the model is
+        fitted again on all rows, with the number of the best epoch as `max_iter`. If False, the
+        parameters of the best epoch are kept. There is no refit with ``warm_start=True``, as the
+        next `fit` would be validated on rows that its start has learned from, nor with validation
+        rows that `fit` gets, which are never trained on.
     callback : callable, default=None
         ``callback(estimator, epoch, loss)`` is called after each epoch, with the number of the
         epoch, from 1 on, and the objective; the estimator has the parameters so far and can
-        predict. If it returns True, training stops. Epochs that diverged are left out.
+        predict. If it returns True, training stops. Epochs that diverged are left out. Epochs of
+        a refit are counted on; if it stops there, the model from before the refit is kept.
     init_scale : float, default=0.05
         Standard deviation of the initial random factors of a feature of size 1, in rows with
         one entry; for longer rows divided by the root of their mean number of entries.
@@ -514,11 +530,11 @@ class FMClassifier(ClassifierMixin, BaseFM):
         The vectors ``v_j``, as columns; 0 for features that never occurred. Of two classes
         without the first axis.
     n_iter_ : int
-        Number of epochs, or of calls of `partial_fit`.
+        Number of epochs, or of calls of `partial_fit`. A refit is not counted.
     loss_curve_ : list of float, one an epoch
         Objective, for each unit of sample weight. A row's loss is taken just before the step
         that uses it; of "als", the objective is that after the epoch. Epochs that diverged count,
-        too.
+        too; those of a refit do not.
     validation_scores_ : list of float, one an epoch
         Scores on the validation rows. Only with early stopping.
     n_features_in_ : int
@@ -587,6 +603,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         early_stopping="auto",
         validation_fraction=0.1,
         scoring="loss",
+        refit=True,
         callback=None,
         init_scale=0.05,
         fit_intercept=True,
@@ -618,6 +635,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             scoring=scoring,
+            refit=refit,
             callback=callback,
             init_scale=init_scale,
             fit_intercept=fit_intercept,

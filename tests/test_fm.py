@@ -1303,6 +1303,7 @@ BAD_PARAMETERS = {
     "early_stopping": [None, 1, "yes"],
     "validation_fraction": [0, 0.0, 1.0, -0.5, "0.1", None, np.nan],
     "scoring": ["losses", 3, ["r2"]],
+    "refit": ["yes", None, 1],
     "callback": ["print", 3],
     "degree": [1, 0, 2.5, "2", None, True, 11, np.nan],
     "fit_lower": ["no", None, 0],

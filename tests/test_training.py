@@ -199,7 +199,7 @@ def test_training_that_diverged_names_what_is_large(solver):
         model = FMRegressor(solver=solver, loss=loss, init_scale=1e15, random_state=0)
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with pytest.raises(ValueError, match="^Training .*Scale the columns of X") as caught:
+            with pytest.raises(ValueError, match=r"^Training .*Scale the columns of X") as caught:
                 model.fit(X, target, sample_weight=weights)
         for name in ("sample_weight", "divide y by a constant"):
             assert (name in str(caught.value)) == (name in named)
