@@ -416,7 +416,9 @@ class FMClassifier(ClassifierMixin, BaseFM):
         classes is learned against the rest.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, by label, multiplied with the sample weights. "balanced": inverse
-        to the number of rows of the class, ``n_samples / (n_classes * n_rows_of_class)``.
+        to the number of rows of the class, ``h / n_rows_of_class``, with ``h`` the harmonic mean
+        of these numbers: all weights together are then the effective number of rows, so that the
+        penalties stay as strong beside what the rows say.
     solver : {"adagrad", "adam", "als", "ftrl", "sgd"}, default="adagrad"
         How the objective is minimised. "als" sets the parameters of one feature after the other
         to their best values, given all others [5]_: it needs no step size, and few passes over
@@ -751,7 +753,10 @@ class FMClassifier(ClassifierMixin, BaseFM):
         if self.class_weight is None:
             return weight
         labels = self._to_numbers(y, "y")
-        factors = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        if door.is_option(self.class_weight, "balanced"):
+            factors = _balanced(np.bincount(labels, weight, self.classes_.size))
+        else:
+            factors = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
         if not (np.isfinite(factors) & (factors > 0)).all():
             raise ValueError("class_weight must give each class a positive, finite weight.")
         weight = weight * factors[labels].astype(weight.dtype)
@@ -842,6 +847,19 @@ class FMClassifier(ClassifierMixin, BaseFM):
         if output.shape[1] == 1:
             return log_expit(output * np.array([-1, 1], dtype=output.dtype))
         return log_softmax(output, axis=1)
+
+
+def _balanced(count):
+    """Weights of classes of so many rows that give each class the same sum.
+
+    They are scaled to sum up to the effective number of rows, ``sum(w)^2 / sum(w^2)``. Whatever
+    their scale, rows say the same of the parameters, with the same noise, and only beside the
+    penalties does it matter: with a mean of 1, one row in a hundred would count as half of the
+    evidence, and the model would learn the noise of these rows.
+    """
+    occurs = count > 0  # all do, but of validation rows
+    count = np.where(occurs, count, 1)
+    return 1 / (count * np.mean(1 / count, where=occurs))
 
 
 def _two_probabilities(z):
