@@ -82,6 +82,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         early_stopping,
         validation_fraction,
         scoring,
+        refit,
         callback,
         init_scale,
         fit_intercept,
@@ -112,6 +113,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.scoring = scoring
+        self.refit = refit
         self.callback = callback
         self.init_scale = init_scale
         self.fit_intercept = fit_intercept
@@ -171,7 +173,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
                 "callback must be a function of (estimator, epoch, loss), or None; got "
                 f"{self.callback!r}."
             )
-        for name in ("fit_intercept", "warm_start"):
+        for name in ("refit", "fit_intercept", "warm_start"):
             door.check_flag(getattr(self, name), name)
         door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
@@ -238,25 +240,20 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         X, y, weight = self._check_rows(X, y, sample_weight, reset=True)
         interactions = check_interactions(self, fields, X.shape[1])
         rng = check_random_state(self.random_state)
+        rng_of_refit = copy.deepcopy(rng)
         self._set_classes(y)
+        all_rows = rows = X, y, weight
+        sets_aside = validation[0] is None
         if self._stops_early(*validation):
-            (X, y, weight), validation = self._hold_out(X, y, weight, validation, rng)
+            rows, validation = self._hold_out(*rows, validation, rng)
         else:
-            validation = None
-        weight = self._make_weight(y, weight)
-        target = self._to_numbers(y, "y")
-        link = self._make_link(target, weight)
-        score = None if validation is None else make_score(self, link, *validation)
-        if previous is not None:
-            self._check_previous(previous, X.shape[1], interactions, link)
-        history = self._train(
-            *(X, target, weight, link, interactions, groups, rng, self.max_iter),
-            previous=previous,
-            score=score,
-            keeps_state=False,
-        )
+            sets_aside, validation = False, None
+        shapes = interactions, groups
+        history = self._fit_rows(*rows, *shapes, rng, self.max_iter, previous, validation)
         self.n_iter_ = len(history.loss_curve)
         self.loss_curve_ = history.loss_curve
+        if self._refits(sets_aside, history):
+            self._fit_again(*all_rows, *shapes, rng_of_refit, history.best_epoch)
         if not (history.converged or history.stopped):
             warn(
                 f"max_iter={self.max_iter} epochs ended before the objective stopped improving "
@@ -264,6 +261,45 @@ class BaseFM(KeptEstimator, PrintableEstimator):
                 ConvergenceWarning,
             )
         return self
+
+    def _fit_rows(
+        self, X, y, weight, interactions, groups, rng, max_iter, previous, validation, n_before=0
+    ):
+        """Train on rows that are checked, and keep the result; returns the history."""
+        weight = self._make_weight(y, weight)
+        target = self._to_numbers(y, "y")
+        link = self._make_link(target, weight)
+        score = None if validation is None else make_score(self, link, *validation)
+        if previous is not None:
+            self._check_previous(previous, X.shape[1], interactions, link)
+        return self._train(
+            *(X, target, weight, link, interactions, groups, rng, max_iter),
+            previous=previous,
+            score=score,
+            keeps_state=False,
+            n_before=n_before,
+        )
+
+    def _refits(self, sets_aside, history):
+        """Whether to fit again on all rows, with as many epochs as were best.
+
+        Not if the next fit starts from this one: it would be validated on rows of which its start
+        has learned. Not if no epoch was best, as all diverged, or if the callback has said stop.
+        """
+        is_wanted = self.refit and sets_aside and not self.warm_start
+        return is_wanted and history.best_epoch > 0 and not history.cancelled
+
+    def _fit_again(self, X, y, weight, interactions, groups, rng, max_iter):
+        """Replace the model by one of all rows, unless the callback stops that."""
+        first = dict(vars(self))
+        rows = X, y, weight
+        history = self._fit_rows(
+            *rows, interactions, groups, rng, max_iter, None, None, n_before=self.n_iter_
+        )
+        if history.cancelled:
+            vars(self).update(first)
+        else:
+            self.validation_scores_ = first["validation_scores_"]
 
     def _partial_fit(self, X, y, sample_weight):
         """One epoch on a chunk of rows, from where `fit` or the last call has stopped."""
@@ -299,6 +335,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
             previous=previous,
             stream=stream,
             digest=digest,
+            n_before=0 if stream is None else self.n_iter_,
         )
         self.loss_curve_ = ([] if stream is None else self.loss_curve_) + history.loss_curve
         self.n_iter_ = len(self.loss_curve_)
@@ -385,8 +422,12 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         digest=None,
         score=None,
         keeps_state=True,
+        n_before=0,
     ):
-        """Train from ``stream``, from ``previous`` parameters or from nothing; keep the result."""
+        """Train from ``stream``, from ``previous`` parameters or from nothing; keep the result.
+
+        ``n_before`` epochs are behind the estimator, for the callback.
+        """
         n_features = X.shape[1]
         if stream is not None:
             X = X.astype(self.components_.dtype, copy=False)
@@ -439,7 +480,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
                 self,
                 lambda parameters: self._store(parameters, problem, link),
                 score,
-                0 if stream is None else self.n_iter_,
+                n_before,
             )
         course = (settings, rng, link.baseline)
         if stream is None:
@@ -485,6 +526,8 @@ class BaseFM(KeptEstimator, PrintableEstimator):
             rng=copy.deepcopy(rng),  # others may draw from the user's
             seen=set() if stream is None else stream.seen,
         )
+        if listener is not None:
+            history.best_epoch, history.cancelled = listener.best_epoch, listener.cancelled
         if score is not None:
             self.validation_scores_ = listener.scores
         elif hasattr(self, "validation_scores_"):

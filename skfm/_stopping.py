@@ -81,6 +81,8 @@ class Listener:
         self.score = score
         self.n_epochs = n_epochs  # those of earlier calls
         self.best = None
+        self.best_epoch = 0  # the number of epochs before the parameters kept, if these are best
+        self.cancelled = False  # by the callback
         self.scores = []
         self.still = 0
         self.least_patience = 0  # epochs, whatever n_iter_no_change is
@@ -94,6 +96,7 @@ class Listener:
         rests = self.score is not None and self._rests(parameters)
         callback = self.estimator.callback
         if callback is not None and callback(self.estimator, self.n_epochs + epoch, loss):
+            self.cancelled = True
             return True
         return NO_PROGRESS if rests else False
 
@@ -109,7 +112,7 @@ class Listener:
         self.scores.append(score)
         self.still = 0 if score > best + self.estimator.tol else self.still + 1
         if score > best:
-            self.best = parameters
+            self.best, self.best_epoch = parameters, len(self.scores)
         if self.still < max(self.estimator.n_iter_no_change, self.least_patience):
             return False
         self.still = 0  # counts from zero if training goes on
@@ -123,4 +126,6 @@ class Listener:
         if self.best is None:
             return parameters
         self.show(parameters)
-        return parameters if self.score() > max(self.scores) else self.best
+        if self.score() > max(self.scores):
+            self.best, self.best_epoch = parameters, 0
+        return self.best

@@ -117,7 +117,7 @@ class FMRegressor(RegressorMixin, BaseFM):
     early_stopping : bool or "auto", default="auto"
         Whether training also stops when the score on validation rows has not risen by `tol` above
         the best so far in `n_iter_no_change` epochs in a row. The parameters of the best epoch
-        are kept. "auto": if `fit` gets validation rows.
+        are kept, or see `refit`. "auto": if `fit` gets validation rows.
     validation_fraction : float or int, default=0.1
         Share, or number, of the rows that are set aside for `early_stopping` if `fit` gets no
         validation rows: random ones. Where rows have a time order, that is too easy a test; pass
@@ -125,10 +125,17 @@ class FMRegressor(RegressorMixin, BaseFM):
     scoring : str, callable or None, default="loss"
         The score for `early_stopping`: minus the mean loss, or a scorer of scikit-learn's, by name
         or as a function of (estimator, X, y). None is the method `score`.
+    refit : bool, default=True
+        Whether rows set aside by ``early_stopping=True`` are trained on in the end: the model is
+        fitted again on all rows, with the number of the best epoch as `max_iter`. If False, the
+        parameters of the best epoch are kept. There is no refit with ``warm_start=True``, as the
+        next `fit` would be validated on rows that its start has learned from, nor with validation
+        rows that `fit` gets, which are never trained on.
     callback : callable, default=None
         ``callback(estimator, epoch, loss)`` is called after each epoch, with the number of the
         epoch, from 1 on, and the objective; the estimator has the parameters so far and can
-        predict. If it returns True, training stops. Epochs that diverged are left out.
+        predict. If it returns True, training stops. Epochs that diverged are left out. Epochs of
+        a refit are counted on; if it stops there, the model from before the refit is kept.
     init_scale : float, default=0.05
         Standard deviation of the initial random factors of a feature of size 1, in rows with
         one entry; for longer rows divided by the root of their mean number of entries.
@@ -164,11 +171,11 @@ class FMRegressor(RegressorMixin, BaseFM):
         `alpha` and `alpha_linear`; of "auto", what was found for each feature. Features that never
         occurred have the median of the others.
     n_iter_ : int
-        Number of epochs, or of calls of `partial_fit`.
+        Number of epochs, or of calls of `partial_fit`. A refit is not counted.
     loss_curve_ : list of float, one an epoch
         Objective, for each unit of sample weight, of the standardised targets. A row's loss is
         taken just before the step that uses it; of "als", the objective after the epoch. Epochs
-        that diverged count, too.
+        that diverged count, too; those of a refit do not.
     validation_scores_ : list of float, one an epoch
         Scores on the validation rows. Only with early stopping.
     n_features_in_ : int
@@ -244,6 +251,7 @@ class FMRegressor(RegressorMixin, BaseFM):
         early_stopping="auto",
         validation_fraction=0.1,
         scoring="loss",
+        refit=True,
         callback=None,
         init_scale=0.05,
         fit_intercept=True,
@@ -275,6 +283,7 @@ class FMRegressor(RegressorMixin, BaseFM):
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             scoring=scoring,
+            refit=refit,
             callback=callback,
             init_scale=init_scale,
             fit_intercept=fit_intercept,
@@ -414,7 +423,9 @@ class FMClassifier(ClassifierMixin, BaseFM):
         classes is learned against the rest.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, by label, multiplied with the sample weights. "balanced": inverse
-        to the number of rows of the class, ``n_samples / (n_classes * n_rows_of_class)``.
+        to the number of rows of the class, ``h / n_rows_of_class``, with ``h`` the harmonic mean
+        of these numbers: all weights together are then the effective number of rows, so that the
+        penalties stay as strong beside what the rows say.
     solver : {"adagrad", "adam", "als", "ftrl", "sgd"}, default="adagrad"
         How the objective is minimised. "als" sets the parameters of one feature after the other
         to their best values, given all others [5]_: it needs no step size, and few passes over
@@ -478,7 +489,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
     early_stopping : bool or "auto", default="auto"
         Whether training also stops when the score on validation rows has not risen by `tol` above
         the best so far in `n_iter_no_change` epochs in a row. The parameters of the best epoch
-        are kept. "auto": if `fit` gets validation rows.
+        are kept, or see `refit`. "auto": if `fit` gets validation rows.
     validation_fraction : float or int, default=0.1
         Share, or number, of the rows that are set aside for `early_stopping` if `fit` gets no
         validation rows: random ones, of each class its share. Where rows have a time
@@ -486,10 +497,17 @@ class FMClassifier(ClassifierMixin, BaseFM):
     scoring : str, callable or None, default="loss"
         The score for `early_stopping`: minus the mean loss, or a scorer of scikit-learn's, by name
         or as a function of (estimator, X, y). None is the method `score`.
+    refit : bool, default=True
+        Whether rows set aside by ``early_stopping=True`` are trained on in the end: the model is
+        fitted again on all rows, with the number of the best epoch as `max_iter`. If False, the
+        parameters of the best epoch are kept. There is no refit with ``warm_start=True``, as the
+        next `fit` would be validated on rows that its start has learned from, nor with validation
+        rows that `fit` gets, which are never trained on.
     callback : callable, default=None
         ``callback(estimator, epoch, loss)`` is called after each epoch, with the number of the
         epoch, from 1 on, and the objective; the estimator has the parameters so far and can
-        predict. If it returns True, training stops. Epochs that diverged are left out.
+        predict. If it returns True, training stops. Epochs that diverged are left out. Epochs of
+        a refit are counted on; if it stops there, the model from before the refit is kept.
     init_scale : float, default=0.05
         Standard deviation of the initial random factors of a feature of size 1, in rows with
         one entry; for longer rows divided by the root of their mean number of entries.
@@ -527,11 +545,11 @@ class FMClassifier(ClassifierMixin, BaseFM):
         `alpha` and `alpha_linear`; of "auto", what was found for each feature. Features that never
         occurred have the median of the others.
     n_iter_ : int
-        Number of epochs, or of calls of `partial_fit`.
+        Number of epochs, or of calls of `partial_fit`. A refit is not counted.
     loss_curve_ : list of float, one an epoch
         Objective, for each unit of sample weight. A row's loss is taken just before the step
         that uses it; of "als", the objective is that after the epoch. Epochs that diverged count,
-        too.
+        too; those of a refit do not.
     validation_scores_ : list of float, one an epoch
         Scores on the validation rows. Only with early stopping.
     n_features_in_ : int
@@ -601,6 +619,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         early_stopping="auto",
         validation_fraction=0.1,
         scoring="loss",
+        refit=True,
         callback=None,
         init_scale=0.05,
         fit_intercept=True,
@@ -632,6 +651,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             scoring=scoring,
+            refit=refit,
             callback=callback,
             init_scale=init_scale,
             fit_intercept=fit_intercept,
@@ -747,7 +767,10 @@ class FMClassifier(ClassifierMixin, BaseFM):
         if self.class_weight is None:
             return weight
         labels = self._to_numbers(y, "y")
-        factors = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        if door.is_option(self.class_weight, "balanced"):
+            factors = _balanced(np.bincount(labels, weight, self.classes_.size))
+        else:
+            factors = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
         if not (np.isfinite(factors) & (factors > 0)).all():
             raise ValueError("class_weight must give each class a positive, finite weight.")
         weight = weight * factors[labels].astype(weight.dtype)
@@ -838,6 +861,19 @@ class FMClassifier(ClassifierMixin, BaseFM):
         if output.shape[1] == 1:
             return log_expit(output * np.array([-1, 1], dtype=output.dtype))
         return log_softmax(output, axis=1)
+
+
+def _balanced(count):
+    """Weights of classes of so many rows that give each class the same sum.
+
+    They are scaled to sum up to the effective number of rows, ``sum(w)^2 / sum(w^2)``. Whatever
+    their scale, rows say the same of the parameters, with the same noise, and only beside the
+    penalties does it matter: with a mean of 1, one row in a hundred would count as half of the
+    evidence, and the model would learn the noise of these rows.
+    """
+    occurs = count > 0  # all do, but of validation rows
+    count = np.where(occurs, count, 1)
+    return 1 / (count * np.mean(1 / count, where=occurs))
 
 
 def _two_probabilities(z):

@@ -344,6 +344,7 @@ FM = SHARED | {
     "early_stopping": (False, True, "auto"),
     "validation_fraction": (0.1, 0.5, 3),
     "scoring": ("loss", None),
+    "refit": (True, False),
     "callback": (None, stop),
 }
 LASSO = {"alpha_l1": (0, 0.1), "alpha_l21": (0, 0.1)}

@@ -23,7 +23,7 @@ from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.feature_extraction import FeatureHasher
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -39,6 +39,7 @@ from skfm import (
 from skfm._solvers import minibatch
 from skfm._solvers.plan import Planner
 from skfm._solvers.progress import Progress
+from skfm.datasets import make_fm_regression
 
 KINDS = ["squared_error", "log_loss", "softmax"]
 
@@ -630,12 +631,53 @@ def test_class_weight(kind):
     assert_same(
         both, model_for(kind).fit(X, y, sample_weight=[2 * given.get(label, 1) for label in y])
     )
+
+
+@pytest.mark.parametrize("kind", ["log_loss", "softmax"])
+def test_balanced_classes(kind):
+    X, y = make(kind)
+    keep = (y != 0) | (np.arange(len(y)) % 4 == 0)
+    X, y = X[keep], y[keep]
+    by_class = model_for(kind, class_weight="balanced").fit(X, y)
     count = np.bincount(y)
-    balanced = dict(enumerate(len(y) / (len(count) * count)))
-    assert_same(
-        model_for(kind, class_weight="balanced").fit(X, y),
-        model_for(kind, class_weight=balanced).fit(X, y),
-    )
+    factors = 1 / (count * np.mean(1 / count))  # the harmonic mean, divided by the count
+    assert_allclose(factors[y].sum(), factors[y].sum() ** 2 / np.square(factors[y]).sum())
+    assert_same(by_class, model_for(kind).fit(X, y, sample_weight=factors[y]))
+    # A row of weight 2 is two rows of its class.
+    times = np.random.default_rng(0).integers(4, size=len(y))
+    weighted = model_for(kind, class_weight="balanced", **EPOCHS).fit(X, y, sample_weight=times)
+    again = np.repeat(X, times, axis=0), np.repeat(y, times)
+    repeated = model_for(kind, class_weight="balanced", **EPOCHS).fit(*again)
+    assert_close(weighted, repeated, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.skipif(not JIT, reason="needs many rows")
+def test_balancing_rare_classes_does_not_weaken_the_penalties():
+    """One row in a hundred is positive; with weights of mean 1 the model learns their noise."""
+    scores = []
+    for seed in range(3):
+        X, raw = make_fm_regression(
+            12_000, n_fields=3, n_levels=60, n_components=0, noise=0.0, random_state=seed
+        )
+        y = raw / raw.std() + np.random.default_rng(seed).logistic(size=len(raw))
+        y = (y > np.quantile(y, 0.99)).astype(int)
+        train, test = slice(6000), slice(6000, None)
+        mean_of_one = dict(enumerate(6000 / (2 * np.bincount(y[train]))))
+        for class_weight in (None, "balanced", mean_of_one):
+            model = FMClassifier(class_weight=class_weight, random_state=0)
+            quietly(model.fit, X[train], y[train])
+            scores.append(roc_auc_score(y[test], model.decision_function(X[test])))
+    plain, balanced, too_heavy = np.mean(np.reshape(scores, (3, 3)), axis=0)
+    assert balanced > plain - 0.005
+    assert balanced > too_heavy + 0.01
+
+
+def test_scores_with_balanced_classes_that_validation_rows_lack():
+    X, y = make("softmax")
+    few = y[:40] != 2
+    model = model_for("softmax", class_weight="balanced", max_iter=3)
+    model.fit(X, y, X_val=X[:40][few], y_val=y[:40][few])
+    assert np.isfinite(model.validation_scores_).all()
 
 
 def test_class_weight_by_label_name():
@@ -1303,6 +1345,7 @@ BAD_PARAMETERS = {
     "early_stopping": [None, 1, "yes"],
     "validation_fraction": [0, 0.0, 1.0, -0.5, "0.1", None, np.nan],
     "scoring": ["losses", 3, ["r2"]],
+    "refit": ["yes", None, 1],
     "callback": ["print", 3],
     "degree": [1, 0, 2.5, "2", None, True, 11, np.nan],
     "fit_lower": ["no", None, 0],

@@ -264,9 +264,8 @@ def test_rows_set_aside_are_not_trained_on(fraction, n_held_out):
     X, y = each_row_a_column(200)
 
     def held_out(seed, **options):
-        model = FMRegressor(
-            2, early_stopping=True, validation_fraction=fraction, max_iter=2, random_state=seed
-        )
+        aside = {"early_stopping": True, "validation_fraction": fraction, "refit": False}
+        model = FMRegressor(2, max_iter=2, random_state=seed, **aside)
         return model.fit(X, y, **options).coef_ == 0
 
     assert held_out(0).sum() == n_held_out
@@ -282,9 +281,8 @@ def test_of_each_class_its_share_is_set_aside():
     X, y = each_row_a_column(300, n_classes=3)
     y[:30], y[30:] = 2, y[30:] % 2
     labels = np.array(["a", "b", "c"])[y]
-    model = FMClassifier(
-        2, early_stopping=True, validation_fraction=0.2, max_iter=2, random_state=0
-    ).fit(X, labels)
+    options = {"early_stopping": True, "validation_fraction": 0.2, "refit": False}
+    model = FMClassifier(2, max_iter=2, random_state=0, **options).fit(X, labels)
     aside = y[(model.coef_ == 0).all(axis=0)]
     assert_allclose(np.bincount(aside), 0.2 * np.bincount(y), atol=1)
 
@@ -302,6 +300,69 @@ def test_too_few_rows_to_set_some_aside(model, labels):
     with pytest.raises(ValueError, match="early_stopping cannot set aside validation_fraction"):
         model.fit(np.eye(len(labels)), labels)
     assert not hasattr(model, "n_features_in_")
+
+
+# The refit
+
+
+def test_a_refit_trains_on_the_rows_set_aside():
+    X, y = each_row_a_column(200)
+    model = FMRegressor(2, early_stopping=True, max_iter=2, random_state=0)
+    assert (model.fit(X, y).coef_ != 0).all()
+
+
+@pytest.mark.around(solver="adagrad", n_classes=0)
+@pytest.mark.parametrize("n_classes", [0, 2, 3])
+@pytest.mark.parametrize("solver", [*SOLVERS, "als"])
+def test_a_refit_is_a_fit_with_the_best_number_of_epochs(solver, n_classes):
+    X, y = make(n_classes=n_classes)
+    weight = np.random.default_rng(0).uniform(0, 2, len(y))
+    options = {"solver": solver, "tol": 1e-3}
+    model = model_for(n_classes, early_stopping=True, **options).fit(X, y, weight)
+    best = int(np.argmax(model.validation_scores_)) + 1
+    plain = model_for(n_classes, **options | {"max_iter": best}).fit(X, y, weight)
+    assert_same(model, plain)
+    assert_same(model.fit(X, y, weight), plain)
+    first = model_for(n_classes, early_stopping=True, refit=False, **options).fit(X, y, weight)
+    assert first.validation_scores_ == model.validation_scores_
+    assert first.loss_curve_ == model.loss_curve_ and first.n_iter_ == model.n_iter_
+    assert not np.array_equal(first.coef_, plain.coef_)
+
+
+def test_further_rows_go_on_from_a_refit():
+    X, y = make()
+    model = model_for(early_stopping=True).fit(X, y)
+    best = int(np.argmax(model.validation_scores_)) + 1
+    plain = model_for(max_iter=best).fit(X, y)
+    model.set_params(early_stopping=False)
+    assert_same(model.partial_fit(X[:50], y[:50]), plain.partial_fit(X[:50], y[:50]))
+
+
+def test_no_refit_where_nothing_is_missing_or_the_next_fit_starts_from_here():
+    X, y = make()
+    train, validation = split(X, y)
+    for fit, options in (
+        (lambda model: model.fit(*train, **validation), {}),
+        (lambda model: model.fit(X, y), {"early_stopping": True, "warm_start": True}),
+    ):
+        calls = []
+        model = model_for(callback=lambda *call, calls=calls: calls.append(call[1]), **options)
+        fit(model)
+        assert calls == list(range(1, model.n_iter_ + 1))
+
+
+def test_a_callback_hears_the_refit_and_may_stop_it():
+    X, y = make()
+    heard = []
+    options = {"early_stopping": True, "tol": 1e-3}
+    model = model_for(callback=lambda *call: heard.append(call[1]), **options).fit(X, y)
+    best = int(np.argmax(model.validation_scores_)) + 1
+    assert heard == list(range(1, model.n_iter_ + best + 1))
+    first = model_for(refit=False, **options).fit(X, y)
+    for last in (model.n_iter_, model.n_iter_ + 1):  # before the refit, and in it
+        stopped = model_for(callback=lambda *call, last=last: call[1] == last, **options)
+        assert_same(stopped.fit(X, y), first)
+        assert stopped.validation_scores_ == first.validation_scores_
 
 
 @pytest.mark.parametrize("n_classes", [0, 2])

@@ -21,6 +21,8 @@ class History:
     loss_curve: list = field(default_factory=list)
     converged: bool = False
     stopped: bool = False  # by who listened
+    cancelled: bool = False  # by the user's callback
+    best_epoch: int = 0  # by the validation score; 0 is none
 
 
 def advice(problem, *others):
