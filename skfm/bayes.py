@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
@@ -19,6 +20,8 @@ from skfm._merging import merge_rows
 from skfm._pickling import KeptEstimator
 from skfm._posterior import Samples
 from skfm._printing import PrintableEstimator
+from skfm._solvers.caller import warn
+from skfm._solvers.diagnostics import effective_sample_size, is_falling, split_r_hat
 from skfm._solvers.gibbs import Chain, Draw, Settings, first_draw
 from skfm._solvers.interactions import Interactions
 from skfm._solvers.pickling import Kept
@@ -129,6 +132,13 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
         ValueError
             If a parameter or the data is not usable (NaN or infinity, lengths that do not fit,
             negative weights, not two classes), or if values are too large to compute with.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If the training loss is still falling at the end: in the last quarter of the iterations
+            after the burn-in, of which there must be 20 at least, its mean is clearly lower, by
+            more than 2 %, than in the quarter before.
         """
         with all_or_nothing(self):
             return self._fit(X, y, sample_weight)
@@ -233,6 +243,7 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
     def _run(self, chain, samples, settings, n_burn_in):
         progress = Progress(settings, chain.problem.n_rows, "rows")
         curve = [] if samples is None else list(self.loss_curve_)
+        trace = {} if samples is None else {name: [*own] for name, own in self._trace.items()}
         with progress.until_end(History()):
             for number in range(1, settings.max_iter + 1):
                 with np.errstate(all="ignore"):  # the loss tells
@@ -243,6 +254,8 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
                 curve.append(float(loss))
                 progress.epoch(number, loss)
                 if number > n_burn_in:
+                    for name, value in {"loss": curve[-1], **chain.scalars()}.items():
+                        trace.setdefault(name, []).append(value)
                     draw = chain.draw()
                     if samples is None:
                         n_draws = settings.max_iter - n_burn_in
@@ -254,6 +267,18 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
         self.loss_curve_ = curve
         self.n_iter_ = len(curve)
         self.n_draws_ = samples.n_kept
+        self._trace = trace
+        self.r_hat_ = {name: split_r_hat(values) for name, values in trace.items()}
+        self.effective_sample_size_ = {
+            name: effective_sample_size(values) for name, values in trace.items()
+        }
+        if is_falling(trace["loss"]):
+            warn(
+                f"max_iter={self.max_iter} iterations ended while the training loss was still "
+                "falling: the chain has not arrived where its draws should come from. Raise "
+                "max_iter and n_burn_in, or set warm_start=True and fit again.",
+                ConvergenceWarning,
+            )
 
     def _rows(self, X):
         """Rows as the samples need them, and the columns that are new to these."""
@@ -361,6 +386,14 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     loss_curve_ : list of float, one an iteration
         Mean squared error of the training rows just before it. It falls until the chain has
         arrived, and then fluctuates.
+    r_hat_ : dict
+        Split R-hat of a few numbers over the iterations after the burn-in [4]_: of the training
+        loss, the intercept, the root mean squares of the linear weights ("coef") and of the
+        factors ("components"), and the noise precision. It is about 1 if the first half of the
+        iterations agrees with the second half, and NaN if there are fewer than 4.
+    effective_sample_size_ : dict
+        Of the same numbers, how many independent draws would tell their means as precisely as
+        these iterations do.
     feature_groups_ : ndarray of shape (n_features,)
         The label of each feature's group.
     n_features_in_ : int
@@ -407,6 +440,9 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
        Chain Monte Carlo", ICML 2008.
     .. [3] S. Adler, "Over-relaxation method for the Monte Carlo evaluation of the partition
        function for multiquadratic actions", Physical Review D 23, 1981.
+    .. [4] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-Normalization,
+       Folding, and Localization: An Improved R-hat for Assessing Convergence of MCMC", Bayesian
+       Analysis 16, 2021.
 
     Examples
     --------
@@ -605,6 +641,14 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
     loss_curve_ : list of float, one an iteration
         Mean negative log-likelihood of the training rows just before it. It falls until the chain
         has arrived, and then fluctuates.
+    r_hat_ : dict
+        Split R-hat of a few numbers over the iterations after the burn-in [2]_: of the training
+        loss, the intercept, the root mean squares of the linear weights ("coef") and of the
+        factors ("components"). It is about 1 if the first half of the iterations
+        agrees with the second half, and NaN if there are fewer than 4.
+    effective_sample_size_ : dict
+        Of the same numbers, how many independent draws would tell their means as precisely as
+        these iterations do.
     feature_groups_ : ndarray of shape (n_features,)
         The label of each feature's group.
     n_features_in_ : int
@@ -627,6 +671,9 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
     ----------
     .. [1] J. Albert, S. Chib, "Bayesian Analysis of Binary and Polychotomous Response Data",
        Journal of the American Statistical Association 88, 1993.
+    .. [2] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-Normalization,
+       Folding, and Localization: An Improved R-hat for Assessing Convergence of MCMC", Bayesian
+       Analysis 16, 2021.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from helpers import JIT, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse, stats
 from sklearn.base import clone, is_classifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
@@ -17,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from skfm import BayesianFMClassifier, BayesianFMRegressor, _posterior
-from skfm._solvers import columns, gibbs
+from skfm._solvers import columns, diagnostics, gibbs
 from skfm._solvers import noise as solver_noise
 from skfm._solvers.gibbs import REFRESH, Chain
 from skfm.datasets import make_fm_regression
@@ -243,6 +245,48 @@ def test_a_group_that_did_not_occur_leaves_predictions_where_they_are(seed):
     rows[1, -1] = 1
     without, with_it = model.predict(rows)
     assert abs(with_it - without) < y.std()
+
+
+# Whether the chain has arrived
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_diagnostics_are_of_the_iterations_after_the_burn_in(kind):
+    X, y = make(kind)
+    model = kind(**SHORT, warm_start=True).fit(X, y)
+    names = {"loss", "intercept", "coef", "components"}
+    names |= {"noise_precision"} if kind is BayesianFMRegressor else set()
+    for _ in range(2):
+        losses = model.loss_curve_[N_BURN_IN:]
+        for found, function in (
+            (model.r_hat_, diagnostics.split_r_hat),
+            (model.effective_sample_size_, diagnostics.effective_sample_size),
+        ):
+            assert set(found) == names
+            assert found["loss"] == function(losses)
+            assert np.isfinite([*found.values()]).all()
+        model.fit(X, y)  # the chain goes on
+    assert len(losses) == 2 * SHORT["max_iter"] - N_BURN_IN
+    short = kind(**{**SHORT, "max_iter": N_BURN_IN + 3}).fit(X, y)
+    assert np.isnan([*short.r_hat_.values(), *short.effective_sample_size_.values()]).all()
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_chain_that_has_not_arrived_warns(kind, monkeypatch):
+    X, y = make(kind)
+    step, losses = Chain.step, iter(np.linspace(2, 1, 100))
+    model = kind(n_components=2, max_iter=40, n_burn_in=10, warm_start=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        model.fit(X, y)
+        monkeypatch.setattr(Chain, "step", lambda chain: step(chain) * 0 + next(losses))
+        before = pickle.dumps(model)
+        with pytest.raises(ConvergenceWarning, match="max_iter=40.*still falling.*n_burn_in"):
+            model.fit(X, y)
+        assert pickle.dumps(model) == before
+    with pytest.warns(ConvergenceWarning, match="still falling") as caught:
+        model.fit(X, y)
+    assert caught[0].filename == __file__
 
 
 # Noise that differs

@@ -15,7 +15,7 @@ from scipy import sparse, stats
 
 from skfm._kernels import losses
 from skfm._merging import merge_rows
-from skfm._solvers import columns, gibbs, noise
+from skfm._solvers import columns, diagnostics, gibbs, noise
 from skfm._solvers.gibbs import N_HELD, REFRESH, Chain, Draw, Hyperprior, Settings, first_draw
 from skfm._solvers.interactions import all_pairs
 from skfm._solvers.problem import Penalties, make_problem
@@ -469,6 +469,56 @@ def test_the_intercept_alone_has_the_posterior_of_its_probit_likelihood(weight, 
     error = kept.std() / np.sqrt(kept.size)
     assert abs(kept.mean() - mean) < 5 * error + share * sd
     assert_allclose(np.std(draws[100:]), sd, rtol=0.1 + share)
+
+
+# Whether a chain has arrived
+
+
+def autoregressive(rng, n, share):
+    values = np.zeros(n)
+    for i in range(1, n):
+        values[i] = share * values[i - 1] + rng.normal()
+    return values
+
+
+@pytest.mark.parametrize("share", [-0.5, 0.0, 0.5, 0.9])
+def test_draws_are_worth_as_many_as_their_correlation_leaves(share):
+    rng = np.random.default_rng(0)
+    chains = [autoregressive(rng, 2000, share) for _ in range(20)]
+    found = np.mean([diagnostics.effective_sample_size(chain) for chain in chains])
+    assert_allclose(found, 2000 * (1 - share) / (1 + share), rtol=0.2)
+    assert_allclose([diagnostics.split_r_hat(chain) for chain in chains], 1, atol=0.1)
+
+
+def test_halves_that_differ_are_found():
+    rng = np.random.default_rng(0)
+    values = np.append(rng.normal(size=100), rng.normal(3, size=101))
+    # Between both halves there is a variance of 4.5, within of 1.
+    assert_allclose(diagnostics.split_r_hat(values), np.sqrt(1 + 4.5), rtol=0.2)
+    assert diagnostics.effective_sample_size(values) < 10
+
+
+def test_diagnostics_of_constants_and_of_little():
+    assert diagnostics.split_r_hat([3.0] * 9) == 1
+    assert diagnostics.effective_sample_size([3.0] * 8) == 8
+    assert diagnostics.split_r_hat([1.0, 1.0, 2.0, 2.0]) == np.inf
+    for values in ([], [1.0], [1.0, 2.0, 3.0]):
+        assert np.isnan(diagnostics.split_r_hat(values))
+        assert np.isnan(diagnostics.effective_sample_size(values))
+    assert np.isfinite(diagnostics.effective_sample_size([1.0, 2.0, 3.0, 5.0]))
+
+
+def test_a_fall_is_told_from_noise():
+    rng = np.random.default_rng(0)
+    steady = 1 + 0.05 * rng.normal(size=(200, 100))
+    trend = np.linspace(0.4, 0, 100)
+    share = np.mean([diagnostics.is_falling(curve) for curve in steady])
+    assert share < 0.02
+    assert np.mean([diagnostics.is_falling(curve + trend) for curve in steady]) > 0.95
+    assert not any(diagnostics.is_falling(curve - trend) for curve in steady)  # it rises
+    assert not diagnostics.is_falling(1 + trend / 1e3)  # surely, but by too little to matter
+    assert not diagnostics.is_falling(1 + trend[:19])  # too short to say
+    assert not diagnostics.is_falling([])
 
 
 # The course of a chain

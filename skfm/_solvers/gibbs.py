@@ -118,6 +118,17 @@ class Chain:
             *(() if self.level_noise is None else self.level_noise.state()),
         )
 
+    def scalars(self):
+        """A few numbers that tell whether the chain has arrived; see diagnostics.py."""
+        linear, factors, n_components = self.machine
+        found = {"intercept": self.intercept}
+        if self.signs is None:
+            found["noise_precision"] = self.noise_precision
+        for name, values in (("coef", linear), ("components", factors[:, :n_components])):
+            squares = np.square(values, dtype=np.float64)
+            found[name] = float(np.sqrt(squares.mean())) if values.size else 0.0
+        return found
+
     def _theta(self):
         linear, factors, n_components = self.machine
         return np.column_stack([factors[:, :n_components], linear])
