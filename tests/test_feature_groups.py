@@ -348,6 +348,10 @@ def test_groups_need_levels_and_rows():
     assert count(derived(np.hstack([tags, field]))) == [("others", 50), ("field 0", 60)]
     assert set(derived(np.hstack([tags, some]))) == {"others"}
     assert set(derived(some)) == {"others"}
+    # Of a field that most rows have, no level is taken from one that all rows have.
+    ids, often = np.eye(300), np.where(np.arange(300)[:, None] < 240, field, 0)
+    assert count(derived(np.hstack([ids, often]))) == [("field 0", 300), ("field 1", 60)]
+    assert count(derived(np.hstack([often, ids]))) == [("field 0", 60), ("field 1", 300)]
     # Columns that do not occur are where they stand; levels that do not occur are none.
     assert set(derived(np.hstack([field[:, :30], empty, field[:, 30:], empty]))) == {"field 0"}
     few = np.hstack([one_hot(rng, 300, 29), empty])
