@@ -210,11 +210,13 @@ class NoCopies(Chain):
         return super()._draw_hidden(rng)
 
 
-class SameNoise(Chain):
-    """Levels do not differ."""
+class HalfSquares(Chain):
+    """Levels see half of the squared errors."""
 
-    def _weigh(self, factor):
-        super()._weigh(1.0)
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        draw = self.level_noise.draw
+        self.level_noise.draw = lambda squares, rng: draw(squares / 2, rng)
 
 
 @pytest.mark.full
@@ -226,7 +228,7 @@ class SameNoise(Chain):
         (of_numbers, NoMean, 120),
         (of_signs, NoMean, 60),
         (of_signs, NoCopies, 120),
-        (of_levels, SameNoise, 120),
+        (of_levels, HalfSquares, 120),
     ],
 )
 def test_a_wrong_sampler_is_found_out(design, wrong, n_worlds, small_levels):
