@@ -551,6 +551,7 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
         y_std : ndarray of shape (n_samples,)
             Its standard deviations, only with ``return_std=True``: of the draws, and of the noise.
         """
+        check_is_fitted(self)
         door.check_flag(return_std, "return_std")
         link = self._link
         if not return_std:
