@@ -10,6 +10,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm import _validation as door
 from skfm._logs import find_missing
+from skfm._solvers.fields import find_fields
+
+SINGLE = "single"  # group, of all features
+LARGE_FIELD = 30  # levels: enough to learn a prior from
 
 
 def feature_groups(transformer):
@@ -139,6 +143,42 @@ def check_groups(groups, n_features):
         raise TypeError(
             f"feature_groups must hold labels of one kind, strings or numbers ({error})."
         ) from error
+
+
+def check_or_derive_groups(groups, X, weight):
+    """The same, but ``"single"`` is one group for all features, and None those that X suggests."""
+    if isinstance(groups, str) and groups == SINGLE:
+        groups = np.full(X.shape[1], SINGLE)
+    elif groups is None:
+        groups = derive_groups(X, weight)
+    elif isinstance(groups, str):
+        raise ValueError(
+            f'feature_groups must hold one label a feature, or be None or "{SINGLE}"; '
+            f"got {groups!r}."
+        )
+    return check_groups(groups, X.shape[1])
+
+
+def derive_groups(X, weight):
+    """A label for each column of CSR rows: "field 0", "field 1", ..., "others" or "dense".
+
+    A one-hot field is a run of neighbouring columns of which no row has two and most rows have
+    one. Each large field is a group. Small fields have too few levels to learn a prior of their
+    own from, and share one group with the columns of no field; except for columns that most rows
+    have, such as numbers, which are the group "dense".
+    """
+    weight = weight.astype(np.float64)
+    count = np.bincount(X.indices, np.repeat(weight, np.diff(X.indptr)), X.shape[1])
+    labels = np.full(X.shape[1], "others", dtype=object)
+    n_fields = 0
+    for columns in sorted(find_fields(X, count, weight.sum()), key=lambda columns: columns[0]):
+        n_levels = np.count_nonzero(count[columns])
+        if n_levels >= LARGE_FIELD:
+            labels[columns] = f"field {n_fields}"
+            n_fields += 1
+        elif n_levels == 1:
+            labels[columns] = "dense"
+    return labels.astype(str)
 
 
 def check_penalty(value, name, groups):

@@ -22,27 +22,35 @@ class Samples(Kept):
     def __init__(self, draw, n_bytes, n_draws):
         """Room for draws like this one; ``n_draws`` of them are to come."""
         n_used, n_coordinates = draw.theta.shape
-        self.bytes_a_draw = 4 * draw.theta.size + 16 * draw.group_mean.size + 16
+        n_numbers = draw.theta.size + draw.level_precision.size  # the rest is in float64
+        self.bytes_a_draw = 4 * n_numbers + 16 * draw.group_mean.size + 8 * draw.freedom.size + 16
         self.stride = 1
         self.n_seen = 0
         self.n_kept = 0
         capacity = min(self._limit(n_bytes), n_draws)
-        self._allocate(capacity, n_used, n_coordinates - 1, draw.group_mean.shape[0])
+        n_groups, of_noise = (
+            draw.group_mean.shape[0],
+            (draw.level_precision.size, draw.freedom.size),
+        )
+        self._allocate(capacity, n_used, n_coordinates - 1, n_groups, *of_noise)
 
     def _limit(self, n_bytes):
         return max(2, int(n_bytes // self.bytes_a_draw))
 
-    def _allocate(self, capacity, n_used, n_components, n_groups):
+    def _allocate(self, capacity, n_used, n_components, n_groups, n_levels, n_freedoms):
         self.intercept = np.zeros(capacity)
         self.linear = np.zeros((capacity, n_used), np.float32)
         self.factors = aligned_zeros((capacity, n_used, n_components), np.float32)
         self.noise_precision = np.zeros(capacity)
         self.group_mean = np.zeros((capacity, n_groups, n_components + 1))
         self.group_precision = np.zeros((capacity, n_groups, n_components + 1))
+        self.level_precision = np.zeros((capacity, n_levels), np.float32)
+        self.freedom = np.zeros((capacity, n_freedoms))
 
     def _arrays(self):
         names = "intercept", "linear", "factors", "noise_precision", "group_mean"
-        return [getattr(self, name) for name in (*names, "group_precision")]
+        names += "group_precision", "level_precision", "freedom"
+        return [getattr(self, name) for name in names]
 
     def extended(self, n_bytes, n_draws):
         """A copy with room for further draws, in so many bytes."""
@@ -54,7 +62,8 @@ class Samples(Kept):
             longer.n_kept = old[0].shape[0]
             longer.stride *= 2
         capacity = min(limit, longer.n_kept + n_draws)
-        longer._allocate(capacity, *self.factors.shape[1:], self.group_mean.shape[1])
+        sizes = [getattr(self, name).shape[1] for name in ("level_precision", "freedom")]
+        longer._allocate(capacity, *self.factors.shape[1:], self.group_mean.shape[1], *sizes)
         for new, kept in zip(longer._arrays(), old, strict=True):
             new[: longer.n_kept] = kept[: longer.n_kept]
         return longer
@@ -78,6 +87,7 @@ class Samples(Kept):
             self.factors[k] = draw.theta[:, :-1]
         self.noise_precision[k] = draw.noise_precision
         self.group_mean[k], self.group_precision[k] = draw.group_mean, draw.group_precision
+        self.level_precision[k], self.freedom[k] = draw.level_precision, draw.freedom
         self.n_kept += 1
         return bool(np.isfinite(self.linear[k]).all() and np.isfinite(self.factors[k]).all())
 
@@ -124,6 +134,30 @@ class Samples(Kept):
 
         share(work, len(parts), n_threads)
         return np.concatenate(parts)
+
+    def noise_variance(self, rows, others, group, n_threads):
+        """The mean variance (n_rows,) of the noise of rows as `predict` gets them.
+
+        Of levels that are new, it is the mean of what their group's distribution says.
+        """
+        common = 1 / self.noise_precision
+        variance = np.full(rows.shape[0], common.mean())
+        if not self.level_precision.shape[1]:
+            return variance
+        new = 1 - 2 / self.freedom[:, group[others]]
+        log_variance = -np.log(np.hstack([self.level_precision, new]))
+        varies = np.flatnonzero(log_variance.any(axis=0))
+        log_variance = log_variance[:, varies].T + 0.0
+        has_level = rows[:, varies]
+        has_level.data = np.ones_like(has_level.data, dtype=np.float64)
+        height = max(1, BLOCK_BYTES // (8 * self.n_kept))
+
+        def work(number):
+            part = slice(number * height, (number + 1) * height)
+            variance[part] = (np.exp(has_level[part] @ log_variance) * common).mean(axis=1)
+
+        share(work, -(-variance.size // height), n_threads)
+        return variance
 
     def _outputs(self, indptr, columns, values, short_values, tables, interactions):
         """Computed in float32; rows for which that overflows, in float64."""

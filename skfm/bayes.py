@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
@@ -14,11 +15,13 @@ from skfm import _targets as targets
 from skfm import _validation as door
 from skfm._fields import carried, check_interactions
 from skfm._fitting import all_or_nothing
-from skfm._groups import check_groups
+from skfm._groups import check_or_derive_groups
 from skfm._merging import merge_rows
 from skfm._pickling import KeptEstimator
 from skfm._posterior import Samples
 from skfm._printing import PrintableEstimator
+from skfm._solvers.caller import warn
+from skfm._solvers.diagnostics import effective_sample_size, is_falling, split_r_hat
 from skfm._solvers.gibbs import Chain, Draw, Settings, first_draw
 from skfm._solvers.interactions import Interactions
 from skfm._solvers.pickling import Kept
@@ -129,6 +132,13 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
         ValueError
             If a parameter or the data is not usable (NaN or infinity, lengths that do not fit,
             negative weights, not two classes), or if values are too large to compute with.
+
+        Warns
+        -----
+        sklearn.exceptions.ConvergenceWarning
+            If the training loss is still falling at the end: in the last quarter of the iterations
+            after the burn-in, of which there must be 20 at least, its mean is clearly lower, by
+            more than 2 %, than in the quarter before.
         """
         with all_or_nothing(self):
             return self._fit(X, y, sample_weight)
@@ -143,14 +153,15 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
         X, labels, weight = merge_rows(X, labels, weight)
         target, signs = self._understand(labels, weight)
         interactions = check_interactions(self, fields, X.shape[1])
-        groups = check_groups(groups, X.shape[1])
-        n_groups, group = 1, np.zeros(X.shape[1], np.int64)
-        if groups is not None:
-            n_groups, group = groups[0].size, groups[1]
+        if groups is None and before is not None and before.group.size == X.shape[1]:
+            groups = self.feature_groups_
+        labels, group = check_or_derive_groups(groups, X, weight)
+        n_groups = labels.size
         if before is not None:
             self._check_before(before, X.shape[1], interactions.n_components, n_groups)
-        terms = np.array([self.fit_intercept]), *vars(interactions).values()
-        digest = door.digest(X, target, weight, group, *terms)
+        flags = np.array([self.fit_intercept, self._noise_by_level()])
+        terms = group, flags, *vars(interactions).values()
+        digest = door.digest(X, target, weight, *terms)
         problem = make_problem(
             X,
             target,
@@ -164,6 +175,7 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
             max_iter=int(self.max_iter),
             fit_intercept=bool(self.fit_intercept),
             fit_linear=interactions.fit_linear,
+            noise_by_level=self._noise_by_level(),
             n_threads=n_threads(self.n_jobs),
             verbose=bool(self.verbose),
         )
@@ -177,7 +189,11 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
             *(chain.draw(), chain.iteration, course.key, problem.scaling(), interactions),
             *(group, digest),
         )
+        self.feature_groups_ = labels[group]
         return self
+
+    def _noise_by_level(self):
+        return False
 
     def _max_bytes(self):
         return min(float(self.max_memory), 2.0**30) * 2**20
@@ -193,7 +209,8 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
             )
         rng = check_random_state(self.random_state)
         start = self._start() if self.fit_intercept else 0.0
-        draw = first_draw(problem, n_groups, float(self.init_scale), start, rng)
+        places = group[problem.used], n_groups
+        draw = first_draw(problem, *places, float(self.init_scale), start, rng)
         key = rng.randint(2**32, size=4, dtype=np.uint64) if before is None else before.key
         iteration = 0
         if before is not None:  # on other rows, from where it was
@@ -202,6 +219,10 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
             whole[before.scaling.used] = before.draw.theta
             draw.theta = whole[problem.used]
             draw.theta[:, -1] *= problem.interactions.has_linear[problem.used]
+            if before.draw.level_precision.size:
+                whole = np.ones(group.size)
+                whole[before.scaling.used] = before.draw.level_precision
+                draw.level_precision, draw.freedom = whole[problem.used], before.draw.freedom
             iteration = before.iteration
         return _Course(draw, iteration, key[:2], None, None, None, None), None
 
@@ -222,6 +243,7 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
     def _run(self, chain, samples, settings, n_burn_in):
         progress = Progress(settings, chain.problem.n_rows, "rows")
         curve = [] if samples is None else list(self.loss_curve_)
+        trace = {} if samples is None else {name: [*own] for name, own in self._trace.items()}
         with progress.until_end(History()):
             for number in range(1, settings.max_iter + 1):
                 with np.errstate(all="ignore"):  # the loss tells
@@ -232,6 +254,8 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
                 curve.append(float(loss))
                 progress.epoch(number, loss)
                 if number > n_burn_in:
+                    for name, value in {"loss": curve[-1], **chain.scalars()}.items():
+                        trace.setdefault(name, []).append(value)
                     draw = chain.draw()
                     if samples is None:
                         n_draws = settings.max_iter - n_burn_in
@@ -243,14 +267,30 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
         self.loss_curve_ = curve
         self.n_iter_ = len(curve)
         self.n_draws_ = samples.n_kept
+        self._trace = trace
+        self.r_hat_ = {name: split_r_hat(values) for name, values in trace.items()}
+        self.effective_sample_size_ = {
+            name: effective_sample_size(values) for name, values in trace.items()
+        }
+        if is_falling(trace["loss"]):
+            warn(
+                f"max_iter={self.max_iter} iterations ended while the training loss was still "
+                "falling: the chain has not arrived where its draws should come from. Raise "
+                "max_iter and n_burn_in, or set warm_start=True and fit again.",
+                ConvergenceWarning,
+            )
+
+    def _rows(self, X):
+        """Rows as the samples need them, and the columns that are new to these."""
+        check_is_fitted(self)
+        return self._course.scaling.apply(door.validate_X(self, X))
 
     def _predict_outputs(self, X, summarise):
+        return self._summarise(*self._rows(X), summarise)
+
+    def _summarise(self, rows, others, summarise):
         """What ``summarise`` makes of the rows' outputs (n_samples, n_draws)."""
-        check_is_fitted(self)
-        X = door.validate_X(self, X)
-        course = self._course
-        rows, others = course.scaling.apply(X)
-        threads = n_threads(self.n_jobs)
+        course, threads = self._course, n_threads(self.n_jobs)
         return self._samples.predict(
             *(rows, course.scaling.used, others, course.group, course.interactions, course.key),
             *(summarise, threads),
@@ -276,7 +316,8 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     ``y ~ N(f(x), 1 / a)``, ``f(x) = w_0 + sum_j w_j x_j + sum_{i<j} <v_i, v_j> x_i x_j``,
 
     where each coordinate of ``(v_j, w_j)`` is normal, with a mean and a precision of its own for
-    each group of features, and ``a`` and these have wide Normal-Gamma priors.
+    each group of features, and ``a`` and these have wide Normal-Gamma priors. In one-hot data,
+    ``a`` differs between levels, such as users (see `noise_by_level`).
 
     Parameters
     ----------
@@ -302,16 +343,20 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     feature_fields : array-like of shape (n_features,), default=None
         A label for each feature, for `interactions` and `fit_linear`. None takes those that X
         carries from :class:`~skfm.preprocessing.EventEncoder`.
-    feature_groups : array-like of shape (n_features,), default=None
+    feature_groups : array-like of shape (n_features,) or "single", default=None
         A label for each feature: features of a group share a prior. Give each kind (users, items,
         genres) a group of its own; `skfm.preprocessing.feature_groups` derives them from a fitted
         transformer. None takes those that X carries from an encoder of `skfm.preprocessing`, else
-        all features are one group.
+        derives groups from X (see the Notes). "single" makes all features one group.
     fit_intercept : bool, default=True
         Whether to fit the intercept ``w_0``; else it is 0.
     fit_linear : bool or list of fields, default=True
         Whether to fit the linear weights ``w_j``; else they are 0. A list names the fields whose
         features have them.
+    noise_by_level : bool, default=True
+        Whether the noise differs between the levels of one-hot groups: between users, and between
+        items. It does so for the groups of at least 30 features of which no row has more than one.
+        False gives all rows the same noise.
     max_memory : float, default=256
         Megabytes that the draws kept for predictions may take. When they are full, every second
         draw is dropped.
@@ -331,8 +376,9 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     Attributes
     ----------
     alpha_ : float
-        Precision of the noise, the mean of the draws; its inverse is in the unit of y squared.
-        Of tiny y, the largest float if it is larger than that.
+        Precision ``a`` of the noise, the mean of the draws; its inverse is in the unit of y
+        squared. Where the noise differs between levels, it is that of average levels. Of tiny y,
+        the largest float if it is larger than that.
     n_iter_ : int
         Number of iterations on these rows, those before warm starts included.
     n_draws_ : int
@@ -340,6 +386,16 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     loss_curve_ : list of float, one an iteration
         Mean squared error of the training rows just before it. It falls until the chain has
         arrived, and then fluctuates.
+    r_hat_ : dict
+        Split R-hat of a few numbers over the iterations after the burn-in [4]_: of the training
+        loss, the intercept, the root mean squares of the linear weights ("coef") and of the
+        factors ("components"), and the noise precision. It is about 1 if the first half of the
+        iterations agrees with the second half, and NaN if there are fewer than 4.
+    effective_sample_size_ : dict
+        Of the same numbers, how many independent draws would tell their means as precisely as
+        these iterations do.
+    feature_groups_ : ndarray of shape (n_features,)
+        The label of each feature's group.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -355,8 +411,23 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     The linear weight and the factors of a feature are drawn together. Draws are overrelaxed
     [3]_, so that fewer of them say as much.
 
-    The more features of a group a row has, the smaller their parameters are expected to be: a bag
-    of hundreds, such as what a user has rated, is expected to move outputs as much as an id.
+    Without `feature_groups`, each large one-hot field is a group ("field 0", "field 1", ...): a
+    run of neighbouring columns of which no row has more than one and most rows have one, and at
+    least 30 of which occur. Columns of no field that most rows have, such as numbers, are the
+    group "dense". All other columns are the group "others". Those of small fields belong to it,
+    because too few levels do not tell how they are distributed.
+
+    All groups are expected to move outputs by the same amount. So the more features of a group a
+    row has, the smaller their parameters are expected to be: a bag of hundreds, such as what a
+    user has rated, moves outputs as much as an id. In the first five iterations, the means and
+    precisions of the groups are held at what is expected.
+
+    With `noise_by_level`, the precision of a row's noise is ``a`` times a product of numbers
+    ``lambda``, one for each group of levels. They are drawn as well, with the distribution
+    Gamma(nu / 2, nu / 2), where a power of two from 4 to 4096 is drawn for each group's ``nu``.
+    Rows of levels that are noisy count for less, and predictions of such levels have larger
+    standard deviations. For a level that did not occur in training, the mean of the variance
+    under that distribution is taken.
 
     A feature that did not occur in training has the prior of its group: it moves predictions to
     the group's mean and widens their standard deviation.
@@ -369,6 +440,9 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
        Chain Monte Carlo", ICML 2008.
     .. [3] S. Adler, "Over-relaxation method for the Monte Carlo evaluation of the partition
        function for multiquadratic actions", Physical Review D 23, 1981.
+    .. [4] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-Normalization,
+       Folding, and Localization: An Improved R-hat for Assessing Convergence of MCMC", Bayesian
+       Analysis 16, 2021.
 
     Examples
     --------
@@ -384,6 +458,54 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     >>> bool(std[1] > std[0] > 0.4)
     True
     """
+
+    def __init__(
+        self,
+        n_components=8,
+        *,
+        max_iter=200,
+        n_burn_in=20,
+        init_scale=0.1,
+        degree=2,
+        fit_lower=True,
+        interactions=None,
+        feature_fields=None,
+        feature_groups=None,
+        fit_intercept=True,
+        fit_linear=True,
+        noise_by_level=True,
+        max_memory=256,
+        warm_start=False,
+        random_state=None,
+        n_jobs=None,
+        verbose=0,
+    ):
+        super().__init__(
+            n_components,
+            max_iter=max_iter,
+            n_burn_in=n_burn_in,
+            init_scale=init_scale,
+            degree=degree,
+            fit_lower=fit_lower,
+            interactions=interactions,
+            feature_fields=feature_fields,
+            feature_groups=feature_groups,
+            fit_intercept=fit_intercept,
+            fit_linear=fit_linear,
+            max_memory=max_memory,
+            warm_start=warm_start,
+            random_state=random_state,
+            n_jobs=n_jobs,
+            verbose=verbose,
+        )
+        self.noise_by_level = noise_by_level
+
+    def _check_parameters(self):
+        super()._check_parameters()
+        door.check_flag(self.noise_by_level, "noise_by_level")
+
+    def _noise_by_level(self):
+        return bool(self.noise_by_level)
 
     def _to_numbers(self, y):
         return np.asarray(y, dtype=np.float64)
@@ -441,8 +563,11 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
             with np.errstate(over="ignore", invalid="ignore"):  # the result is checked instead
                 return np.stack([outputs.mean(axis=1), outputs.var(axis=1)], axis=1)
 
-        mean, variance = self._predict_outputs(X, moments).T
-        variance = variance + np.mean(1 / self._samples.noise_precision)
+        rows, others = self._rows(X)
+        mean, variance = self._summarise(rows, others, moments).T
+        variance = variance + self._samples.noise_variance(
+            rows, others, self._course.group, n_threads(self.n_jobs)
+        )
         with np.errstate(over="ignore"):
             mean, std = mean * link.unit + link.shift, np.sqrt(variance) * link.unit
         return self._as_fitted(mean), self._as_fitted(std)
@@ -480,11 +605,11 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
     feature_fields : array-like of shape (n_features,), default=None
         A label for each feature, for `interactions` and `fit_linear`. None takes those that X
         carries from :class:`~skfm.preprocessing.EventEncoder`.
-    feature_groups : array-like of shape (n_features,), default=None
+    feature_groups : array-like of shape (n_features,) or "single", default=None
         A label for each feature: features of a group share a prior. Give each kind (users, items,
         genres) a group of its own; `skfm.preprocessing.feature_groups` derives them from a fitted
         transformer. None takes those that X carries from an encoder of `skfm.preprocessing`, else
-        all features are one group.
+        derives groups from X (see the Notes). "single" makes all features one group.
     fit_intercept : bool, default=True
         Whether to fit the intercept ``w_0``; else it is 0.
     fit_linear : bool or list of fields, default=True
@@ -517,6 +642,16 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
     loss_curve_ : list of float, one an iteration
         Mean negative log-likelihood of the training rows just before it. It falls until the chain
         has arrived, and then fluctuates.
+    r_hat_ : dict
+        Split R-hat of a few numbers over the iterations after the burn-in [2]_: of the training
+        loss, the intercept, the root mean squares of the linear weights ("coef") and of the
+        factors ("components"). It is about 1 if the first half of the iterations
+        agrees with the second half, and NaN if there are fewer than 4.
+    effective_sample_size_ : dict
+        Of the same numbers, how many independent draws would tell their means as precisely as
+        these iterations do.
+    feature_groups_ : ndarray of shape (n_features,)
+        The label of each feature's group.
     n_features_in_ : int
         Number of features seen in `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -537,6 +672,9 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
     ----------
     .. [1] J. Albert, S. Chib, "Bayesian Analysis of Binary and Polychotomous Response Data",
        Journal of the American Statistical Association 88, 1993.
+    .. [2] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-Normalization,
+       Folding, and Localization: An Improved R-hat for Assessing Convergence of MCMC", Bayesian
+       Analysis 16, 2021.
 
     Examples
     --------

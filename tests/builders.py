@@ -8,6 +8,7 @@ import reference
 from helpers import JIT
 from numpy.testing import assert_array_equal
 from scipy import stats
+from scipy.special import binom
 
 from skfm import FMClassifier, FMRegressor
 from skfm._kernels import losses
@@ -175,15 +176,20 @@ LIMIT = 1e-4  # of the p-value of all tests together
 too_slow = pytest.mark.skipif(not JIT, reason="ten thousand iterations take many minutes")
 
 
-def crowd_of(X, group):
-    """How many features of each group rows have, on average, but at least 1."""
+def expected_of(X, group, degrees):
+    """The precision of each group's parameters at which outputs have a variance of 1 from each
+    degree, and from the linear weights, if rows are as long as the mean."""
     entries = [(X[:, group == g] != 0).sum(axis=1).mean() for g in range(group.max() + 1)]
-    return np.maximum(entries, 1)
+    crowd = np.maximum(entries, 1)
+    length, n_groups = crowd[np.array(entries) > 0].sum(), np.count_nonzero(entries)
+    n_products = [binom(length, d) * np.sum(np.equal(degrees, d)) for d in degrees]
+    each = [n ** (1 / d) for n, d in zip(n_products, degrees, strict=True)]
+    return np.outer(crowd * n_groups / length, [*each, length])
 
 
-def draw_from_prior(rng, group, n_components, prior, crowd):
-    shape = group.max() + 1, n_components + 1
-    precision = rng.gamma(prior.shape / 2, 2 / prior.rate, size=shape) * crowd[:, None]
+def draw_from_prior(rng, group, prior, expected):
+    shape = expected.shape
+    precision = rng.gamma(prior.shape / 2, 2 / prior.rate, size=shape) * expected
     mean = rng.normal(size=shape) / np.sqrt(prior.pull * precision)
     theta = mean[group] + rng.normal(size=(group.size, shape[1])) / np.sqrt(precision[group])
     return Draw(0.0, theta, rng.gamma(prior.shape / 2, 2 / prior.rate), mean, precision)

@@ -467,7 +467,8 @@ def draw_classifier(dice, estimator=FMClassifier, domain=CLASSIFIER, n_classes=(
 
 
 def draw_bayesian_regressor(dice):
-    return draw_regressor(dice, BayesianFMRegressor, BAYES, ("predict", "return_std"))
+    domain = BAYES | {"noise_by_level": (True, False)}
+    return draw_regressor(dice, BayesianFMRegressor, domain, ("predict", "return_std"))
 
 
 def draw_bayesian_classifier(dice):

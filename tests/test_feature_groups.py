@@ -3,6 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_array_equal
+from scipy import sparse
 from sklearn.compose import ColumnTransformer, make_column_transformer
 from sklearn.decomposition import TruncatedSVD
 from sklearn.exceptions import NotFittedError
@@ -299,3 +301,85 @@ def test_groups_are_what_the_estimators_take(model):
         model.set_params(alpha=[3.0, 1.0, 0.1])
     again = model.set_params(feature_groups=places).fit(X, y).predict(X)
     np.testing.assert_array_equal(again, predicted)
+
+
+# Groups that the Bayesian estimators derive
+
+QUICK = {"n_components": 1, "max_iter": 2, "n_burn_in": 0, "random_state": 0}
+BAYESIAN = [BayesianFMRegressor, BayesianFMClassifier]
+
+
+def one_hot(rng, n_rows, n_levels):
+    """Every level occurs."""
+    return np.eye(n_levels)[rng.permutation(np.resize(np.arange(n_levels), n_rows))]
+
+
+def derived(X, weight=None, kind=BayesianFMRegressor, **options):
+    y = np.arange(X.shape[0]) % 2
+    return kind(**QUICK, **options).fit(sparse.csr_matrix(X), y, weight).feature_groups_
+
+
+@pytest.mark.parametrize("kind", BAYESIAN)
+def test_groups_are_derived_from_fields_and_numbers(kind):
+    rng = np.random.default_rng(0)
+    parts = {
+        "field 0": one_hot(rng, 200, 40),
+        "others": np.hstack([one_hot(rng, 200, 7), one_hot(rng, 200, 29)]),
+        "field 1": one_hot(rng, 200, 30),
+        "dense": rng.normal(size=(200, 2)),
+    }
+    whole, labels = np.hstack([*parts.values()]), np.repeat([*parts], [40, 36, 30, 2])
+    assert_array_equal(derived(whole, kind=kind), labels)
+    # Groups of whatever order, and rows of whatever order, number and weight.
+    order = np.argsort(labels, kind="stable")
+    assert count(derived(whole[:, order])) == [
+        ("dense", 2), ("field 0", 40), ("field 1", 30), ("others", 36)
+    ]  # fmt: skip
+    for rows in (rng.permutation(200), np.repeat(np.arange(200), 2)):
+        assert_array_equal(derived(whole[rows]), labels)
+    assert_array_equal(derived(whole, rng.uniform(1, 2, size=200)), labels)
+
+
+def test_groups_need_levels_and_rows():
+    rng = np.random.default_rng(0)
+    field, tags = one_hot(rng, 300, 60), (rng.random((300, 50)) < 0.1).astype(float)
+    some = np.where(np.arange(300)[:, None] < 100, field, 0)  # most rows have no level
+    empty = np.zeros((300, 3))
+    assert count(derived(np.hstack([tags, field]))) == [("others", 50), ("field 0", 60)]
+    assert set(derived(np.hstack([tags, some]))) == {"others"}
+    assert set(derived(some)) == {"others"}
+    # Of a field that most rows have, no level is taken from one that all rows have.
+    ids, often = np.eye(300), np.where(np.arange(300)[:, None] < 240, field, 0)
+    assert count(derived(np.hstack([ids, often]))) == [("field 0", 300), ("field 1", 60)]
+    assert count(derived(np.hstack([often, ids]))) == [("field 0", 60), ("field 1", 300)]
+    # Columns that do not occur are where they stand; levels that do not occur are none.
+    assert set(derived(np.hstack([field[:, :30], empty, field[:, 30:], empty]))) == {"field 0"}
+    few = np.hstack([one_hot(rng, 300, 29), empty])
+    assert set(derived(few)) == {"others"}
+    assert set(derived(empty[:2])) == {"others"}
+
+
+@pytest.mark.parametrize("kind", BAYESIAN)
+def test_single_is_one_group_and_labels_win(kind):
+    X = one_hot(np.random.default_rng(0), 200, 40)
+    assert set(derived(X, kind=kind, feature_groups="single")) == {"single"}
+    labels = np.arange(40) % 3
+    assert_array_equal(derived(X, kind=kind, feature_groups=labels), labels)
+    y = np.arange(200) % 2
+    one, other = (
+        kind(**QUICK, feature_groups=groups).fit(X, y) for groups in ("single", np.zeros(40))
+    )
+    assert_array_equal(one.predict(X), other.predict(X))
+    with pytest.raises(ValueError, match=r"feature_groups.*'all'"):
+        kind(**QUICK, feature_groups="all").fit(X, y)
+
+
+def test_warm_starts_keep_the_groups():
+    """Other rows might suggest others; and the draws before belong to the old ones."""
+    rng = np.random.default_rng(0)
+    X, y = one_hot(rng, 200, 40), rng.normal(size=200)
+    model = BayesianFMRegressor(**QUICK, warm_start=True).fit(X, y)
+    before = model.feature_groups_
+    assert set(before) == {"field 0"}
+    assert_array_equal(model.fit(X[:9], y[:9]).feature_groups_, before)
+    assert set(model.set_params(warm_start=False).fit(X[:9], y[:9]).feature_groups_) == {"others"}

@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from builders import KEY, LIMIT, NARROW, crowd_of, draw_from_prior, p_value, too_slow
+from builders import KEY, LIMIT, NARROW, draw_from_prior, expected_of, p_value, too_slow
 from helpers import in_full, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse, stats
 
 from skfm._kernels import losses
 from skfm._merging import merge_rows
-from skfm._solvers import columns, gibbs
-from skfm._solvers.gibbs import REFRESH, Chain, Draw, Hyperprior, Settings, first_draw
+from skfm._solvers import columns, diagnostics, gibbs, noise
+from skfm._solvers.gibbs import N_HELD, REFRESH, Chain, Draw, Hyperprior, Settings, first_draw
 from skfm._solvers.interactions import all_pairs
 from skfm._solvers.problem import Penalties, make_problem
 
@@ -53,7 +53,7 @@ def chain_for(
     group = np.asarray(group)
     if start is None:
         rng = np.random.RandomState(seed)
-        start = first_draw(problem, group.max() + 1, 1.0, 0.0, rng)
+        start = first_draw(problem, group[problem.used], group.max() + 1, 1.0, 0.0, rng)
     settings = Settings(max_iter=1, **{"fit_intercept": False, **settings})
     return kind(problem, group[problem.used], start, iteration, settings, key, signs)
 
@@ -90,6 +90,8 @@ def numbers_of(draw, X):
             precision[:, :-1].prod(axis=1),
             output(theta, X),
             (factors @ factors.T)[pairs],
+            draw.level_precision,
+            np.log(draw.freedom),
         ]
     )
 
@@ -107,6 +109,23 @@ def of_signs(rng):
     return one_hot(rng, 25, 3, 4), np.repeat([0, 1], [3, 4]), new
 
 
+def of_levels(rng):
+    """One-hot rows whose noise differs."""
+    new = np.array([[1, 0, 0, 1, 1, 0, 0], [0, 1, 0, 0, 0, 0, 2.0]])
+    return one_hot(rng, 30, 3, 4), np.repeat([0, 1], [3, 4]), new
+
+
+def draw_level_noise(rng, group):
+    """Precisions of the levels and degrees of freedom, from the prior."""
+    freedom = rng.choice(noise.FREEDOMS, size=group.max() + 1)
+    return rng.gamma(freedom[group] / 2, 2 / freedom[group]), freedom
+
+
+def jittered(draw, rng):
+    """Ranks need numbers that differ: degrees of freedom are raised by up to a half."""
+    return replace(draw, freedom=draw.freedom * rng.uniform(1, 1.5, size=draw.freedom.size))
+
+
 def ranks_of(design, kind, n_worlds, n_draws=3, *, burn_in, thin, n_components=2):
     """Ranks (n_worlds, n_numbers) of the true numbers among draws of a chain."""
     rng = np.random.default_rng(0)
@@ -115,11 +134,16 @@ def ranks_of(design, kind, n_worlds, n_draws=3, *, burn_in, thin, n_components=2
         X, group, new = design(rng)
         if not X.any(axis=0).all():
             continue
-        truth = draw_from_prior(rng, group, n_components, NARROW, crowd_of(X, group))
+        truth = draw_from_prior(rng, group, NARROW, expected_of(X, group, [2] * n_components))
         f = output(truth.theta, X)
-        options = {"seed": len(ranks), "key": rng.integers(2**63, size=2, dtype=np.uint64)}
+        options = {"seed": len(ranks), "noise_by_level": design is of_levels}
+        options["key"] = rng.integers(2**63, size=2, dtype=np.uint64)
         if design is of_numbers:
             y = f + rng.normal(size=f.size) / np.sqrt(truth.noise_precision)
+        elif design is of_levels:
+            truth.level_precision, truth.freedom = draw_level_noise(rng, group)
+            spread = np.exp((X != 0) @ np.log(truth.level_precision) / -2)
+            y = f + spread * rng.normal(size=f.size) / np.sqrt(truth.noise_precision)
         else:
             truth.noise_precision = 1.0
             y = np.where(f + rng.normal(size=f.size) > 0, 1.0, -1.0)
@@ -132,19 +156,25 @@ def ranks_of(design, kind, n_worlds, n_draws=3, *, burn_in, thin, n_components=2
         for number in range(1, burn_in + n_draws * thin + 1):
             chain.step()
             if number > burn_in and (number - burn_in) % thin == 0:
-                draws.append(numbers_of(chain.draw(), new))
-        ranks.append((np.array(draws) < numbers_of(truth, new)).sum(axis=0))
+                draws.append(numbers_of(jittered(chain.draw(), rng), new))
+        ranks.append((np.array(draws) < numbers_of(jittered(truth, rng), new)).sum(axis=0))
     ranks = np.array(ranks)
-    return ranks if design is of_numbers else ranks[:, 1:]  # there is no noise to be found
+    return ranks[:, 1:] if design is of_signs else ranks  # there is no noise to be found
 
 
 CALIBRATION = {"burn_in": 60, "thin": 40}  # enough for 1000 worlds, too
 
 
+@pytest.fixture
+def small_levels(monkeypatch):
+    """Noise differs between few levels, too."""
+    monkeypatch.setattr(noise, "LEAST_LEVELS", 3)
+
+
 @too_slow
-@pytest.mark.parametrize("design", [of_numbers, *in_full(of_signs)])
+@pytest.mark.parametrize("design", [of_numbers, of_levels, *in_full(of_signs)])
 @pytest.mark.parametrize("n_worlds", [50, *in_full(120)])
-def test_true_values_have_uniform_ranks(design, n_worlds):
+def test_true_values_have_uniform_ranks(design, n_worlds, small_levels):
     assert p_value(ranks_of(design, Chain, n_worlds, **CALIBRATION)) > LIMIT
 
 
@@ -180,6 +210,15 @@ class NoCopies(Chain):
         return super()._draw_hidden(rng)
 
 
+class HalfSquares(Chain):
+    """Levels see half of the squared errors."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        draw = self.level_noise.draw
+        self.level_noise.draw = lambda squares, rng: draw(squares / 2, rng)
+
+
 @pytest.mark.full
 @too_slow
 @pytest.mark.parametrize(
@@ -189,9 +228,10 @@ class NoCopies(Chain):
         (of_numbers, NoMean, 120),
         (of_signs, NoMean, 60),
         (of_signs, NoCopies, 120),
+        (of_levels, HalfSquares, 120),
     ],
 )
-def test_a_wrong_sampler_is_found_out(design, wrong, n_worlds):
+def test_a_wrong_sampler_is_found_out(design, wrong, n_worlds, small_levels):
     assert p_value(ranks_of(design, wrong, n_worlds, **CALIBRATION)) < LIMIT
 
 
@@ -274,6 +314,55 @@ def test_the_noise_has_its_gamma_distribution(weighted):
     assert_drawn_from(precisions, stats.gamma(shape, scale=1 / rate))
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_levels_have_their_gamma_distribution(weighted, small_levels, monkeypatch):
+    """Given the degrees of freedom, and the precisions of the other group's levels."""
+    monkeypatch.setattr(noise, "FREEDOMS", np.array([6.0]))
+    rng = np.random.default_rng(0)
+    X = one_hot(rng, 40, 3, 4)
+    X[:3, :3] = 0  # rows without a level of the first group
+    weight = rng.uniform(0.5, 3, size=40) if weighted else np.ones(40)
+    options = {"weight": weight if weighted else None}
+    chain = chain_for(X, rng.normal(size=40), np.repeat([0, 1], [3, 4]), 0, **options)
+    own, squares = chain.level_noise, weight * rng.normal(size=40) ** 2
+    draws = []
+    for _ in range(2000):
+        own.precision[3:7] = [0.5, 1, 2, 4]
+        product = own.draw(squares, rng)
+        assert_allclose(product, np.exp((X != 0) @ np.log(own.precision[:7])))
+        draws.append(own.precision[:3].copy())
+    other = X[:, 3:] @ [0.5, 1, 2, 4]
+    for values, has in zip(np.transpose(draws), X[:, :3].T, strict=True):
+        shape, rate = (6 + weight @ has) / 2, (6 + (squares * other) @ has) / 2
+        assert_drawn_from(values, stats.gamma(shape, scale=1 / rate))
+    assert_array_equal(own.freedom, 6)
+
+
+def test_degrees_of_freedom_are_as_likely_as_what_they_explain(small_levels, monkeypatch):
+    """Whatever the levels' precisions are: these are integrated out."""
+    monkeypatch.setattr(noise, "FREEDOMS", np.array([4.0, 16.0]))
+    rng = np.random.default_rng(0)
+    X = one_hot(rng, 60, 5)
+    squares = (X @ [0.4, 0.7, 1, 1.5, 2.5]) * rng.normal(size=60) ** 2
+    own = chain_for(X, np.zeros(60), np.zeros(5, int), 0).level_noise
+    freedoms = []
+    for _ in range(4000):
+        own.draw(squares, rng)
+        freedoms.append(own.freedom[0])
+    share = np.mean(np.array(freedoms) == 4)
+
+    def likelihood(freedom):
+        """A level's mean square has an F distribution."""
+        n, total = X.sum(axis=0), squares @ X
+        law = stats.f(n, freedom).logpdf(total / n) - np.log(n)
+        jacobian = (1 - n / 2) * np.log(total)  # the same for all degrees of freedom
+        return np.exp((law + jacobian).sum())
+
+    first, second = likelihood(4.0), likelihood(16.0)
+    assert_allclose(share, first / (first + second), atol=0.04)
+    assert 0.1 < share < 0.9
+
+
 def test_groups_have_their_normal_gamma_distribution():
     """Of many features, and of one. Of none nothing is known; its features count as 0.
 
@@ -286,8 +375,8 @@ def test_groups_have_their_normal_gamma_distribution():
     start = Draw(0.0, theta, 1.0, np.zeros((3, 3)), np.ones((3, 3)))
     X = one_hot(rng, 300, 10)
     X[:, :4] = 1
-    crowd = crowd_of(X, group)
-    assert crowd[0] > 4 and crowd[2] == 1
+    expected = expected_of(X, group, [2, 2])
+    assert (expected[0] > 4 * expected[2]).all()
     chain = chain_for(X, np.zeros(300), group, hyperprior=prior, start=start)
     means, precisions = [], []
     for number in range(12_000):  # two draws in turn: soon as good as independent
@@ -303,7 +392,7 @@ def test_groups_have_their_normal_gamma_distribution():
         n, total = own.size, own.sum()
         center = total / (n + prior.pull)
         squares = (own**2).sum() - (n + prior.pull) * center**2
-        shape, rate = (prior.shape + n) / 2, (prior.rate / crowd[g] + squares) / 2
+        shape, rate = (prior.shape + n) / 2, (prior.rate / expected[g, c] + squares) / 2
         assert_drawn_from(precisions[:, g, c], stats.gamma(shape, scale=1 / rate))
         scale = np.sqrt(rate / shape / (n + prior.pull))
         assert_drawn_from(means[:, g, c], stats.t(2 * shape, loc=center, scale=scale))
@@ -313,7 +402,7 @@ class Known(Chain):
     """The noise and the priors are what they are at the start."""
 
     def _draw_noise_precision(self, rng):
-        return self.squared_error()
+        return self.squared_errors().sum()
 
     def _draw_groups(self, rng):
         pass
@@ -382,6 +471,56 @@ def test_the_intercept_alone_has_the_posterior_of_its_probit_likelihood(weight, 
     error = kept.std() / np.sqrt(kept.size)
     assert abs(kept.mean() - mean) < 5 * error + share * sd
     assert_allclose(np.std(draws[100:]), sd, rtol=0.1 + share)
+
+
+# Whether a chain has arrived
+
+
+def autoregressive(rng, n, share):
+    values = np.zeros(n)
+    for i in range(1, n):
+        values[i] = share * values[i - 1] + rng.normal()
+    return values
+
+
+@pytest.mark.parametrize("share", [-0.5, 0.0, 0.5, 0.9])
+def test_draws_are_worth_as_many_as_their_correlation_leaves(share):
+    rng = np.random.default_rng(0)
+    chains = [autoregressive(rng, 2000, share) for _ in range(20)]
+    found = np.mean([diagnostics.effective_sample_size(chain) for chain in chains])
+    assert_allclose(found, 2000 * (1 - share) / (1 + share), rtol=0.2)
+    assert_allclose([diagnostics.split_r_hat(chain) for chain in chains], 1, atol=0.1)
+
+
+def test_halves_that_differ_are_found():
+    rng = np.random.default_rng(0)
+    values = np.append(rng.normal(size=100), rng.normal(3, size=101))
+    # Between both halves there is a variance of 4.5, within of 1.
+    assert_allclose(diagnostics.split_r_hat(values), np.sqrt(1 + 4.5), rtol=0.2)
+    assert diagnostics.effective_sample_size(values) < 10
+
+
+def test_diagnostics_of_constants_and_of_little():
+    assert diagnostics.split_r_hat([3.0] * 9) == 1
+    assert diagnostics.effective_sample_size([3.0] * 8) == 8
+    assert diagnostics.split_r_hat([1.0, 1.0, 2.0, 2.0]) == np.inf
+    for values in ([], [1.0], [1.0, 2.0, 3.0]):
+        assert np.isnan(diagnostics.split_r_hat(values))
+        assert np.isnan(diagnostics.effective_sample_size(values))
+    assert np.isfinite(diagnostics.effective_sample_size([1.0, 2.0, 3.0, 5.0]))
+
+
+def test_a_fall_is_told_from_noise():
+    rng = np.random.default_rng(0)
+    steady = 1 + 0.05 * rng.normal(size=(200, 100))
+    trend = np.linspace(0.4, 0, 100)
+    share = np.mean([diagnostics.is_falling(curve) for curve in steady])
+    assert share < 0.02
+    assert np.mean([diagnostics.is_falling(curve + trend) for curve in steady]) > 0.95
+    assert not any(diagnostics.is_falling(curve - trend) for curve in steady)  # it rises
+    assert not diagnostics.is_falling(1 + trend / 1e3)  # surely, but by too little to matter
+    assert not diagnostics.is_falling(1 + trend[:19])  # too short to say
+    assert not diagnostics.is_falling([])
 
 
 # The course of a chain
@@ -511,13 +650,43 @@ def test_threads_change_no_bit(probit, dtype, weighted, monkeypatch):
         assert set(shared) == {(-(-n_rows // 7), n_threads) for n_threads in (1, 2, 3)}
 
 
-def test_a_start_is_random_factors_and_priors_of_size_one():
+def test_a_start_is_random_factors_and_priors_of_the_size_that_is_expected():
     arguments, options = make(300)
     problem = chain_for(*arguments, **{**options, "n_components": 50}).problem
-    start = first_draw(problem, 2, 0.3, 1.5, np.random.RandomState(0))
+    X, _, group = arguments
+    start = first_draw(problem, group, 2, 0.3, 1.5, np.random.RandomState(0))
     assert start.intercept == 1.5 and start.noise_precision == 1
     assert start.theta.shape == (20, 51) and not start.theta[:, -1].any()
     spread = 0.3 / np.sqrt(problem.mean_row_length)
     assert_allclose(start.theta[:, :-1].std(), spread, rtol=0.1)
-    assert start.group_mean.shape == start.group_precision.shape == (2, 51)
-    assert not start.group_mean.any() and (start.group_precision == 1).all()
+    assert not start.group_mean.any()
+    assert_allclose(start.group_precision, expected_of(X.toarray(), group, [2] * 50))
+
+
+def test_outputs_have_the_variance_that_is_expected():
+    """With priors as they are expected to be: half from pairs, half from linear weights."""
+    rng = np.random.default_rng(0)
+    X = np.hstack([one_hot(rng, 300, 8, 6), np.ones((300, 6))])
+    group = np.repeat([0, 1, 2], [8, 6, 6])
+    expected = chain_for(X, np.zeros(300), group, 3).expected
+    spread = 1 / np.sqrt(expected[group])
+    outputs = [output(spread * rng.normal(size=spread.shape), X) for _ in range(2000)]
+    assert_allclose(np.var(outputs), 2, rtol=0.15)
+    # Groups have the same share, of whatever number of features.
+    assert_allclose(expected[:, -1], [3, 3, 18])
+
+
+@pytest.mark.parametrize("probit", [False, True])
+def test_priors_are_held_at_first(probit):
+    arguments, options = make(60, probit=probit)
+    chain = chain_for(*arguments, **options)
+    start = chain.draw()
+    for _ in range(N_HELD):
+        chain.step()
+    assert_array_equal(chain.group_mean, start.group_mean)
+    assert_array_equal(chain.group_precision, start.group_precision)
+    chain.step()
+    assert (chain.group_mean != start.group_mean).all()
+    later = chain_for(*arguments, **options, iteration=N_HELD)  # one that goes on
+    later.step()
+    assert (later.group_precision != start.group_precision).all()

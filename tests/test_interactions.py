@@ -15,8 +15,8 @@ from builders import (
     NARROW,
     RATES,
     assert_same,
-    crowd_of,
     draw_from_prior,
+    expected_of,
     make_X,
     make_y,
     p_value,
@@ -1243,9 +1243,7 @@ def ranks_of(design, kind, n_worlds, n_draws=3, *, labels=False, burn_in=60, thi
     for world in range(n_worlds):
         rng = np.random.default_rng(world)
         X = rows_for(rng)
-        truth = draw_from_prior(
-            *(rng, group, interactions.n_components, NARROW, crowd_of(X, group))
-        )
+        truth = draw_from_prior(rng, group, NARROW, expected_of(X, group, interactions.degrees))
         truth.theta[:, -1] *= interactions.has_linear
         f, signs = output(truth.theta, X, interactions), None
         if labels:
@@ -1259,7 +1257,7 @@ def ranks_of(design, kind, n_worlds, n_draws=3, *, labels=False, burn_in=60, thi
             Penalties(0.0, 0.0),
             interactions,
         )
-        start = gibbs.first_draw(problem, 2, 1.0, 0.0, np.random.RandomState(world))
+        start = gibbs.first_draw(problem, group, 2, 1.0, 0.0, np.random.RandomState(world))
         settings = gibbs.Settings(
             *(1, False), fit_linear=interactions.fit_linear, hyperprior=replace(NARROW)
         )

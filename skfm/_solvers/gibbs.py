@@ -1,5 +1,6 @@
 """Gibbs sampling: parameters, noise and priors drawn in turn, each given all others."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,9 +9,11 @@ from scipy.special import log_ndtr, ndtri_exp
 from skfm._kernels.records import Prior
 from skfm._solvers.columns import Sweeper
 from skfm._solvers.coordinate import shift
+from skfm._solvers.noise import find_level_noise
 from skfm._solvers.pickling import Kept
 from skfm._solvers.team import share
 
+N_HELD = 5  # first iterations, in which priors stay as they are
 REFRESH = 10  # iterations after which sums and outputs are computed anew, for less rounding
 PROBIT_CHUNK = 1 << 16  # rows
 MAX_COPIES = 16  # hidden numbers of a row
@@ -19,11 +22,8 @@ MAX_COPIES = 16  # hidden numbers of a row
 @dataclass
 class Hyperprior:
     """``noise precision ~ Gamma(shape / 2, rate / 2)``; for each group of features and each
-    coordinate of theirs ``precision ~ crowd * Gamma(shape / 2, rate / 2)`` and ``mean ~ N(0, 1 /
-    (pull * precision))``.
-
-    ``crowd`` is the mean number of the group's features that a row has, if that is above 1: what
-    is expected is how much a group moves outputs, be it by one feature or by hundreds.
+    coordinate of theirs ``precision ~ expected_precision * Gamma(shape / 2, rate / 2)`` and ``mean
+    ~ N(0, 1 / (pull * precision))``.
     """
 
     shape: float = 1.0
@@ -39,6 +39,7 @@ class Settings:
     fit_intercept: bool = True
     fit_linear: bool = True
     n_threads: int = 1
+    noise_by_level: bool = True
     verbose: bool = False
     hyperprior: Hyperprior = field(default_factory=Hyperprior)
 
@@ -52,6 +53,9 @@ class Draw(Kept):
     noise_precision: float
     group_mean: np.ndarray  # (n_groups, n_components + 1)
     group_precision: np.ndarray
+    # See noise.py; empty where the noise of all rows is the same.
+    level_precision: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_used,)
+    freedom: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_groups,)
 
 
 class Chain:
@@ -72,18 +76,25 @@ class Chain:
         self.exists = np.ones(draw.theta.shape)
         self.exists[:, -1] = problem.interactions.has_linear[problem.used]
         self.group_size = self._sum_groups(self.exists, draw.group_mean.shape[0])
-        entries = np.bincount(group, problem.count, len(self.group_size))
-        self.crowd = np.maximum(entries / problem.total_weight, 1)
+        self.expected = expected_precision(problem, group, len(self.group_size))
         self.sweeper = Sweeper(problem, settings.n_threads)
         dtype = problem.data.dtype
         theta = draw.theta.astype(dtype)
         self.machine = self.sweeper.machine(theta[:, -1], theta[:, :-1])
         self.intercept = draw.intercept
         self.noise_precision = draw.noise_precision
-        self.group_mean, self.group_precision = draw.group_mean, draw.group_precision
-        self.rows = self.sweeper.rows(self.machine, problem.weight.size > 0)
-        self.rows.root[:] = np.sqrt(problem.weight)
+        # Of what nothing is known, or is not fitted, draws would be wild: it is 0.
+        self.is_absent = self.group_size == 0
+        self.group_mean = np.where(self.is_absent, 0, draw.group_mean)
+        self.group_precision = np.where(self.is_absent, np.inf, draw.group_precision)
         self.total_weight = problem.total_weight
+        self.weight = problem.weight if problem.weight.size else np.ones(problem.n_rows)
+        self.level_noise = None
+        if signs is None and settings.noise_by_level:
+            self.level_noise = find_level_noise(problem, self.group, self.weight, draw)
+        has_weights = problem.weight.size > 0 or self.level_noise is not None
+        self.rows = self.sweeper.rows(self.machine, has_weights)
+        self._weigh(1.0 if self.level_noise is None else self.level_noise.of_rows())
         self.signs = signs
         self.copies = np.ones(problem.n_rows, dtype=np.int64)
         few = (problem.weight == np.round(problem.weight)) & (problem.weight <= MAX_COPIES)
@@ -92,6 +103,11 @@ class Chain:
         self.raw = np.zeros(problem.n_rows, dtype)
         self._refresh()
 
+    def _weigh(self, factor):
+        """Tell the kernels what rows weigh, beside their common precision."""
+        if self.rows.root.size:
+            self.rows.root[:] = np.sqrt(self.weight * factor)
+
     def draw(self):
         return Draw(
             self.intercept,
@@ -99,7 +115,19 @@ class Chain:
             self.noise_precision,
             self.group_mean,
             self.group_precision,
+            *(() if self.level_noise is None else self.level_noise.state()),
         )
+
+    def scalars(self):
+        """A few numbers that tell whether the chain has arrived; see diagnostics.py."""
+        linear, factors, n_components = self.machine
+        found = {"intercept": self.intercept}
+        if self.signs is None:
+            found["noise_precision"] = self.noise_precision
+        for name, values in (("coef", linear), ("components", factors[:, :n_components])):
+            squares = np.square(values, dtype=np.float64)
+            found[name] = float(np.sqrt(squares.mean())) if values.size else 0.0
+        return found
 
     def _theta(self):
         linear, factors, n_components = self.machine
@@ -118,7 +146,8 @@ class Chain:
             loss = self._draw_noise_precision(rng)
         else:
             loss = self._draw_hidden(rng)
-        self._draw_groups(rng)
+        if self.iteration > N_HELD:
+            self._draw_groups(rng)
         settings, n_columns = self.settings, self.problem.n_used
         if settings.fit_intercept:
             self.intercept += shift(self.rows, rng.standard_normal(), self.noise_precision)
@@ -138,16 +167,18 @@ class Chain:
             self._refresh()
         return loss / self.total_weight
 
-    def squared_error(self):
-        error, root = self.rows.error, self.rows.root
-        if root.size:
-            error = error * root
-        return np.square(error, dtype=np.float64).sum()
+    def squared_errors(self):
+        return np.square(self.rows.error, dtype=np.float64) * self.weight
 
     def _draw_noise_precision(self, rng):
         prior = self.settings.hyperprior
-        loss = self.squared_error()
-        rate = (prior.rate + loss) / 2
+        squares = self.squared_errors()
+        loss = squares.sum()
+        if self.level_noise is not None:
+            factor = self.level_noise.draw(squares * self.noise_precision, rng)
+            self._weigh(factor)
+            squares *= factor
+        rate = (prior.rate + squares.sum()) / 2
         self.noise_precision = rng.standard_gamma((prior.shape + self.total_weight) / 2) / rate
         return loss
 
@@ -191,15 +222,14 @@ class Chain:
         theta = self._theta().astype(np.float64)
         size = self.group_size
         distance = np.square(theta - self.group_mean[self.group]) * self.exists
-        rate = prior.rate / self.crowd[:, None]
-        rate = rate + self._sum_groups(distance) + prior.pull * self.group_mean**2
+        rate = self._sum_groups(distance) + prior.pull * self.group_mean**2
+        rate += prior.rate / self.expected
         self.group_precision = rng.standard_gamma((prior.shape + 1 + size) / 2) / (rate / 2)
         mean = self._sum_groups(theta) / (size + prior.pull)
         spread = 1 / np.sqrt((size + prior.pull) * self.group_precision)
         self.group_mean = mean + spread * rng.standard_normal(mean.shape)
-        # Of what nothing is known, or is not fitted, draws would be wild: it is 0.
-        self.group_mean[size == 0] = 0
-        self.group_precision[size == 0] = np.inf
+        self.group_mean[self.is_absent] = 0
+        self.group_precision[self.is_absent] = np.inf
 
     def _sum_groups(self, values, n_groups=None):
         n_groups = n_groups or len(self.group_mean)
@@ -209,9 +239,32 @@ class Chain:
         )
 
 
-def first_draw(problem, n_groups, init_scale, intercept, rng):
-    """Where a chain starts: random factors, and priors of size 1."""
+def first_draw(problem, group, n_groups, init_scale, intercept, rng):
+    """Where a chain starts: random factors, and priors of the size that is expected.
+
+    The chain holds these priors at first. Drawn at once, they would become as narrow as the small
+    random factors are, and it takes hundreds of iterations to get out of there.
+    """
     factors = problem.random_factors(1, problem.n_used, init_scale, rng)[0]
     theta = np.column_stack([factors, np.zeros(problem.n_used, factors.dtype)])
-    shape = n_groups, theta.shape[1]
-    return Draw(intercept, theta, 1.0, np.zeros(shape), np.ones(shape))
+    precision = expected_precision(problem, group, n_groups)
+    return Draw(intercept, theta, 1.0, np.zeros_like(precision), precision)
+
+
+def expected_precision(problem, group, n_groups):
+    """The precision (n_groups, n_components + 1) that is expected of each group's parameters.
+
+    With it, outputs have a variance of about 1 from the products of each degree, and from the
+    linear weights. All groups have the same share in it, be it by one feature of a row or by
+    hundreds.
+    """
+    entries = np.bincount(group, problem.count, n_groups) / problem.total_weight
+    crowd = np.maximum(entries, 1)
+    is_used = entries > 0
+    length = max(crowd[is_used].sum(), 1.0)
+    degrees = np.append(problem.interactions.degrees, 1)
+    n_terms = np.array(
+        [math.prod(max(length - i, 1.0) / (i + 1) for i in range(degree)) for degree in degrees]
+    )
+    n_terms[:-1] *= [np.count_nonzero(degrees[:-1] == degree) for degree in degrees[:-1]]
+    return crowd[:, None] * (max(is_used.sum(), 1) / length) * n_terms ** (1 / degrees)
