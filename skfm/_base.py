@@ -278,6 +278,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
             score=score,
             keeps_state=False,
             n_before=n_before,
+            shows=n_before == 0,  # a second fit on all rows is no news
         )
 
     def _refits(self, sets_aside, history):
@@ -422,6 +423,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         digest=None,
         score=None,
         keeps_state=True,
+        shows=True,
         n_before=0,
     ):
         """Train from ``stream``, from ``previous`` parameters or from nothing; keep the result.
@@ -471,7 +473,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
             fit_intercept=bool(self.fit_intercept),
             fit_linear=interactions.fit_linear,
             n_threads=n_threads(self.n_jobs),
-            verbose=bool(self.verbose),
+            verbose=bool(self.verbose) and shows,
             finds_rate=rate == "auto",
         )
         listener = None

@@ -57,8 +57,11 @@ def effective_sample_size(values):
 
 
 def _halve(values):
+    """In units in which no square overflows."""
     n = len(values) // 2
-    return np.asarray(values, dtype=np.float64)[len(values) - 2 * n :].reshape(2, n)
+    values = np.asarray(values, dtype=np.float64)[len(values) - 2 * n :]
+    largest = np.abs(values).max(initial=0.0)
+    return (values / (largest or 1.0)).reshape(2, n)
 
 
 def _variances(halves):
