@@ -189,8 +189,13 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
             *(chain.draw(), chain.iteration, course.key, problem.scaling(), interactions),
             *(group, digest),
         )
-        self.feature_groups_ = labels[group]
+        self._group_labels = labels
         return self
+
+    @property
+    def feature_groups_(self):
+        check_is_fitted(self, "_course")
+        return self._group_labels[self._course.group]  # in pickles, strings would be large
 
     def _noise_by_level(self):
         return False
