@@ -21,7 +21,12 @@ from skfm._pickling import KeptEstimator
 from skfm._posterior import Samples
 from skfm._printing import PrintableEstimator
 from skfm._solvers.caller import warn
-from skfm._solvers.diagnostics import effective_sample_size, is_falling, split_r_hat
+from skfm._solvers.diagnostics import (
+    LEAST_LENGTH,
+    effective_sample_size,
+    is_falling,
+    split_r_hat,
+)
 from skfm._solvers.gibbs import Chain, Draw, Settings, first_draw
 from skfm._solvers.interactions import Interactions
 from skfm._solvers.pickling import Kept
@@ -273,9 +278,10 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
         self.n_iter_ = len(curve)
         self.n_draws_ = samples.n_kept
         self._trace = trace
-        self.r_hat_ = {name: split_r_hat(values) for name, values in trace.items()}
+        judged = trace if len(trace["loss"]) >= LEAST_LENGTH else {}
+        self.r_hat_ = {name: split_r_hat(values) for name, values in judged.items()}
         self.effective_sample_size_ = {
-            name: effective_sample_size(values) for name, values in trace.items()
+            name: effective_sample_size(values) for name, values in judged.items()
         }
         if is_falling(trace["loss"]):
             warn(
@@ -395,10 +401,11 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
         Split R-hat of a few numbers over the iterations after the burn-in [4]_: of the training
         loss, the intercept, the root mean squares of the linear weights ("coef") and of the
         factors ("components"), and the noise precision. It is about 1 if the first half of the
-        iterations agrees with the second half, and NaN if there are fewer than 4.
+        iterations agrees with the second half.
+        Empty if there are fewer than 4 iterations.
     effective_sample_size_ : dict
         Of the same numbers, how many independent draws would tell their means as precisely as
-        these iterations do.
+        these iterations do. Empty if there are fewer than 4 iterations.
     feature_groups_ : ndarray of shape (n_features,)
         The label of each feature's group.
     n_features_in_ : int
@@ -651,10 +658,11 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
         Split R-hat of a few numbers over the iterations after the burn-in [2]_: of the training
         loss, the intercept, the root mean squares of the linear weights ("coef") and of the
         factors ("components"). It is about 1 if the first half of the iterations
-        agrees with the second half, and NaN if there are fewer than 4.
+        agrees with the second half.
+        Empty if there are fewer than 4 iterations.
     effective_sample_size_ : dict
         Of the same numbers, how many independent draws would tell their means as precisely as
-        these iterations do.
+        these iterations do. Empty if there are fewer than 4 iterations.
     feature_groups_ : ndarray of shape (n_features,)
         The label of each feature's group.
     n_features_in_ : int

@@ -268,7 +268,7 @@ def test_diagnostics_are_of_the_iterations_after_the_burn_in(kind):
         model.fit(X, y)  # the chain goes on
     assert len(losses) == 2 * SHORT["max_iter"] - N_BURN_IN
     short = kind(**{**SHORT, "max_iter": N_BURN_IN + 3}).fit(X, y)
-    assert np.isnan([*short.r_hat_.values(), *short.effective_sample_size_.values()]).all()
+    assert short.r_hat_ == short.effective_sample_size_ == {}
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -286,7 +286,8 @@ def test_a_chain_that_has_not_arrived_warns(kind, monkeypatch):
         assert pickle.dumps(model) == before
     with pytest.warns(ConvergenceWarning, match="still falling") as caught:
         model.fit(X, y)
-    assert caught[0].filename == __file__
+    files = [warning.filename for warning in caught if warning.category is ConvergenceWarning]
+    assert files == [__file__]
 
 
 # Noise that differs

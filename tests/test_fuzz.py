@@ -150,9 +150,6 @@ def learned(estimator):
         for name, value in vars(estimator).items()
         if name.endswith("_") and "names" not in name and name != "columns_"
     }
-    for name in ("r_hat_", "effective_sample_size_"):  # NaN of very few draws
-        if name in own:
-            own[name] = {key: str(value) for key, value in own[name].items()}
     if "loss_curve_" in own:  # NaN for epochs that diverged
         own["loss_curve_"] = list(map(str, own["loss_curve_"]))
     return [own, *map(learned, steps)]

@@ -6,6 +6,7 @@ Carpenter, Buerkner 2021, without their ranks).
 
 import numpy as np
 
+LEAST_LENGTH = 4  # iterations, of which halves have a variance
 LEAST_QUARTER = 5  # iterations: fewer say nothing of a trend
 LEAST_DROP = 0.02  # of the loss from one quarter to the next, relative to it
 LEAST_ERRORS = 3.0  # standard errors
@@ -23,13 +24,14 @@ def is_falling(curve):
 
 
 def split_r_hat(values):
-    """The standard deviation of all values beside that within halves; about 1 if they agree."""
-    halves = _halve(values)
-    n = halves.shape[1]
-    if n < 2:
-        return np.nan
-    within, total = _variances(halves)
-    return float(np.sqrt(total / within)) if within > 0 else 1.0 if total == 0 else np.inf
+    """The standard deviation of all values beside that within halves; about 1 if they agree.
+
+    At least LEAST_LENGTH values, as below.
+    """
+    within, total = _variances(_halve(values))
+    if total == 0:
+        return 1.0
+    return float(np.sqrt(total / max(within, np.finfo(np.float64).eps * total)))
 
 
 def effective_sample_size(values):
@@ -40,8 +42,6 @@ def effective_sample_size(values):
     """
     halves = _halve(values)
     n = halves.shape[1]
-    if n < 2:
-        return np.nan
     within, total = _variances(halves)
     if total == 0:
         return float(2 * n)
@@ -57,11 +57,13 @@ def effective_sample_size(values):
 
 
 def _halve(values):
-    """In units in which no square overflows."""
-    n = len(values) // 2
-    values = np.asarray(values, dtype=np.float64)[len(values) - 2 * n :]
-    largest = np.abs(values).max(initial=0.0)
-    return (values / (largest or 1.0)).reshape(2, n)
+    """Two halves of values that are brought into the range from -1 to 1, whose squares are
+    numbers."""
+    values = np.asarray(values, dtype=np.float64)
+    values = values - values[-1]
+    values /= max(np.abs(values).max(), np.finfo(np.float64).tiny)
+    n = values.size // 2
+    return values[values.size - 2 * n :].reshape(2, n)
 
 
 def _variances(halves):
