@@ -286,9 +286,12 @@ class BaseFM(KeptEstimator, PrintableEstimator):
 
         Not if the next fit starts from this one: it would be validated on rows of which its start
         has learned. Not if no epoch was best, as all diverged, or if the callback has said stop.
+        Nor where training rested at a saddle point on the way: as many epochs may not be enough to
+        rest there again, which is when the way down is looked for.
         """
         is_wanted = self.refit and sets_aside and not self.warm_start
-        return is_wanted and history.best_epoch > 0 and not history.cancelled
+        ended_well = history.best_epoch > 0 and not history.cancelled
+        return is_wanted and ended_well and history.best_epoch <= history.n_before_saddle
 
     def _fit_again(self, X, y, weight, interactions, groups, rng, max_iter):
         """Replace the model by one of all rows, unless the callback stops that."""

@@ -21,6 +21,7 @@ class History:
     loss_curve: list = field(default_factory=list)
     converged: bool = False
     stopped: bool = False  # by who listened
+    n_before_saddle: float = np.inf  # epochs before the first saddle point that was left
     cancelled: bool = False  # by the user's callback
     best_epoch: int = 0  # by the validation score; 0 is none
 
@@ -72,6 +73,7 @@ class _Course:
         self.bad = 0  # epochs in a row with a loss above the limit
         self.still = 0  # epochs in a row without progress
         self.restarts = 0
+        self.n_before_saddle = np.inf
 
     def after_epoch(self, loss, shrinkage):
         """Take note of an epoch; returns whether training has converged."""
@@ -110,6 +112,7 @@ class _Course:
         """Go on where training rests at a saddle point; returns whether it did."""
         if not self.trainer.leave_saddle():
             return False
+        self.n_before_saddle = min(self.n_before_saddle, self.epoch)
         self.before = self.trainer.parameters()
         self.still = 0
         return True
@@ -217,6 +220,7 @@ def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
                 history.stopped = bool(stop)
             if history.converged or history.stopped:
                 break
+    history.n_before_saddle = course.n_before_saddle
     return course.finish(), history
 
 
