@@ -130,7 +130,8 @@ class FMRegressor(RegressorMixin, BaseFM):
         fitted again on all rows, with the number of the best epoch as `max_iter`. If False, the
         parameters of the best epoch are kept. There is no refit with ``warm_start=True``, as the
         next `fit` would be validated on rows that its start has learned from, nor with validation
-        rows that `fit` gets, which are never trained on.
+        rows that `fit` gets, which are never trained on, nor where training left a saddle point
+        on the way to the best epoch.
     callback : callable, default=None
         ``callback(estimator, epoch, loss)`` is called after each epoch, with the number of the
         epoch, from 1 on, and the objective; the estimator has the parameters so far and can
@@ -502,7 +503,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         fitted again on all rows, with the number of the best epoch as `max_iter`. If False, the
         parameters of the best epoch are kept. There is no refit with ``warm_start=True``, as the
         next `fit` would be validated on rows that its start has learned from, nor with validation
-        rows that `fit` gets, which are never trained on.
+        rows that `fit` gets, which are never trained on, nor where training left a saddle point
+        on the way to the best epoch.
     callback : callable, default=None
         ``callback(estimator, epoch, loss)`` is called after each epoch, with the number of the
         epoch, from 1 on, and the objective; the estimator has the parameters so far and can
