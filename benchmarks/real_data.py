@@ -85,7 +85,7 @@ def load_criteo(home):
 def load_ipinyou(home):
     files = [home / f"deep-ctr/data/{part}.fm.txt" for part in ("train", "test")]
     X, y = load_svmlight_file(str(files[0]))
-    X_test, y_test = load_svmlight_file(str(files[1]), n_features=None)
+    X_test, y_test = load_svmlight_file(str(files[1]))
     n = max(X.shape[1], X_test.shape[1])
     X.resize(X.shape[0], n)
     X_test.resize(X_test.shape[0], n)

@@ -121,6 +121,13 @@ class PenaltySearch:
                 else value
                 for values, value in zip((squares, squares_linear), start, strict=True)
             )
+        # What is given stays as it is.
+        self.precisions = tuple(
+            precision if is_found else penalty / dispersion
+            for precision, penalty, is_found in zip(
+                self.precisions, penalties, self.finds, strict=True
+            )
+        )
         of_partners = of_partners.mean(axis=(0, 2))
         problem.set_penalties(
             dispersion * self.precisions[0] + of_partners if self.finds[0] else None,
