@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from builders import CODES, quietly
+from builders import CODES, quietly, settings_for
 from helpers import in_full, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -74,7 +74,7 @@ def test_information_is_that_of_the_formula(fields, values, monkeypatch):
         *(X, np.zeros(20), np.empty(0), CODES["squared_error"], Penalties(None, None)),
         interactions,
     )
-    search = PenaltySearch(problem, 0.0, True, True, 1)
+    search = PenaltySearch(problem, settings_for("squared_error", 1), True, True, 1)
     factors, variances = rng.normal(size=(1, 8, 2)), rng.uniform(size=(1, 8, 2))
     curvature = rng.uniform(size=(1, 20))
     found = search._information(factors, curvature, variances)

@@ -539,6 +539,8 @@ def test_no_entries_at_all(kind):
 
 
 HASHED = """
+import os
+os.environ["NUMPY_MADVISE_HUGEPAGE"] = "0"  # pages of 2 MB are touched as soon as small ones
 import resource
 import numpy as np
 from scipy import sparse

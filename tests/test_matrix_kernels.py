@@ -952,6 +952,9 @@ class _Losses:
     finds_rate = False
     saddles = 0  # that can be left
 
+    def take_newton_step(self):
+        return np.inf
+
     def leave_saddle(self):
         self.saddles -= 1
         return self.saddles >= 0

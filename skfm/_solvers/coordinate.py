@@ -162,7 +162,7 @@ def train(problem, start, settings, baseline, *, is_fitted, listener=None, finds
     progress = Progress(settings, problem.n_rows, "rows")
     search = None
     if any(finds):
-        penalties = PenaltySearch(problem, settings.loss_shape, *finds, 1, by_sweeps=True)
+        penalties = PenaltySearch(problem, settings, *finds, 1, by_sweeps=True)
 
         def search(number):
             if penalties.before(number, descent):

@@ -13,6 +13,18 @@ dispersion ``d`` of the loss (1 if its scale is known), the posterior variances 
 penalty on ``v_jf``: it shrinks the factors of features that meet others of which little is known.
 So the penalty of ``v_j`` is ``d * precision + mean_f E_jf``; that of ``w_j`` is ``d * precision``.
 
+The linear weights of dense columns are looked at together (`dense_columns`), since columns that
+nearly say the same leave each weight more uncertain than its own second derivative says.
+
+Residuals of a fit that hardly knows the rows it is asked about are larger than those of its own
+rows. With ``p`` the share of parameters in the rows that the data determine, ``sum of (1 - s_jf
+precision) / n_rows``, the dispersion of targets of unknown scale is their mean square, divided by
+``1 - p``. Classes have a scale of their own, but where they can be told apart, shrinkage alone
+makes probabilities doubtful, and penalties meant for doubtful classes would keep them so. There
+the dispersion is the mean square of left-out residuals, about ``1 / (1 - p)`` times the others, in
+units of the variance that the probabilities claim, if that is less than 1. It is measured near the
+first penalties, since it would fall with penalties that fall with it.
+
 A Gamma prior on each precision, at values for which linear terms and pairs together vary about as
 much as the target may, counts as PRIOR times as many parameters as there are: without it, point
 estimates drift towards too much shrinkage where products of features matter much.
@@ -21,6 +33,7 @@ estimates drift towards too much shrinkage where products of features matter muc
 import numpy as np
 
 from skfm._kernels import losses
+from skfm._solvers.dense_columns import DenseColumns
 
 N_UPDATES = 8
 PRIOR = 0.1
@@ -33,7 +46,11 @@ LEAST_LINEAR = 0.5
 WARM = {True: 20, False: 10}  # epochs before the first update
 EVERY = 2  # epochs between updates
 STARTING = {True: 1.0, False: 0.3}  # the factors' penalty until then, times the root of n_j
+LEAST_LEFT = 0.05  # of 1 - p above
+LEAST_OF_CLASSES = 0.1  # their dispersion
+TINY = np.finfo(np.float64).tiny
 STANDARDISED = (losses.SQUARED_ERROR, losses.ABSOLUTE_ERROR, losses.HUBER, losses.QUANTILE)
+CLASSES = (losses.LOG_LOSS, losses.SOFTMAX)
 
 
 def starting_penalties(loss, mean_row_length):
@@ -50,9 +67,10 @@ class PenaltySearch:
     changed in place.
     """
 
-    def __init__(self, problem, loss_shape, factors, linear, n_batches, by_sweeps=False):
+    def __init__(self, problem, settings, factors, linear, n_batches, by_sweeps=False):
         self.problem = problem
-        self.loss_shape = loss_shape
+        self.loss_shape = settings.loss_shape
+        self.dense = DenseColumns(problem, settings)
         self.pairs = np.flatnonzero(problem.interactions.degrees == 2)
         self.finds = factors and self.pairs.size > 0, linear
         is_standardised = problem.loss in STANDARDISED
@@ -63,6 +81,8 @@ class PenaltySearch:
         )
         self.precisions = None
         self.variances = None
+        self.of_classes = None
+        self.correction = 1.0  # of the dispersion, for what the rows themselves determine
         if by_sweeps:  # each of which goes as far as several epochs
             warm, every = 4, 1
         else:
@@ -86,7 +106,10 @@ class PenaltySearch:
         problem = self.problem
         _, linear, factors = (part.astype(np.float64) for part in parameters)
         factors = factors[:, :, self.pairs]
-        curvature, dispersion = curvatures(problem, self.loss_shape, raw)
+        curvature, measured = curvatures(problem, self.loss_shape, raw)
+        dispersion = self._dispersion(measured)
+        free = _free_share(problem, len(raw))
+        curvature = curvature / free
         if problem.weight.size:
             curvature = curvature * problem.weight
         penalties = problem.factor_penalty[:, None], problem.linear_penalty
@@ -102,19 +125,25 @@ class PenaltySearch:
             of_partners = self._information(factors, curvature, variances)[2]
             variances = 1 / ((told + of_partners) / dispersion + precisions[0])
         of_linear = 1 / (told_linear / dispersion + precisions[1])
+        dense = self.dense.columns
+        if dense.size:
+            priors = np.broadcast_to(precisions[1], problem.n_used)[dense]
+            for output, information in enumerate(self.dense.information(curvature)):
+                of_linear[output, dense] = self.dense.variances(information / dispersion, priors)
         has_linear = problem.interactions.has_linear[problem.used]
-        if problem.loss in STANDARDISED:
-            used = (1 - precisions[0] * variances).sum()
-            used += (1 - precisions[1] * of_linear)[:, has_linear].sum()
-            total = problem.total_weight * len(raw)
-            dispersion *= total / max(total - used, 0.05 * total)
+        used = (1 - precisions[0] * variances).sum()
+        used += (1 - precisions[1] * of_linear)[:, has_linear].sum()
+        self.correction = 1 / max(1 - free * used / (problem.total_weight * len(raw)), LEAST_LEFT)
+        dispersion = self._dispersion(measured)
+        if problem.loss in CLASSES and not is_first:
+            self.of_classes = dispersion
         self.variances = variances
         start = tuple(value / dispersion for value in self.start)
         if is_first:
             self.precisions = start
         else:
-            squares = np.square(factors) + variances
-            squares_linear = (np.square(linear) + of_linear)[:, has_linear]
+            squares = np.square(factors) / free + variances
+            squares_linear = (np.square(linear) / free + of_linear)[:, has_linear]
             self.precisions = tuple(
                 values.size * (1 + PRIOR) / (values.sum() + PRIOR * values.size / value)
                 if values.size
@@ -133,6 +162,15 @@ class PenaltySearch:
             dispersion * self.precisions[0] + of_partners if self.finds[0] else None,
             dispersion * self.precisions[1] if self.finds[1] else None,
         )
+
+    def _dispersion(self, measured):
+        if self.problem.loss in STANDARDISED:
+            return measured * self.correction
+        if self.problem.loss not in CLASSES:
+            return measured
+        if self.of_classes is not None:
+            return self.of_classes
+        return np.clip(measured * self.correction**2, LEAST_OF_CLASSES, 1.0)
 
     def _information(self, factors, curvature, variances):
         """What the rows tell of factors and linear weights, and E: see the docstring above.
@@ -188,26 +226,31 @@ def _by_partners(sums, partners):
 
 def curvatures(problem, shape, raw):
     """Second derivatives of the loss by the outputs, or what is expected of them, (n_outputs,
-    n_rows), and the dispersion: what a loss of unknown scale is divided by."""
+    n_rows), and the dispersion of these rows: what a loss of unknown scale is divided by."""
     loss, target = problem.loss, problem.target
+    weight = problem.weight if problem.weight.size else None
     raw = raw.astype(np.float64)
-    if loss == losses.LOG_LOSS:
-        chance = 1 / (1 + np.exp(-np.abs(raw)))
-        return chance * (1 - chance), 1.0
-    if loss == losses.SOFTMAX:
-        chance = np.exp(raw - raw.max(axis=0))
-        chance /= chance.sum(axis=0)
-        return chance * (1 - chance), 1.0
+    if loss in CLASSES:
+        if loss == losses.LOG_LOSS:
+            chance = 1 / (1 + np.exp(-np.abs(raw)))
+            error = np.where((raw > 0) == (target > 0), 1 - chance, chance)
+        else:
+            chance = np.exp(raw - raw.max(axis=0))
+            chance /= chance.sum(axis=0)
+            error = chance - (target == np.arange(len(raw))[:, None])
+        variance = chance * (1 - chance)
+        claimed = max(np.average(variance, axis=1, weights=weight).sum(), TINY)
+        dispersion = np.average(np.square(error), axis=1, weights=weight).sum() / claimed
+        return variance, max(dispersion, TINY)
     if loss == losses.SQUARED_HINGE:
         is_class = target == (1 if len(raw) == 1 else np.arange(len(raw))[:, None])
         return 2.0 * (np.where(is_class, raw, -raw) < 1), 1.0
     if loss == losses.POISSON:
         return np.exp(np.minimum(raw, losses.LARGEST_LOG)), 1.0
     residual = raw - target
-    weight = problem.weight if problem.weight.size else None
 
     def mean(values):
-        return max(np.average(values, axis=1, weights=weight)[0], np.finfo(np.float64).tiny)
+        return max(np.average(values, axis=1, weights=weight)[0], TINY)
 
     if loss == losses.SQUARED_ERROR:
         return np.ones_like(raw), mean(np.square(residual))
@@ -219,3 +262,11 @@ def curvatures(problem, shape, raw):
         return np.full_like(raw, 1 / size), size
     size = mean(np.where(residual > 0, (1 - shape) * residual, -shape * residual))
     return np.full_like(raw, shape * (1 - shape) / size), size
+
+
+def _free_share(problem, n_outputs):
+    """Of the parameters: outputs of softmax may move together, which changes nothing.
+
+    Seen from one output, the others then give way, so that its own derivatives say too little.
+    """
+    return (n_outputs - 1) / n_outputs if problem.loss == losses.SOFTMAX else 1.0

@@ -1,6 +1,7 @@
 """Epochs of planned mini-batches: order, stopping, divergence, history."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -10,7 +11,8 @@ from skfm._kernels.losses import make_loss
 from skfm._kernels.records import Block, Local, RowScratch, Rule, Scratch
 from skfm._kernels.updates import FTRL, SGD, Adam
 from skfm._solvers import optimizer, saddle
-from skfm._solvers.evidence import PenaltySearch
+from skfm._solvers.dense_columns import DenseColumns
+from skfm._solvers.evidence import PenaltySearch, curvatures
 from skfm._solvers.memory import aligned_zeros, plain
 from skfm._solvers.optimizer import UPDATES, Memory
 from skfm._solvers.plan import Planner, auto_batch_size
@@ -314,12 +316,8 @@ class Trainer:
         parameters = self.parameters()
         if saddle.strength(self.problem, parameters[2]) > saddle.WEAK:
             return False
-        slope = np.empty((self.n_outputs, self.problem.n_rows))
-        total = 0.0
-        for rows in self._each_batch():
-            slope[:, rows] = self.scratch.rows.gradient[:, : rows.size]
-            total += self.scratch.rows.losses[: rows.size].sum()
-        start = least = total / self.problem.total_weight + self.penalty()
+        _, slope, start = self._slopes()
+        least = start
         for output, steps in saddle.ways_down(self.problem, slope):
             for step in steps:
                 moved = self._with_component(parameters, output, step)
@@ -331,6 +329,41 @@ class Trainer:
             return False
         self.set_parameters(best, forget=False)
         return True
+
+    @cached_property
+    def dense(self):
+        return DenseColumns(self.problem, self.settings)
+
+    def take_newton_step(self):
+        """Move intercepts and linear weights of dense columns towards the least of the objective.
+
+        Returns the objective then, infinity where there is nothing to move.
+        """
+        if not self.dense.columns.size:
+            return np.inf
+        raw, slope, start = self._slopes()
+        curvature, _ = curvatures(self.problem, self.settings.loss_shape, raw)
+        if self.problem.weight.size:
+            curvature = curvature * self.problem.weight
+        intercept, linear, factors = self.parameters()
+        step, linear_step = self.dense.newton_steps(curvature, slope, linear)
+        for share in (1.0, 0.5, 0.25):
+            moved = intercept + share * step, linear + share * linear_step, factors
+            _, objective = self.measure_at(moved)
+            if objective < start:
+                self.set_parameters(moved, forget=False)
+                return objective
+        return start
+
+    def _slopes(self):
+        """Raw outputs, derivatives of the loss by them (n_outputs, n_rows), and the objective."""
+        raw = np.empty((self.n_outputs, self.problem.n_rows))
+        slope, total = np.empty(raw.shape), 0.0
+        for rows in self._each_batch():
+            raw[:, rows] = self.scratch.rows.output[:, : rows.size]
+            slope[:, rows] = self.scratch.rows.gradient[:, : rows.size]
+            total += self.scratch.rows.losses[: rows.size].sum()
+        return raw, slope, total / self.problem.total_weight + self.penalty()
 
     def _with_component(self, parameters, output, component):
         """The parameters with another component in the place of the weakest for pairs."""
@@ -375,8 +408,7 @@ def train(
     if listener is not None:
         listener.least_patience = -(-LEAST_PATIENCE // trainer.n_batches)
     progress = Progress(settings, problem.n_rows, "rows")
-    shape, n_batches = settings.loss_shape, trainer.n_batches
-    search = PenaltySearch(problem, shape, *finds, n_batches) if any(finds) else None
+    search = PenaltySearch(problem, settings, *finds, trainer.n_batches) if any(finds) else None
     parameters, history = run_epochs(trainer, baseline, settings, progress, listener, search)
     if listener is not None:
         parameters = listener.choose(parameters)

@@ -12,6 +12,7 @@ from skfm._solvers.memory import largest_squared, read_only
 from skfm._solvers.pickling import Kept
 
 STIFF = 4.0  # of both penalties, for a row with the feature and scaled parameters
+TINY = np.finfo(np.float64).tiny
 LARGEST = 1e30  # of a penalty, where it says how large features are taken to be
 CHUNK = 1 << 20  # entries looked at together
 HIGHER = 5.0  # times init_scale: for factors of products of three features and more,
@@ -224,26 +225,29 @@ def _penalties(given, start, used, root, inverse_scale, dtype):
         (2, given.linear_lasso, 1),
         (3, given.factor_lasso, 1),
     ):
-        of_used = value if np.ndim(value) == 0 else np.asarray(value)[used]
-        penalty[:, column] = of_used * inverse_scale**exponent
+        penalty[:, column] = _of_used(value, used) * inverse_scale**exponent
     penalty[:, [1, 3]] *= root[:, None]
     # Larger ones do the same, as they leave nothing; but their squares are no numbers.
     return np.minimum(penalty, largest_squared(dtype))
 
 
-def _stiff_size(given, interactions, count):
-    """How large features have to be for the lesser of their penalties to be STIFF a row."""
+def _of_used(value, used):
+    """One value for all features, or those of the used ones."""
+    return value if np.ndim(value) == 0 else np.asarray(value)[used]
+
+
+def _stiff_size(given, interactions, count, used):
+    """How large used features have to be for the lesser of their penalties to be STIFF a row."""
     if any(given.finds):  # they suit scaled features
         return np.zeros(count.size)
-    linear = given.linear if interactions.fit_linear else np.inf
+    linear = _of_used(given.linear, used) if interactions.fit_linear else np.inf
     factors = np.inf
     if interactions.n_components:
-        factors = np.asarray(given.factors) * np.minimum(np.sqrt(count), LARGEST)
+        factors = _of_used(given.factors, used) * np.minimum(np.sqrt(count), LARGEST)
     least = np.minimum(np.minimum(linear, factors), LARGEST)
     if np.isinf(least).any():
         return np.zeros(count.size)
-    smallest = LARGEST * np.finfo(np.float64).tiny  # also of features that do not occur
-    return np.sqrt(least / (STIFF * np.maximum(count, smallest)))
+    return np.sqrt(least / (STIFF * np.maximum(count, LARGEST * TINY)))
 
 
 def make_problem(
@@ -310,18 +314,9 @@ def make_problem(
     # What is too small to be squared cannot matter: it counts as never seen.
     occurs = count > 0
     is_used = square > 1e6 * np.finfo(dtype).tiny * count
-    size = np.sqrt(square, where=is_used, out=np.ones(n_features))
-    size /= np.sqrt(count, where=is_used, out=np.ones(n_features))
-    size = np.maximum(size, _stiff_size(penalties, interactions, count))
-    before = np.zeros(n_features)
     mean_row_length = float(count[is_used].sum() / total_weight)
-    seen_weight = total_weight
     if earlier is not None:
         is_used[earlier.used] = True
-        size[earlier.used] = earlier.scale
-        before[earlier.used] = earlier.count
-        count = count * is_new + before
-        seen_weight = total_weight * is_new + earlier.seen_weight
     if (occurs & ~is_used).any():
         X = sparse.csr_matrix(
             (X.data * is_used[X.indices], X.indices, X.indptr), shape=X.shape, copy=True
@@ -331,11 +326,19 @@ def make_problem(
     used = np.flatnonzero(is_used)
     position = np.zeros(n_features, dtype=np.uint32)
     position[used] = np.arange(used.size, dtype=np.uint32)
-    count = count[used]
+    count, before, seen_weight = count[used], np.zeros(used.size), total_weight
+    size = np.maximum(
+        np.sqrt(square[used]) / np.sqrt(np.maximum(count, TINY)),
+        _stiff_size(penalties, interactions, count, used),
+    )
+    if earlier is not None:
+        known = position[earlier.used]
+        size[known], before[known] = earlier.scale, earlier.count
+        count = count * is_new + before
+        seen_weight = total_weight * is_new + earlier.seen_weight
     start = starting_penalties(loss, mean_row_length)
-    penalty = _penalties(penalties, start, used, np.sqrt(count), 1 / size[used], dtype)
+    penalty = _penalties(penalties, start, used, np.sqrt(count), 1 / size, dtype)
     share = penalty / count[:, None]
-    before = before[used]
     if not is_cumulative:
         # Of what grows with a root, further rows bear the growth: in the end each row has borne
         # its share once. Else the first rows of a stream would press factors to 0 that its last
@@ -356,7 +359,7 @@ def make_problem(
         count=count,
         count_before=before,
         center=center[used].astype(dtype),
-        scale=size[used].astype(dtype),
+        scale=size.astype(dtype),
         linear_penalty=penalty[:, 0].copy(),
         factor_penalty=penalty[:, 1].copy(),
         linear_lasso=penalty[:, 2].copy(),

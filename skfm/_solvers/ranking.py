@@ -268,8 +268,12 @@ class _Ranker(Trainer):
         self.seed = seed
         return measured
 
+    def take_newton_step(self):
+        """Comparisons have another curvature than losses of single rows."""
+        return np.inf
+
     def leave_saddle(self):
-        """Comparisons have another curvature than losses of single rows: not looked for."""
+        """As `take_newton_step`: not looked for."""
         return False
 
     def _window(self, number):

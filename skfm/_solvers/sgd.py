@@ -97,6 +97,10 @@ class _Trainer:
     def n_batches(self):
         return self.n_entries
 
+    def take_newton_step(self):
+        """Steps of single entries are many."""
+        return np.inf
+
     def leave_saddle(self):
         """Steps of single entries do not rest at saddle points."""
         return False

@@ -13,6 +13,7 @@ NO_PROGRESS = "no progress"
 LITTLE_LEFT = 10  # one part in so many; targets have a loss of about 1 without a model
 HEAVY = 100  # times the median weight: such rows may decide alone
 LARGE_COUNT = 1000
+NEWTON = 8  # epochs from one such step to the next, so that fits of any length are alike
 EARLY_STEPS = 100  # what optimizers remember of so few steps may all be from going astray
 
 
@@ -73,6 +74,8 @@ class _Course:
         self.bad = 0  # epochs in a row with a loss above the limit
         self.still = 0  # epochs in a row without progress
         self.restarts = 0
+        self.reached = np.inf  # by Newton steps
+        self.may_gain = False  # by a further one
         self.n_before_saddle = np.inf
 
     def after_epoch(self, loss, shrinkage):
@@ -88,7 +91,8 @@ class _Course:
             self._keep(objective)
         self.epoch += 1
         self.before = self.trainer.parameters()
-        if self.still < self.patience or self.bad or not self.may_rest:
+        may_rest = self.may_rest and not self.may_gain
+        if self.still < self.patience or self.bad or not may_rest:
             return False
         if objective > self.best + 10 * self.tol:  # not at rest, but beyond the minimum?
             if self._is_worse():
@@ -106,6 +110,7 @@ class _Course:
     def begin_anew(self):
         """The objective is another from here on."""
         self.best, self.best_parameters, self.best_epoch = np.inf, self.before, self.epoch
+        self.reached = np.inf
         self.bad = self.still = 0
 
     def leaves_saddle(self):
@@ -116,6 +121,12 @@ class _Course:
         self.before = self.trainer.parameters()
         self.still = 0
         return True
+
+    def take_newton_step(self):
+        reached = self.trainer.take_newton_step()
+        self.may_gain = reached < self.reached - least_progress(self.tol, reached)
+        self.reached = min(reached, self.reached)
+        self.before = self.trainer.parameters()
 
     def _keep(self, objective):
         self.best, self.best_parameters, self.best_epoch = objective, self.before, self.epoch
@@ -184,8 +195,9 @@ def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
     ``trainer`` has ``penalty()`` and ``epoch()`` (its mean loss), ``measure()`` and
     ``measure_at(parameters)`` (loss and objective, changing nothing), ``parameters()``,
     ``set_parameters(parameters, forget=)``, ``learning_rate``, ``slow_down()``, ``n_batches`` of
-    an epoch, ``leave_saddle()``, which lowers the objective or returns False, and ``cure``, a
-    sentence for who reads that it diverged.
+    an epoch, ``take_newton_step()``, which returns the objective it has reached or infinity,
+    ``leave_saddle()``, which lowers the objective or returns False, and ``cure``, a sentence for
+    who reads that it diverged.
     ``settings`` has ``max_iter``, ``tol`` and ``n_iter_no_change``.
 
     Where the loss is not finite or stays far above the baseline, training starts again from the
@@ -204,9 +216,12 @@ def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
     history = History()
     with progress.until_end(history):
         for number in range(1, settings.max_iter + 1):
+            has_changed = search is not None and search.before(number, trainer)
+            if has_changed:
+                course.begin_anew()
+            if has_changed or number % NEWTON == 0:
+                course.take_newton_step()
             if search is not None:
-                if search.before(number, trainer):
-                    course.begin_anew()
                 course.may_rest = not search.is_open(number)
             shrinkage = trainer.penalty()
             loss = trainer.epoch()
