@@ -47,7 +47,7 @@ from skfm.metrics import ndcg_at_k, recall_at_k
 from skfm.model_selection import search_space, split_cells
 
 MOST_JUDGED = 3000  # users
-LARGE = 100_000  # choices: FMRecommender, which takes steps, is not measured on as many
+LARGE = 80_000  # choices: FMRecommender, which takes steps, is not measured on as many
 
 
 class Rows:

@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import ParameterSampler
 
-SHOWN = ("n_components", "alpha_", "unobserved_weight_")  # of a model that was fitted
+SHOWN = ("alpha_", "unobserved_weight_")  # of a fitted model, if it has them
 
 
 def search(task, n_candidates, **fixed):
@@ -45,8 +45,9 @@ def compare(task, n_candidates, **fixed):
         for one, best in zip(measured, tuned, strict=True)
     )
     numbers = {name: getattr(default, name, None) for name in SHOWN}
-    shown = _listed({key: value for key, value in numbers.items() if np.isscalar(value)})
-    print(f"{task.name:<14}{each}{seconds:>8.1f}  {shown}; tuned: {_listed(setting)}", flush=True)
+    used = _listed({key: value for key, value in numbers.items() if np.isscalar(value)})
+    used = f"used: {used}; " if used else ""
+    print(f"{task.name:<14}{each}{seconds:>8.1f}  {used}tuned: {_listed(setting)}", flush=True)
 
 
 def _listed(numbers):
@@ -62,5 +63,5 @@ def print_table(title, tasks, n_candidates, **fixed):
             names = "".join(f"{metric:>27}" for metric in task.metrics)
             heads = f"{'default':>9}{'tuned':>9}{'regret':>9}" * len(task.metrics)
             print(f"\n{title:<14}{names}\n{'':<14}{heads}{'s':>8}")
-            task.measure(clone(task.model).set_params(max_iter=1))  # compiles
+            task.measure(clone(task.model))  # compiles
         compare(task, n_candidates, **fixed)
