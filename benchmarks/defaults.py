@@ -1,195 +1,221 @@
-"""How the defaults of FMRegressor and FMClassifier were chosen, and what they give.
+"""What the defaults give on test data, beside the best of a wide search: a table of regrets.
 
-    python benchmarks/defaults.py
+    python benchmarks/defaults.py --part fm bayes mf ranking neighbours --data-home FOLDER
 
-One line for the defaults and one for each change of a single parameter. Columns:
+The folder is that of `real_data.py`; what it lacks is skipped. Each line is one data set. A part
+of its training data is set aside, and `--candidates` random settings of `search_space` are judged
+on it. The best one, and the defaults, are then fitted on all training data and measured on the
+test data, once: see `regret.py`. Nothing was chosen on test data.
 
-- ratings: mean test RMSE on u3, u4 and u5 of MovieLens-100k from (user, item), clipped to 1..5;
-  u1 and u2 were not looked at.
-- + attributes: the same on u3 with what is known about users and films (examples/movielens.py).
-- clicks: log loss on held-out rows of two generated one-hot data sets, and in brackets how far
-  above the best epoch of the same run it is. Bayes is the loss of the true probabilities.
-- cancer, digits, wine: accuracy, five-fold cross-validation after StandardScaler.
-- 300 rows: R2 on new rows of a planted dense model, and in brackets with ten times the epochs.
+- fm: `FMClassifier`, log loss, and `FMRegressor`, RMSE. `penalties.py` also has linear models.
+- bayes: the same of `BayesianFMClassifier` and `BayesianFMRegressor`, which have one parameter to
+  tune, n_components.
+- mf: `MFRecommender`. Of choices, Recall@20 and NDCG@10, of the search for Recall@20; candidates
+  have ten iterations at most. Of ratings, RMSE, clipped to the range of the training ratings.
+- ranking: `FMRecommender` with each of its losses, judged as `MFRecommender` is. The number of
+  epochs is searched, too.
+- neighbours: changes of single parameters of `FMClassifier` and `FMRegressor`, on MovieLens-100k
+  and generated data: see `default_neighbours.py`.
 
-"exponent" is that of a feature's count in the penalty of its factors; it is fixed at 1/2, and
-for the other lines alpha is chosen anew from a few values.
+Three sets of choices (lastfm, toys, music) have a single hidden item a user. On toys and music,
+some ninety are found, so that a difference of a tenth may be chance.
 """
 
-import sys
+import argparse
 import warnings
-from pathlib import Path
 
+import default_neighbours
 import numpy as np
-from scipy.special import expit
-from sklearn.datasets import load_breast_cancer, load_digits, load_wine
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, root_mean_squared_error
-from sklearn.model_selection import cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+import penalties
+from real_data import CHOICES, CLASSES, RATINGS, Matrix, load_all, load_fold, load_magazine_ratings
+from regret import print_table
+from scipy import sparse
+from scipy.stats import loguniform
+from sklearn.base import clone, is_classifier
+from sklearn.metrics import root_mean_squared_error
+from sklearn.model_selection import train_test_split
 
-import skfm._base
-from skfm import FMClassifier, FMRegressor
-from skfm.datasets import fetch_movielens_100k, make_fm_classification, make_fm_regression
+from skfm import (
+    BayesianFMClassifier,
+    BayesianFMRegressor,
+    FMClassifier,
+    FMRecommender,
+    FMRegressor,
+    MFRecommender,
+)
+from skfm.metrics import ndcg_at_k, recall_at_k
+from skfm.model_selection import search_space, split_cells
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-import movielens as example
-
-warnings.simplefilter("ignore", ConvergenceWarning)
-EPOCHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
-make_problem = skfm._base.make_problem
-
-
-def set_exponent(exponent):
-    """Let the factors' penalty grow with another power of the features' counts."""
-
-    def changed(*arguments, **options):
-        problem = make_problem(*arguments, **options)
-        count = problem.linear_penalty / problem.penalty_share[:, 0]
-        factor = count ** (exponent - 0.5)
-        problem.factor_penalty = problem.factor_penalty * factor
-        problem.penalty_share[:, 1] *= factor
-        return problem
-
-    skfm._base.make_problem = changed
+MOST_JUDGED = 3000  # users
+LARGE = 80_000  # choices: FMRecommender, which takes steps, is not measured on as many
 
 
-def load_ratings():
-    data = fetch_movielens_100k()
-    table = data.frame.merge(data.users, on="user_id", how="left")
-    return table.merge(data.items, on="item_id", how="left")
+class Rows:
+    """Rows of features: log loss of classes, RMSE of ratings."""
+
+    sign = -1
+
+    def __init__(self, name, model, train, test):
+        self.name, self.model, self.train, self.test = name, model, train, test
+        self.metrics = ("log loss",) if is_classifier(model) else ("RMSE",)
+
+    def inner(self):
+        labels = self.train[1] if is_classifier(self.model) else None
+        parts = train_test_split(*self.train, test_size=0.2, random_state=0, stratify=labels)
+        return Rows(self.name, self.model, parts[::2], parts[1::2])
+
+    def space(self, model):
+        return search_space(model)
+
+    def measure(self, model):
+        return penalties.measure(model, self.train, self.test)[:1]
 
 
-def rate(table, encoder, columns, folds, parameters):
-    errors = []
-    for fold in folds:
-        is_test = np.zeros(len(table), dtype=bool)
-        is_test[20_000 * (fold - 1) : 20_000 * fold] = True
-        train, test = table[~is_test], table[is_test]
-        model = make_pipeline(encoder(), FMRegressor(random_state=0, **parameters))
-        predicted = model.fit(train[columns], train["rating"]).predict(test[columns])
-        errors.append(root_mean_squared_error(test["rating"], predicted.clip(1, 5)))
-    return f"{np.mean(errors):.4f}"
+class Ratings:
+    """RMSE of the ratings of pairs."""
+
+    metrics = ("RMSE",)
+    sign = -1
+
+    def __init__(self, name, train, test, shape):
+        self.name, self.train, self.test, self.shape = name, train, test, shape
+        self.model = MFRecommender(random_state=0)
+
+    @classmethod
+    def of_table(cls, table):
+        """Rows with a one-hot user and item, in which what is new has no feature."""
+        is_user = table.fields == table.fields[0]
+
+        def pairs(X, y):
+            places = [
+                np.where(part.getnnz(axis=1) > 0, np.asarray(part.argmax(axis=1)).ravel(), -1)
+                for part in (X[:, is_user], X[:, ~is_user])
+            ]
+            return *places, y
+
+        shape = np.count_nonzero(is_user), np.count_nonzero(~is_user)
+        train, test = pairs(table.X, table.y), pairs(table.X_test, table.y_test)
+        return cls(table.name, train, test, shape)
+
+    def inner(self):
+        is_test = np.random.default_rng(0).random(self.train[0].size) < 0.2
+        parts = (tuple(column[part] for column in self.train) for part in (~is_test, is_test))
+        return Ratings(self.name, *parts, self.shape)
+
+    def space(self, model):
+        return search_space(model)
+
+    def measure(self, model):
+        users, items, ratings = self.train
+        X = sparse.csr_matrix((ratings.astype(np.float32), (users, items)), self.shape)
+        users, items, truth = self.test
+        predicted = model.fit(X).predict_pairs(X, users, items)
+        return (root_mean_squared_error(truth, predicted.clip(ratings.min(), ratings.max())),)
 
 
-def make_clicks(n_fields, n_levels, n_rows, seed):
-    X, y, planted = make_fm_classification(
-        n_rows, n_fields=n_fields, n_levels=n_levels, random_state=seed, return_params=True
+class Choices:
+    """What is hidden of users' choices, for `MFRecommender`."""
+
+    metrics = ("Recall@20", "NDCG@10")
+    sign = 1
+
+    def __init__(self, matrix, model):
+        self.name, self.model = matrix.name, model
+        has_cells = np.diff(matrix.known.indptr) > 0
+        self.known = matrix.known[has_cells].astype(np.float32)
+        self.hidden = matrix.hidden[has_cells]
+
+    def inner(self):
+        return type(self)(Matrix(self.name, *split_cells(self.known, random_state=0)), self.model)
+
+    def space(self, model):
+        density = self.known.nnz / (self.known.shape[0] * np.unique(self.known.indices).size)
+        weights = loguniform(density / 2, max(0.5, 20 * density))
+        return search_space(model) | {"unobserved_weight": weights}
+
+    def recommended(self, model, users):
+        return model.fit(self.known).recommend(self.known[users], 20)[0]
+
+    def measure(self, model):
+        users = np.flatnonzero(np.diff(self.hidden.indptr))
+        users = np.random.default_rng(0).permutation(users)[:MOST_JUDGED]
+        items, hidden = self.recommended(model, users), self.hidden[users]
+        return recall_at_k(hidden, items, k=20), ndcg_at_k(hidden, items, k=10)
+
+
+class Events(Choices):
+    """The same as events of one-hot users, for `FMRecommender`."""
+
+    def space(self, model):
+        return search_space(model) | {"max_iter": [5, 10, 20, 40, 100]}
+
+    def recommended(self, model, users):
+        contexts = sparse.eye(self.known.shape[0], format="csr", dtype=np.float32)
+        cells = self.known.tocoo()
+        model.set_params(item_ids=np.arange(self.known.shape[1]))
+        return model.fit(contexts[cells.row], cells.col).recommend(contexts[users], 20)[0]
+
+
+def compare_rows(classifier, regressor, options):
+    def task(table, model):
+        return Rows(table.name, model, (table.X, table.y), (table.X_test, table.y_test))
+
+    kind = type(classifier).__name__
+    tables = load_all(CLASSES, options.data_home)
+    print_table(kind, (task(table, classifier) for table in tables), options.candidates)
+    tables = (*load_all(RATINGS, options.data_home), *map(load_fold, (1, 2)))
+    kind = type(regressor).__name__
+    print_table(kind, (task(table, regressor) for table in tables), options.candidates)
+
+
+def compare_fm(options):
+    compare_rows(FMClassifier(random_state=0), FMRegressor(random_state=0), options)
+
+
+def compare_bayes(options):
+    options = argparse.Namespace(**{**vars(options), "candidates": 6})  # the whole space
+    models = (kind(random_state=0) for kind in (BayesianFMClassifier, BayesianFMRegressor))
+    compare_rows(*models, options)
+
+
+def compare_mf(options):
+    model = MFRecommender(feedback="implicit", random_state=0)
+    matrices = load_all(CHOICES, options.data_home)
+    tasks = (Choices(matrix, model) for matrix in matrices)
+    print_table("choices", tasks, options.candidates, max_iter=10)
+    tables = (
+        *load_all((*RATINGS, load_magazine_ratings), options.data_home),
+        *map(load_fold, (1, 2)),
     )
-    cut = n_rows * 4 // 5
-    truth = FMClassifier(max_iter=1).fit(X[:100], y[:100])
-    truth.intercept_, truth.coef_, truth.components_ = (
-        np.atleast_1d(planted.intercept),
-        np.atleast_2d(planted.coef),
-        planted.components,
-    )
-    bayes = log_loss(y[cut:], expit(truth.decision_function(X[cut:])))
-    return (X[:cut], y[:cut], X[cut:], y[cut:]), bayes
+    print_table("ratings", map(Ratings.of_table, tables), options.candidates)
 
 
-def click(data, parameters):
-    X, y, X_new, y_new = data
-
-    def fit(**more):
-        model = FMClassifier(random_state=0, **{**parameters, **more}).fit(X, y)
-        return log_loss(y_new, model.predict_proba(X_new)), model.n_iter_
-
-    final, n_epochs = fit()
-    best = min([final] + [fit(max_iter=n, tol=0)[0] for n in EPOCHS if n < n_epochs])
-    return f"{final:.4f} ({100 * (final / best - 1):+.1f} %)"
+def compare_ranking(options):
+    matrices = [m for m in load_all(CHOICES, options.data_home) if m.known.nnz < LARGE]
+    for loss in ("warp", "bpr", "logistic"):
+        model = FMRecommender(loss=loss, random_state=0)
+        tasks = (Events(matrix, clone(model)) for matrix in matrices)
+        print_table(loss, tasks, options.candidates)
 
 
-def classify(loader, estimator):
-    X, y = loader(return_X_y=True)
-    model = make_pipeline(StandardScaler(), estimator)
-    return f"{cross_val_score(model, X, y, cv=5).mean():.4f}"
-
-
-def regress(parameters):
-    scores = []
-    for seed in range(4):
-        X, y = make_fm_regression(2300, n_fields=10, kind="dense", noise=0.3, random_state=seed)
-        model = FMRegressor(random_state=0, **parameters).fit(X[:300], y[:300])
-        longer = FMRegressor(
-            random_state=0, **{**parameters, "tol": 0, "max_iter": 10 * model.n_iter_}
-        ).fit(X[:300], y[:300])
-        scores.append([model.score(X[300:], y[300:]), longer.score(X[300:], y[300:])])
-    short, long = np.mean(scores, axis=0)
-    return f"{short:.3f} ({long:.3f})"
+PARTS = {
+    "fm": compare_fm,
+    "bayes": compare_bayes,
+    "mf": compare_mf,
+    "ranking": compare_ranking,
+    "neighbours": lambda options: default_neighbours.main(),
+}
 
 
 def main():
-    table = load_ratings()
-    clicks = [make_clicks(5, 300, 30_000, seed=1), make_clicks(10, 1000, 120_000, seed=2)]
-    print("Bayes, clicks:", *(f"{bayes:.4f}" for _, bayes in clicks))
-    logistic = LogisticRegression(max_iter=1000)
-    loaders = (load_breast_cancer, load_digits, load_wine)
-    print("LogisticRegression:", *(classify(loader, logistic) for loader in loaders))
-    ids = ["user_id", "item_id"]
-    print(
-        f"{'':<34}ratings  + attr.  clicks 30,000      clicks 120,000     cancer  digits  wine"
-        "    300 rows"
-    )
-
-    def line(name, regressor=None, classifier=None):
-        regressor, classifier = regressor or {}, classifier or {}
-        print(
-            f"{name:<34}"
-            + "  ".join(
-                [
-                    rate(table, example.one_hot, ids, (3, 4, 5), regressor),
-                    " "
-                    + rate(
-                        table,
-                        lambda: example.encode_all(*ids),
-                        ids + example.ATTRIBUTES,
-                        (3,),
-                        regressor,
-                    ),
-                    " " + "  ".join(click(data, classifier) for data, _ in clicks),
-                    *(
-                        classify(loader, FMClassifier(random_state=0, **classifier))
-                        for loader in loaders
-                    ),
-                    " " + regress(regressor),
-                ]
-            ),
-            flush=True,
-        )
-
-    line("defaults")
-    for factor in (0.5, 2):
-        alphas = (FMRegressor().alpha * factor, FMClassifier().alpha * factor)
-        line("alpha = {:g}, {:g}".format(*alphas), {"alpha": alphas[0]}, {"alpha": alphas[1]})
-    for name, values in {
-        "alpha_linear": (1.0, 10.0),
-        "learning_rate": (0.05, 0.2),
-        "initial_accumulator": (0.1, 10.0),
-        "init_scale": (0.02, 0.2),
-        "tol": (1e-5, 1e-3),
-    }.items():
-        for value in values:
-            line(f"{name} = {value:g}", {name: value}, {name: value})
-    for solver, values in {
-        "adam": (0.01, 0.02, 0.03),
-        "ftrl": (0.1, 0.2, 0.5),
-        "sgd": (0.03, 0.05, 0.1),
-    }.items():
-        for value in values:
-            changed = {"solver": solver, "learning_rate": value}
-            line(f"{solver}, learning_rate = {value:g}", changed, changed)
-    for exponent, alphas in {
-        1.0: ((0.1, 0.1), (0.12, 0.3)),
-        0.75: ((0.3, 0.5), (0.4, 0.6)),
-        0.25: ((4.0, 8.0), (5.0, 12.0)),
-    }.items():
-        for one, two in alphas:
-            set_exponent(exponent)
-            line(
-                f"exponent {exponent:g}: alpha = {one:g}, {two:g}", {"alpha": one}, {"alpha": two}
-            )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--data-home", default=".", help="folder with clones: see real_data.py")
+    parser.add_argument("--candidates", type=int, default=40)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    for part in options.part:
+        PARTS[part](options)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,8 @@ A folder, ``--data-home`` of the benchmarks, has the clones under the names of t
 pyduan/amazonaccess                    access: which employees got access to what
 ycjuan/kaggle-2014-criteo              criteo: 2000 rows of an advertiser's log
 wnzhang/deep-ctr                       ipinyou: bids for advertisements, very few clicks
-lenskit/lkpy                           small: the small MovieLens set, as ratings and as likes
-noveens/infinite_ae_cf                 ml-1m, magazine: ratings, here of choices (needs h5py)
+lenskit/lkpy                           small: the small MovieLens set, ratings and likes
+noveens/infinite_ae_cf                 ml-1m, magazine: choices and ratings (needs h5py)
 js05212/citeulike-a                    citeulike: who keeps which article
 familyld/DeepCF                        lastfm, toys, music: choices, leave one out
 mhahsler/recommenderlab                msweb: visits of areas of a site
@@ -98,16 +98,18 @@ def load_ipinyou(home):
     )
 
 
-def load_small(home, likes=False):
+def _read_small(home):
     frame = pd.read_csv(home / "lkpy/data/ml-latest-small/ratings.csv")
-    y = frame["rating"]
-    if likes:
-        return _split_table(frame[["userId", "movieId"]], (y >= 4).astype(int), "likes")
-    return _split_table(frame[["userId", "movieId"]], y, "small")
+    return frame[["userId", "movieId"]], frame["rating"]
+
+
+def load_small(home):
+    return _split_table(*_read_small(home), "small")
 
 
 def load_likes(home):
-    return load_small(home, likes=True)
+    pairs, ratings = _read_small(home)
+    return _split_table(pairs, (ratings >= 4).astype(int), "likes")
 
 
 def load_clicks(home=None):
@@ -148,25 +150,41 @@ def load_fold(fold):
     return _encode(ids[~is_test], ids[is_test], y[~is_test], y[is_test], f"100k u{fold}")
 
 
+def _positions(ids):
+    return np.unique(ids, return_inverse=True)[1]
+
+
+def _ones(users, items, shape=None):
+    """A matrix of ones; of users and items by position."""
+    X = sparse.csr_matrix((np.ones(len(users)), (users, items)), shape=shape)
+    X.data[:] = 1  # where a pair comes several times, too
+    return X
+
+
 def split_matrix(name, users, items, random_state=0):
     """A fifth of each user's items, one at least of two, are hidden."""
-    _, users = np.unique(users, return_inverse=True)
-    _, items = np.unique(items, return_inverse=True)
-    shape = users.max() + 1, items.max() + 1
-    X = sparse.csr_matrix((np.ones(users.size), (users, items)), shape=shape)
-    X.data[:] = 1
+    X = _ones(_positions(users), _positions(items))
     rng = np.random.default_rng(random_state)
     hidden = np.zeros(X.nnz, dtype=bool)
     for first, last in zip(X.indptr[:-1], X.indptr[1:], strict=True):
         if last - first > 1:
             n = max(1, round((last - first) / 5))
             hidden[first + rng.choice(last - first, n, replace=False)] = True
-    rows = np.repeat(np.arange(shape[0]), np.diff(X.indptr))
-    known, kept = (
-        sparse.csr_matrix((X.data[part], (rows[part], X.indices[part])), shape=shape)
-        for part in (~hidden, hidden)
-    )
-    return Matrix(name, known, kept)
+    rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+    parts = (_ones(rows[part], X.indices[part], X.shape) for part in (~hidden, hidden))
+    return Matrix(name, *parts)
+
+
+def load_likes_100k(home=None):
+    frame = fetch_movielens_100k().frame
+    liked = frame[frame["rating"] >= 4]
+    return split_matrix("100k likes", liked["user_id"], liked["item_id"])
+
+
+def load_small_likes(home):
+    pairs, ratings = _read_small(home)
+    liked = pairs[ratings >= 4]
+    return split_matrix("small likes", liked["userId"], liked["movieId"])
 
 
 def load_citeulike(home):
@@ -195,13 +213,8 @@ def _load_left_one_out(home, file, name):
         pd.read_csv(folder / f"{file}.{part}.rating", sep="\t", header=None)
         for part in ("train", "test")
     ]
-    n_users, n_items = (max(part[column].max() for part in parts) + 1 for column in (0, 1))
-    matrices = []
-    for part in parts:
-        X = sparse.csr_matrix((np.ones(len(part)), (part[0], part[1])), (n_users, n_items))
-        X.data[:] = 1
-        matrices.append(X)
-    return Matrix(name, *matrices)
+    shape = tuple(max(part[column].max() for part in parts) + 1 for column in (0, 1))
+    return Matrix(name, *(_ones(part[0], part[1], shape) for part in parts))
 
 
 def load_lastfm(home):
@@ -216,22 +229,22 @@ def load_music(home):
     return _load_left_one_out(home, "AMusic", "music")
 
 
-def _load_events(home, file, name):
+def _read_events(home, file):
+    """Users, items and ratings as a frame, of training and of test data."""
     import h5py
 
     folder = home / "infinite_ae_cf/data" / file
     with h5py.File(folder / "total_data.hdf5") as data:
-        users, items = data["user"][:], data["item"][:]
+        users, items = _positions(data["user"][:]), _positions(data["item"][:])
+        frame = pd.DataFrame({"user": users, "item": items, "rating": data["rating"][:]})
     part = np.load(folder / "index.npz")["data"]
-    _, users = np.unique(users, return_inverse=True)
-    _, items = np.unique(items, return_inverse=True)
-    shape = users.max() + 1, items.max() + 1
-    matrices = []
-    for chosen in ((part == 0) | (part == 1), part == 2):
-        X = sparse.csr_matrix((np.ones(chosen.sum()), (users[chosen], items[chosen])), shape)
-        X.data[:] = 1
-        matrices.append(X)
-    return Matrix(name, *matrices)
+    return frame, frame[(part == 0) | (part == 1)], frame[part == 2]
+
+
+def _load_events(home, file, name):
+    frame, *parts = _read_events(home, file)
+    shape = frame["user"].max() + 1, frame["item"].max() + 1
+    return Matrix(name, *(_ones(part["user"], part["item"], shape) for part in parts))
 
 
 def load_million(home):
@@ -242,11 +255,19 @@ def load_magazine(home):
     return _load_events(home, "magazine", "magazine")
 
 
+def load_magazine_ratings(home):
+    ids = ["user", "item"]
+    _, *parts = _read_events(home, "magazine")
+    parts = [part.drop_duplicates(ids, keep="last") for part in parts]
+    targets = (part["rating"].to_numpy(dtype=float) for part in parts)
+    return _encode(*(part[ids] for part in parts), *targets, "magazine")
+
+
 CLASSES = (load_clicks, load_access, load_criteo, load_ipinyou, load_likes)
 RATINGS = (load_small, load_filmtrust)
 CHOICES = (
-    *(load_million, load_citeulike, load_msweb, load_lastfm, load_toys),
-    *(load_music, load_magazine),
+    *(load_likes_100k, load_small_likes, load_million, load_citeulike, load_msweb),
+    *(load_lastfm, load_toys, load_music, load_magazine),
 )
 
 

@@ -18,6 +18,7 @@ from skfm._items import check_names
 from skfm._misuse import warn_of_misuse
 from skfm._pickling import KeptEstimator
 from skfm._printing import PrintableEstimator
+from skfm._recommender_defaults import EXPLICIT, implicit_defaults
 from skfm._serving import (
     Catalogue,
     LabelledCatalogue,
@@ -38,7 +39,6 @@ from skfm._solvers.matrix import ITEM, USER
 from skfm._solvers.memory import largest_squared
 from skfm._solvers.progress import Progress
 from skfm._solvers.team import n_threads
-from skfm._strengths import EXPLICIT, implicit_strengths
 from skfm.metrics import ndcg_at_k
 
 HIDDEN_SHARE = 0.2  # of each row's cells, for `score`
@@ -86,8 +86,8 @@ class MFRecommender(
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Length of the vectors of users and items. "auto": 32 for explicit feedback; 128 for
-        implicit, or the number of users or items if that is smaller.
+        Length of the vectors of users and items. "auto": 32 for explicit feedback; for implicit
+        128, or 256 if there are more than 5000 items; never more than users or items.
     feedback : {"explicit", "implicit"}, default="explicit"
         Whether stored values are ratings, or confidences that a user wants an item (clicks,
         purchases, times played); these must not be negative.
@@ -96,9 +96,9 @@ class MFRecommender(
         by a few steps of conjugate gradients [3]_. "sgd": stochastic gradient descent, for
         explicit feedback only, with AdaGrad's step sizes, one a vector [4]_. "auto" is "als".
     alpha : float or "auto", default="auto"
-        L2 penalty of the vectors, above 0. "auto": 1.2 for explicit feedback; for implicit
-        feedback ``min(0.05, 5.5 / sqrt(n_cells))`` if `unobserved_weight` is "auto" as well, else
-        that times ``2 / (1 + unobserved_weight / w)``, with ``w`` what "auto" would be.
+        L2 penalty of the vectors, above 0. "auto": 1.2 for explicit feedback. For implicit
+        feedback it depends on the matrix: it is smaller the more cells users and items have, and
+        the more items there are (see Notes).
         The parameter to tune first. (Beware: the package `implicit` calls `alpha` what
         confidences are multiplied with. Here, multiply X.)
     alpha_bias : float, default=3.0
@@ -164,6 +164,15 @@ class MFRecommender(
     FMRegressor : Learns from (user, item) pairs with further features; with none, the same model.
     skfm.preprocessing.UserItemEncoder : Makes the matrix of a log of users and items.
     sklearn.decomposition.NMF : Factors that are not negative; a missing cell is a zero.
+
+    Notes
+    -----
+    For implicit feedback, ``alpha="auto"`` is ``min(0.5 / (1 + 4 f), 2 c / (1 + f))`` with
+    ``c = (m_u ** -0.5 + m_i ** -0.5) * min(0.08, 1.45 / n_items ** 0.4)``. Here ``m_u`` and
+    ``m_i`` are the mean numbers of cells of a user and of an item, and `f` is `unobserved_weight`
+    divided by what it is for "auto", so usually 1. Users and items without cells do not count.
+    If the confidences have a mean `m` other than 1, `alpha` is multiplied by
+    ``m (1 + 4 f) / (1 + 4 f m)``, so that their unit hardly matters.
 
     References
     ----------
@@ -267,7 +276,7 @@ class MFRecommender(
 
     def _make_model(self, csr):
         is_implicit = self.feedback == "implicit"
-        auto = implicit_strengths(csr, self.unobserved_weight) if is_implicit else EXPLICIT
+        auto = implicit_defaults(csr, self.unobserved_weight) if is_implicit else EXPLICIT
 
         def chosen(name, kind):
             value = getattr(self, name)

@@ -54,7 +54,7 @@ from skfm._solvers.team import n_threads
 from skfm.metrics import ndcg_at_k
 
 SOLVER = "adagrad"
-ALPHAS = {"warp": (1.0, 30.0), "bpr": (0.3, 10.0), "logistic": (0.5, 10.0)}  # and alpha_linear
+ALPHAS = {"warp": (1.0, 30.0), "bpr": (0.2, 10.0), "logistic": (0.35, 10.0)}  # and alpha_linear
 RANKED = 10  # items, for `score`
 CONTEXT = "context"  # the field of the features of X if nothing else is said
 
@@ -100,7 +100,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
 
     Parameters
     ----------
-    n_components : int, default=32
+    n_components : int, default=64
         Length of the vectors; 0 ranks by items alone.
     loss : {"warp", "bpr", "logistic"}, default="warp"
         "bpr": Bayesian personalised ranking [2]_, the log loss of the difference of both scores.
@@ -146,7 +146,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         L2 penalty of the vectors, at least 0: feature j pays ``alpha / 2 * sqrt(n_j) * ||v_j||^2``
         with ``n_j`` the weighted number of events with it. The parameter to tune first.
         Where it is too large, all vectors become 0 and popularity is left. "auto" is 1 for
-        "warp", 0.3 for "bpr", 0.5 for "logistic".
+        "warp", 0.2 for "bpr", 0.35 for "logistic".
     alpha_linear : float or "auto", default="auto"
         L2 penalty of the linear weights, at least 0. "auto" is 30 for "warp", else 10.
     learning_rate : float or "auto", default="auto"
@@ -239,7 +239,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
 
     def __init__(
         self,
-        n_components=32,
+        n_components=64,
         *,
         loss="warp",
         item_features=None,

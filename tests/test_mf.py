@@ -352,17 +352,27 @@ def with_empty_rows_and_columns(X):
     return sparse.csr_matrix((cells.data, (2 * cells.row, 2 * cells.col)), shape=shape)
 
 
+def auto_penalty(X, factor=1):
+    """Of confidences of 1, the unobserved weight being this many times that of "auto"."""
+    n_users, n_items = (np.count_nonzero(X.sum(axis=axis)) for axis in (1, 0))
+    noise = (X.nnz / n_users) ** -0.5 + (X.nnz / n_items) ** -0.5
+    bound, penalty = 0.5 / (1 + 4 * factor), noise * min(0.16, 2.9 / n_items**0.4) / (1 + factor)
+    return min(bound, penalty)
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("unit", [1, 1e-3, 1e6])
-def test_auto_unobserved_weight_is_four_times_the_density(unit, dtype):
+def test_auto_is_of_the_shape_and_of_the_mean_confidence(unit, dtype):
     """Of confidences of 1; else of their mean. Users and items without cells do not count."""
     X = make(dtype=dtype)
     used = np.diff(X.indptr) > 0
     expected = 4 * unit * X.sum() / (used.sum() * (np.diff(X.tocsc().indptr) > 0).sum())
+    mean = unit * X.sum() / X.nnz
     for cells in (X, with_empty_rows_and_columns(X)):
         model = MFRecommender(2, feedback="implicit", max_iter=1).fit(cells * dtype(unit))
         assert_allclose(model.unobserved_weight_, expected, rtol=1e-5)
-        assert model.alpha_ == 0.05
+        alpha = auto_penalty(X.astype(bool)) * 5 * mean / (1 + 4 * mean)
+        assert_allclose(model.alpha_, alpha, rtol=1e-5)
 
 
 @pytest.mark.parametrize("value", [5e-324, 1e-300])
@@ -373,17 +383,44 @@ def test_auto_of_tiny_confidences(value):
     assert np.isfinite(dense_scores(model, X)).all()
 
 
-def test_auto_penalty_is_smaller_the_more_unobserved_cells_weigh():
-    X = make(300, 100, density=0.5)
+@pytest.mark.parametrize("shape", [(300, 100), (50, 2000)])
+def test_auto_penalty_is_smaller_the_more_unobserved_cells_weigh(shape):
+    X = make(*shape, density=0.5).astype(bool).astype(float)
     balanced = MFRecommender(2, feedback="implicit", max_iter=1).fit(X).unobserved_weight_
-    for factor in (0, 0.5, 1, 8):
+    for factor in (0, 0.5, 1, 8, 1e9):
         weight = factor * balanced
         model = MFRecommender(2, feedback="implicit", unobserved_weight=weight, max_iter=1).fit(X)
         assert model.unobserved_weight_ == weight
-        assert_allclose(model.alpha_, 11 / np.sqrt(X.nnz) / (1 + factor))
+        assert_allclose(model.alpha_, auto_penalty(X, factor))
     fixed = MFRecommender(2, feedback="implicit", alpha=0.7, max_iter=1).fit(X)
     assert fixed.alpha_ == 0.7
     assert fixed.unobserved_weight_ == balanced
+
+
+def test_auto_finds_something_where_users_and_items_have_one_cell_each():
+    for n in (2, 30):
+        X = sparse.csr_matrix(np.eye(n))
+        for weight in ("auto", 0, 100):
+            model = MFRecommender(feedback="implicit", unobserved_weight=weight, random_state=0)
+            assert np.diag(dense_scores(quietly(model.fit, X), X)).min() > 0
+
+
+@pytest.mark.parametrize("n_items", [5000, 5001])
+def test_auto_has_more_components_for_large_catalogues(n_items):
+    items = np.arange(n_items)
+    X = sparse.csr_matrix((np.ones(n_items), (items % 300, items)), shape=(300, 6000))
+    model = MFRecommender(feedback="implicit", max_iter=1, random_state=0).fit(X)
+    assert model.components_.shape[0] == (128 if n_items == 5000 else 256)
+
+
+def test_defaults_rank_alike_whatever_the_unit_of_the_confidences():
+    visible, hidden = split_cells(planted_choices(200, 100, rank=4), random_state=0)
+    found = [
+        ndcg_at_k(hidden, model.recommend(unit * visible, 10)[0], k=10)
+        for unit in (1e-4, 1, 1e4)
+        for model in [MFRecommender(feedback="implicit", random_state=0).fit(unit * visible)]
+    ]
+    assert min(found) > 0.94 * max(found)
 
 
 def test_auto_is_the_same_as_the_numbers_it_stands_for():
@@ -1587,7 +1624,8 @@ def test_huge_and_tiny_ratings(kind, dtype, scale):
 def test_huge_and_tiny_confidences(power, dtype):
     X = make(dtype=dtype)
     X.data *= np.finfo(dtype).max ** dtype(power)
-    scores = dense_scores(quietly(model_for("implicit", unobserved_weight=0.1).fit, X), X)
+    model = model_for("implicit", alpha=0.01, unobserved_weight=0.1)
+    scores = dense_scores(quietly(model.fit, X), X)
     assert_allclose(scores[X.nonzero()], 1 if power > 0 else 0, atol=0.05)
     assert np.isfinite(scores).all()
     assert np.isfinite(dense_scores(quietly(model_for("implicit").fit, X), X)).all()
@@ -2272,7 +2310,7 @@ def test_score_of_huge_ratings(dtype, scale):
 def test_huge_confidences_are_learned_from_or_refused(dtype, scale):
     X = (make() * scale).astype(dtype)
     try:
-        model = quietly(model_for("implicit", unobserved_weight=0.1).fit, X)
+        model = quietly(model_for("implicit", alpha=0.01, unobserved_weight=0.1).fit, X)
     except ValueError:
         return
     np.testing.assert_allclose(dense_scores(model, X)[X.nonzero()], 1, atol=0.1)

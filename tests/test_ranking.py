@@ -875,7 +875,7 @@ def test_warp_is_judged_by_its_loss_alone():
 @pytest.mark.parametrize("loss", LOSSES)
 def test_default_penalties(loss):
     X, items, _ = make_log()
-    alpha, linear = {"warp": (1.0, 30), "bpr": (0.3, 10), "logistic": (0.5, 10)}[loss]
+    alpha, linear = {"warp": (1.0, 30), "bpr": (0.2, 10), "logistic": (0.35, 10)}[loss]
     expected = small(loss=loss, alpha=alpha, alpha_linear=linear).fit(X, items)
     assert_array_equal(small(loss=loss).fit(X, items).components_, expected.components_)
 

@@ -13,25 +13,38 @@ from skfm._kernels._jit import jit
 
 @jit
 def add_products(first, last, table, total):
-    """Add ``table[first:last].T @ table[first:last]`` to ``total``."""
-    width = table.shape[1]
+    """Add ``table[first:last].T @ table[first:last]`` to ``total``, which is symmetric.
+
+    Four rows and two columns meet all columns from these on: so each number that is loaded counts
+    several times. The other triangle is a copy.
+    """
+    width = np.uintp(table.shape[1])
     r, end = np.uintp(first), np.uintp(last)
+    while r + np.uintp(4) <= end:
+        s, t, u = r + np.uintp(1), r + np.uintp(2), r + np.uintp(3)
+        for pair in range(width // np.uintp(2)):
+            i = np.uintp(2) * pair
+            k = i + np.uintp(1)
+            a, b, c, d = table[r, i], table[s, i], table[t, i], table[u, i]
+            e, f, g, h = table[r, k], table[s, k], table[t, k], table[u, k]
+            for j in range(i, width):
+                v, w, x, y = table[r, j], table[s, j], table[t, j], table[u, j]
+                total[i, j] += a * v + b * w + c * x + d * y
+                total[k, j] += e * v + f * w + g * x + h * y
+        if width % np.uintp(2):
+            i = width - np.uintp(1)
+            a, b, c, d = table[r, i], table[s, i], table[t, i], table[u, i]
+            total[i, i] += a * a + b * b + c * c + d * d
+        r += np.uintp(4)
     while r < end:
-        if r + np.uintp(4) <= end:
-            s, t, u = r + np.uintp(1), r + np.uintp(2), r + np.uintp(3)
-            for i in range(np.uintp(width)):
-                a, b, c, d = table[r, i], table[s, i], table[t, i], table[u, i]
-                for j in range(np.uintp(width)):
-                    total[i, j] += (
-                        a * table[r, j] + b * table[s, j] + c * table[t, j] + d * table[u, j]
-                    )
-            r += np.uintp(4)
-        else:
-            for i in range(np.uintp(width)):
-                a = table[r, i]
-                for j in range(np.uintp(width)):
-                    total[i, j] += a * table[r, j]
-            r += np.uintp(1)
+        for i in range(width):
+            a = table[r, i]
+            for j in range(i, width):
+                total[i, j] += a * table[r, j]
+        r += np.uintp(1)
+    for i in range(width):
+        for j in range(i):
+            total[i, j] = total[j, i]
 
 
 @jit
@@ -67,18 +80,34 @@ def find_root(matrix, lower, inverse):
 
 @jit(allocates=True)
 def turn_rows(first, last, table, axes):
-    """``table[first:last] = table[first:last] @ axes``, four columns at a time: their number is a
-    multiple of that."""
-    width = table.shape[1]
-    turned = np.empty(width, table.dtype)
-    for r in range(np.uintp(first), np.uintp(last)):
-        for j in range(np.uintp(width)):
-            turned[j] = 0
-        for quarter in range(np.uintp(width // 4)):
+    """``table[first:last] = table[first:last] @ axes``, four rows and four columns at a time: the
+    number of columns is a multiple of that."""
+    width = np.uintp(table.shape[1])
+    rows = np.zeros((4, table.shape[1]), table.dtype)
+    turned = np.empty((4, table.shape[1]), table.dtype)
+    r, end = np.uintp(first), np.uintp(last)
+    while r < end:
+        n_rows = min(np.uintp(4), end - r)  # what is in the others is turned, but not kept
+        for k in range(n_rows):
+            for j in range(width):
+                rows[k, j] = table[r + k, j]
+        for k in range(np.uintp(4)):
+            for j in range(width):
+                turned[k, j] = 0
+        for quarter in range(width // np.uintp(4)):
             f = np.uintp(4) * quarter
             g, h, i = f + np.uintp(1), f + np.uintp(2), f + np.uintp(3)
-            a, b, c, d = table[r, f], table[r, g], table[r, h], table[r, i]
-            for j in range(np.uintp(width)):
-                turned[j] += a * axes[f, j] + b * axes[g, j] + c * axes[h, j] + d * axes[i, j]
-        for j in range(np.uintp(width)):
-            table[r, j] = turned[j]
+            a0, b0, c0, d0 = rows[0, f], rows[0, g], rows[0, h], rows[0, i]
+            a1, b1, c1, d1 = rows[1, f], rows[1, g], rows[1, h], rows[1, i]
+            a2, b2, c2, d2 = rows[2, f], rows[2, g], rows[2, h], rows[2, i]
+            a3, b3, c3, d3 = rows[3, f], rows[3, g], rows[3, h], rows[3, i]
+            for j in range(width):
+                w, x, y, z = axes[f, j], axes[g, j], axes[h, j], axes[i, j]
+                turned[0, j] += a0 * w + b0 * x + c0 * y + d0 * z
+                turned[1, j] += a1 * w + b1 * x + c1 * y + d1 * z
+                turned[2, j] += a2 * w + b2 * x + c2 * y + d2 * z
+                turned[3, j] += a3 * w + b3 * x + c3 * y + d3 * z
+        for k in range(n_rows):
+            for j in range(width):
+                table[r + k, j] = turned[k, j]
+        r += n_rows
