@@ -14,8 +14,8 @@ test data, once: see `regret.py`. Nothing was chosen on test data.
   have ten iterations at most. Of ratings, RMSE, clipped to the range of the training ratings.
 - ranking: `FMRecommender` with each of its losses, judged as `MFRecommender` is. The number of
   epochs is searched, too.
-- neighbours: changes of single parameters of `FMClassifier` and `FMRegressor`, on MovieLens-100k
-  and generated data: see `default_neighbours.py`.
+- neighbours: changes of single parameters of `FMClassifier` and `FMRegressor`, on inner splits:
+  see `default_neighbours.py`.
 
 Three sets of choices (lastfm, toys, music) have a single hidden item a user. On toys and music,
 some ninety are found, so that a difference of a tenth may be chance.
@@ -203,7 +203,7 @@ PARTS = {
     "bayes": compare_bayes,
     "mf": compare_mf,
     "ranking": compare_ranking,
-    "neighbours": lambda options: default_neighbours.main(),
+    "neighbours": lambda options: default_neighbours.main(options.data_home),
 }
 
 

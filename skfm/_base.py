@@ -451,6 +451,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         are_auto = [door.is_option(getattr(self, name), "auto") for name in PENALTIES]
         # A chunk of a stream is too little to find them with.
         finds = (False, False) if keeps_state else tuple(are_auto)
+        searched = self._searched if goes_on and hasattr(self, "_searched") else None
         problem = make_problem(
             X,
             link.target(target),
@@ -499,6 +500,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
                     is_fitted=previous is not None,
                     listener=listener,
                     finds=finds,
+                    searched=searched,
                 )
                 memory = None
             else:
@@ -509,6 +511,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
                     memory=None if previous is None else self._memory(),
                     listener=listener,
                     finds=finds,
+                    searched=searched,
                 )
         else:
             places = problem.position[stream.scaling.used]
@@ -526,6 +529,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         self._store_penalties(penalties, problem, are_auto)
         if stream is None:
             self._found = [n for n, is_found in zip(PENALTIES, finds, strict=True) if is_found]
+            self._searched = history.searched
         self._stream = _Stream(
             *(self._settled(), link, problem.scaling(), memory),
             rng=copy.deepcopy(rng),  # others may draw from the user's
@@ -540,9 +544,13 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         return history
 
     def _found_penalties(self):
-        """What a fit has found, None where it has found nothing."""
-        names = self._found if hasattr(self, "_found") else ()
-        return {name: getattr(self, f"{name}_") if name in names else None for name in PENALTIES}
+        """What a fit has found, None where it has found nothing; of new features the median."""
+        found = dict.fromkeys(PENALTIES)
+        for name in self._found if hasattr(self, "_found") else ():
+            values = getattr(self, f"{name}_")
+            known = values[values > 0]
+            found[name] = np.where(values > 0, values, np.median(known) if known.size else 0.0)
+        return found
 
     def _store_penalties(self, penalties, problem, are_auto):
         """Those given as they are; of others, one for each feature, in the units of X."""
@@ -551,9 +559,8 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         given = penalties.factors, penalties.linear
         for name, value, values, is_auto in zip(PENALTIES, given, own, are_auto, strict=True):
             if is_auto:
-                values = values * scale
-                value = np.full(self.n_features_in_, np.median(values) if values.size else 0.0)
-                value[problem.used] = values
+                value = np.zeros(self.n_features_in_)
+                value[problem.used] = values * scale
             setattr(self, f"{name}_", value)
 
     def _warn_if_linear(self, problem, factors, link):

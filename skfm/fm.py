@@ -62,14 +62,14 @@ class FMRegressor(RegressorMixin, BaseFM):
         [4]_, which can set weights to exactly 0; "sgd", plain gradient steps, divided by the
         root of the number of the batch's rows with the feature. The steps of "adam" and "sgd" get
         shorter like the root of the number of epochs.
-    alpha : float, "auto", dict or list of float, default=1.2
+    alpha : float, "auto", dict or list of float, default="auto"
         L2 penalty of the factors, at least 0. Feature j pays
         ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
         it is not zero, and y scaled to variance 1. The parameter to tune first. "auto" finds a
         penalty for each feature during the fit, by empirical Bayes [7]_: how large factors are
         follows from the data, and features whose partners are little known have smaller ones.
         Until then, and in streams that begin with `partial_fit`, it is about 1.
-    alpha_linear : float, "auto", dict or list of float, default=5.0
+    alpha_linear : float, "auto", dict or list of float, default="auto"
         L2 penalty of the linear weights, at least 0, as in ridge regression: feature j pays
         ``alpha_linear / 2 * w_j^2``. The intercept is not penalised. "auto" as for `alpha`.
     alpha_l1 : float, dict or list of float, default=0.0
@@ -98,13 +98,14 @@ class FMRegressor(RegressorMixin, BaseFM):
     learning_rate : float or "auto", default="auto"
         Length of the first steps, above 0; "als" takes none. Features are scaled inside to a root
         mean square of 1 over their entries, so it needs no adjustment to their units. "auto" is
-        0.1 for "adagrad", 0.02 for "adam", 0.2 for "ftrl", 0.05 for "sgd".
-    initial_accumulator : float, default=1.0
+        0.15 for "adagrad", 0.02 for "adam", 0.2 for "ftrl", 0.05 for "sgd".
+    initial_accumulator : float, default=0.1
         What the sums of squared gradients of "adagrad" and "ftrl" start at, above 0. A small
         value lets the first steps be long however small the gradient.
     batch_size : int or "auto", default="auto"
         Rows a step. "auto" takes all rows of data with at most 1024, so that row order does not
-        matter and weights equal repetition, and 1024 to 4096 of larger data, 128 for "sgd".
+        matter and weights equal repetition, and 1024 to 4096 of larger data, 128 for "sgd", for
+        which chunks of `partial_fit` are as large as the stream so far.
     max_iter : int, default=300
         Largest number of epochs: passes over the rows, or for "als" over the columns.
     tol : float, default=1e-4
@@ -169,8 +170,8 @@ class FMRegressor(RegressorMixin, BaseFM):
         The vectors ``v_j``, as columns; 0 for features that never occurred. With higher degrees
         those of each degree, one below the other.
     alpha_, alpha_linear_ : float or ndarray of shape (n_features,)
-        `alpha` and `alpha_linear`; of "auto", what was found for each feature. Features that never
-        occurred have the median of the others.
+        `alpha` and `alpha_linear`; of "auto", what was found for each feature, 0 for features that
+        never occurred.
     n_iter_ : int
         Number of epochs, or of calls of `partial_fit`. A refit is not counted.
     loss_curve_ : list of float, one an epoch
@@ -234,8 +235,8 @@ class FMRegressor(RegressorMixin, BaseFM):
         epsilon=1.0,
         quantile=0.5,
         solver="adagrad",
-        alpha=1.2,
-        alpha_linear=5.0,
+        alpha="auto",
+        alpha_linear="auto",
         alpha_l1=0.0,
         alpha_l21=0.0,
         degree=2,
@@ -244,7 +245,7 @@ class FMRegressor(RegressorMixin, BaseFM):
         feature_fields=None,
         feature_groups=None,
         learning_rate="auto",
-        initial_accumulator=1.0,
+        initial_accumulator=0.1,
         batch_size="auto",
         max_iter=300,
         tol=1e-4,
@@ -435,14 +436,14 @@ class FMClassifier(ClassifierMixin, BaseFM):
         [4]_, which can set weights to exactly 0; "sgd", plain gradient steps, divided by the
         root of the number of the batch's rows with the feature. The steps of "adam" and "sgd" get
         shorter like the root of the number of epochs.
-    alpha : float, "auto", dict or list of float, default=2.0
+    alpha : float, "auto", dict or list of float, default="auto"
         L2 penalty of the factors, at least 0. Feature j pays
         ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
         it is not zero. The parameter to tune first. "auto" finds a penalty for each feature
         during the fit, by empirical Bayes [7]_: how large factors are follows from the data, and
         features whose partners are little known have smaller ones. Until then, and in streams
-        that begin with `partial_fit`, it is about 0.3.
-    alpha_linear : float, "auto", dict or list of float, default=5.0
+        that begin with `partial_fit`, it is about 0.4.
+    alpha_linear : float, "auto", dict or list of float, default="auto"
         L2 penalty of the linear weights, at least 0, as in ridge regression: feature j pays
         ``alpha_linear / 2 * w_j^2``. The intercept is not penalised. "auto" as for `alpha`.
     alpha_l1 : float, dict or list of float, default=0.0
@@ -471,13 +472,14 @@ class FMClassifier(ClassifierMixin, BaseFM):
     learning_rate : float or "auto", default="auto"
         Length of the first steps, above 0; "als" takes none. Features are scaled inside to a root
         mean square of 1 over their entries, so it needs no adjustment to their units. "auto" is
-        0.1 for "adagrad", 0.02 for "adam", 0.2 for "ftrl", 0.05 for "sgd".
-    initial_accumulator : float, default=1.0
+        0.15 for "adagrad", 0.02 for "adam", 0.2 for "ftrl", 0.05 for "sgd".
+    initial_accumulator : float, default=0.1
         What the sums of squared gradients of "adagrad" and "ftrl" start at, above 0. A small
         value lets the first steps be long however small the gradient.
     batch_size : int or "auto", default="auto"
         Rows a step. "auto" takes all rows of data with at most 1024, so that row order does not
-        matter and weights equal repetition, and 1024 to 4096 of larger data, 128 for "sgd".
+        matter and weights equal repetition, and 1024 to 4096 of larger data, 128 for "sgd", for
+        which chunks of `partial_fit` are as large as the stream so far.
     max_iter : int, default=300
         Largest number of epochs: passes over the rows, or for "als" over the columns.
     tol : float, default=1e-4
@@ -544,8 +546,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         The vectors ``v_j``, as columns; 0 for features that never occurred. Of two classes
         without the first axis.
     alpha_, alpha_linear_ : float or ndarray of shape (n_features,)
-        `alpha` and `alpha_linear`; of "auto", what was found for each feature. Features that never
-        occurred have the median of the others.
+        `alpha` and `alpha_linear`; of "auto", what was found for each feature, 0 for features that
+        never occurred.
     n_iter_ : int
         Number of epochs, or of calls of `partial_fit`. A refit is not counted.
     loss_curve_ : list of float, one an epoch
@@ -603,8 +605,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         loss="log_loss",
         class_weight=None,
         solver="adagrad",
-        alpha=2.0,
-        alpha_linear=5.0,
+        alpha="auto",
+        alpha_linear="auto",
         alpha_l1=0.0,
         alpha_l21=0.0,
         degree=2,
@@ -613,7 +615,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         feature_fields=None,
         feature_groups=None,
         learning_rate="auto",
-        initial_accumulator=1.0,
+        initial_accumulator=0.1,
         batch_size="auto",
         max_iter=300,
         tol=1e-4,

@@ -45,7 +45,7 @@ from skfm._serving import (
 )
 from skfm._solvers import ranking
 from skfm._solvers.caller import warn
-from skfm._solvers.minibatch import RATES, Settings
+from skfm._solvers.minibatch import Settings
 from skfm._solvers.optimizer import UPDATES
 from skfm._solvers.pickling import Kept
 from skfm._solvers.plan import auto_batch_size
@@ -54,6 +54,7 @@ from skfm._solvers.team import n_threads
 from skfm.metrics import ndcg_at_k
 
 SOLVER = "adagrad"
+RATE = 0.1  # of "auto"
 ALPHAS = {"warp": (1.0, 30.0), "bpr": (0.2, 10.0), "logistic": (0.35, 10.0)}  # and alpha_linear
 RANKED = 10  # items, for `score`
 CONTEXT = "context"  # the field of the features of X if nothing else is said
@@ -362,7 +363,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         interactions = self._check_interactions(fields.astype(object), items.fields)
         door.check_weight_of_steps(weight)
         rng = check_random_state(self.random_state)
-        rate = RATES[SOLVER] if self.learning_rate == "auto" else float(self.learning_rate)
+        rate = RATE if self.learning_rate == "auto" else float(self.learning_rate)
         batch_size = self.batch_size
         if batch_size == "auto":
             batch_size = auto_batch_size(X.shape[0], UPDATES[SOLVER])

@@ -145,7 +145,7 @@ def make_recipe(name, estimator, **columns):
     >>> from skfm.recipes import make_recipe
     >>> log = [("ann", "alien"), ("ann", "brazil"), ("bob", "alien"), ("bob", "cube")]
     >>> ratings = [5, 2, 4, 1]
-    >>> model = make_recipe("svd++", FMRegressor(solver="als", random_state=0))
+    >>> model = make_recipe("svd++", FMRegressor(alpha=1, alpha_linear=1, random_state=0))
     >>> model.fit(log, ratings).predict([("ann", "cube"), ("bob", "brazil")]).round().tolist()
     [2.0, 2.0]
     """

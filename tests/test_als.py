@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import reference
-from builders import LOSSES, as_reference, assert_same, parameters_of, quietly, raw
+from builders import GIVEN, LOSSES, as_reference, assert_same, parameters_of, quietly, raw
 from builders import model_for as model_of
 from helpers import needs_jit, size
 from numpy.testing import assert_allclose, assert_array_equal
@@ -48,7 +48,7 @@ def make(loss="squared_error", n_classes=0, layout="dense", n_rows=None, seed=0)
 
 
 def model_for(loss="squared_error", n_classes=0, **parameters):
-    return model_of(loss, n_classes, **{"solver": "als", "tol": 0.0, **parameters})
+    return model_of(loss, n_classes, **{"solver": "als", "tol": 0.0, **GIVEN, **parameters})
 
 
 def mean_objective(model, X, y, weight=None):

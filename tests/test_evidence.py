@@ -74,7 +74,7 @@ def test_information_is_that_of_the_formula(fields, values, monkeypatch):
         *(X, np.zeros(20), np.empty(0), CODES["squared_error"], Penalties(None, None)),
         interactions,
     )
-    search = PenaltySearch(problem, settings_for("squared_error", 1), True, True, 1)
+    search = PenaltySearch(problem, settings_for("squared_error", 1), (True, True), 1)
     factors, variances = rng.normal(size=(1, 8, 2)), rng.uniform(size=(1, 8, 2))
     curvature = rng.uniform(size=(1, 20))
     found = search._information(factors, curvature, variances)
@@ -174,7 +174,7 @@ def test_given_ones_are_as_they_are():
     X, y = make_small()
     model = FMRegressor(alpha=0.3, alpha_linear="auto", random_state=0).fit(X, y)
     assert model.alpha_ == 0.3 and model.alpha_linear_.shape == (8,)
-    model = FMRegressor(alpha="auto", random_state=0).fit(X, y)
+    model = FMRegressor(alpha_linear=5.0, random_state=0).fit(X, y)
     assert model.alpha_linear_ == 5.0 and model.alpha_.shape == (8,)
     with pytest.raises(TypeError, match="alpha must be a number"):
         FMRegressor(alpha="none").fit(X, y)

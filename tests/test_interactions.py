@@ -869,7 +869,7 @@ def test_a_warm_start_begins_where_the_last_fit_ended(solver, machine, shift):
     X, y = make(machine=machine)
     X, y = X + shift * np.array([1, 0, 1, 0, 0, 0]), 1e4 * y
     model = model_for(0, n_components=2, solver=solver, max_iter=10, **MACHINES[machine])
-    quietly(model.set_params(alpha=0.1, init_scale=0.3).fit, X, y)
+    quietly(model.set_params(alpha=0.1, alpha_linear=5.0, init_scale=0.3).fit, X, y)
     before, f = objective(model, X, y), model.predict(X)
     assert_allclose(f, twin(model, X)[:, 0], rtol=1e-6)
     model.set_params(warm_start=True, max_iter=1, learning_rate=1e-9)

@@ -183,7 +183,7 @@ def long_stream(solver, n_classes):
     """A model, 8000 rows to train on and 2000 held-out ones."""
     X, y = make(n_classes, 10_000, n_levels=50)
     model = model_for("log_loss" if n_classes else "squared_error", n_classes, solver=solver)
-    if solver == "sgd":  # "auto" would be all of a small chunk
+    if solver == "sgd":  # "auto" would be all of a small first chunk
         model.set_params(batch_size=128)
     return model, (X[:8000], y[:8000]), (X[8000:], y[8000:])
 
@@ -209,6 +209,41 @@ def test_passes_over_chunks_are_like_epochs(solver, n_classes, n_rows):
         reached = held_out_loss_of_fit(solver, n_classes, epochs)
         assert reached < 0.95 * base
         assert mean_loss(model, *held_out) < reached + room * base
+
+
+@cache
+def clicks():
+    """Levels that are mostly rare, and rows that are held out."""
+    X, y = make(2, 44_000, n_fields=3, n_levels=1000)
+    return (X[:40_000], y[:40_000]), (X[40_000:], y[40_000:])
+
+
+def gain_of_one_pass(model, n_rows):
+    """Of log loss on held-out rows, beside knowing no feature: these are as many of each class."""
+    train, held_out = clicks()
+    return np.log(2) - mean_loss(learn_chunks(model, *train, n_rows), *held_out)
+
+
+@needs_jit
+@pytest.mark.parametrize("n_rows", [1000, 20_000])
+def test_one_pass_learns_most_of_what_there_is(n_rows):
+    """A stream is seen once: first steps are long enough, also for features of few rows."""
+    model = FMClassifier(random_state=0)
+    train, held_out = clicks()
+    fitted = fit_epochs(clone(model), *train, epochs=5)
+    gain = np.log(2) - mean_loss(fitted, *held_out)
+    assert gain > 0.1
+    assert gain_of_one_pass(model, n_rows) > 0.9 * gain
+
+
+@needs_jit
+def test_small_chunks_of_much_data_are_no_small_data():
+    """Plain steps lose much in large batches, be they whole chunks."""
+    small, large = (
+        gain_of_one_pass(FMClassifier(solver="sgd", random_state=0), n_rows)
+        for n_rows in (1000, 20_000)
+    )
+    assert small > 0.9 * large
 
 
 @pytest.mark.around(solver="adagrad", loss="squared_error")
@@ -300,7 +335,7 @@ def test_columns_far_from_zero_with_zeros_later(solver, how):
     """What training computes of such rows is what the public attributes give."""
     (_, X, _, y), *later = far_chunks()
     rate = 1e-5 if solver == "sgd" else "auto"  # -100 is a hundred standard deviations
-    options = {"alpha": 0, "alpha_linear": 0, "learning_rate": rate, "tol": 0}
+    options = {"alpha": 0, "alpha_linear": 0, "learning_rate": rate, "tol": 0, "batch_size": 600}
     for name, chunk, filled, target in later:
         model = FMRegressor(solver=solver, max_iter=size(50, 15), random_state=0, **options)
         quietly(getattr(model, how), X, y)
@@ -336,7 +371,7 @@ def test_columns_that_come_later_are_learned(solver, how):
     assert not model.coef_[X.shape[1] :].any() and not model.components_[:, X.shape[1] :].any()
     before = model.score(second, y)
     learn_chunks(model, second, y, len(y) // 4, passes=size(10, 5))
-    assert model.score(second, y) > (0.75 if JIT else before + 0.1)
+    assert model.score(second, y) > (0.65 if JIT else before + 0.1)
 
 
 def absent_columns(chunk):
@@ -393,11 +428,11 @@ def with_rare_column(n_chunks, n_rows):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_rare_column_bears_its_penalty_once(solver):
     X, y = with_rare_column(12, 100)
-    options = {"n_components": 0, "solver": solver, "random_state": 0}
+    options = {"n_components": 0, "solver": solver, "random_state": 0, "alpha_linear": 5.0}
     streamed = learn_chunks(FMRegressor(**options), X, y, 100, passes=25)
     fitted = fit_epochs(FMRegressor(**options), X, y, epochs=300)
     # As often as there are chunks:
-    wrong = fit_epochs(FMRegressor(alpha_linear=12 * 5.0, **options), X, y, epochs=300)
+    wrong = fit_epochs(FMRegressor(**{**options, "alpha_linear": 12 * 5.0}), X, y, epochs=300)
     gap = fitted.coef_[-1] - wrong.coef_[-1]
     assert gap > 0.5
     assert abs(streamed.coef_[-1] - fitted.coef_[-1]) < 0.1 * gap
@@ -595,9 +630,11 @@ def test_a_fit_of_many_epochs_may_be_many_fits_of_one(solver):
     train, test = (X[:2000], y[:2000]), (X[2000:], y[2000:])
     whole = quietly(FMRegressor(solver=solver, random_state=0).fit, *train)
     model = FMRegressor(solver=solver, random_state=0, warm_start=True, max_iter=1)
-    for _ in range(80):
+    for _ in range(120):
         quietly(model.fit, *train)
-    assert mean_loss(model, *test) < 1.3 * mean_loss(whole, *test)
+    # Sums of ftrl belong to penalties, which change between fits.
+    room = 1.3 if solver != "ftrl" else 1.8
+    assert mean_loss(model, *test) < room * mean_loss(whole, *test)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from builders import GIVEN
 from helpers import size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -174,8 +175,8 @@ def test_only_long_parts_that_repeat_are_set_aside():
 @pytest.mark.parametrize(
     "model",
     [
-        FMRegressor(3, solver="als", max_iter=10, tol=0),
-        FMClassifier(3, solver="als", max_iter=10, tol=0),
+        FMRegressor(3, solver="als", max_iter=10, tol=0, **GIVEN),
+        FMClassifier(3, solver="als", max_iter=10, tol=0, **GIVEN),
         BayesianFMRegressor(3, max_iter=10, n_burn_in=2),
         BayesianFMClassifier(3, max_iter=10, n_burn_in=2),
     ],

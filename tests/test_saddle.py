@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from builders import CODES
+from builders import CODES, GIVEN
 from helpers import in_full, size
 from numpy.testing import assert_allclose
 from scipy import sparse
@@ -167,7 +167,7 @@ def test_the_warning_names_the_penalties():
         (groups, "Lower alpha if"),  # a long list would say nothing
     ):
         with pytest.warns(UserWarning, match=words):
-            FMRegressor(solver="ftrl", max_iter=1000, random_state=0, **options).fit(X, y)
+            FMRegressor(**{**GIVEN, **options}, solver="ftrl", max_iter=1000).fit(X, y)
 
 
 def test_factors_that_no_penalty_has_made_small():
@@ -192,7 +192,7 @@ def test_factors_that_no_penalty_has_made_small():
 def test_there_is_no_way_down_where_all_is_flat(solver):
     """The target is constant and nothing is penalised: the second derivative is 0."""
     X = np.eye(6)[np.arange(12) % 6] + np.eye(6)[np.arange(12) // 2]
-    model = FMRegressor(2, alpha=0, solver=solver, init_scale=0, max_iter=5, random_state=0)
+    model = FMRegressor(2, alpha=0, alpha_linear=5, solver=solver, init_scale=0, max_iter=5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(X, np.ones(12))

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import reference
+from builders import GIVEN
 from helpers import JIT, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -53,7 +54,13 @@ def split(X, y):
 
 
 def model_for(n_classes=0, **parameters):
-    parameters = {"random_state": 0, "alpha": 0.01, "max_iter": size(60, 5), **parameters}
+    parameters = {
+        "random_state": 0,
+        "alpha": 0.01,
+        "alpha_linear": 5.0,
+        "max_iter": size(60, 5),
+        **parameters,
+    }
     if n_classes:
         return FMClassifier(**parameters)
     return FMRegressor(epsilon=reference.HUBER_EPSILON, quantile=reference.QUANTILE, **parameters)
@@ -635,7 +642,7 @@ def grouped(n_rows=150, n_features=6):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_equal_penalties_are_one(solver):
     X, y, groups = grouped()
-    plain = FMRegressor(solver=solver, random_state=0).fit(X, y)
+    plain = FMRegressor(solver=solver, random_state=0, **GIVEN).fit(X, y)
     for alpha, linear in (
         ({"a": 1.2, "b": 1.2}, [5.0, 5.0]),
         (np.array([1.2, 1.2]), {"b": 5.0, "a": 5.0}),
@@ -808,18 +815,19 @@ def test_kinds_of_labels(labels, alpha):
 
 def test_groups_without_penalties_of_their_own_change_nothing():
     X, y, groups = grouped()
-    plain = FMRegressor(random_state=0, max_iter=5).fit(X, y)
-    one = FMRegressor(random_state=0, max_iter=5, feature_groups=groups).fit(X, y)
+    options = {"random_state": 0, "max_iter": 5, **GIVEN}
+    plain = FMRegressor(**options).fit(X, y)
+    one = FMRegressor(**options, feature_groups=groups).fit(X, y)
     assert_same(one, plain)
-    same = FMRegressor(random_state=0, max_iter=5, feature_groups=6 * ["all"], alpha=[1.2])
+    same = FMRegressor(**{**options, "alpha": [1.2]}, feature_groups=6 * ["all"])
     assert_same(same.fit(X, y), plain)
 
 
 def test_equal_penalties_are_one_in_a_stream():
     X, y, groups = grouped()
-    plain = FMRegressor(random_state=0)
-    model = FMRegressor(random_state=0, alpha={"a": 1.2, "b": 1.2}, feature_groups=groups)
-    other = FMRegressor(random_state=0, alpha={"a": 1.2, "b": 50.0}, feature_groups=groups)
+    plain = FMRegressor(random_state=0, **GIVEN)
+    model = clone(plain).set_params(alpha={"a": 1.2, "b": 1.2}, feature_groups=groups)
+    other = clone(plain).set_params(alpha={"a": 1.2, "b": 50.0}, feature_groups=groups)
     for start in (0, 50, 100, 0):
         for each in (plain, model, other):
             each.partial_fit(X[start : start + 50], y[start : start + 50])

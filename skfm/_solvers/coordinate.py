@@ -145,7 +145,17 @@ def shift(rows, noise=0.0, precision=1.0):
     return step
 
 
-def train(problem, start, settings, baseline, *, is_fitted, listener=None, finds=(False, False)):
+def train(
+    problem,
+    start,
+    settings,
+    baseline,
+    *,
+    is_fitted,
+    listener=None,
+    finds=(False, False),
+    searched=None,
+):
     """Minimise the objective from ``start``, as `minibatch.train` does without steps or batches.
 
     Returns the parameters and the history.
@@ -160,18 +170,17 @@ def train(problem, start, settings, baseline, *, is_fitted, listener=None, finds
 
     check(descent.objective)
     progress = Progress(settings, problem.n_rows, "rows")
-    search = None
-    if any(finds):
-        penalties = PenaltySearch(problem, settings, *finds, 1, by_sweeps=True)
+    search = PenaltySearch(problem, settings, finds, 1, searched, by_sweeps=True)
 
-        def search(number):
-            if penalties.before(number, descent):
-                descent.measure()
-            return penalties.is_open(number)
+    def search_on(number):
+        if search.before(number, descent):
+            descent.measure()
+        return search.is_open(number)
 
     options = {"patience": settings.n_iter_no_change, "parameters": descent.parameters}
-    options |= {"listen": listener, "search": search}
+    options |= {"listen": listener, "search": search_on}
     history = run_sweeps(descent.sweep, settings, progress, check, **options)
+    history.searched = search.searched(len(history.loss_curve))
     if not is_fitted and descent.mean_loss() > loss_limit(baseline):
         raise ValueError(f"Training ended above the loss of the intercept alone. {cure}")
     parameters = descent.parameters()

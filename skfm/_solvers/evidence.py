@@ -30,25 +30,30 @@ much as the target may, counts as PRIOR times as many parameters as there are: w
 estimates drift towards too much shrinkage where products of features matter much.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from skfm._kernels import losses
 from skfm._solvers.dense_columns import DenseColumns
 
 N_UPDATES = 8
-PRIOR = 0.1
+PRIOR = 0.03
 LEAST_STEPS = 60  # before the first update: weights have to grow before they say anything
 CHUNK = 1 << 16  # rows looked at together
+# How far the logarithm of factors' precision moves, in the steps of expectation maximisation.
+LEAP = {True: 1.0, False: 1.8}  # whether targets are standardised
 # Precisions to begin with, for each entry of a row: of factors and of linear weights.
-FACTORS = {True: 2.2, False: 0.5}  # whether targets are standardised
+FACTORS = {True: 2.2, False: 0.5}
 LINEAR = {True: 2.0, False: 0.1}
 LEAST_LINEAR = 0.5
 WARM = {True: 20, False: 10}  # epochs before the first update
 EVERY = 2  # epochs between updates
-STARTING = {True: 1.0, False: 0.3}  # the factors' penalty until then, times the root of n_j
+STARTING = {True: 1.0, False: 0.4}  # the factors' penalty until then, times the root of n_j
 LEAST_LEFT = 0.05  # of 1 - p above
 LEAST_OF_CLASSES = 0.1  # their dispersion
-TINY = np.finfo(np.float64).tiny
+HUGE = 1e100  # weights beside which penalties are nothing; their squares are no numbers
+LEAST = 1e-8  # of other targets, whose variance is about 1
 STANDARDISED = (losses.SQUARED_ERROR, losses.ABSOLUTE_ERROR, losses.HUBER, losses.QUANTILE)
 CLASSES = (losses.LOG_LOSS, losses.SOFTMAX)
 
@@ -60,44 +65,56 @@ def starting_penalties(loss, mean_row_length):
     return STARTING[is_standardised], linear
 
 
+class Searched(NamedTuple):
+    """What a search knows at the end of a fit, for the next one that goes on."""
+
+    n_epochs: int = 0
+    precisions: tuple | None = None
+    of_classes: float | None = None
+
+
 class PenaltySearch:
     """When to update the penalties of a problem, and to what.
 
-    ``factors`` and ``linear`` say which of both are to be found. The arrays of the problem are
-    changed in place.
+    ``finds`` says whether those of factors and of linear weights are to be found. The arrays of
+    the problem are changed in place. ``before`` is what an earlier fit has left, to go on from.
     """
 
-    def __init__(self, problem, settings, factors, linear, n_batches, by_sweeps=False):
+    def __init__(self, problem, settings, finds, n_batches, before=None, by_sweeps=False):
         self.problem = problem
         self.loss_shape = settings.loss_shape
-        self.dense = DenseColumns(problem, settings)
         self.pairs = np.flatnonzero(problem.interactions.degrees == 2)
-        self.finds = factors and self.pairs.size > 0, linear
+        self.finds = finds[0] and self.pairs.size > 0, finds[1]
         is_standardised = problem.loss in STANDARDISED
         length = max(problem.mean_row_length, 1.0)
         self.start = (
             FACTORS[is_standardised] * length,
             max(LINEAR[is_standardised] * length, LEAST_LINEAR),
         )
-        self.precisions = None
+        before = before or Searched()
+        self.n_epochs_before, self.precisions, self.of_classes = before
         self.variances = None
-        self.of_classes = None
         self.correction = 1.0  # of the dispersion, for what the rows themselves determine
         if by_sweeps:  # each of which goes as far as several epochs
             warm, every = 4, 1
         else:
             warm = max(WARM[is_standardised], -(-LEAST_STEPS // n_batches))
             every = max(EVERY, -(-LEAST_STEPS // (6 * n_batches)))
-        self.due = {warm + every * number + 1 for number in range(N_UPDATES)}
-        self.last = max(self.due) if any(self.finds) else 0
+        due = [warm + every * number + 1 - before.n_epochs for number in range(N_UPDATES)]
+        self.due = due if any(self.finds) and problem.total_weight < HUGE else []
+        self.dense = DenseColumns(problem, settings) if self.due else None
 
     def is_open(self, epoch):
         """Whether an update follows after this epoch."""
-        return epoch < self.last
+        return epoch < max(self.due, default=0)
+
+    def searched(self, n_epochs):
+        """After so many epochs of this fit."""
+        return Searched(self.n_epochs_before + n_epochs, self.precisions, self.of_classes)
 
     def before(self, epoch, trainer):
         """Update before the epochs that are due; returns whether the penalties have changed."""
-        if epoch not in self.due or not any(self.finds):
+        if epoch not in self.due:
             return False
         self._update(trainer.parameters(), trainer.outputs())
         return True
@@ -113,15 +130,17 @@ class PenaltySearch:
         if problem.weight.size:
             curvature = curvature * problem.weight
         penalties = problem.factor_penalty[:, None], problem.linear_penalty
-        is_first = self.precisions is None
-        if is_first:
-            precisions = tuple(penalty / dispersion for penalty in penalties)
-            self.variances = np.zeros(factors.shape)
-        else:
-            precisions = self.precisions
-        told, told_linear, of_partners = self._information(factors, curvature, self.variances)
+        is_first, knows_variances = self.precisions is None, self.variances is not None
+        precisions = tuple(  # what is given stays as it is
+            penalty / dispersion if is_first or not is_found else precision
+            for penalty, is_found, precision in zip(
+                penalties, self.finds, self.precisions or (None, None), strict=True
+            )
+        )
+        variances = self.variances if knows_variances else np.zeros(factors.shape)
+        told, told_linear, of_partners = self._information(factors, curvature, variances)
         variances = 1 / ((told + of_partners) / dispersion + precisions[0])
-        if is_first:
+        if not knows_variances:
             of_partners = self._information(factors, curvature, variances)[2]
             variances = 1 / ((told + of_partners) / dispersion + precisions[0])
         of_linear = 1 / (told_linear / dispersion + precisions[1])
@@ -144,19 +163,14 @@ class PenaltySearch:
         else:
             squares = np.square(factors) / free + variances
             squares_linear = (np.square(linear) / free + of_linear)[:, has_linear]
-            self.precisions = tuple(
+            goals = tuple(
                 values.size * (1 + PRIOR) / (values.sum() + PRIOR * values.size / value)
                 if values.size
                 else value
                 for values, value in zip((squares, squares_linear), start, strict=True)
             )
-        # What is given stays as it is.
-        self.precisions = tuple(
-            precision if is_found else penalty / dispersion
-            for precision, penalty, is_found in zip(
-                self.precisions, penalties, self.finds, strict=True
-            )
-        )
+            leap = LEAP[problem.loss in STANDARDISED]
+            self.precisions = precisions[0] * (goals[0] / precisions[0]) ** leap, goals[1]
         of_partners = of_partners.mean(axis=(0, 2))
         problem.set_penalties(
             dispersion * self.precisions[0] + of_partners if self.finds[0] else None,
@@ -239,9 +253,9 @@ def curvatures(problem, shape, raw):
             chance /= chance.sum(axis=0)
             error = chance - (target == np.arange(len(raw))[:, None])
         variance = chance * (1 - chance)
-        claimed = max(np.average(variance, axis=1, weights=weight).sum(), TINY)
+        claimed = max(np.average(variance, axis=1, weights=weight).sum(), LEAST)
         dispersion = np.average(np.square(error), axis=1, weights=weight).sum() / claimed
-        return variance, max(dispersion, TINY)
+        return variance, dispersion
     if loss == losses.SQUARED_HINGE:
         is_class = target == (1 if len(raw) == 1 else np.arange(len(raw))[:, None])
         return 2.0 * (np.where(is_class, raw, -raw) < 1), 1.0
@@ -250,7 +264,7 @@ def curvatures(problem, shape, raw):
     residual = raw - target
 
     def mean(values):
-        return max(np.average(values, axis=1, weights=weight)[0], TINY)
+        return max(np.average(values, axis=1, weights=weight)[0], LEAST)
 
     if loss == losses.SQUARED_ERROR:
         return np.ones_like(raw), mean(np.square(residual))

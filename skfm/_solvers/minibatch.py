@@ -21,7 +21,7 @@ from skfm._solvers.team import run_together
 from skfm._solvers.training import MAX_RESTARTS, History, advice, loss_limit, run_epochs
 
 # Lengths of the first steps, chosen by benchmarks/default_neighbours.py.
-RATES = {"adagrad": 0.1, "adam": 0.02, "ftrl": 0.2, "sgd": 0.05}
+RATES = {"adagrad": 0.15, "adam": 0.02, "ftrl": 0.2, "sgd": 0.05}
 # Steps that do not shorten by themselves are divided by the root of 1 + epoch / this.
 SLOWING = {Adam: 10, SGD: 10}
 ROWS_A_THREAD = 32
@@ -387,6 +387,7 @@ def train(
     memory=None,
     listener=None,
     finds=(False, False),
+    searched=None,
 ):
     """Minimise the objective from ``start``; returns parameters, history and memory.
 
@@ -396,8 +397,8 @@ def train(
     ``keeps_state`` whether the memory that is returned is whole or a summary.
 
     ``listener``, if given, is called as `run_epochs` says, and may choose other parameters.
-    ``finds`` says whether the penalties of factors and linear weights are to be found; they are
-    those of the problem at the end.
+    ``finds`` says whether the penalties of factors and linear weights are to be found, going on
+    from what earlier fits have ``searched``; they are those of the problem at the end.
     """
     if memory is not None:
         memory = memory.of_one_epoch(UPDATES[settings.solver])
@@ -408,8 +409,9 @@ def train(
     if listener is not None:
         listener.least_patience = -(-LEAST_PATIENCE // trainer.n_batches)
     progress = Progress(settings, problem.n_rows, "rows")
-    search = PenaltySearch(problem, settings, *finds, trainer.n_batches) if any(finds) else None
+    search = PenaltySearch(problem, settings, finds, trainer.n_batches, searched)
     parameters, history = run_epochs(trainer, baseline, settings, progress, listener, search)
+    history.searched = search.searched(len(history.loss_curve))
     if listener is not None:
         parameters = listener.choose(parameters)
     if not all(map(np.array_equal, parameters, trainer.parameters())):
@@ -423,6 +425,11 @@ def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):
     Chunks differ, so what is worse on this one is kept, unless it is far beyond all measure: then
     the chunk is tried again from where it began, with smaller steps.
     """
+    if settings.batch_size == "auto":  # small chunks of much data are no small data
+        update, n_rows = UPDATES[settings.solver], problem.n_rows
+        n_so_far = n_rows + round(problem.seen_weight - problem.total_weight)
+        batch_size = min(auto_batch_size(n, update) for n in (n_rows, n_so_far))
+        settings = replace(settings, batch_size=batch_size)
     for _ in range(MAX_RESTARTS + 1):
         trainer = Trainer(problem, start, settings, rng, memory.copy())
         guard = optimizer.Guard(trainer.state, trainer.update)
