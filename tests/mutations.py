@@ -76,7 +76,7 @@ FAULTS = [  # file, what stands there, what stands there instead
     (SOLVERS + "problem.py", "share[:, 1] /= 1 + np.sqrt(", "share[:, 1] /= 1 + 0 * np.sqrt("),
     (SOLVERS + "columns.py", "- problem.center[place]) / problem", ") / problem"),
     (SOLVERS + "priors.py", "(size + 1) / 2", "(size + 1) / 4"),
-    (SOLVERS + "priors.py", "common = gamma / (half + (own * rate)", "common = gamma / (half + (rate)"),
+    (SOLVERS + "priors.py", "(own * rate).sum", "(1 * rate).sum"),
     (SOLVERS + "rescaling.py", "change * curvature / 2", "change * curvature"),
     (SOLVERS + "gibbs.py", "if self.iteration > N_HELD:", "if True:"),
     (SOLVERS + "noise.py", "product /= self.precision[own.of_row]", "pass"),
