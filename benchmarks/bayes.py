@@ -1,7 +1,8 @@
 """The Bayesian estimators with nothing tuned: groups, noise by level, short chains and long ones.
 
-    python benchmarks/bayes.py [--part ratings sets] [--data-home FOLDER] [--iterations 200 1000]
-        [--features pipeline ids attributes] [--noise levels equal]
+    python benchmarks/bayes.py [--part ratings sets starts] [--data-home FOLDER]
+        [--iterations 200 1000] [--features pipeline ids attributes] [--noise levels equal]
+        [--seeds 3]
 
 ratings: MovieLens-100k, the five classic folds, test RMSE of predictions clipped to 1..5, and the
 share of the test ratings that lie within 1.645 predicted standard deviations of the prediction,
@@ -11,14 +12,23 @@ it derives the groups, and leaves out ids that are new. "ids" and "attributes" a
 fm_exact.py, where every user and film has a column and groups are given.
 
 sets: the clicks and ratings of real_data.py, those that are in the folder: log loss or RMSE on
-their test rows, with one group for all features, derived groups, and the fields as groups. "equal
-noise" is ``noise_by_level=False``.
+their test rows, means over the seeds, with derived groups, which is the default, one group for all
+features, and the fields as groups. "equal noise" is ``noise_by_level=False``. Of the clicks,
+beside it myFM with 200 iterations, of which the first 20 are not used, as is our default, with
+ranks 10 and 16, one group and the fields as groups.
+
+starts: the same sets with the defaults, where the precisions at the start are ten times larger and
+smaller, and `init_scale` ten times smaller and larger.
 """
 
 import argparse
+import os
 import sys
 import warnings
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from fm_exact import Ratings, clipped_rmse
@@ -26,8 +36,9 @@ from real_data import CLASSES, RATINGS, load_all, load_fold
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 
-from skfm import BayesianFMClassifier, BayesianFMRegressor
+from skfm import BayesianFMClassifier, BayesianFMRegressor, bayes
 
+os.environ["TQDM_DISABLE"] = "1"  # myFM's progress
 warnings.simplefilter("ignore", ConvergenceWarning)
 
 FEATURES = ("pipeline", "ids", "attributes")
@@ -69,25 +80,64 @@ def compare_ratings(features, noises, iterations):
             print(f"{'':35}inside {np.mean(inside):.3f}", flush=True)
 
 
-def compare_sets(home):
+def loss_of(table, seed, **options):
+    """Log loss or RMSE on the test rows."""
+    is_binary = np.unique(table.y).size == 2
+    kind = BayesianFMClassifier if is_binary else BayesianFMRegressor
+    model = kind(random_state=seed, **options).fit(table.X, table.y)
+    if is_binary:
+        return log_loss(table.y_test, model.predict_proba(table.X_test))
+    predicted = np.clip(model.predict(table.X_test), table.y.min(), table.y.max())
+    return np.sqrt(np.mean((table.y_test - predicted) ** 2))
+
+
+def loss_of_my_fm(table, seed, rank, grouping):
+    from myfm import MyFMGibbsClassifier
+
+    model = MyFMGibbsClassifier(rank, random_seed=seed)
+    X, X_test = table.X.astype(np.float64), table.X_test.astype(np.float64)
+    model.fit(X, table.y, n_iter=200, n_kept_samples=180, grouping=grouping)
+    return log_loss(table.y_test, model.predict_proba(X_test))
+
+
+def compare_sets(home, seeds):
     for table in load_all((*CLASSES, *RATINGS), home):
-        fields = np.asarray(table.fields).astype(str)
-        cases = {"single": {"feature_groups": "single"}, "derived": {}}
-        cases["fields"] = {"feature_groups": fields}
-        kind = BayesianFMClassifier
-        if np.unique(table.y).size > 2:
-            kind = BayesianFMRegressor
-            cases["derived, equal noise"] = {"noise_by_level": False}
-        losses = {}
-        for name, options in cases.items():
-            model = kind(random_state=0, **options).fit(table.X, table.y)
-            if kind is BayesianFMClassifier:
-                losses[name] = log_loss(table.y_test, model.predict_proba(table.X_test))
-            else:
-                predicted = np.clip(model.predict(table.X_test), table.y.min(), table.y.max())
-                losses[name] = np.sqrt(np.mean((table.y_test - predicted) ** 2))
-        line = "  ".join(f"{name} {loss:.4f}" for name, loss in losses.items())
-        print(f"{table.name:10} {line}", flush=True)
+        labels, numbers = np.unique(np.asarray(table.fields).astype(str), return_inverse=True)
+        cases = {"derived": {}, "single": {"feature_groups": "single"}}
+        cases["fields"] = {"feature_groups": labels[numbers]}
+        is_binary = np.unique(table.y).size == 2
+        if not is_binary:
+            cases["equal noise"] = {"noise_by_level": False}
+        runs = {name: partial(loss_of, table, **options) for name, options in cases.items()}
+        if is_binary and find_spec("myfm"):
+            for rank in (10, 16):
+                for name, grouping in (("single", None), ("fields", numbers.tolist())):
+                    settings = {"rank": rank, "grouping": grouping}
+                    runs[f"myFM {rank} {name}"] = partial(loss_of_my_fm, table, **settings)
+        for name, run in runs.items():
+            print_losses(table.name, name, [run(seed=seed) for seed in range(seeds)])
+
+
+def print_losses(table, name, losses):
+    line = " ".join(f"{loss:.4f}" for loss in losses)
+    print(f"{table:10} {name:20} mean {np.mean(losses):.4f}  {line}", flush=True)
+
+
+def compare_starts(home, seeds):
+    """Holds the chain's first iterations at other precisions."""
+    first_draw = bayes.first_draw
+    for table in load_all((*CLASSES, *RATINGS), home):
+        for factor, init_scale in ((1, 0.1), (10, 0.01), (0.1, 1.0)):
+
+            def start(*arguments, factor=factor):
+                draw = first_draw(*arguments)
+                draw.group_precision *= factor
+                draw.common_precision *= factor
+                return draw
+
+            with mock.patch.object(bayes, "first_draw", start):
+                losses = [loss_of(table, seed, init_scale=init_scale) for seed in range(seeds)]
+            print_losses(table.name, f"precisions x {factor:g}", losses)
 
 
 def main():
@@ -97,11 +147,14 @@ def main():
     parser.add_argument("--iterations", nargs="+", type=int, default=[200, 1000])
     parser.add_argument("--features", nargs="+", default=FEATURES, choices=FEATURES)
     parser.add_argument("--noise", nargs="+", default=NOISES, choices=NOISES)
+    parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
     if "ratings" in arguments.part:
         compare_ratings(arguments.features, arguments.noise, arguments.iterations)
     if "sets" in arguments.part:
-        compare_sets(arguments.data_home)
+        compare_sets(arguments.data_home, arguments.seeds)
+    if "starts" in arguments.part:
+        compare_starts(arguments.data_home, arguments.seeds)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from skfm._logs import find_missing
 from skfm._solvers.fields import find_fields
 
 SINGLE = "single"  # group, of all features
-LARGE_FIELD = 30  # levels: enough to learn a prior from
 
 
 def feature_groups(transformer):
@@ -163,20 +162,18 @@ def derive_groups(X, weight):
     """A label for each column of CSR rows: "field 0", "field 1", ..., "others" or "dense".
 
     A one-hot field is a run of neighbouring columns of which no row has two and most rows have
-    one. Each large field is a group. Small fields have too few levels to learn a prior of their
-    own from, and share one group with the columns of no field; except for columns that most rows
-    have, such as numbers, which are the group "dense".
+    one. Each is a group; but runs of one column, that most rows have, such as numbers, are
+    together the group "dense". The columns of no field are the group "others".
     """
     weight = weight.astype(np.float64)
     count = np.bincount(X.indices, np.repeat(weight, np.diff(X.indptr)), X.shape[1])
     labels = np.full(X.shape[1], "others", dtype=object)
     n_fields = 0
     for columns in sorted(find_fields(X, count, weight.sum()), key=lambda columns: columns[0]):
-        n_levels = np.count_nonzero(count[columns])
-        if n_levels >= LARGE_FIELD:
+        if np.count_nonzero(count[columns]) > 1:
             labels[columns] = f"field {n_fields}"
             n_fields += 1
-        elif n_levels == 1:
+        else:
             labels[columns] = "dense"
     return labels.astype(str)
 

@@ -423,16 +423,23 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     The linear weight and the factors of a feature are drawn together. Draws are overrelaxed
     [3]_, so that fewer of them say as much.
 
-    Without `feature_groups`, each large one-hot field is a group ("field 0", "field 1", ...): a
-    run of neighbouring columns of which no row has more than one and most rows have one, and at
-    least 30 of which occur. Columns of no field that most rows have, such as numbers, are the
-    group "dense". All other columns are the group "others". Those of small fields belong to it,
-    because too few levels do not tell how they are distributed.
+    Without `feature_groups`, each one-hot field is a group ("field 0", "field 1", ...): a run of
+    neighbouring columns of which no row has more than one and most rows have one. Single columns
+    that most rows have, such as numbers, are the group "dense". All other columns are the group
+    "others".
 
     All groups are expected to move outputs by the same amount. So the more features of a group a
     row has, the smaller their parameters are expected to be: a bag of hundreds, such as what a
-    user has rated, moves outputs as much as an id. In the first five iterations, the means and
-    precisions of the groups are held at what is expected.
+    user has rated, moves outputs as much as an id. The precision of a group's coordinate is the
+    expected one, times a number that is common to all groups, with the distribution Gamma(1, 1),
+    times one of its own, with the distribution Gamma(nu / 2, nu / 2). A power of two from 4 to 256
+    is drawn for ``nu``, one for the linear weights and one for the factors of each degree. So
+    small groups, and those that say little, learn from the others.
+
+    In the first five iterations, the means and precisions of the groups are held at what is
+    expected. From then on, each iteration ends with Metropolis steps that multiply all factors, or
+    all linear weights, by a number, and their precisions by its inverse square: the chain soon
+    forgets where it started.
 
     With `noise_by_level`, the precision of a row's noise is ``a`` times a product of numbers
     ``lambda``, one for each group of levels. They are drawn as well, with the distribution

@@ -12,8 +12,9 @@ from scipy.special import binom
 
 from skfm import FMClassifier, FMRegressor
 from skfm._kernels import losses
-from skfm._solvers.gibbs import Draw, Hyperprior
+from skfm._solvers.gibbs import Draw
 from skfm._solvers.minibatch import Settings
+from skfm._solvers.priors import Hyperprior
 
 SOLVERS = ["adagrad", "adam", "als", "ftrl", "sgd"]
 REGRESSION = ["squared_error", "absolute_error", "huber", "quantile", "poisson"]
@@ -175,7 +176,8 @@ def assert_same(one, other):
 # Chains of draws, and their calibration
 
 KEY = np.array([3, 5], dtype=np.uint64)
-NARROW = Hyperprior(shape=10.0, rate=10.0, pull=1.0)  # tails that are tame
+# Tails that are tame.
+NARROW = Hyperprior(shape=10.0, rate=10.0, pull=1.0, common=10.0, freedoms=np.array([8.0, 64.0]))
 LIMIT = 1e-4  # of the p-value of all tests together
 too_slow = pytest.mark.skipif(not JIT, reason="ten thousand iterations take many minutes")
 
@@ -191,12 +193,16 @@ def expected_of(X, group, degrees):
     return np.outer(crowd * n_groups / length, [*each, length])
 
 
-def draw_from_prior(rng, group, prior, expected):
+def draw_from_prior(rng, group, prior, expected, degrees):
     shape = expected.shape
-    precision = rng.gamma(prior.shape / 2, 2 / prior.rate, size=shape) * expected
+    common = rng.gamma(prior.common / 2, 2 / prior.common, size=shape[1])
+    kinds, kind = np.unique([*degrees, 1], return_inverse=True)
+    freedom = rng.choice(prior.freedoms, size=kinds.size)[kind]
+    precision = rng.gamma(freedom / 2, 2 / freedom, size=shape) * common * expected
     mean = rng.normal(size=shape) / np.sqrt(prior.pull * precision)
     theta = mean[group] + rng.normal(size=(group.size, shape[1])) / np.sqrt(precision[group])
-    return Draw(0.0, theta, rng.gamma(prior.shape / 2, 2 / prior.rate), mean, precision)
+    noise_precision = rng.gamma(prior.shape / 2, 2 / prior.rate)
+    return Draw(0.0, theta, noise_precision, mean, precision, common)
 
 
 def p_value(ranks, n_draws=3):

@@ -16,8 +16,9 @@ from scipy import sparse, stats
 from skfm._kernels import losses
 from skfm._merging import merge_rows
 from skfm._solvers import columns, diagnostics, gibbs, noise
-from skfm._solvers.gibbs import N_HELD, REFRESH, Chain, Draw, Hyperprior, Settings, first_draw
+from skfm._solvers.gibbs import N_HELD, REFRESH, Chain, Draw, Settings, first_draw
 from skfm._solvers.interactions import all_pairs
+from skfm._solvers.priors import GroupPrecisions, Hyperprior
 from skfm._solvers.problem import Penalties, make_problem
 
 
@@ -88,6 +89,7 @@ def numbers_of(draw, X):
             (mean[:, :-1] ** 2).sum(axis=1),
             (mean[:, None, :-1] * mean[:, :-1]).sum(axis=2)[np.triu_indices(len(mean), k=1)],
             precision[:, :-1].prod(axis=1),
+            [draw.common_precision[-1], draw.common_precision[:-1].prod()],
             output(theta, X),
             (factors @ factors.T)[pairs],
             draw.level_precision,
@@ -134,7 +136,8 @@ def ranks_of(design, kind, n_worlds, n_draws=3, *, burn_in, thin, n_components=2
         X, group, new = design(rng)
         if not X.any(axis=0).all():
             continue
-        truth = draw_from_prior(rng, group, NARROW, expected_of(X, group, [2] * n_components))
+        degrees = [2] * n_components
+        truth = draw_from_prior(rng, group, NARROW, expected_of(X, group, degrees), degrees)
         f = output(truth.theta, X)
         options = {"seed": len(ranks), "noise_by_level": design is of_levels}
         options["key"] = rng.integers(2**63, size=2, dtype=np.uint64)
@@ -193,7 +196,7 @@ class Wrong(Chain):
 
 class TooMuchNoise(Wrong):
     def change(self, prior, precision, noise):
-        return prior, precision, 1.3 * noise
+        return prior, precision, 1.6 * noise
 
 
 class NoMean(Wrong):
@@ -368,11 +371,11 @@ def test_groups_have_their_normal_gamma_distribution():
 
     Where rows have several of a group, its prior is as much narrower.
     """
-    rng = np.random.default_rng(0)
+    rng, nu = np.random.default_rng(0), 4
     group = np.array([0] * 9 + [2])
     theta = rng.normal([1.0, 0.0, -2.0], size=(10, 3))
-    prior = Hyperprior(shape=4.0, rate=3.0, pull=0.5)
-    start = Draw(0.0, theta, 1.0, np.zeros((3, 3)), np.ones((3, 3)))
+    prior = Hyperprior(pull=0.5, common=1e12, freedoms=[nu])
+    start = Draw(0.0, theta, 1.0, np.zeros((3, 3)), np.ones((3, 3)), np.ones(3))
     X = one_hot(rng, 300, 10)
     X[:, :4] = 1
     expected = expected_of(X, group, [2, 2])
@@ -392,10 +395,82 @@ def test_groups_have_their_normal_gamma_distribution():
         n, total = own.size, own.sum()
         center = total / (n + prior.pull)
         squares = (own**2).sum() - (n + prior.pull) * center**2
-        shape, rate = (prior.shape + n) / 2, (prior.rate / expected[g, c] + squares) / 2
+        shape, rate = (nu + n) / 2, (nu / expected[g, c] + squares) / 2
         assert_drawn_from(precisions[:, g, c], stats.gamma(shape, scale=1 / rate))
         scale = np.sqrt(rate / shape / (n + prior.pull))
         assert_drawn_from(means[:, g, c], stats.t(2 * shape, loc=center, scale=scale))
+
+
+@pytest.mark.parametrize("nu", [None, 8.0])
+def test_precisions_of_all_groups_have_a_common_number(nu):
+    """Precisions of which the data knows nothing come from the prior; else, many groups that are
+    alike have the common number that their parameters tell."""
+    rng, n_groups = np.random.default_rng(0), 40
+    size, expected = np.full((n_groups, 2), 0 if nu else 6), np.full((n_groups, 2), 3.0)
+    freedoms = np.array([nu or 1e9])
+    prior = Hyperprior(common=5.0, freedoms=freedoms)
+    own = GroupPrecisions(size, expected, [np.array([0]), np.array([1])], prior)
+    if nu:
+        own.is_absent[:], own.shape[:] = False, 0
+    squares = 0 * expected if nu else rng.gamma(3.5, 2 / 3, size=(n_groups, 2))
+    common, precision, found = np.ones(2), expected, []
+    for _ in range(2000):
+        common, precision = own.draw(squares, common, precision, rng)
+        found.append([common[1], precision[3, 1] / common[1] / 3])
+    common, scale = np.array(found).T
+    n = 0 if nu else 7 * n_groups
+    rate = (5 + 3 * squares[:, 1].sum()) / 2
+    assert_drawn_from(common, stats.gamma((5 + n) / 2, scale=1 / rate))
+    if nu:
+        assert_drawn_from(scale, stats.gamma(nu / 2, scale=2 / nu))
+    else:
+        assert_allclose(scale, 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize("probit", [False, True])
+def test_sizes_of_parameters_have_their_distribution(probit):
+    """Where nothing else moves, that of a scale: its density, computed on a grid."""
+    rng = np.random.default_rng(0)
+    X = one_hot(rng, 12, 3, 2)
+    y = np.where(rng.random(12) < 0.6, 1.0, -1.0)
+    weight = rng.integers(1, 3, size=12).astype(float)
+    signs = {"signs": y} if probit else {}
+    prior = Hyperprior(common=6.0)
+    chain = chain_for(*(X, y, np.repeat([0, 1], [3, 2])), weight=weight, hyperprior=prior, **signs)
+    theta = rng.normal(size=(5, 3))
+    chain.machine.linear[:], chain.machine.factors[:, :2] = theta[:, 2], theta[:, :2]
+    chain.group_mean = mean = rng.normal(size=(2, 3))
+    chain.common_precision = common = rng.uniform(0.5, 2, size=3)
+    chain._refresh()
+    own = chain.group_precision / common
+    scales = []
+    for number in range(size(12_000, 4_000)):
+        chain._rescale(rng)
+        if number % 8 == 7:
+            linear, factors, _ = chain.machine
+            scales.append([factors[0, 0] / theta[0, 0], linear[0] / theta[0, 2]])
+    powers = np.array([scales[-1][0]] * 2 + [scales[-1][1]])
+    assert_allclose(chain.group_mean, mean * powers)
+    assert_allclose(chain.common_precision, common / powers**2)
+    assert_allclose(chain.group_precision, own * chain.common_precision)
+    assert_allclose(chain.raw, output(np.column_stack([factors[:, :2], linear]), X))
+
+    grid = np.linspace(-5, 4, 900)
+    parts = [output(theta * kept, X) for kept in ([1, 1, 0], [0, 0, 1])]
+    outputs = np.exp(2 * grid)[:, None, None] * parts[0] + np.exp(grid)[None, :, None] * parts[1]
+    if probit:
+        log_p = (weight * stats.norm.logcdf(y * outputs)).sum(axis=2)
+    else:
+        log_p = -(weight * (y - outputs) ** 2).sum(axis=2) / 2
+    for axis, kind in enumerate(([0, 1], [2])):
+        ratio = common[kind, None] * np.exp(-2 * grid)
+        own_prior = (3 * (np.log(ratio) - ratio)).sum(axis=0)
+        log_p += np.expand_dims(own_prior, 1 - axis)
+    p = np.exp(log_p - log_p.max())
+    for axis, values in enumerate(np.log(np.transpose(scales))):
+        cdf = np.cumsum(p.sum(axis=1 - axis))
+        found = np.searchsorted(np.sort(values), grid) / len(values)
+        assert np.abs(found - cdf / cdf[-1]).max() < size(0.09, 0.15)
 
 
 class Known(Chain):
@@ -405,6 +480,9 @@ class Known(Chain):
         return self.squared_errors().sum()
 
     def _draw_groups(self, rng):
+        pass
+
+    def _rescale(self, rng):
         pass
 
 
@@ -417,7 +495,8 @@ def test_a_linear_model_has_the_posterior_of_bayesian_regression(weighted, fit_i
     y = X @ [1.0, -0.5, 0.0, 2.0] + 0.7 + rng.normal(size=25)
     weight = rng.uniform(0.2, 3, size=25) if weighted else np.ones(25)
     noise, mean, precision = 1.5, 0.7, 2.0
-    start = Draw(0.0, np.zeros((4, 1)), noise, np.full((1, 1), mean), np.full((1, 1), precision))
+    prior = np.full((1, 1), mean), np.full((1, 1), precision)
+    start = Draw(0.0, np.zeros((4, 1)), noise, *prior, np.ones(1))
     n = size(10_000, 1000)
     chain = chain_for(
         *(X, y, [0, 0, 0, 0], 0),

@@ -487,7 +487,7 @@ def test_two_classes_of_all_pairs_are_sampled_as_the_plain_machine():
     draws = []
     for problem in problems:
         flat = np.ones((1, 4))
-        start = gibbs.Draw(0.3, theta, 1.0, 0 * flat, flat)
+        start = gibbs.Draw(0.3, theta, 1.0, 0 * flat, flat, flat[0])
         settings = gibbs.Settings(max_iter=1)
         group = np.zeros(problem.n_used, int)
         chain = gibbs.Chain(problem, group, start, 0, settings, KEY)
@@ -1224,6 +1224,7 @@ def numbers_of(draw, X, interactions, group):
         own = np.flatnonzero(interactions.degrees == degree)
         numbers.append((draw.group_mean[:, own] ** 2).sum(axis=1))
         numbers.append(draw.group_precision[:, own].prod(axis=1))
+        numbers.append([draw.common_precision[own].prod()])
     return np.concatenate(numbers)
 
 
@@ -1243,7 +1244,8 @@ def ranks_of(design, kind, n_worlds, n_draws=3, *, labels=False, burn_in=60, thi
     for world in range(n_worlds):
         rng = np.random.default_rng(world)
         X = rows_for(rng)
-        truth = draw_from_prior(rng, group, NARROW, expected_of(X, group, interactions.degrees))
+        degrees = interactions.degrees
+        truth = draw_from_prior(rng, group, NARROW, expected_of(X, group, degrees), degrees)
         truth.theta[:, -1] *= interactions.has_linear
         f, signs = output(truth.theta, X, interactions), None
         if labels:

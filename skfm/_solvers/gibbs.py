@@ -1,34 +1,23 @@
 """Gibbs sampling: parameters, noise and priors drawn in turn, each given all others."""
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import log_ndtr, ndtri_exp
 
-from skfm._kernels.records import Prior
+from skfm._kernels.records import Machine, Prior
 from skfm._solvers.columns import Sweeper
 from skfm._solvers.coordinate import shift
 from skfm._solvers.noise import find_level_noise
 from skfm._solvers.pickling import Kept
+from skfm._solvers.priors import GroupPrecisions, Hyperprior, expected_precision
+from skfm._solvers.rescaling import draw_log_scale, normal_likelihood, probit_likelihood
 from skfm._solvers.team import share
 
 N_HELD = 5  # first iterations, in which priors stay as they are
 REFRESH = 10  # iterations after which sums and outputs are computed anew, for less rounding
 PROBIT_CHUNK = 1 << 16  # rows
 MAX_COPIES = 16  # hidden numbers of a row
-
-
-@dataclass
-class Hyperprior:
-    """``noise precision ~ Gamma(shape / 2, rate / 2)``; for each group of features and each
-    coordinate of theirs ``precision ~ expected_precision * Gamma(shape / 2, rate / 2)`` and ``mean
-    ~ N(0, 1 / (pull * precision))``.
-    """
-
-    shape: float = 1.0
-    rate: float = 1.0
-    pull: float = 1.0
 
 
 @dataclass
@@ -53,6 +42,7 @@ class Draw(Kept):
     noise_precision: float
     group_mean: np.ndarray  # (n_groups, n_components + 1)
     group_precision: np.ndarray
+    common_precision: np.ndarray  # (n_components + 1,), of all groups; see priors.py
     # See noise.py; empty where the noise of all rows is the same.
     level_precision: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_used,)
     freedom: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_groups,)
@@ -77,6 +67,12 @@ class Chain:
         self.exists[:, -1] = problem.interactions.has_linear[problem.used]
         self.group_size = self._sum_groups(self.exists, draw.group_mean.shape[0])
         self.expected = expected_precision(problem, group, len(self.group_size))
+        degrees = np.append(problem.interactions.degrees, 1)
+        # Coordinates of the factors of each degree, and of the linear weights.
+        self.kinds = {degree: np.flatnonzero(degrees == degree) for degree in np.unique(degrees)}
+        self.precisions = GroupPrecisions(
+            self.group_size, self.expected, self.kinds.values(), settings.hyperprior
+        )
         self.sweeper = Sweeper(problem, settings.n_threads)
         dtype = problem.data.dtype
         theta = draw.theta.astype(dtype)
@@ -87,6 +83,7 @@ class Chain:
         self.is_absent = self.group_size == 0
         self.group_mean = np.where(self.is_absent, 0, draw.group_mean)
         self.group_precision = np.where(self.is_absent, np.inf, draw.group_precision)
+        self.common_precision = draw.common_precision
         self.total_weight = problem.total_weight
         self.weight = problem.weight if problem.weight.size else np.ones(problem.n_rows)
         self.level_noise = None
@@ -115,6 +112,7 @@ class Chain:
             self.noise_precision,
             self.group_mean,
             self.group_precision,
+            self.common_precision,
             *(() if self.level_noise is None else self.level_noise.state()),
         )
 
@@ -165,6 +163,8 @@ class Chain:
         # Hidden numbers are drawn around outputs, which may be small against those numbers.
         if self.iteration % REFRESH == 0 or self.signs is not None:
             self._refresh()
+        if self.iteration > N_HELD:
+            self._rescale(rng)
         return loss / self.total_weight
 
     def squared_errors(self):
@@ -218,18 +218,71 @@ class Chain:
         return losses.sum()
 
     def _draw_groups(self, rng):
-        prior = self.settings.hyperprior
+        pull = self.settings.hyperprior.pull
         theta = self._theta().astype(np.float64)
         size = self.group_size
         distance = np.square(theta - self.group_mean[self.group]) * self.exists
-        rate = self._sum_groups(distance) + prior.pull * self.group_mean**2
-        rate += prior.rate / self.expected
-        self.group_precision = rng.standard_gamma((prior.shape + 1 + size) / 2) / (rate / 2)
-        mean = self._sum_groups(theta) / (size + prior.pull)
-        spread = 1 / np.sqrt((size + prior.pull) * self.group_precision)
+        squares = self._sum_groups(distance) + pull * self.group_mean**2
+        self.common_precision, self.group_precision = self.precisions.draw(
+            squares, self.common_precision, self.group_precision, rng
+        )
+        mean = self._sum_groups(theta) / (size + pull)
+        spread = 1 / np.sqrt((size + pull) * self.group_precision)
         self.group_mean = mean + spread * rng.standard_normal(mean.shape)
         self.group_mean[self.is_absent] = 0
-        self.group_precision[self.is_absent] = np.inf
+
+    def _rescale(self, rng):
+        """Draw the size of each kind of parameters; see rescaling.py."""
+        output = self.goal + self.rows.error.astype(np.float64)
+        scales = np.ones(self.exists.shape[1])
+        for degree, part in self._parts(output).items():
+            if not part.any():
+                continue
+            log_likelihood = self._likelihood(output, part)
+            common = self.common_precision[self.kinds[degree]]
+            log_scale = draw_log_scale(
+                lambda x, degree=degree, common=common, log_likelihood=log_likelihood: (
+                    log_likelihood(np.expm1(degree * x)) + self.precisions.log_prior(common, x)
+                ),
+                rng,
+            )
+            output += np.expm1(degree * log_scale) * part
+            scales[self.kinds[degree]] = np.exp(log_scale)
+        if (scales != 1).any():
+            linear, factors, n_components = self.machine
+            linear *= scales[-1]
+            factors[:, :n_components] *= scales[:-1]
+            self.group_mean = self.group_mean * scales
+            self.group_precision = self.group_precision / scales**2
+            self.common_precision = self.common_precision / scales**2
+            self._refresh()
+
+    def _parts(self, output):
+        """What the parameters of each degree contribute to the outputs."""
+        linear, factors, n_components = self.machine
+        *degrees, last = self.kinds
+        parts, rest = {}, output - self.intercept
+        for degree in degrees:
+            own = Machine(np.zeros_like(linear), np.zeros_like(factors), n_components)
+            if degree == 1:
+                own.linear[:] = linear
+            else:
+                own.factors[:, self.kinds[degree]] = factors[:, self.kinds[degree]]
+            raw = np.empty_like(self.raw)
+            self.sweeper.sum_rows(own, 0.0, np.empty_like(self.rows.sums), raw)
+            parts[degree] = raw.astype(np.float64)
+            rest = rest - parts[degree]
+        return {**parts, last: rest}
+
+    def _likelihood(self, output, part):
+        """Of outputs in which a part changes."""
+        if self.signs is not None:
+            terms = self.signs, self.weight, self.settings.n_threads
+            return probit_likelihood(output, part, *terms)
+        precision = self.noise_precision * self.weight
+        if self.level_noise is not None:
+            precision *= self.level_noise.of_rows()
+        return normal_likelihood(output - self.goal, part, precision)
 
     def _sum_groups(self, values, n_groups=None):
         n_groups = n_groups or len(self.group_mean)
@@ -248,23 +301,5 @@ def first_draw(problem, group, n_groups, init_scale, intercept, rng):
     factors = problem.random_factors(1, problem.n_used, init_scale, rng)[0]
     theta = np.column_stack([factors, np.zeros(problem.n_used, factors.dtype)])
     precision = expected_precision(problem, group, n_groups)
-    return Draw(intercept, theta, 1.0, np.zeros_like(precision), precision)
-
-
-def expected_precision(problem, group, n_groups):
-    """The precision (n_groups, n_components + 1) that is expected of each group's parameters.
-
-    With it, outputs have a variance of about 1 from the products of each degree, and from the
-    linear weights. All groups have the same share in it, be it by one feature of a row or by
-    hundreds.
-    """
-    entries = np.bincount(group, problem.count, n_groups) / problem.total_weight
-    crowd = np.maximum(entries, 1)
-    is_used = entries > 0
-    length = max(crowd[is_used].sum(), 1.0)
-    degrees = np.append(problem.interactions.degrees, 1)
-    n_terms = np.array(
-        [math.prod(max(length - i, 1.0) / (i + 1) for i in range(degree)) for degree in degrees]
-    )
-    n_terms[:-1] *= [np.count_nonzero(degrees[:-1] == degree) for degree in degrees[:-1]]
-    return crowd[:, None] * (max(is_used.sum(), 1) / length) * n_terms ** (1 / degrees)
+    common = np.ones(precision.shape[1])
+    return Draw(intercept, theta, 1.0, np.zeros_like(precision), precision, common)

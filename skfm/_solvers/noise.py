@@ -8,7 +8,8 @@ the mean 1, and the degrees of freedom ``nu`` of a group are equally likely to b
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import gammaln
+
+from skfm._solvers.priors import Scales
 
 # Below 4, the noise of a new level would have a variance that is next to unknown; at 4096, all
 # levels have the same.
@@ -23,8 +24,7 @@ class _Levels:
     group: int
     of_row: np.ndarray  # (n_rows,)
     columns: np.ndarray  # of the group
-    weight: np.ndarray  # (n_columns,), of their rows
-    constant: np.ndarray  # (n_freedoms,), of the likelihood
+    scales: Scales  # of their precisions
 
 
 def find_level_noise(problem, group, weight, draw):
@@ -42,9 +42,7 @@ def find_level_noise(problem, group, weight, draw):
         of_row[rows] = column[chosen]
         columns = np.flatnonzero(group == number)
         own = np.bincount(of_row, weight, problem.n_used + 1)[columns]
-        half = FREEDOMS[:, None] / 2
-        constant = half * np.log(half) - gammaln(half) + gammaln(half + own / 2)
-        found.append(_Levels(number, of_row, columns, own, constant.sum(axis=1)))
+        found.append(_Levels(number, of_row, columns, Scales(FREEDOMS, own / 2)))
     return LevelNoise(found, problem.n_used, draw) if found else None
 
 
@@ -73,23 +71,11 @@ class LevelNoise:
 
     def draw(self, squares, rng):
         """Draw everything; ``squares`` (n_rows,) are the rows' squared errors times their weights
-        and the common precision. Returns the rows' products.
-
-        The degrees of freedom are drawn first, whatever the precisions of the levels are, and then
-        these: so both move freely.
-        """
+        and the common precision. Returns the rows' products."""
         product = self.of_rows()
-        half = FREEDOMS[:, None] / 2
         for own in self.levels:
             product /= self.precision[own.of_row]
             total = np.bincount(own.of_row, squares * product, self.precision.size)[own.columns]
-            shape, rate = own.weight / 2, total / 2
-            log_p = own.constant - ((half + shape) * np.log(half + rate)).sum(axis=1)
-            p = np.cumsum(np.exp(log_p - log_p.max()))
-            place = np.searchsorted(p, rng.random() * p[-1])
-            freedom = FREEDOMS[min(place, FREEDOMS.size - 1)]  # where errors are no numbers
-            self.freedom[own.group] = freedom
-            gamma = rng.standard_gamma(freedom / 2 + shape)
-            self.precision[own.columns] = gamma / (freedom / 2 + rate)
+            self.precision[own.columns], self.freedom[own.group] = own.scales.draw(total / 2, rng)
             product *= self.precision[own.of_row]
         return product
