@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -465,10 +466,11 @@ class BaseFM(KeptEstimator, PrintableEstimator):
             is_cumulative=self.solver == "ftrl",
         )
         rate = self.learning_rate
+        rates = minibatch.RATES_OF_CLASSES if is_classifier(self) else minibatch.RATES
         settings = minibatch.Settings(
             solver=self.solver,
             loss_shape=link.shape,
-            learning_rate=minibatch.RATES.get(self.solver) if rate == "auto" else float(rate),
+            learning_rate=rates.get(self.solver) if rate == "auto" else float(rate),
             floor=float(self.initial_accumulator),
             batch_size=self.batch_size if self.batch_size == "auto" else int(self.batch_size),
             max_iter=int(max_iter),

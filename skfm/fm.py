@@ -98,7 +98,7 @@ class FMRegressor(RegressorMixin, BaseFM):
     learning_rate : float or "auto", default="auto"
         Length of the first steps, above 0; "als" takes none. Features are scaled inside to a root
         mean square of 1 over their entries, so it needs no adjustment to their units. "auto" is
-        0.15 for "adagrad", 0.02 for "adam", 0.2 for "ftrl", 0.05 for "sgd".
+        0.1 for "adagrad", 0.02 for "adam", 0.2 for "ftrl", 0.05 for "sgd".
     initial_accumulator : float, default=0.1
         What the sums of squared gradients of "adagrad" and "ftrl" start at, above 0. A small
         value lets the first steps be long however small the gradient.

@@ -1,11 +1,14 @@
 """Penalties that are found during a fit, by empirical Bayes."""
 
+import warnings
+
 import numpy as np
 import pytest
 from builders import CODES, quietly, settings_for
 from helpers import in_full, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.preprocessing import OneHotEncoder
@@ -145,6 +148,18 @@ def test_every_machine_finds_penalties(solver, kind, machine):
         assert penalties.shape == (8,) and (penalties > 0).all()
         assert np.isfinite(penalties).all()
     assert np.ptp(model.alpha_) > 0
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("options", [{"n_components": 0}, {"fit_linear": False}])
+def test_what_is_not_there_has_no_penalty_to_be_found(options, solver):
+    X, y = make_small()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        model = FMRegressor(solver=solver, **options, **AUTO)
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y)
+    assert model.score(X, y) > size(0.1, -1)
 
 
 def test_they_are_in_the_units_of_X():

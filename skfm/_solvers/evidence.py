@@ -171,10 +171,11 @@ class PenaltySearch:
             )
             leap = LEAP[problem.loss in STANDARDISED]
             self.precisions = precisions[0] * (goals[0] / precisions[0]) ** leap, goals[1]
-        of_partners = of_partners.mean(axis=(0, 2))
+        of_factors = None
+        if self.finds[0]:
+            of_factors = dispersion * self.precisions[0] + of_partners.mean(axis=(0, 2))
         problem.set_penalties(
-            dispersion * self.precisions[0] + of_partners if self.finds[0] else None,
-            dispersion * self.precisions[1] if self.finds[1] else None,
+            of_factors, dispersion * self.precisions[1] if self.finds[1] else None
         )
 
     def _dispersion(self, measured):

@@ -21,7 +21,8 @@ from skfm._solvers.team import run_together
 from skfm._solvers.training import MAX_RESTARTS, History, advice, loss_limit, run_epochs
 
 # Lengths of the first steps, chosen by benchmarks/default_neighbours.py.
-RATES = {"adagrad": 0.15, "adam": 0.02, "ftrl": 0.2, "sgd": 0.05}
+RATES = {"adagrad": 0.1, "adam": 0.02, "ftrl": 0.2, "sgd": 0.05}
+RATES_OF_CLASSES = RATES | {"adagrad": 0.15}
 # Steps that do not shorten by themselves are divided by the root of 1 + epoch / this.
 SLOWING = {Adam: 10, SGD: 10}
 ROWS_A_THREAD = 32
