@@ -162,6 +162,26 @@ def test_what_is_not_there_has_no_penalty_to_be_found(options, solver):
     assert model.score(X, y) > size(0.1, -1)
 
 
+@pytest.mark.parametrize("kind", ["numbers", "classes"])
+def test_features_of_few_rows_explain_no_others(kind):
+    """Twenty times as many features as rows, of any size: known rows say little of new ones."""
+    n_rows = size(1000, 60)
+    X = sparse.random(2 * n_rows, 20 * n_rows, density=0.001, random_state=0, format="csr")
+    rng = np.random.default_rng(0)
+    if kind == "numbers":
+        model, y = FMRegressor(**AUTO), rng.normal(size=2 * n_rows)
+        base = 1.0
+    else:
+        model, y = FMClassifier(**AUTO), rng.integers(2, size=2 * n_rows)
+        base = np.log(2)
+    quietly(model.fit, X[:n_rows], y[:n_rows])
+    if kind == "numbers":
+        error = np.sqrt(np.mean((model.predict(X[n_rows:]) - y[n_rows:]) ** 2))
+    else:
+        error = log_loss(y[n_rows:], model.predict_proba(X[n_rows:]))
+    assert error < size(1.05, 2) * base
+
+
 def test_they_are_in_the_units_of_X():
     """A column in other units has the same predictions; its penalties are in those units."""
     X, y = make_small()

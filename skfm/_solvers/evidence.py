@@ -45,8 +45,9 @@ CHUNK = 1 << 16  # rows looked at together
 LEAP = {True: 1.0, False: 1.8}  # whether targets are standardised
 # Precisions to begin with, for each entry of a row: of factors and of linear weights.
 FACTORS = {True: 2.2, False: 0.5}
-LINEAR = {True: 2.0, False: 0.1}
+LINEAR = {True: 0.7, False: 0.1}
 LEAST_LINEAR = 0.5
+MOST_CAUTION = 10.0
 WARM = {True: 20, False: 10}  # epochs before the first update
 EVERY = 2  # epochs between updates
 STARTING = {True: 1.0, False: 0.4}  # the factors' penalty until then, times the root of n_j
@@ -58,11 +59,19 @@ STANDARDISED = (losses.SQUARED_ERROR, losses.ABSOLUTE_ERROR, losses.HUBER, losse
 CLASSES = (losses.LOG_LOSS, losses.SOFTMAX)
 
 
-def starting_penalties(loss, mean_row_length):
+def starting_penalties(loss, mean_row_length, n_features, n_rows):
     """Of factors, times the root of a feature's weight, and of linear weights: until updates."""
-    is_standardised = loss in STANDARDISED
+    is_standardised, caution = loss in STANDARDISED, _caution(loss, n_features, n_rows)
     linear = max(LINEAR[is_standardised] * mean_row_length, LEAST_LINEAR)
-    return STARTING[is_standardised], linear
+    return caution * STARTING[is_standardised], caution * linear
+
+
+def _caution(loss, n_features, n_rows):
+    """How much larger first penalties are: rows that are fewer than features say nearly nothing of
+    most, and classes of such rows can be told apart by chance."""
+    if loss not in CLASSES:
+        return 1.0
+    return np.clip((n_features / n_rows) ** 2, 1.0, MOST_CAUTION)
 
 
 class Searched(NamedTuple):
@@ -87,10 +96,9 @@ class PenaltySearch:
         self.finds = finds[0] and self.pairs.size > 0, finds[1]
         is_standardised = problem.loss in STANDARDISED
         length = max(problem.mean_row_length, 1.0)
-        self.start = (
-            FACTORS[is_standardised] * length,
-            max(LINEAR[is_standardised] * length, LEAST_LINEAR),
-        )
+        shape = problem.n_used, problem.total_weight
+        of_factors = _caution(problem.loss, *shape) * FACTORS[is_standardised] * length
+        self.start = of_factors, starting_penalties(problem.loss, length, *shape)[1]
         before = before or Searched()
         self.n_epochs_before, self.precisions, self.of_classes = before
         self.variances = None

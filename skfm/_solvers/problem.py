@@ -12,6 +12,7 @@ from skfm._solvers.memory import largest_squared, read_only
 from skfm._solvers.pickling import Kept
 
 STIFF = 4.0  # of both penalties, for a row with the feature and scaled parameters
+RARE = 10  # entries
 TINY = np.finfo(np.float64).tiny
 LARGEST = 1e30  # of a penalty, where it says how large features are taken to be
 CHUNK = 1 << 20  # entries looked at together
@@ -236,10 +237,17 @@ def _of_used(value, used):
     return value if np.ndim(value) == 0 else np.asarray(value)[used]
 
 
-def _stiff_size(given, interactions, count, used):
-    """How large used features have to be for the lesser of their penalties to be STIFF a row."""
-    if any(given.finds):  # they suit scaled features
-        return np.zeros(count.size)
+def _least_size(given, interactions, count, square, used):
+    """How large used features are taken to be at least.
+
+    So that the lesser of their penalties is STIFF a row. Penalties that are found are those of
+    scaled features, though. Of a feature with few entries, these may be small by chance: then it is
+    as large as such features are.
+    """
+    if any(given.finds):
+        is_rare = count < RARE
+        mean = square[is_rare].sum() / max(count[is_rare].sum(), TINY)
+        return np.where(is_rare, np.sqrt(mean), 0.0)
     linear = _of_used(given.linear, used) if interactions.fit_linear else np.inf
     factors = np.inf
     if interactions.n_components:
@@ -329,14 +337,14 @@ def make_problem(
     count, before, seen_weight = count[used], np.zeros(used.size), total_weight
     size = np.maximum(
         np.sqrt(square[used]) / np.sqrt(np.maximum(count, TINY)),
-        _stiff_size(penalties, interactions, count, used),
+        _least_size(penalties, interactions, count, square[used], used),
     )
     if earlier is not None:
         known = position[earlier.used]
         size[known], before[known] = earlier.scale, earlier.count
         count = count * is_new + before
         seen_weight = total_weight * is_new + earlier.seen_weight
-    start = starting_penalties(loss, mean_row_length)
+    start = starting_penalties(loss, mean_row_length, used.size, seen_weight)
     penalty = _penalties(penalties, start, used, np.sqrt(count), 1 / size, dtype)
     share = penalty / count[:, None]
     if not is_cumulative:
