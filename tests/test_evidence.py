@@ -112,6 +112,25 @@ def test_curvatures_are_second_derivatives(loss):
         assert_allclose(found[output, 0], second / step**2, rtol=1e-4)
 
 
+def test_a_sample_of_many_rows_will_do(monkeypatch):
+    """Rows with very many entries are not all looked at."""
+    X, y = make_clicks(size(6000, 300), 1.0)
+    whole = FMClassifier(**AUTO).fit(X, y)
+    looked = []
+    look = PenaltySearch._information
+
+    def noting(search, *arguments):
+        looked.append(search.sample.size)
+        return look(search, *arguments)
+
+    monkeypatch.setattr(PenaltySearch, "_information", noting)
+    monkeypatch.setattr("skfm._solvers.evidence.MOST_ENTRIES", X.nnz // 4)
+    some = FMClassifier(**AUTO).fit(X, y)
+    assert set(looked) == {len(y) // 4}
+    assert_allclose(some.alpha_linear_.mean(), whole.alpha_linear_.mean(), rtol=size(0.05, 0.5))
+    assert_allclose(some.alpha_.mean(), whole.alpha_.mean(), rtol=size(0.1, 0.5))
+
+
 @pytest.mark.parametrize("strength", [0.0, 1.0])
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_it_is_near_the_better_of_weak_and_strong_penalties(solver, strength):

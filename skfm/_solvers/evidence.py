@@ -41,6 +41,7 @@ N_UPDATES = 8
 PRIOR = 0.03
 LEAST_STEPS = 60  # before the first update: weights have to grow before they say anything
 CHUNK = 1 << 16  # rows looked at together
+MOST_ENTRIES = 500_000  # of the rows that are looked at
 # How far the logarithm of factors' precision moves, in the steps of expectation maximisation.
 LEAP = {True: 1.0, False: 1.8}  # whether targets are standardised
 # Precisions to begin with, for each entry of a row: of factors and of linear weights.
@@ -111,6 +112,7 @@ class PenaltySearch:
         due = [warm + every * number + 1 - before.n_epochs for number in range(N_UPDATES)]
         self.due = due if any(self.finds) and problem.total_weight < HUGE else []
         self.dense = DenseColumns(problem, settings) if self.due else None
+        self.sample = _sample_rows(problem) if self.due else None
 
     def is_open(self, epoch):
         """Whether an update follows after this epoch."""
@@ -209,8 +211,11 @@ class PenaltySearch:
         own = partners.diagonal()[own_class]
         n_classes = len(partners)
         n_pairs = factors.shape[2]
-        for first in range(0, problem.n_rows, CHUNK):
-            chosen = slice(first, min(first + CHUNK, problem.n_rows))
+        n_rows = problem.n_rows if self.sample is None else self.sample.size
+        for first in range(0, n_rows, CHUNK):
+            chosen = slice(first, min(first + CHUNK, n_rows))
+            if self.sample is not None:
+                chosen = self.sample[chosen]
             by_class = problem.scaled_rows(chosen, own_class, n_classes)
             squared, cubed, fourth = _powers(by_class)
             for output, values in enumerate(factors):
@@ -225,7 +230,39 @@ class PenaltySearch:
                 told[output] += of_squares[:, :n_pairs] - 2 * values * cross
                 told[output] += np.square(values) * itself
                 of_partners[output] += of_squares[:, n_pairs:-1] - variances[output] * itself
+        if self.sample is not None:
+            known = self._count_in_sample()
+            told, of_partners = (
+                _of_all_rows(values, known[:, None], problem.count[:, None])
+                for values in (told, of_partners)
+            )
+            told_linear = _of_all_rows(told_linear, known, problem.count)
         return told, told_linear, np.maximum(of_partners, 0)
+
+    def _count_in_sample(self):
+        problem = self.problem
+        rows = problem.scaled_rows(self.sample)
+        weight = problem.weight[self.sample] if problem.weight.size else np.ones(rows.shape[0])
+        per_entry = np.repeat(weight.astype(np.float64), np.diff(rows.indptr))
+        return np.bincount(rows.indices, per_entry, problem.n_used)
+
+
+def _sample_rows(problem):
+    """Some rows of those with very many entries, always the same ones; None is all."""
+    share = MOST_ENTRIES / max(problem.indices.size, 1)
+    if share >= 1:
+        return None
+    order = np.random.default_rng(0).permutation(problem.n_rows)
+    return np.sort(order[: max(int(share * problem.n_rows), 1)])
+
+
+def _of_all_rows(values, known, count):
+    """Sums over rows with a feature, from those over the ``known`` weight of them in a sample.
+
+    What is known of a feature counts as one row more, of the mean of all.
+    """
+    mean = values.sum(axis=1, keepdims=True) / known.sum()
+    return (values + mean) * (count / (known + 1))
 
 
 def _powers(rows):

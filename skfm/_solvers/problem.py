@@ -107,10 +107,9 @@ class Problem:
     def scaled_rows(self, chosen=slice(None), own_class=None, n_classes=1):
         """Some rows as the solvers see them, in float64; with classes of features, each row cut
         into one for each class, one after the other: so all sums by class are one product."""
-        first, last, step = chosen.indices(self.n_rows)
         rows = sparse.csr_array(
             (self.data, self.indices, self.indptr), (self.n_rows, self.position.size)
-        )[first:last:step]
+        )[chosen]
         places = self.position[rows.indices].astype(np.int64)
         data = (rows.data - self.center[places].astype(np.float64)) / self.scale[places]
         if n_classes == 1:
@@ -241,8 +240,8 @@ def _least_size(given, interactions, count, square, used):
     """How large used features are taken to be at least.
 
     So that the lesser of their penalties is STIFF a row. Penalties that are found are those of
-    scaled features, though. Of a feature with few entries, these may be small by chance: then it is
-    as large as such features are.
+    scaled features, though. A feature's few entries may be small by chance: then it is as large as
+    such features are.
     """
     if any(given.finds):
         is_rare = count < RARE
