@@ -72,6 +72,8 @@ def test_variances_are_those_of_the_weights_together():
     expected = np.linalg.inv((rows.T * curvature[0]) @ rows + np.diag([0.5, 2.0, 0.0]))
     found = dense.variances(information[0], np.array([0.5, 2.0]))
     assert_allclose(found, expected.diagonal()[:2], rtol=1e-7)
+    half = dense.information(curvature, np.arange(0, 40, 2))
+    assert_allclose(half, 2 * dense.information(curvature * (np.arange(40) % 2 == 0)))
 
 
 @pytest.mark.parametrize("solver", ["adagrad", "adam", "ftrl", "sgd"])

@@ -28,17 +28,20 @@ class DenseColumns:
         if self.columns.size > MOST:
             self.columns = self.columns[:0]
 
-    def information(self, curvature):
+    def information(self, curvature, sample=None):
         """What rows of these curvatures (n_outputs, n_rows) say of the weights of an output, the
-        last one being the intercept: (n_outputs, n_columns + 1, n_columns + 1)."""
+        last one being the intercept: (n_outputs, n_columns + 1, n_columns + 1).
+
+        A ``sample`` of rows may stand for all of them.
+        """
         size = self.columns.size + 1
         total = np.zeros((len(curvature), size, size))
-        for chosen, rows in self._chunks():
+        for chosen, rows in self._chunks(sample):
             for output, weight in enumerate(curvature[:, chosen]):
                 add_products(0, len(rows), np.sqrt(weight)[:, None] * rows, total[output])
         if not self.fits_intercept:
             total[:, -1, :] = total[:, :, -1] = 0
-        return total
+        return total if sample is None else total * (self.problem.n_rows / sample.size)
 
     def variances(self, information, precision):
         """Of the weights of one output, by the information and the precisions of their priors."""
@@ -67,10 +70,12 @@ class DenseColumns:
             intercepts[output] = step[-1] * self.fits_intercept
         return intercepts, steps
 
-    def _chunks(self):
+    def _chunks(self, sample=None):
         """Rows after rows, with a last column of ones."""
-        for first in range(0, self.problem.n_rows, CHUNK):
-            chosen = slice(first, min(first + CHUNK, self.problem.n_rows))
+        n_rows = self.problem.n_rows if sample is None else sample.size
+        for first in range(0, n_rows, CHUNK):
+            chosen = slice(first, min(first + CHUNK, n_rows))
+            chosen = chosen if sample is None else sample[chosen]
             rows = self.problem.scaled_rows(chosen)[:, self.columns].toarray()
             yield chosen, np.column_stack([rows, np.ones(len(rows))])
 

@@ -113,6 +113,7 @@ class PenaltySearch:
         self.due = due if any(self.finds) and problem.total_weight < HUGE else []
         self.dense = DenseColumns(problem, settings) if self.due else None
         self.sample = _sample_rows(problem) if self.due else None
+        self.known = None if self.sample is None else self._count_in_sample()
 
     def is_open(self, epoch):
         """Whether an update follows after this epoch."""
@@ -157,7 +158,7 @@ class PenaltySearch:
         dense = self.dense.columns
         if dense.size:
             priors = np.broadcast_to(precisions[1], problem.n_used)[dense]
-            for output, information in enumerate(self.dense.information(curvature)):
+            for output, information in enumerate(self.dense.information(curvature, self.sample)):
                 of_linear[output, dense] = self.dense.variances(information / dispersion, priors)
         has_linear = problem.interactions.has_linear[problem.used]
         used = (1 - precisions[0] * variances).sum()
@@ -231,12 +232,11 @@ class PenaltySearch:
                 told[output] += np.square(values) * itself
                 of_partners[output] += of_squares[:, n_pairs:-1] - variances[output] * itself
         if self.sample is not None:
-            known = self._count_in_sample()
             told, of_partners = (
-                _of_all_rows(values, known[:, None], problem.count[:, None])
+                _of_all_rows(values, self.known[:, None], problem.count[:, None])
                 for values in (told, of_partners)
             )
-            told_linear = _of_all_rows(told_linear, known, problem.count)
+            told_linear = _of_all_rows(told_linear, self.known, problem.count)
         return told, told_linear, np.maximum(of_partners, 0)
 
     def _count_in_sample(self):
