@@ -8,6 +8,7 @@ defaults were chosen on, all columns together; the last column is the mean chang
 the sets of `real_data.py` come measurements from scikit-learn and generated clicks:
 
 - cancer, digits, wine, diabetes: dense columns, standardised.
+- text: short generated texts, more words than texts; a few words say little about the class.
 - weak, none: few rows for each user, and products of users and advertisements that matter little
   or not at all. There, strong penalties are right.
 """
@@ -16,9 +17,11 @@ import warnings
 
 import numpy as np
 from real_data import CLASSES, RATINGS, load_all, load_fold
+from scipy import sparse
 from scipy.special import expit
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.metrics import log_loss, root_mean_squared_error
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -53,12 +56,25 @@ def make_clicks(scale, n_rows=100_000, n_levels=(3000, 300), seed=0):
     )
 
 
+def make_texts(n_texts=1500, n_words=5000, seed=0):
+    """Texts of Zipf's words, by TfidfTransformer, and classes that depend on single words."""
+    rng = np.random.default_rng(seed)
+    chance = 1 / np.arange(1, n_words + 1)
+    words = rng.choice(n_words, size=(n_texts, 60), p=chance / chance.sum())
+    first = np.arange(n_texts + 1) * 60
+    counts = sparse.csr_matrix((np.ones(words.size), words.ravel(), first), (n_texts, n_words))
+    X = TfidfTransformer().fit_transform(counts)
+    raw = X @ rng.normal(size=n_words)
+    return X, (rng.random(n_texts) < expit(2 * raw / raw.std())).astype(int)
+
+
 def load_sets(home):
     """Names, X, y, and whether y are classes; training rows only."""
     for data in load_all(CLASSES, home):
         yield data.name, data.X, data.y, True
     for name, scale in (("weak", 0.4), ("none", 0.0)):
         yield name, *make_clicks(scale), True
+    yield "text", *make_texts(), True
     for load in (load_breast_cancer, load_digits, load_wine, load_diabetes):
         X, y = load(return_X_y=True)
         yield load.__name__[5:12], StandardScaler().fit_transform(X), y, load is not load_diabetes

@@ -9,9 +9,9 @@ together, all pairs. Age (by ten years), gender, occupation, genres and year (by
 attributes.
 
 Surprise gets the same ratings: SVD with its defaults, SVD with 50 factors, 60 epochs, rate 0.01
-and penalty 0.1, which are known to be good on these folds, and SVD++ with its defaults, which
-other choices of penalty and rate (PLUS_PLUS) replace where they are better on the last two of eight
-blocks of the training rows of u1, each held out in turn.
+and penalty 0.1, which are known to be good on these folds, and SVD++ with its defaults. Other
+penalties and rates (PLUS_PLUS) replace these where they are better on the last two of eight blocks
+of the training rows of u1, each held out in turn.
 
 Nothing of skfm is tuned: 8 components, penalties are found in the fit, Gibbs sampling has 200
 iterations.
