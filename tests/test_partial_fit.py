@@ -371,7 +371,7 @@ def test_columns_that_come_later_are_learned(solver, how):
     assert not model.coef_[X.shape[1] :].any() and not model.components_[:, X.shape[1] :].any()
     before = model.score(second, y)
     learn_chunks(model, second, y, len(y) // 4, passes=size(10, 5))
-    assert model.score(second, y) > (0.65 if JIT else before + 0.1)
+    assert model.score(second, y) > (0.75 if JIT else before + 0.1)
 
 
 def absent_columns(chunk):
@@ -630,10 +630,10 @@ def test_a_fit_of_many_epochs_may_be_many_fits_of_one(solver):
     train, test = (X[:2000], y[:2000]), (X[2000:], y[2000:])
     whole = quietly(FMRegressor(solver=solver, random_state=0).fit, *train)
     model = FMRegressor(solver=solver, random_state=0, warm_start=True, max_iter=1)
-    for _ in range(120):
+    for _ in range(80):
         quietly(model.fit, *train)
     # Sums of ftrl belong to penalties, which change between fits.
-    room = 1.3 if solver != "ftrl" else 1.8
+    room = 1.3
     assert mean_loss(model, *test) < room * mean_loss(whole, *test)
 
 

@@ -87,10 +87,10 @@ class PenaltySearch:
     """When to update the penalties of a problem, and to what.
 
     ``finds`` says whether those of factors and of linear weights are to be found. The arrays of
-    the problem are changed in place. ``before`` is what an earlier fit has left, to go on from.
+    the problem are changed in place. ``earlier`` is what a fit before has left, to go on from.
     """
 
-    def __init__(self, problem, settings, finds, n_batches, before=None, by_sweeps=False):
+    def __init__(self, problem, settings, finds, n_batches, earlier=None, by_sweeps=False):
         self.problem = problem
         self.loss_shape = settings.loss_shape
         self.pairs = np.flatnonzero(problem.interactions.degrees == 2)
@@ -100,8 +100,8 @@ class PenaltySearch:
         shape = problem.n_used, problem.total_weight
         of_factors = _caution(problem.loss, *shape) * FACTORS[is_standardised] * length
         self.start = of_factors, starting_penalties(problem.loss, length, *shape)[1]
-        before = before or Searched()
-        self.n_epochs_before, self.precisions, self.of_classes = before
+        earlier = earlier or Searched()
+        self.n_epochs_before, self.precisions, self.of_classes = earlier
         self.variances = None
         self.correction = 1.0  # of the dispersion, for what the rows themselves determine
         if by_sweeps:  # each of which goes as far as several epochs
@@ -109,7 +109,7 @@ class PenaltySearch:
         else:
             warm = max(WARM[is_standardised], -(-LEAST_STEPS // n_batches))
             every = max(EVERY, -(-LEAST_STEPS // (6 * n_batches)))
-        due = [warm + every * number + 1 - before.n_epochs for number in range(N_UPDATES)]
+        due = [warm + every * number + 1 - earlier.n_epochs for number in range(N_UPDATES)]
         self.due = due if any(self.finds) and problem.total_weight < HUGE else []
         self.dense = DenseColumns(problem, settings) if self.due else None
         self.sample = _sample_rows(problem) if self.due else None
@@ -134,12 +134,10 @@ class PenaltySearch:
         problem = self.problem
         _, linear, factors = (part.astype(np.float64) for part in parameters)
         factors = factors[:, :, self.pairs]
-        curvature, measured = curvatures(problem, self.loss_shape, raw)
+        curvature, measured = weighted_curvatures(problem, self.loss_shape, raw)
         dispersion = self._dispersion(measured)
         free = _free_share(problem, len(raw))
         curvature = curvature / free
-        if problem.weight.size:
-            curvature = curvature * problem.weight
         penalties = problem.factor_penalty[:, None], problem.linear_penalty
         is_first, knows_variances = self.precisions is None, self.variances is not None
         precisions = tuple(  # what is given stays as it is
@@ -282,6 +280,12 @@ def _by_partners(sums, partners):
         return sums * partners[0, 0]
     shaped = sums.reshape(-1, len(partners), sums.shape[1])
     return np.einsum("de,nef->ndf", partners, shaped).reshape(sums.shape)
+
+
+def weighted_curvatures(problem, shape, raw):
+    """Those of `curvatures` times the rows' weights, and the dispersion."""
+    curvature, dispersion = curvatures(problem, shape, raw)
+    return curvature * problem.weight if problem.weight.size else curvature, dispersion
 
 
 def curvatures(problem, shape, raw):

@@ -12,7 +12,7 @@ from skfm._kernels.records import Block, Local, RowScratch, Rule, Scratch
 from skfm._kernels.updates import FTRL, SGD, Adam
 from skfm._solvers import optimizer, saddle
 from skfm._solvers.dense_columns import DenseColumns
-from skfm._solvers.evidence import PenaltySearch, curvatures
+from skfm._solvers.evidence import PenaltySearch, weighted_curvatures
 from skfm._solvers.memory import aligned_zeros, plain
 from skfm._solvers.optimizer import UPDATES, Memory
 from skfm._solvers.plan import Planner, auto_batch_size
@@ -164,6 +164,12 @@ class Trainer:
             summary=optimizer.summarise(remembered, self.update, self.problem.count),
         )
 
+    def begin_anew(self):
+        """The objective is another: long steps again, and FTRL's pulls balance other penalties."""
+        if self.update in SLOWING:
+            self.n_epochs = 0
+        self.set_parameters(self.parameters(), forget=False)
+
     @property
     def cure(self):
         return advice(self.problem, "lower learning_rate or init_scale")
@@ -294,10 +300,7 @@ class Trainer:
 
     def outputs(self):
         """Raw outputs of the present parameters (n_outputs, n_rows); changes nothing."""
-        raw = np.empty((self.n_outputs, self.problem.n_rows))
-        for rows in self._each_batch():
-            raw[:, rows] = self.scratch.rows.output[:, : rows.size]
-        return raw
+        return self._slopes()[0]
 
     def _each_batch(self):
         """Compute batch after batch; yields its rows while the scratch has what is theirs."""
@@ -343,11 +346,20 @@ class Trainer:
         if not self.dense.columns.size:
             return np.inf
         raw, slope, start = self._slopes()
-        curvature, _ = curvatures(self.problem, self.settings.loss_shape, raw)
-        if self.problem.weight.size:
-            curvature = curvature * self.problem.weight
+        curvature, _ = weighted_curvatures(self.problem, self.settings.loss_shape, raw)
+        return self._step(*self.dense.newton_steps(curvature, slope, self.parameters()[1]), start)
+
+    def move_intercept(self):
+        """A Newton step of the intercept alone, if that lowers the objective."""
+        raw, slope, start = self._slopes()
+        curvature, _ = weighted_curvatures(self.problem, self.settings.loss_shape, raw)
+        total = np.maximum(curvature.sum(axis=1), np.finfo(np.float64).tiny)
+        self._step(-slope.sum(axis=1) / total, 0.0, start)
+
+    def _step(self, step, linear_step, start):
+        """Move intercepts and linear weights, less far or not at all where the objective is more
+        than at the start; returns the objective then."""
         intercept, linear, factors = self.parameters()
-        step, linear_step = self.dense.newton_steps(curvature, slope, linear)
         for share in (1.0, 0.5, 0.25):
             moved = intercept + share * step, linear + share * linear_step, factors
             _, objective = self.measure_at(moved)
@@ -406,6 +418,8 @@ def train(
     count = None if memory is None else problem.count
     trainer = Trainer(problem, start, settings, rng, memory, count)
     if is_fitted:  # on data that has changed, the start may be worse than the intercept
+        if settings.fit_intercept and trainer.measure()[0] > baseline:
+            trainer.move_intercept()
         baseline = max(baseline, trainer.measure()[0])
     if listener is not None:
         listener.least_patience = -(-LEAST_PATIENCE // trainer.n_batches)

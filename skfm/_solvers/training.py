@@ -210,7 +210,8 @@ def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
     ``listen(epoch, objective, parameters)``, if given, is called after each epoch; if it returns
     True, training stops, and if it returns NO_PROGRESS, unless there is a way down.
 
-    ``search``, if given, may change the objective before each epoch, as a `PenaltySearch` does.
+    ``search``, if given, may change the objective before each epoch, as a `PenaltySearch` does;
+    then ``trainer.begin_anew()`` is called.
     As long as changes follow, training does not come to rest.
     """
     course = _Course(trainer, baseline, settings.tol, settings.n_iter_no_change)
@@ -219,6 +220,7 @@ def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
         for number in range(1, settings.max_iter + 1):
             has_changed = search is not None and search.before(number, trainer)
             if has_changed:
+                trainer.begin_anew()
                 course.begin_anew()
             if has_changed or number % NEWTON == 0:
                 course.take_newton_step()
