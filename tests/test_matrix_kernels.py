@@ -955,6 +955,9 @@ class _Losses:
     def take_newton_step(self):
         return np.inf
 
+    def begin_anew(self):
+        pass
+
     def leave_saddle(self):
         self.saddles -= 1
         return self.saddles >= 0
@@ -991,10 +994,11 @@ class _Losses:
         return measured, measured
 
 
-def run_losses(losses, measured=0.0, **changes):
+def run_losses(losses, measured=0.0, search=None, **changes):
     trainer = _Losses(losses, measured)
     chosen = options(max_iter=len(losses), **changes)
-    return trainer, *training.run_epochs(trainer, 1.0, chosen, Progress(chosen, 1, "cells"))
+    progress = Progress(chosen, 1, "cells")
+    return trainer, *training.run_epochs(trainer, 1.0, chosen, progress, search=search)
 
 
 def test_one_loss_that_is_not_finite_starts_training_again():
@@ -1022,6 +1026,15 @@ def test_training_goes_on_where_a_saddle_point_is_left(monkeypatch):
     losses = [0.9, 0.5, 0.5, 0.5, 0.1, 0.1, 0.1, 0.1]
     _, kept, history = run_losses(losses, n_iter_no_change=2, tol=0.01)
     assert history.converged and len(history.loss_curve) == 7 == kept
+
+
+def test_another_objective_does_not_begin_where_training_has_gone_astray():
+    """Of the old one, parameters after one epoch were the best; the third went astray."""
+    search = SimpleNamespace(before=lambda epoch, _: epoch == 4, is_open=lambda epoch: epoch < 4)
+    losses = [0.9, 0.5, 9.0, 0.6, 0.5]
+    trainer, kept, _ = run_losses(losses, search=search, n_iter_no_change=3, tol=0.0)
+    assert trainer.forgotten == 1 and trainer.learning_rate == 0.25
+    assert kept == 1 + 2
 
 
 def test_a_first_step_that_is_too_long_is_no_divergence(recwarn):

@@ -165,8 +165,9 @@ class Trainer:
         )
 
     def begin_anew(self):
-        """The objective is another: long steps again, and FTRL's pulls balance other penalties."""
-        if self.update in SLOWING:
+        """The objective is another: FTRL's pulls balance other penalties, and Adam's steps, which
+        have a largest length, are long again."""
+        if self.update is Adam:
             self.n_epochs = 0
         self.set_parameters(self.parameters(), forget=False)
 
@@ -418,7 +419,7 @@ def train(
     count = None if memory is None else problem.count
     trainer = Trainer(problem, start, settings, rng, memory, count)
     if is_fitted:  # on data that has changed, the start may be worse than the intercept
-        if settings.fit_intercept and trainer.measure()[0] > baseline:
+        if settings.fit_intercept and trainer.measure()[0] > loss_limit(baseline):
             trainer.move_intercept()
         baseline = max(baseline, trainer.measure()[0])
     if listener is not None:

@@ -110,6 +110,8 @@ class _Course:
 
     def begin_anew(self):
         """The objective is another from here on."""
+        if self.bad:  # or what has gone astray would be the best
+            self._step_back(forget=True)
         self.best, self.best_parameters, self.best_epoch = np.inf, self.before, self.epoch
         self.reached = np.inf
         self.bad = self.still = 0
