@@ -744,9 +744,9 @@ def busy_threads(monkeypatch):
     for module in (passes, minibatch, _base):
         run = module.run_together
 
-        def counting(work, n_threads, run=run):
+        def counting(work, n_threads, *place, run=run):
             numbers.append(n_threads)
-            run(work, n_threads)
+            run(work, n_threads, *place)
 
         monkeypatch.setattr(module, "run_together", counting)
     return numbers

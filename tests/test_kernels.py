@@ -15,6 +15,7 @@ from scipy import sparse
 
 from skfm._kernels import losses
 from skfm._kernels import minibatch as kernels
+from skfm._kernels.barrier import NOBODY
 from skfm._kernels.decision import decide
 from skfm._kernels.features import penalty
 from skfm._kernels.records import Block, Local, RowScratch, Rule, Scratch
@@ -123,7 +124,7 @@ def run_steps(window, order, first, last, state, share, rule, scratch, part=0, n
     """Some steps of training with all pairs of features."""
     window, state, scratch = plain(window), plain(state), plain(scratch)
     return kernels.run_steps(
-        order, first, last, part, n_parts, window, state, share, PAIRS, rule, scratch
+        order, first, last, part, n_parts, NOBODY, window, state, share, PAIRS, rule, scratch
     )
 
 

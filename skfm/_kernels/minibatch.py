@@ -11,6 +11,7 @@ over the components of one or of four entries at a time, which LLVM turns into v
 import numpy as np
 
 from skfm._kernels._jit import jit, jit_inner
+from skfm._kernels.barrier import meet
 from skfm._kernels.interactions import derive, enter, join
 from skfm._kernels.losses import find_row_loss
 from skfm._kernels.records import Block, Local, RowScratch, State, WindowColumns, WindowRows
@@ -56,7 +57,18 @@ def share(ptr, start, stop, cost, part, n_parts):
 
 @jit
 def run_steps(
-    order, first, last, part, n_parts, window, state, penalties, interactions, rule, scratch
+    order,
+    first,
+    last,
+    part,
+    n_parts,
+    barrier,
+    window,
+    state,
+    penalties,
+    interactions,
+    rule,
+    scratch,
 ):
     """Take a window's batches, in the given order, through the steps ``first:last`` of training.
 
@@ -67,12 +79,13 @@ def run_steps(
     updates the intercept. In the last 2 n steps, parameters are gathered again for each output, if
     there are several, and updated.
 
-    ``part`` of ``n_parts`` says which rows or features are worked on. Returns the sum of the
-    losses where that includes part 0 of the step that updates the intercept.
+    ``part`` of ``n_parts`` says which rows or features are worked on; parts meet at ``barrier``
+    (`barrier.NOBODY`: nobody waits). Returns the sum of the losses where that includes part 0 of
+    the step that updates the intercept.
 
-    One function for all, called with every step by a single thread and with a few steps at a time
-    by threads that share a batch: the same machine code gives the same bits. It is long because
-    Numba optimises a function again within each of its callers.
+    One function for all, for a single thread as for several that share a batch: the same machine
+    code gives the same bits. It is long because Numba optimises a function again within each of
+    its callers.
     """
     state = State(*state)
     rows, columns = WindowRows(*window[0]), WindowColumns(*window[1])
@@ -101,6 +114,15 @@ def run_steps(
         for step in range(first, last):
             is_forward = step < n_forward
             output = (step if is_forward else step - n_forward - 2) // 2 % n_outputs
+            # Rows are divided in the same way when their outputs are computed and derived; the
+            # intercept's update and what one output has not to gather concern nobody.
+            if barrier.size > 0 and not (
+                step == n_forward
+                or step == n_forward + 2
+                or (step == n_forward + 3 and n_outputs == 1)
+            ):
+                if not meet(barrier, part, n_parts):
+                    return loss
 
             if step == n_forward + 1:  # update the intercept
                 if part == 0:

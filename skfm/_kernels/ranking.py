@@ -17,6 +17,7 @@ import numpy as np
 
 from skfm._kernels import minibatch
 from skfm._kernels._jit import jit, jit_inline, jit_inner
+from skfm._kernels.barrier import meet
 from skfm._kernels.features import MIX
 from skfm._kernels.interactions import enter
 from skfm._kernels.losses import log_loss
@@ -477,6 +478,7 @@ def run_steps(
     last,
     part,
     n_parts,
+    barrier,
     window,
     events,
     seed,
@@ -515,6 +517,8 @@ def run_steps(
         for step in range(first, last):
             # The steps of minibatch.py to take with the contexts' features, and with the items'.
             begin, end, item_begin, item_end = zero, zero, zero, zero
+            if barrier.size > 0 and not meet(barrier, part, n_parts):
+                return loss
             if step == 0:
                 end = GATHERED
             elif step == 1:
@@ -564,6 +568,7 @@ def run_steps(
                     end,
                     part,
                     n_parts,
+                    barrier[:0],
                     window,
                     state,
                     penalties,
@@ -581,6 +586,7 @@ def run_steps(
                     item_end,
                     part,
                     n_parts,
+                    barrier[:0],
                     item_window,
                     state,
                     penalties,

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from skfm._kernels import minibatch as kernels
+from skfm._kernels.barrier import NOBODY
 from skfm._kernels.features import penalty
 from skfm._kernels.losses import make_loss
 from skfm._kernels.records import Block, Local, RowScratch, Rule, Scratch
@@ -17,7 +18,7 @@ from skfm._solvers.memory import aligned_zeros, plain
 from skfm._solvers.optimizer import UPDATES, Memory
 from skfm._solvers.plan import Planner, auto_batch_size
 from skfm._solvers.progress import Progress
-from skfm._solvers.team import run_together
+from skfm._solvers.team import Barrier, run_together
 from skfm._solvers.training import MAX_RESTARTS, History, advice, loss_limit, run_epochs
 
 # Lengths of the first steps, chosen by benchmarks/default_neighbours.py.
@@ -223,10 +224,7 @@ class Trainer:
         for number in self.rng.permutation(self.planner.n_windows):
             row_start, arguments = self._window(number)
             order = self.rng.permutation(row_start.size - 1)
-            if self.n_threads == 1:
-                total += self.kernels.run_steps(order, 0, self.n_steps, 0, 1, *arguments)
-            else:
-                total += self._run_together(order, arguments)
+            total += self._run(order, self.n_steps, arguments)
         return total / self.problem.total_weight
 
     @property
@@ -257,40 +255,21 @@ class Trainer:
             plain(self.scratch),
         )
 
-    def _run_together(self, order, arguments):
-        """The same steps, each batch shared by several threads that wait after each step.
+    def _run(self, order, n_steps, arguments):
+        """Some batches of a window, each shared by all threads.
 
         Who computes a row's or a feature's sums does not change them.
         """
-        steps = self._shared_steps()
-        n_threads = self.n_threads
-        run_steps = self.kernels.run_steps
-        losses = []
+        n_threads, run_steps = self.n_threads, self.kernels.run_steps
+        if n_threads == 1:
+            return run_steps(order, 0, n_steps, 0, 1, NOBODY, *arguments)
+        losses = np.empty(n_threads)
 
-        def work(part, wait):
-            for position in range(order.size):
-                batch_of_one = order[position : position + 1]
-                total = 0.0
-                for first, last in steps:
-                    total += run_steps(batch_of_one, first, last, part, n_threads, *arguments)
-                    wait()
-                if part == 0:
-                    losses.append(total)
+        def work(part, barrier):
+            losses[part] = run_steps(order, 0, n_steps, part, n_threads, barrier, *arguments)
 
-        run_together(work, n_threads)
-        total = 0.0
-        for loss in losses:  # not sum(), which may compensate: the kernel does not
-            total += loss
-        return total
-
-    def _shared_steps(self):
-        """Where threads wait for each other: at the ends of these ranges of steps."""
-        n = 2 * self.n_outputs
-        forward = [(step, step + 1) for step in range(n - 1)]
-        backward = [(step, step + 1) for step in range(n + 3, 2 * n + 2)]
-        if self.n_outputs == 1:  # nothing to gather again
-            return [*forward, (n - 1, n + 1), (n + 1, n + 4)]
-        return [*forward, (n - 1, n + 1), (n + 1, n + 3), *backward]
+        run_together(work, n_threads, Barrier)
+        return losses[0]
 
     def measure(self):
         """Mean loss and objective of the present parameters; changes nothing."""
@@ -310,7 +289,7 @@ class Trainer:
             rows, _ = self.planner.rows(number)
             for batch in range(row_start.size - 1):
                 one = np.array([batch])
-                self.kernels.run_steps(one, 0, self.n_forward_steps, 0, 1, *arguments)
+                self.kernels.run_steps(one, 0, self.n_forward_steps, 0, 1, NOBODY, *arguments)
                 yield rows[row_start[batch] : row_start[batch + 1]]
 
     def leave_saddle(self):

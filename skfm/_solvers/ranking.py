@@ -301,9 +301,6 @@ class _Ranker(Trainer):
             plain(self.meetings),
         )
 
-    def _shared_steps(self):
-        return [(step, step + 1) for step in range(self.n_steps)]
-
 
 def train(sides, choices, start, settings, rng, baseline):
     """Minimise the objective from ``start``; returns parameters and history."""

@@ -1,14 +1,22 @@
 """A few threads that go through the same steps together.
 
-Plain Python threads around kernels that release the GIL: no threading layer of Numba's, so
-nothing spins while it waits, a fork after a fit is safe and two fits may run at once.
+Plain Python threads around kernels that release the GIL: no threading layer of Numba's, so a fork
+after a fit is safe and two fits may run at once. They wait for each other in Python (`Meeting`)
+or, where that would take longer than the work in between, within a kernel (`Barrier`).
 """
 
+import ctypes
 import itertools
 import numbers
 import os
 import threading
 from queue import SimpleQueue
+
+import numpy as np
+
+from skfm._kernels import barrier
+
+LOOKS = 3000  # at the others before a thread sleeps: some 100 microseconds
 
 
 def n_threads(n_jobs):
@@ -19,16 +27,20 @@ def n_threads(n_jobs):
         raise ValueError(f"n_jobs must be None, a positive number or -1; got {n_jobs!r}.")
     if n_jobs > 0:
         return int(n_jobs)
+    return max(1, _n_processors() + 1 + int(n_jobs))
+
+
+def _n_processors():
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    return max(1, (available or os.cpu_count() or 1) + 1 + int(n_jobs))
+    return available or os.cpu_count() or 1
 
 
 class _Stopped(Exception):
     """Another member failed."""
 
 
-class _Meeting:
-    """Where the members wait for each other: part 0 hears from each other one, then lets them go.
+class Meeting:
+    """Where members wait in Python: part 0 hears from each other one, then lets them go.
 
     Queues written in C: several times quicker than ``threading.Barrier``.
     """
@@ -37,7 +49,11 @@ class _Meeting:
         self._arrivals = SimpleQueue()
         self._departures = [SimpleQueue() for _ in range(1, size)]
 
-    def wait(self, part):
+    def place(self, part):
+        """What a member calls to wait."""
+        return lambda: self._wait(part)
+
+    def _wait(self, part):
         if part == 0:
             for _ in self._departures:
                 self._check(self._arrivals.get())
@@ -63,18 +79,53 @@ class _Meeting:
             raise _Stopped
 
 
-def run_together(work, size):
+class Barrier:
+    """Where members wait within kernels; see `skfm._kernels.barrier`."""
+
+    def __init__(self, size):
+        self._size = size
+        self._locks = [_locks.PyThread_allocate_lock() for _ in range(size)]
+        n_words = barrier.ASLEEP + size * barrier.LINE
+        room = np.zeros(n_words + barrier.LINE, dtype=np.int64)
+        begin = -room.ctypes.data // room.itemsize % barrier.LINE
+        self._words = room[begin : begin + n_words]
+        self._words[barrier.SPINS] = LOOKS if size <= _n_processors() else 0
+        for part, lock in enumerate(self._locks):
+            # Held from the beginning: who acquires it sleeps until somebody releases it.
+            _locks.PyThread_acquire_lock(lock, 1)
+            self._words[barrier.LOCK + part * barrier.LINE] = lock
+
+    def place(self, part):
+        """What a kernel needs to wait."""
+        return self._words
+
+    def leave(self, part, failure):
+        """Nobody waits for a member that failed."""
+        barrier.fail(self._words, self._size)
+
+    def __del__(self):
+        for lock in self._locks:
+            _locks.PyThread_free_lock(lock)
+
+
+_locks = ctypes.pythonapi
+_locks.PyThread_allocate_lock.restype = ctypes.c_void_p
+_locks.PyThread_acquire_lock.argtypes = [ctypes.c_void_p, ctypes.c_int]
+_locks.PyThread_free_lock.argtypes = [ctypes.c_void_p]
+
+
+def run_together(work, size, place=Meeting):
     """Call ``work(part, wait)`` in ``size`` threads, this one being part 0.
 
     ``wait()`` returns when all of them have called it. If one fails, the others stop at their
-    next wait, and its exception is raised here.
+    next wait, and its exception is raised here. At a `Barrier`, kernels take ``wait`` instead.
     """
-    meeting = _Meeting(size)
+    meeting = place(size)
     failures = []
 
     def member(part):
         try:
-            work(part, lambda: meeting.wait(part))
+            work(part, meeting.place(part))
         except _Stopped as stopped:
             meeting.leave(part, stopped)
         except BaseException as failure:
