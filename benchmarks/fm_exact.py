@@ -22,8 +22,8 @@ clicks: log loss on 100,000 rows held out of those data, labels 0 and 1; "als" a
 the alpha of CLICK_PENALTIES that is best on a fifth of 200,000 training rows, Gibbs as it is.
 
 overrelaxation: Gibbs sampling on (user, film) as in "accuracy", with other values of the constant
-in skfm/_kernels/columns.py, by which draws are mirrored; 0 is plain Gibbs sampling. Not run unless
-asked for.
+in skfm/_kernels/coordinate_descent.py, by which draws are mirrored; 0 is plain Gibbs sampling.
+Not run unless asked for.
 """
 
 import argparse
@@ -266,7 +266,7 @@ def clicks():
 
 def overrelax(value):
     """Mean RMSE of the folds for two seeds, in a process that compiles another constant."""
-    from skfm._kernels import columns
+    from skfm._kernels import coordinate_descent as columns
 
     columns.OVERRELAXATION = value
     ratings = Ratings(False)

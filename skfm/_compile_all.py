@@ -6,10 +6,10 @@ import numpy as np
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
-from skfm.bayes import BayesianFMClassifier, BayesianFMRegressor
-from skfm.fm import FMClassifier, FMRegressor
-from skfm.mf import MFRecommender
-from skfm.ranking import FMRecommender
+from skfm._fm.bayesian import BayesianFMClassifier, BayesianFMRegressor
+from skfm._fm.estimators import FMClassifier, FMRegressor
+from skfm._recommenders.fm import FMRecommender
+from skfm._recommenders.mf import MFRecommender
 
 SOLVERS = ("adagrad", "adam", "ftrl", "sgd", "als")
 N_ROWS, N_FEATURES, N_ITEMS = 40, 8, 6

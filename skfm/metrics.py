@@ -12,9 +12,9 @@ from scipy import sparse
 from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from skfm import _validation as door
-from skfm._pipelines import last_step
-from skfm._sparse import check_sparse
+from skfm._utils import validation as door
+from skfm._utils.pipelines import last_step
+from skfm._utils.sparse import check_sparse
 
 __all__ = [
     "average_precision_at_k",

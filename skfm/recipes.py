@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from skfm import _validation as door
+from skfm._utils import validation as door
 from skfm.preprocessing import EventEncoder
 
 __all__ = ["make_recipe"]

@@ -12,9 +12,9 @@ from scipy.special import binom
 
 from skfm import FMClassifier, FMRegressor
 from skfm._kernels import losses
-from skfm._solvers.gibbs import Draw
-from skfm._solvers.minibatch import Settings
-from skfm._solvers.priors import Hyperprior
+from skfm._solvers.fm.gibbs import Draw
+from skfm._solvers.fm.minibatch import Settings
+from skfm._solvers.fm.priors import Hyperprior
 
 SOLVERS = ["adagrad", "adam", "als", "ftrl", "sgd"]
 REGRESSION = ["squared_error", "absolute_error", "huber", "quantile", "poisson"]

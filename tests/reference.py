@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from skfm._cells import mix
+from skfm._utils.sparse_entries import mix
 
 
 def predict(intercept, coef, components, X):

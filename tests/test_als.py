@@ -17,8 +17,9 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import log_loss
 
 from skfm import FMClassifier, FMRegressor
-from skfm._kernels.majorise import LEAST_ERROR
-from skfm._solvers import columns, coordinate
+from skfm._kernels.quadratic_bounds import LEAST_ERROR
+from skfm._solvers.fm import coordinate_descent
+from skfm._solvers.fm import sweeps as columns
 from skfm.datasets import make_fm_regression
 
 ROBUST = ["absolute_error", "quantile"]
@@ -114,14 +115,14 @@ def test_the_objective_falls_from_a_start_far_off(parameters, n_classes):
     X, y = make(parameters.get("loss", "log_loss" if n_classes else ""), n_classes)
     loss = parameters.get("loss", "log_loss" if n_classes else "squared_error")
     model = model_for(loss, n_classes, init_scale=2.0, max_iter=60).fit(X, y)
-    assert_never_rises(model.loss_curve_, relative=coordinate.ROOM)
+    assert_never_rises(model.loss_curve_, relative=coordinate_descent.ROOM)
     assert model.loss_curve_[-1] < model.loss_curve_[0]
 
 
 def watch(monkeypatch):
     """The boosts before and after each sweep, and its number of tries."""
     seen, tries = [], []
-    sweep, set_back = coordinate._Descent.sweep, coordinate._Descent._set
+    sweep, set_back = coordinate_descent._Descent.sweep, coordinate_descent._Descent._set
 
     def watched(self):
         before, n = self.boost, len(tries)
@@ -133,8 +134,8 @@ def watch(monkeypatch):
         tries.append(1)
         set_back(self, parameters)
 
-    monkeypatch.setattr(coordinate._Descent, "sweep", watched)
-    monkeypatch.setattr(coordinate._Descent, "_set", counted)
+    monkeypatch.setattr(coordinate_descent._Descent, "sweep", watched)
+    monkeypatch.setattr(coordinate_descent._Descent, "_set", counted)
     return seen
 
 
@@ -149,7 +150,7 @@ def test_poisson_sweeps_that_go_too_far_are_done_again(case, monkeypatch):
     else:
         y, parameters = np.round(np.exp(8 * raw)), {"alpha": 0.01, "alpha_linear": 0.01}
     model = model_for("poisson", n_components=8, max_iter=60, **parameters).fit(X, y)
-    assert_never_rises(model.loss_curve_, relative=coordinate.ROOM)
+    assert_never_rises(model.loss_curve_, relative=coordinate_descent.ROOM)
     assert is_finite(model, X)
     again = [(before, after, n) for before, after, n in seen if n]
     assert 0 < len(again) < len(seen)
@@ -175,7 +176,7 @@ def test_large_counts_in_float32_do_not_stop_it(monkeypatch):
 def test_a_sweep_that_never_lowers_the_objective_changes_nothing(monkeypatch):
     X, y = make("poisson")
     model = model_for("poisson", max_iter=3).fit(X, y)
-    sweep, calls = coordinate._Descent._sweep_output, []
+    sweep, calls = coordinate_descent._Descent._sweep_output, []
 
     def worse_after_three_sweeps(self, output):
         sweep(self, output)
@@ -183,9 +184,9 @@ def test_a_sweep_that_never_lowers_the_objective_changes_nothing(monkeypatch):
         if len(calls) > 3:
             self.intercept += 10
 
-    monkeypatch.setattr(coordinate._Descent, "_sweep_output", worse_after_three_sweeps)
+    monkeypatch.setattr(coordinate_descent._Descent, "_sweep_output", worse_after_three_sweeps)
     other = clone(model).set_params(max_iter=5).fit(X, y)
-    assert len(calls) == 3 + 2 * coordinate.MAX_TRIES
+    assert len(calls) == 3 + 2 * coordinate_descent.MAX_TRIES
     assert_same(other, model)
     assert_allclose(other.loss_curve_[2:], model.loss_curve_[2], rtol=1e-12)
 
@@ -628,7 +629,7 @@ def test_an_objective_that_is_not_finite_is_an_error(monkeypatch):
     X, y = make()
     model = model_for(max_iter=3).fit(X, y)
     before = clone(model).fit(X, y)
-    monkeypatch.setattr(coordinate._Descent, "mean_loss", lambda self: np.nan)
+    monkeypatch.setattr(coordinate_descent._Descent, "mean_loss", lambda self: np.nan)
     with pytest.raises(ValueError, match=r"diverged.*Scale the columns of X"):
         model.fit(X, y)
     assert_same(model, before)

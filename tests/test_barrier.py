@@ -3,19 +3,19 @@
 import threading
 import time
 
+import numba
 import numpy as np
 import pytest
 from helpers import size
 from numpy.testing import assert_array_equal
 
 from skfm._kernels import barrier
-from skfm._kernels._jit import jit
 from skfm._kernels.barrier import meet
-from skfm._solvers import team
-from skfm._solvers.team import Barrier, run_together
+from skfm._utils import threads
+from skfm._utils.threads import Barrier, run_together
 
 
-@jit
+@numba.njit(nogil=True)
 def add_neighbours(part, n_parts, words, table, delay):
     """Row after row: each part adds what its neighbour wrote to the row before."""
     for row in range(1, table.shape[0]):
@@ -35,11 +35,11 @@ def expected(n_rows, n_parts):
     return table
 
 
-@pytest.fixture(params=[0, 50, team.LOOKS])
+@pytest.fixture(params=[0, 50, threads.LOOKS])
 def looks(request, monkeypatch):
     """How often a thread looks at the others before it sleeps."""
-    monkeypatch.setattr(team, "LOOKS", request.param)
-    monkeypatch.setattr(team, "_n_processors", lambda: 64)
+    monkeypatch.setattr(threads, "LOOKS", request.param)
+    monkeypatch.setattr(threads, "_n_processors", lambda: 64)
 
 
 @pytest.mark.usefixtures("looks")
@@ -117,8 +117,8 @@ def test_threads_that_never_started_are_not_waited_for(monkeypatch):
 
 
 def test_more_threads_than_processors_sleep_at_once(monkeypatch):
-    monkeypatch.setattr(team, "_n_processors", lambda: 2)
-    assert Barrier(2).place(0)[barrier.SPINS] == team.LOOKS
+    monkeypatch.setattr(threads, "_n_processors", lambda: 2)
+    assert Barrier(2).place(0)[barrier.SPINS] == threads.LOOKS
     assert Barrier(3).place(0)[barrier.SPINS] == 0
 
 

@@ -18,10 +18,11 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from skfm import BayesianFMClassifier, BayesianFMRegressor, _posterior
-from skfm._solvers import columns, diagnostics, gibbs
-from skfm._solvers import noise as solver_noise
-from skfm._solvers.gibbs import REFRESH, Chain
+from skfm import BayesianFMClassifier, BayesianFMRegressor
+from skfm._fm import posterior
+from skfm._solvers.fm import diagnostics, gibbs, sweeps
+from skfm._solvers.fm import level_noise as solver_noise
+from skfm._solvers.fm.gibbs import REFRESH, Chain
 from skfm.datasets import make_fm_regression
 
 MODELS = [BayesianFMRegressor, BayesianFMClassifier]
@@ -180,7 +181,7 @@ def test_rows_with_unseen_features_do_not_depend_on_others(kind, monkeypatch):
     order = np.random.default_rng(0).permutation(len(new))
     assert_array_equal(outputs(model, new[order]), together[order])
     assert_array_equal(outputs(pickle.loads(pickle.dumps(model)), new), together)
-    monkeypatch.setattr(_posterior, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(posterior, "BLOCK_BYTES", 1)
     for n_jobs in (2, 3):
         assert_array_equal(outputs(model.set_params(n_jobs=n_jobs), new), together)
     assert (together[:7] != outputs(model, X[:7])).any(axis=1).all()
@@ -412,9 +413,9 @@ def test_noise_by_level_keeps_to_the_memory_too(few_levels):
 @pytest.fixture
 def busy_threads(monkeypatch):
     """Threads share even little work."""
-    monkeypatch.setattr(columns, "THREAD_WORK", 1)
+    monkeypatch.setattr(sweeps, "THREAD_WORK", 1)
     monkeypatch.setattr(gibbs, "PROBIT_CHUNK", 16)
-    monkeypatch.setattr(_posterior, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(posterior, "BLOCK_BYTES", 1000)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

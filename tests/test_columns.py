@@ -8,17 +8,23 @@ from helpers import from_python, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from skfm._kernels import columns as kernels
-from skfm._kernels import losses, majorise
-from skfm._kernels.classes import COLORS, block_columns, color_columns
-from skfm._kernels.columns import BLOCK, DAMPING, OVERRELAXATION, sum_rows, update_columns
-from skfm._kernels.records import Columns, Machine, Prior, Rows
-from skfm._solvers import columns as passes
-from skfm._solvers import coordinate
-from skfm._solvers.columns import PADDING, Sweeper, find_classes
-from skfm._solvers.interactions import all_pairs
-from skfm._solvers.problem import Penalties, make_problem
-from skfm._solvers.relations import stack_blocks
+from skfm._kernels import coordinate_descent as kernels
+from skfm._kernels import losses, quadratic_bounds
+from skfm._kernels.coloring import COLORS, block_columns, color_columns
+from skfm._kernels.coordinate_descent import (
+    BLOCK,
+    DAMPING,
+    OVERRELAXATION,
+    sum_rows,
+    update_columns,
+)
+from skfm._kernels.structs import Columns, Machine, Prior, Rows
+from skfm._solvers.fm import coordinate_descent
+from skfm._solvers.fm import sweeps as passes
+from skfm._solvers.fm.interactions import all_pairs
+from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._solvers.fm.relation_blocks import stack_blocks
+from skfm._solvers.fm.sweeps import PADDING, Sweeper, find_classes
 
 PAIRS = None
 solve = from_python(kernels.solve)
@@ -346,7 +352,7 @@ def touch(kind, raw, y, weight, output, boost=1.0, *, with_root=True):
     root = np.full(len(y) if with_root else 0, np.nan, raw.dtype)
     target = np.asarray(y, dtype=np.float64)
     shape = SHAPES.get(kind, 0.0)
-    majorise.majorise(CODES[kind], shape, boost, output, raw, target, weight, error, root)
+    quadratic_bounds.majorise(CODES[kind], shape, boost, output, raw, target, weight, error, root)
     return error, root
 
 
@@ -402,8 +408,8 @@ def test_parabolas_touch_the_loss_and_lie_above_it(kind, n_outputs):
             parabola = loss + root**2 * (error * move + move**2 / 2)
             room = 1e-9 * (1 + abs(parabola))
             if kind in ("absolute_error", "quantile"):  # where they are smoothed, a little below
-                is_near = abs(raw[output] - y) < majorise.LEAST_ERROR
-                room += is_near * 2 * majorise.LEAST_ERROR
+                is_near = abs(raw[output] - y) < quadratic_bounds.LEAST_ERROR
+                room += is_near * 2 * quadratic_bounds.LEAST_ERROR
                 assert is_near.any() and not is_near.all()
             assert (reference.losses(kind, moved.T, y) <= parabola + room).all()
 
@@ -469,7 +475,7 @@ def test_a_descent_matches_the_twin(kind, n_outputs, n_components, weighted, opt
     start = *parameters[:2], np.swapaxes(parameters[2], 1, 2)
     order = Sweeper(problem, 1).columns.order
     n_sweeps = 9
-    descent = coordinate._Descent(problem, start, settings_for(kind, n_sweeps, **options))
+    descent = coordinate_descent._Descent(problem, start, settings_for(kind, n_sweeps, **options))
     found, curve = [descent.sweep() for _ in range(n_sweeps)], []
     assert descent.boost == 1  # no sweep was done again
     for _ in range(n_sweeps):

@@ -13,9 +13,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from skfm import FMClassifier, FMRegressor
-from skfm._solvers.dense_columns import DenseColumns
-from skfm._solvers.interactions import all_pairs
-from skfm._solvers.problem import Penalties, make_problem
+from skfm._solvers.fm.dense_columns import DenseColumns
+from skfm._solvers.fm.interactions import all_pairs
+from skfm._solvers.fm.problem import Penalties, make_problem
 
 AUTO = {"alpha": "auto", "alpha_linear": "auto"}
 
@@ -40,13 +40,13 @@ def test_those_with_entries_in_most_rows(monkeypatch):
     assert_array_equal(make(fit_linear=False)[1].columns, [])
     weight = np.where(make()[0].scaled_rows().toarray()[:, 3] != 0, 1, 1e-3)
     assert_array_equal(make(weight=weight)[1].columns, [0, 2, 3])
-    monkeypatch.setattr("skfm._solvers.dense_columns.MOST", 1)
+    monkeypatch.setattr("skfm._solvers.fm.dense_columns.MOST", 1)
     assert_array_equal(make()[1].columns, [])
 
 
 @pytest.mark.parametrize("fit_intercept", [False, True])
 def test_a_step_ends_at_the_minimum_of_a_parabola(fit_intercept, monkeypatch):
-    monkeypatch.setattr("skfm._solvers.dense_columns.CHUNK", 7)
+    monkeypatch.setattr("skfm._solvers.fm.dense_columns.CHUNK", 7)
     problem, dense = make(fit_intercept=fit_intercept)
     rng = np.random.default_rng(1)
     rows = problem.scaled_rows().toarray()[:, [0, 2]]

@@ -19,9 +19,8 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
 
-from skfm import _gathering
-from skfm._event_encoder import EventEncoder
-from skfm.preprocessing import UserItemEncoder
+from skfm.preprocessing import UserItemEncoder, _stacking
+from skfm.preprocessing._event_encoder import EventEncoder
 
 KINDS = ["user", "item", "history", "raters", "ratings", "previous", "last", "time", "user_time"]
 PAST = ["previous", "last", "time", "user_time"]  # what needs times
@@ -312,9 +311,9 @@ def test_types_of_values(dtype):
 
 def test_more_cells_than_32_bits_can_count(monkeypatch):
     table, rows = sparse.eye(3, format="csr"), np.array([[1, 2, 6]])
-    assert _gathering.stack([table, table], rows).indptr.dtype == np.int32
-    monkeypatch.setattr(_gathering, "LARGEST_INT32", 5)
-    stacked = _gathering.stack([table, table], rows)
+    assert _stacking.stack([table, table], rows).indptr.dtype == np.int32
+    monkeypatch.setattr(_stacking, "LARGEST_INT32", 5)
+    stacked = _stacking.stack([table, table], rows)
     assert stacked.indices.dtype == stacked.indptr.dtype == np.int64
     assert stacked[rows.ravel()].indices.tolist() == [0, 1, 5]
 

@@ -15,9 +15,9 @@ from sklearn.preprocessing import OneHotEncoder
 
 from skfm import FMClassifier, FMRegressor
 from skfm._kernels.losses import make_loss, total_loss
-from skfm._solvers.evidence import PenaltySearch, curvatures
-from skfm._solvers.interactions import Interactions, all_pairs
-from skfm._solvers.problem import Penalties, make_problem
+from skfm._solvers.fm.empirical_bayes import PenaltySearch, curvatures
+from skfm._solvers.fm.interactions import Interactions, all_pairs
+from skfm._solvers.fm.problem import Penalties, make_problem
 
 SOLVERS = ["adagrad", "adam", "als", "ftrl", "sgd"]
 AUTO = {"alpha": "auto", "alpha_linear": "auto", "random_state": 0}
@@ -61,7 +61,7 @@ def slow_information(X, factors, curvature, variances, allowed):
 @pytest.mark.parametrize("values", ["ones", "numbers"])
 @pytest.mark.parametrize("fields", [False, True])
 def test_information_is_that_of_the_formula(fields, values, monkeypatch):
-    monkeypatch.setattr("skfm._solvers.evidence.CHUNK", 7)
+    monkeypatch.setattr("skfm._solvers.fm.empirical_bayes.CHUNK", 7)
     rng = np.random.default_rng(0)
     X = sparse.random(20, 8, density=0.5, random_state=0, format="csr")
     X.data[:] = 1 if values == "ones" else rng.normal(size=X.nnz)
@@ -124,7 +124,7 @@ def test_a_sample_of_many_rows_will_do(monkeypatch):
         return look(search, *arguments)
 
     monkeypatch.setattr(PenaltySearch, "_information", noting)
-    monkeypatch.setattr("skfm._solvers.evidence.MOST_ENTRIES", X.nnz // 4)
+    monkeypatch.setattr("skfm._solvers.fm.empirical_bayes.MOST_ENTRIES", X.nnz // 4)
     some = FMClassifier(**AUTO).fit(X, y)
     assert set(looked) == {len(y) // 4}
     assert_allclose(some.alpha_linear_.mean(), whole.alpha_linear_.mean(), rtol=size(0.05, 0.5))

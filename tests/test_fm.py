@@ -36,9 +36,9 @@ from skfm import (
     FMRegressor,
     MFRecommender,
 )
-from skfm._solvers import minibatch
-from skfm._solvers.plan import Planner
-from skfm._solvers.progress import Progress
+from skfm._solvers.fm import minibatch
+from skfm._solvers.fm.batches import Planner
+from skfm._utils.progress import Progress
 from skfm.datasets import make_fm_regression
 
 KINDS = ["squared_error", "log_loss", "softmax"]

@@ -19,8 +19,10 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.pipeline import Pipeline
 
-from skfm import _base
-from skfm._solvers import als, axes, columns, minibatch, sgd, top
+from skfm._fm import base
+from skfm._solvers import top_k
+from skfm._solvers.fm import minibatch, sweeps
+from skfm._solvers.mf import als, principal_axes, sgd
 
 SCORED_BY_SKLEARN = (ClassifierMixin, RegressorMixin, Pipeline)
 ERRORS = (ValueError, TypeError, AttributeError)  # these and no others are documented
@@ -33,11 +35,11 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(autouse=True)
 def threads_for_little_work(monkeypatch):
-    for module in (als, axes, columns, top):
+    for module in (als, principal_axes, sweeps, top_k):
         monkeypatch.setattr(module, "THREAD_WORK", 1)
     monkeypatch.setattr(minibatch, "ROWS_A_THREAD", 1)
     monkeypatch.setattr(sgd, "SMALL", 1)
-    monkeypatch.setattr(_base, "ROWS_PER_THREAD", 1)
+    monkeypatch.setattr(base, "ROWS_PER_THREAD", 1)
 
 
 def test_fuzz(family, seed):

@@ -14,12 +14,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse, stats
 
 from skfm._kernels import losses
-from skfm._merging import merge_rows
-from skfm._solvers import columns, diagnostics, gibbs, noise
-from skfm._solvers.gibbs import N_HELD, REFRESH, Chain, Draw, Settings, first_draw
-from skfm._solvers.interactions import all_pairs
-from skfm._solvers.priors import GroupPrecisions, Hyperprior
-from skfm._solvers.problem import Penalties, make_problem
+from skfm._solvers.fm import diagnostics, gibbs, sweeps
+from skfm._solvers.fm import level_noise as noise
+from skfm._solvers.fm.gibbs import N_HELD, REFRESH, Chain, Draw, Settings, first_draw
+from skfm._solvers.fm.interactions import all_pairs
+from skfm._solvers.fm.priors import GroupPrecisions, Hyperprior
+from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._utils.equal_rows import merge_rows
 
 
 def one_hot(rng, n_rows, *n_levels):
@@ -703,7 +704,7 @@ def test_random_numbers_come_from_the_key_and_the_iteration():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("probit", [False, True])
 def test_threads_change_no_bit(probit, dtype, weighted, monkeypatch):
-    monkeypatch.setattr(columns, "THREAD_WORK", 1)
+    monkeypatch.setattr(sweeps, "THREAD_WORK", 1)
     monkeypatch.setattr(gibbs, "PROBIT_CHUNK", 7)
     shared = []
 

@@ -34,22 +34,16 @@ from sklearn.base import clone
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
 
-from skfm import (
-    BayesianFMClassifier,
-    BayesianFMRegressor,
-    FMClassifier,
-    FMRegressor,
-    _base,
-    _posterior,
-)
+from skfm import BayesianFMClassifier, BayesianFMRegressor, FMClassifier, FMRegressor
+from skfm._fm import base, posterior
 from skfm._kernels import interactions as kernels
-from skfm._kernels import losses, records
-from skfm._kernels.decision import decide
+from skfm._kernels import losses, structs
 from skfm._kernels.interactions import decide_general
-from skfm._solvers import columns as passes
-from skfm._solvers import coordinate, gibbs, minibatch, relations
-from skfm._solvers.interactions import Interactions, all_pairs
-from skfm._solvers.problem import Penalties, make_problem
+from skfm._kernels.predict import decide
+from skfm._solvers.fm import coordinate_descent, gibbs, minibatch, relation_blocks
+from skfm._solvers.fm import sweeps as passes
+from skfm._solvers.fm.interactions import Interactions, all_pairs
+from skfm._solvers.fm.problem import Penalties, make_problem
 
 enter, derive, move_layers = map(from_python, (kernels.enter, kernels.derive, kernels.move_layers))
 SOLVERS = ["adagrad", "als", *in_full("adam", "ftrl", "sgd")]  # each compiles for itself
@@ -248,14 +242,14 @@ def by_hand(name, n_components=3):
         partners = np.array(TABLES[name], dtype=bool)
         feature_class = np.minimum(CLASSES, len(partners) - 1)
         begin = np.zeros(len(partners) + 1, np.int64)
-        record = records.Interactions(
+        record = structs.Interactions(
             len(partners), feature_class, partners, begin, np.ones(N_FEATURES, bool)
         )
         return record, partners[feature_class][:, feature_class], np.full(n_components, 2)
     degrees = np.array(DEGREES[name])
     n_layers = degrees.max() - 1
     begin = np.array([(degrees < degree).sum() for degree in range(2, n_layers + 3)])
-    record = records.Interactions(
+    record = structs.Interactions(
         n_layers, CLASSES * 0, np.zeros((0, 0), bool), begin, np.ones(N_FEATURES, bool)
     )
     return record, np.ones((N_FEATURES, N_FEATURES), bool), degrees
@@ -470,7 +464,7 @@ def test_two_classes_of_all_pairs_train_as_the_plain_machine(solver, kind, n_out
     results = []
     for problem in problems:
         if solver == "als":
-            found = coordinate.train(problem, start, settings, np.inf, is_fitted=True)
+            found = coordinate_descent.train(problem, start, settings, np.inf, is_fitted=True)
         else:
             rng = np.random.RandomState(0)
             options = {"is_fitted": True, "keeps_state": False}
@@ -658,7 +652,7 @@ def test_fit_reaches_an_optimum_of_higher_degrees(solver, machine, n_classes, we
 @pytest.mark.parametrize("machine", MACHINES)
 def test_als_lowers_the_objective_with_every_pass(machine, n_classes, monkeypatch):
     """And no pass is done again because it did not."""
-    monkeypatch.setattr(coordinate._Descent, "_weigh", None)
+    monkeypatch.setattr(coordinate_descent._Descent, "_weigh", None)
     X, y = make(n_classes, machine=machine)
     weight = np.random.default_rng(1).uniform(0.5, 2, len(y))
     model = model_for(n_classes, n_components=2, solver="als", tol=0, **ALPHAS)
@@ -674,12 +668,12 @@ def test_als_lowers_the_objective_with_every_pass(machine, n_classes, monkeypatc
 @pytest.mark.parametrize("machine", [None, "two fields", "and within one", "some linear"])
 def test_als_lowers_the_objective_with_parts_that_repeat(machine, n_classes, monkeypatch):
     """Fields of which rows have equal parts are updated together: see test_relations.py."""
-    monkeypatch.setattr(relations, "LEAST_GAIN", 0)
-    monkeypatch.setattr(coordinate._Descent, "_weigh", None)
+    monkeypatch.setattr(relation_blocks, "LEAST_GAIN", 0)
+    monkeypatch.setattr(coordinate_descent._Descent, "_weigh", None)
     found = []
 
     def noting(problem):
-        found.append(relations.find_relations(problem))
+        found.append(relation_blocks.find_relations(problem))
         return found[-1]
 
     monkeypatch.setattr(passes, "find_relations", noting)
@@ -738,10 +732,10 @@ def busy_threads(monkeypatch):
     """Threads share even little work. Returns the numbers of threads that did."""
     monkeypatch.setattr(passes, "THREAD_WORK", 1)
     monkeypatch.setattr(gibbs, "PROBIT_CHUNK", 16)
-    monkeypatch.setattr(_posterior, "BLOCK_BYTES", 1000)
-    monkeypatch.setattr(_base, "ROWS_PER_THREAD", 10)
+    monkeypatch.setattr(posterior, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(base, "ROWS_PER_THREAD", 10)
     numbers = []
-    for module in (passes, minibatch, _base):
+    for module in (passes, minibatch, base):
         run = module.run_together
 
         def counting(work, n_threads, *place, run=run):

@@ -82,7 +82,7 @@ def make_package(root):
     kernels.mkdir(parents=True)
     (root / "skfm" / "__init__.py").touch()
     (kernels / "__init__.py").touch()
-    for name in ("_jit", "_cache", "_caller", "_notice"):
+    for name in ("_jit", "_cache", "_compiler", "_stacklevel", "_compile_notice"):
         shutil.copy(KERNELS / f"{name}.py", kernels)
     for name, source in MODULES.items():
         (kernels / f"{name}.py").write_text(source)
@@ -458,7 +458,7 @@ def test_without_the_jit(package):
 
 # What is said while kernels are compiled.
 
-SOON = "from skfm._kernels import _notice\n_notice.PATIENCE = {}\n"
+SOON = "from skfm._kernels import _compile_notice\n_compile_notice.PATIENCE = {}\n"
 
 
 def test_notice(package):
@@ -493,10 +493,10 @@ def test_time_of_compiling(package):
     code = (
         SOON.format(0.0)
         + """
-times = [_notice.compiling_time()]
+times = [_compile_notice.compiling_time()]
 for dtype in ("f8", "f4"):
     use(dtype)
-    times.append(_notice.compiling_time())
+    times.append(_compile_notice.compiling_time())
 print(json.dumps([times, None]))
 """
     )

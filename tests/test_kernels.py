@@ -16,16 +16,16 @@ from scipy import sparse
 from skfm._kernels import losses
 from skfm._kernels import minibatch as kernels
 from skfm._kernels.barrier import NOBODY
-from skfm._kernels.decision import decide
 from skfm._kernels.features import penalty
-from skfm._kernels.records import Block, Local, RowScratch, Rule, Scratch
-from skfm._solvers import plan
-from skfm._solvers import problem as problem_module
-from skfm._solvers.interactions import all_pairs
-from skfm._solvers.memory import plain
-from skfm._solvers.optimizer import UPDATES, get_parameters, make_state
-from skfm._solvers.plan import Planner, auto_batch_size
-from skfm._solvers.problem import Penalties, make_problem
+from skfm._kernels.predict import decide
+from skfm._kernels.structs import Block, Local, RowScratch, Rule, Scratch
+from skfm._solvers.fm import batches as plan
+from skfm._solvers.fm import problem as problem_module
+from skfm._solvers.fm.batches import Planner, auto_batch_size
+from skfm._solvers.fm.interactions import all_pairs
+from skfm._solvers.fm.optimizer_state import UPDATES, get_parameters, make_state
+from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._utils.memory import plain
 
 PAIRS = None
 KINDS = [("squared_error", 1), ("log_loss", 1), ("softmax", 3)]

@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import optimize, sparse
 
-from skfm import MFRecommender, _cells
+from skfm import MFRecommender
+from skfm._kernels import mf_sgd as kernels
 from skfm._kernels import ridge
-from skfm._kernels import sgd as kernels
-from skfm._kernels import top as top_kernels
-from skfm._kernels.records import Entries, Ridge
-from skfm._solvers import als, axes, sgd, top, training
-from skfm._solvers.matrix import ITEM, USER, VECTOR_BYTES, Model
-from skfm._solvers.progress import Progress
+from skfm._kernels import top_k as top_kernels
+from skfm._kernels.structs import Entries, Ridge
+from skfm._solvers import top_k, training
+from skfm._solvers.mf import als, principal_axes, sgd
+from skfm._solvers.mf.problem import ITEM, USER, VECTOR_BYTES, Model
+from skfm._utils import sparse_entries
+from skfm._utils.progress import Progress
 
 EXAMPLES = settings(max_examples=size(100, 25), deadline=None)
 KINDS = {  # the options of a model
@@ -118,7 +120,7 @@ def train_sgd(model, csr, items, seed=0, **changes):
 def turned(model, items):
     """Items of the same scores for some users, their factors being orthogonal."""
     items = items.copy()
-    axes.turn(items, axes.principal_axes(model, items, 1)[1], 1)
+    principal_axes.turn(items, principal_axes.principal_axes(model, items, 1)[1], 1)
     return items
 
 
@@ -389,8 +391,8 @@ def test_tables_hold_scores_as_products(kind, n_components, dtype):
 @pytest.mark.parametrize("kind", ["biases", "implicit"])
 @pytest.mark.parametrize("n_rows, n_components", [(1, 1), (2, 5), (30, 5), (size(9000, 600), 8)])
 def test_principal_axes(n_rows, n_components, kind, dtype, tolerance, monkeypatch):
-    monkeypatch.setattr(axes, "CHUNK", size(4096, 256))
-    monkeypatch.setattr(axes, "THREAD_WORK", 1)
+    monkeypatch.setattr(principal_axes, "CHUNK", size(4096, 256))
+    monkeypatch.setattr(principal_axes, "THREAD_WORK", 1)
     model = make_model(kind, n_components)
     rng = np.random.default_rng(0)
     table = model.table(n_rows, ITEM, dtype)
@@ -399,31 +401,31 @@ def test_principal_axes(n_rows, n_components, kind, dtype, tolerance, monkeypatc
         rng.normal(size=(n_rows, n_components)) * np.geomspace(1, 9, n_components)
     ) @ rng.normal(size=(n_components, n_components))
     before = table.copy()
-    squares, turning = axes.principal_axes(model, table, 1)
+    squares, turning = principal_axes.principal_axes(model, table, 1)
     assert turning.dtype == dtype and squares.dtype == np.float64
     assert_allclose(turning.T @ turning, np.eye(len(turning)), atol=tolerance)
     assert (squares >= 0).all() and (np.diff(squares) <= 0).all()
-    axes.turn(table, turning, 1)
+    principal_axes.turn(table, turning, 1)
     assert_array_equal(table[:, : model.n_held], before[:, : model.n_held])
     assert_allclose(table, before.astype(np.float64) @ turning, rtol=1e-5, atol=1e-4)
     turned = model.factors(table).astype(np.float64)
     assert_allclose(turned.T @ turned, np.diag(squares), atol=9 * tolerance * squares[0])
     for n_threads in (2, 3):
         again = before.copy()
-        assert_array_equal(axes.principal_axes(model, again, n_threads)[1], turning)
-        axes.turn(again, turning, n_threads)
+        assert_array_equal(principal_axes.principal_axes(model, again, n_threads)[1], turning)
+        principal_axes.turn(again, turning, n_threads)
         assert_array_equal(again, table)
 
 
 def test_principal_axes_of_nothing_and_of_too_much():
     model = make_model("implicit", 3)
     table = model.table(4, ITEM, np.float64)
-    squares, turning = axes.principal_axes(model, table, 1)
+    squares, turning = principal_axes.principal_axes(model, table, 1)
     assert_array_equal(squares, np.zeros(3))
     assert_allclose(turning.T @ turning, np.eye(len(turning)))
     model.factors(table)[...] = 1e200
     with np.errstate(over="ignore"), pytest.raises(ValueError, match="diverged"):
-        axes.principal_axes(model, table, 1)
+        principal_axes.principal_axes(model, table, 1)
 
 
 # Alternating least squares
@@ -642,7 +644,7 @@ def test_fold_in_continues_training(kind):
     X, stored = make_cells(model, 14, 11, density=0.6)
     csr = as_csr(X, stored)
     users, items = trained_tables(model, csr, start_items(model, 11), size(500, 150))
-    axes.turn(users, axes.principal_axes(model, items, 1)[1], 1)
+    principal_axes.turn(users, principal_axes.principal_axes(model, items, 1)[1], 1)
     found = fold_in(model, csr, turned(model, items))
     assert_allclose(found, users, atol=size(1e-4, 1e-3))
 
@@ -1104,9 +1106,9 @@ def rankings(draw):
 def test_best_columns_are_those_of_a_stable_sort(ranking, tile, block):
     rows, columns, n_best, hidden = ranking
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(top, "TILE", tile)
-        patch.setattr(top, "BLOCK", block)
-        items, scores = top.best(rows, columns, n_best, hidden_pair(hidden), 1)
+        patch.setattr(top_k, "TILE", tile)
+        patch.setattr(top_k, "BLOCK", block)
+        items, scores = top_k.best(rows, columns, n_best, hidden_pair(hidden), 1)
     expected = reference.best_columns(rows, columns, n_best, hidden)
     assert_array_equal(items, expected[0])
     assert_array_equal(scores, expected[1])
@@ -1118,13 +1120,13 @@ def test_best_columns_are_those_of_a_stable_sort(ranking, tile, block):
 @pytest.mark.parametrize("n_rows", [1, 6])
 def test_best_columns_of_whole_tiles(n_rows, n_columns, dtype):
     """Tiles as they are used, scores of all signs, a quarter hidden."""
-    assert top_kernels.TILE == top.TILE == 256
+    assert top_kernels.TILE == top_k.TILE == 256
     rng = np.random.default_rng(n_columns)
     for integers in (True, False):
         rows, columns = small_tables(rng, n_rows, n_columns, 4, dtype, integers)
         hidden = rng.random((n_rows, n_columns)) < 0.25
         for n_best in (1, 7, 70, 200):
-            items, scores = top.best(rows, columns, n_best, hidden_pair(hidden, np.int64), 1)
+            items, scores = top_k.best(rows, columns, n_best, hidden_pair(hidden, np.int64), 1)
             expected = reference.best_columns(rows, columns, n_best, hidden)
             assert_array_equal(items, expected[0])
             rtol = 1e-4 if dtype == np.float32 else 1e-12
@@ -1134,7 +1136,7 @@ def test_best_columns_of_whole_tiles(n_rows, n_columns, dtype):
 def test_negative_scores_are_ranked():
     rows, columns = np.ones((1, 4)), -np.ones((3, 4)) * [[3], [1], [2]]
     hidden = hidden_pair(np.zeros((1, 3), bool))
-    items, scores = top.best(rows, columns, 5, hidden, 1)
+    items, scores = top_k.best(rows, columns, 5, hidden, 1)
     assert_array_equal(items, [[1, 2, 0, -1, -1]])
     assert_array_equal(scores, [[-4, -8, -12, -np.inf, -np.inf]])
 
@@ -1142,7 +1144,7 @@ def test_negative_scores_are_ranked():
 @pytest.mark.parametrize("n_rows, n_columns", [(0, 5), (3, 0)])
 def test_best_of_nothing(n_rows, n_columns):
     hidden = hidden_pair(np.zeros((n_rows, n_columns), bool))
-    items, scores = top.best(np.ones((n_rows, 4)), np.ones((n_columns, 4)), 2, hidden, 2)
+    items, scores = top_k.best(np.ones((n_rows, 4)), np.ones((n_columns, 4)), 2, hidden, 2)
     assert_array_equal(items, np.full((n_rows, 2), -1))
     assert_array_equal(scores, np.full((n_rows, 2), -np.inf))
 
@@ -1153,25 +1155,25 @@ def test_the_best_of_a_row_depend_on_no_other_row(dtype):
     n_rows = size(23, 7)
     rows, columns = small_tables(rng, n_rows, 300, 8, dtype, integers=False)
     hidden = rng.random((n_rows, 300)) < 0.25
-    items, scores = top.best(rows, columns, 5, hidden_pair(hidden), 1)
+    items, scores = top_k.best(rows, columns, 5, hidden_pair(hidden), 1)
     for chosen in [rng.permutation(n_rows), np.arange(2, 5), *np.arange(n_rows)[:, None]]:
-        one, its_scores = top.best(rows[chosen], columns, 5, hidden_pair(hidden[chosen]), 1)
+        one, its_scores = top_k.best(rows[chosen], columns, 5, hidden_pair(hidden[chosen]), 1)
         assert_array_equal(one, items[chosen])
         assert_array_equal(its_scores, scores[chosen])
 
 
 def test_any_number_of_threads_finds_the_same(monkeypatch):
-    monkeypatch.setattr(top, "THREAD_WORK", 1)
+    monkeypatch.setattr(top_k, "THREAD_WORK", 1)
     rng = np.random.default_rng(0)
     n_rows = size(90, 23)
     rows, columns = small_tables(rng, n_rows, 60, 8, np.float32, integers=False)
     hidden = hidden_pair(rng.random((n_rows, 60)) < 0.25)
-    monkeypatch.setattr(top, "TILE", 32)
-    expected = top.best(rows, columns, 5, hidden, 1)
+    monkeypatch.setattr(top_k, "TILE", 32)
+    expected = top_k.best(rows, columns, 5, hidden, 1)
     for block in (1, 4, 7):
-        monkeypatch.setattr(top, "BLOCK", block)
+        monkeypatch.setattr(top_k, "BLOCK", block)
         for n_threads in (1, 2, 3, 5):
-            found = top.best(rows, columns, 5, hidden, n_threads)
+            found = top_k.best(rows, columns, 5, hidden, n_threads)
             for one, other in zip(found, expected, strict=True):
                 assert_array_equal(one, other)
 
@@ -1187,7 +1189,7 @@ def random_cells(rng, n_rows, n_columns, density=0.3):
 
 def hidden_columns(cells, share=0.2):
     """The columns that are hidden in each row."""
-    _, hidden = _cells.hide_by_hash(cells, share)
+    _, hidden = sparse_entries.hide_by_hash(cells, share)
     return [row.tolist() for row in np.split(hidden.indices, hidden.indptr[1:-1])]
 
 
@@ -1195,7 +1197,7 @@ def hidden_columns(cells, share=0.2):
 @given(st.integers(0, 9), st.integers(1, 30), st.integers(0, 2**32 - 1), st.floats(0, 1))
 def test_hiding_takes_cells_apart(n_rows, n_columns, seed, share):
     cells = random_cells(np.random.RandomState(seed), n_rows, n_columns)
-    visible, hidden = _cells.hide_by_hash(cells, share)
+    visible, hidden = sparse_entries.hide_by_hash(cells, share)
     assert visible.nnz + hidden.nnz == cells.nnz
     assert visible.shape == hidden.shape == cells.shape
     assert_array_equal((visible + hidden).toarray(), cells.toarray())
@@ -1236,7 +1238,7 @@ def test_equal_rows_hide_equal_columns_and_others_do_not():
 def test_hiding_prefers_no_column():
     n_rows, n_columns = 4000, 30
     cells = random_cells(np.random.RandomState(0), n_rows, n_columns, 0.5)
-    _, hidden = _cells.hide_by_hash(cells, 0.2)
+    _, hidden = sparse_entries.hide_by_hash(cells, 0.2)
     count = np.bincount(cells.indices, minlength=n_columns)
     rate = np.bincount(hidden.indices, minlength=n_columns) / count
     assert_allclose(rate, hidden.nnz / cells.nnz, atol=5 * np.sqrt(0.16 / count.min()))

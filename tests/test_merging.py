@@ -6,8 +6,8 @@ from helpers import size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from skfm import _merging
-from skfm._merging import merge_rows
+from skfm._utils import equal_rows
+from skfm._utils.equal_rows import merge_rows
 
 
 def make(n_rows=400, seed=0, dtype=np.float64):
@@ -130,14 +130,14 @@ def test_rows_that_nearly_agree_stay_apart():
 def test_keys_tell_rows_apart():
     X = np.random.default_rng(0).integers(-3, 4, size=(size(20_000, 3000), 5)).astype(float)
     for dtype in (np.float64, np.float32):
-        keys = _merging.keys_of(sparse.csr_matrix(X.astype(dtype)))
+        keys = equal_rows.keys_of(sparse.csr_matrix(X.astype(dtype)))
         assert np.unique(keys).size == len(np.unique(X, axis=0)) > X.shape[0] / 2
 
 
 def test_colliding_keys_do_no_harm(monkeypatch):
     """Some equal rows may stay apart then, but no others may come together."""
     X, y, weight = make()
-    monkeypatch.setattr(_merging, "keys_of", lambda X: np.full(X.shape[0], 7, dtype=np.uint64))
+    monkeypatch.setattr(equal_rows, "keys_of", lambda X: np.full(X.shape[0], 7, dtype=np.uint64))
     merged = merge_rows(X, y, weight)
     assert merge_slowly(*merged) == merge_slowly(X, y, weight)
 

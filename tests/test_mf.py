@@ -33,8 +33,10 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
-from skfm import FMRegressor, MFRecommender, _cells
-from skfm._solvers import als, sgd, top
+from skfm import FMRegressor, MFRecommender
+from skfm._solvers import top_k
+from skfm._solvers.mf import als, sgd
+from skfm._utils import sparse_entries
 from skfm.metrics import make_ranking_scorer, ndcg_at_k
 from skfm.model_selection import split_cells
 from skfm.preprocessing import UserItemEncoder
@@ -936,7 +938,7 @@ def test_form_of_the_excluded_cells_does_not_matter(form):
 @pytest.mark.parametrize("kind", SERVED)
 def test_recommend_many_items_to_many_users(kind):
     """More than the kernel takes at a time, of both."""
-    X = make(top.BLOCK + 70, 2 * 256 + 30, density=0.05)
+    X = make(top_k.BLOCK + 70, 2 * 256 + 30, density=0.05)
     model = quietly(model_for(kind, 5, max_iter=3).fit, X)
     scores = dense_scores(model, X)
     for n_items, options in ((10, {}), (size(400, 40), {"exclude": np.arange(100)})):
@@ -1333,7 +1335,7 @@ def test_pairs_a_block_at_a_time(monkeypatch):
     model = model_for("als").fit(X)
     rows, items = all_pairs(X.shape)
     expected = model.predict_pairs(X, rows, items)
-    monkeypatch.setattr("skfm._serving.PAIRS", 7)
+    monkeypatch.setattr("skfm._recommenders.recommend.PAIRS", 7)
     assert_array_equal(model.predict_pairs(X, rows, items), expected)
 
 
@@ -1344,7 +1346,7 @@ def test_pairs_a_block_at_a_time(monkeypatch):
 def test_score_is_of_cells_that_the_fold_in_does_not_see(kind):
     X = make(density=0.5)
     model = model_for(kind).fit(X)
-    visible, hidden = _cells.hide_by_hash(X, 0.2)
+    visible, hidden = sparse_entries.hide_by_hash(X, 0.2)
     assert 0.1 * X.nnz < hidden.nnz < 0.3 * X.nnz
     if kind == "implicit":
         ranked, _ = model.recommend(visible, 10)
@@ -1937,7 +1939,7 @@ def test_extreme_parameters(kind, extreme, dtype):
 def eager_threads(monkeypatch):
     """Threads for little data; returns the numbers of them that were used."""
     used = []
-    for module in (als, sgd, top):
+    for module in (als, sgd, top_k):
         together = module.share
 
         def noted(work, n_chunks, n_threads, together=together):
@@ -1948,8 +1950,8 @@ def eager_threads(monkeypatch):
     monkeypatch.setattr(als, "CHUNK_WORK", 50)
     monkeypatch.setattr(als, "THREAD_WORK", 1)
     monkeypatch.setattr(sgd, "SMALL", 0)
-    monkeypatch.setattr(top, "BLOCK", 8)
-    monkeypatch.setattr(top, "THREAD_WORK", 1)
+    monkeypatch.setattr(top_k, "BLOCK", 8)
+    monkeypatch.setattr(top_k, "THREAD_WORK", 1)
     return used
 
 

@@ -17,7 +17,7 @@ from skfm import (
     FMRegressor,
     MFRecommender,
 )
-from skfm._solvers.memory import largest_squared
+from skfm._utils.memory import largest_squared
 
 SHORT = {"max_iter": 5, "random_state": 0}
 pytestmark = pytest.mark.filterwarnings("error:overflow", "error:invalid value")

@@ -19,7 +19,7 @@ from skfm import (
     FMRegressor,
     MFRecommender,
 )
-from skfm import _validation as door
+from skfm._utils import validation as door
 from skfm.datasets import make_fm_classification, make_fm_regression
 from skfm.metrics import ndcg_at_k, precision_at_k, recall_at_k
 from skfm.model_selection import CellKFold, leave_last_out, split_cells, split_users

@@ -19,9 +19,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss
 
 from skfm import FMClassifier, FMRegressor
-from skfm._solvers import minibatch
-from skfm._solvers.interactions import all_pairs
-from skfm._solvers.problem import Penalties, make_problem
+from skfm._solvers.fm import minibatch
+from skfm._solvers.fm.interactions import all_pairs
+from skfm._solvers.fm.problem import Penalties, make_problem
 from skfm.datasets import make_fm_classification, make_fm_regression
 
 SOLVERS = [solver for solver in ALL_SOLVERS if solver != "als"]  # which takes all rows at once

@@ -24,9 +24,9 @@ from skfm import (
     FMRegressor,
     MFRecommender,
 )
-from skfm._solvers.interactions import Interactions, all_pairs
-from skfm._solvers.packing import Columns, Runs, packed, unpacked
-from skfm._solvers.pickling import Kept
+from skfm._solvers.fm.interactions import Interactions, all_pairs
+from skfm._utils.packing import Columns, Runs, packed, unpacked
+from skfm._utils.pickling import Kept
 from skfm.exceptions import InconsistentVersionError, InconsistentVersionWarning
 from skfm.preprocessing import EventEncoder, UserItemEncoder
 

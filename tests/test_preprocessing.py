@@ -15,7 +15,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from skfm._roles import ROLES
+from skfm._utils.column_roles import ROLES
 from skfm.preprocessing import UserItemEncoder
 
 EXAMPLES = settings(max_examples=size(100, 25), deadline=None)

@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 
 from skfm import BayesianFMClassifier, BayesianFMRegressor, FMClassifier, FMRegressor
-from skfm._solvers import columns
+from skfm._solvers.fm import sweeps
 
 SETTINGS = {"batch_size": 100, "max_iter": 5, "random_state": 0}
 BAYES = {"max_iter": 5, "n_burn_in": 1, "random_state": 0}
@@ -120,7 +120,7 @@ def test_concurrent_fits(solver, n_jobs):
 @pytest.mark.parametrize("n_jobs", [None, 2])
 @pytest.mark.parametrize("kind", [BayesianFMRegressor, BayesianFMClassifier])
 def test_concurrent_chains(kind, n_jobs, monkeypatch):
-    monkeypatch.setattr(columns, "THREAD_WORK", 1)
+    monkeypatch.setattr(sweeps, "THREAD_WORK", 1)
     X, y = make(size(1500, 100))
     X = (np.arange(20) == np.random.default_rng(0).integers(20, size=(len(y), 1))) * X[:, :1]
 

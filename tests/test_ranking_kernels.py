@@ -11,11 +11,11 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
 from skfm import FMRecommender
-from skfm._fields import check_interactions
+from skfm._fm.interactions import check_interactions
 from skfm._kernels import ranking as kernels
-from skfm._solvers import ranking
-from skfm._solvers.minibatch import Settings
-from skfm._solvers.problem import Penalties
+from skfm._solvers.fm.minibatch import Settings
+from skfm._solvers.fm.problem import Penalties
+from skfm._solvers.ranking import training
 
 N_CONTEXT, N_ITEMS = 5, 6
 
@@ -35,7 +35,7 @@ def make_seen(begin):
     rng = np.random.default_rng(0)
     cells = rng.random((20, 6)) < rng.random((20, 1))
     cells[0], cells[1] = False, True
-    return cells, ranking._look_up(sparse.csr_matrix(cells), begin)
+    return cells, training._look_up(sparse.csr_matrix(cells), begin)
 
 
 def draw(random, begin, seen, owner):
@@ -85,8 +85,8 @@ def test_draws_follow_shares(shares):
 
 def test_shares_follow_popularity():
     popularity = np.array([1.0, 10.0, 100.0])
-    assert_array_equal(ranking._share_out(popularity, 0.0), [0, 1, 2, 3])
-    shares = np.diff(ranking._share_out(popularity, 0.5))
+    assert_array_equal(training._share_out(popularity, 0.0), [0, 1, 2, 3])
+    shares = np.diff(training._share_out(popularity, 0.5))
     wanted = np.sqrt(popularity)
     assert_allclose(shares / shares.sum(), wanted / wanted.sum(), rtol=1e-6)
     assert shares.sum() < 2**32
@@ -129,10 +129,10 @@ def make_case(loss, masked, weighted, max_draws=4, seed=0, n_own=0):
     owner = rng.integers(8, size=n_rows)
     cells = sparse.csr_matrix((np.ones(n_rows, bool), (owner, item)), (8, N_ITEMS))
     cells.sort_indices()
-    choices = ranking.Choices(item, owner, features, n_own, 0.5, cells)
+    choices = training.Choices(item, owner, features, n_own, 0.5, cells)
     weight = rng.integers(1, 4, size=n_rows).astype(float) if weighted else np.empty(0)
-    code = ranking.LOSSES[loss]
-    sides = ranking.make_ranking_problem(
+    code = training.LOSSES[loss]
+    sides = training.make_ranking_problem(
         X, choices, weight, code, Penalties(0.0, 0.0), interactions
     )
     factors = rng.normal(size=(1, sides.problem.n_used, 3))
@@ -155,7 +155,7 @@ def make_case(loss, masked, weighted, max_draws=4, seed=0, n_own=0):
         verbose=False,
     )
     start = np.zeros(1), linear, factors
-    trainer = ranking._Ranker(sides, choices, start, settings, np.random.RandomState(seed))
+    trainer = training._Ranker(sides, choices, start, settings, np.random.RandomState(seed))
     weight = weight if weight.size else np.ones(n_rows)
     return trainer, sides, choices, X, weight, start
 
@@ -173,7 +173,7 @@ def joined(sides, choices, X):
 @pytest.mark.parametrize("n_own", [0, 1])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("masked", MASKS)
-@pytest.mark.parametrize("loss", list(ranking.LOSSES))
+@pytest.mark.parametrize("loss", list(training.LOSSES))
 def test_a_step_goes_down_the_slope(loss, masked, weighted, n_own):
     trainer, sides, choices, X, weight, start = make_case(loss, masked, weighted, n_own=n_own)
     # Events move those that are not explained; what comes after an epoch is tested below.
@@ -284,10 +284,10 @@ def test_explaining_keeps_the_sums(masked):
     )
     interactions = check_interactions(model, labels, labels.size)
     users = sparse.eye(n_items, format="csr")
-    choices = ranking.Choices(
+    choices = training.Choices(
         np.arange(n_items), np.arange(n_items), features, 2, 0.0, sparse.csr_matrix(users > 0)
     )
-    sides = ranking.make_ranking_problem(
+    sides = training.make_ranking_problem(
         users, choices, np.empty(0), 0, Penalties(0.1, 0.1), interactions
     )
     explained = sides.explained
@@ -318,7 +318,7 @@ def test_explaining_keeps_the_sums(masked):
 
 
 def test_who_was_found_after_many_draws_counts():
-    found = differentiate(ranking.WARP, np.dtype(float), 0.0, 0.5, 0.0, 3, 9)
+    found = differentiate(training.WARP, np.dtype(float), 0.0, 0.5, 0.0, 3, 9)
     weight = np.log(2) / np.log(4)  # that item is before the chosen one: its rank is 1
     assert_allclose(found, (weight, -weight, weight))
 
@@ -348,7 +348,7 @@ def test_bits_say_who_has_been_seen_whether_items_share_them_or_not():
     n_items = 1000
     cells = rng.random((30, n_items)) < np.linspace(0, 0.2, 30)[:, None]
     begin = np.arange(n_items + 1)
-    seen = ranking._look_up(sparse.csr_matrix(cells), begin)
+    seen = training._look_up(sparse.csr_matrix(cells), begin)
     n_words = np.diff(seen.bit_ptr)
     assert (n_words * 64 < n_items).any() and (n_words * 64 >= n_items).any()
     for owner in range(30):

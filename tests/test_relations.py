@@ -9,12 +9,12 @@ from scipy import sparse
 
 from skfm import BayesianFMClassifier, BayesianFMRegressor, FMClassifier, FMRegressor
 from skfm._kernels import losses
-from skfm._kernels.records import Prior
-from skfm._solvers import columns as passes
-from skfm._solvers import relations
-from skfm._solvers.columns import Sweeper
-from skfm._solvers.interactions import Interactions
-from skfm._solvers.problem import Penalties, make_problem
+from skfm._kernels.structs import Prior
+from skfm._solvers.fm import relation_blocks
+from skfm._solvers.fm import sweeps as passes
+from skfm._solvers.fm.interactions import Interactions
+from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._solvers.fm.sweeps import Sweeper
 
 N_USERS, N_ITEMS, N_RATERS = 9, 12, 7
 FIELDS = np.repeat([0, 1, 2, 3], [N_USERS, N_ITEMS, N_ITEMS, N_RATERS])
@@ -53,7 +53,7 @@ def problem_for(X, y, weight, mask, n_components, no_linear=()):
 
 def sweep(problem, n_threads, noise, fit_linear, monkeypatch, gain, n_sweeps=3):
     """Sweeps from the same start; returns parameters, sums, errors and raw outputs."""
-    monkeypatch.setattr(relations, "LEAST_GAIN", gain)
+    monkeypatch.setattr(relation_blocks, "LEAST_GAIN", gain)
     rng = np.random.default_rng(5)
     n, n_components = problem.n_used, problem.interactions.n_components
     dtype = problem.data.dtype
@@ -152,7 +152,7 @@ def test_threads_give_the_same_bits(dtype, mask, monkeypatch):
 def test_only_long_parts_that_repeat_are_set_aside():
     X, y = make(n_rows=400)
     problem = problem_for(X, y, None, "all", 2)
-    found, rows = relations.find_relations(problem)
+    found, rows = relation_blocks.find_relations(problem)
     assert [relation.n_blocks for relation in found] == [N_USERS, N_ITEMS]
     users = X[:, :N_USERS].argmax(axis=1)
     for relation, field in zip(found, (2, 3), strict=True):
@@ -166,10 +166,10 @@ def test_only_long_parts_that_repeat_are_set_aside():
     assert_array_equal(left, X * (FIELDS < 2))
     # Of rows that all differ, nothing.
     different = X * np.random.default_rng(0).uniform(0.5, 1, (400, 1))
-    assert relations.find_relations(problem_for(different, y, None, "all", 2))[0] == []
+    assert relation_blocks.find_relations(problem_for(different, y, None, "all", 2))[0] == []
     # Nor without fields.
     problem.interactions.field = np.zeros(FIELDS.size, int)
-    assert relations.find_relations(problem)[0] == []
+    assert relation_blocks.find_relations(problem)[0] == []
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_estimators_use_them(model, monkeypatch):
     if hasattr(model, "predict_proba"):
         y = y > 0
     seen = []
-    find = relations.find_relations
+    find = relation_blocks.find_relations
 
     def noting(problem):
         found = find(problem)
@@ -195,7 +195,7 @@ def test_estimators_use_them(model, monkeypatch):
         return found
 
     monkeypatch.setattr(passes, "find_relations", noting)
-    monkeypatch.setattr(relations, "LEAST_GAIN", 0)
+    monkeypatch.setattr(relation_blocks, "LEAST_GAIN", 0)
     model.set_params(feature_fields=FIELDS, random_state=0)
     one = model.set_params(n_jobs=1).fit(X, y).predict(X)
     assert_array_equal(model.set_params(n_jobs=2).fit(X, y).predict(X), one)

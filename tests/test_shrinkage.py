@@ -6,10 +6,10 @@ import reference
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from skfm._kernels import axes
-from skfm._kernels.regression import regress, regress_doubting
-from skfm._solvers.explained import _Group, _whiten
-from skfm._solvers.shrinkage import share_kept
+from skfm._kernels import principal_axes
+from skfm._kernels.item_regression import regress, regress_doubting
+from skfm._solvers.ranking.adaptive_shrinkage import share_kept
+from skfm._solvers.ranking.item_regression import _Group, _whiten
 
 
 @pytest.mark.parametrize("n_outputs", [1, 5])
@@ -143,10 +143,10 @@ def test_coordinates_there_and_back(n_rows):
 def test_tables_in_other_coordinates():
     rng = np.random.default_rng(0)
     table, matrix, result = rng.normal(size=(7, 5)), rng.normal(size=(5, 3)), np.empty((7, 3))
-    axes.multiply(table, matrix, result)
+    principal_axes.multiply(table, matrix, result)
     assert_allclose(result, table @ matrix, atol=1e-12)
     products = table.T @ table
     root, inverse = np.zeros((2, 5, 5))
-    axes.find_root(products, root, inverse)
+    principal_axes.find_root(products, root, inverse)
     assert_allclose(root, np.linalg.cholesky(products), atol=1e-12)
     assert_allclose(inverse, np.linalg.inv(root), atol=1e-9)

@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 
 from skfm import BayesianFMRegressor, FMClassifier, FMRecommender, FMRegressor, MFRecommender
-from skfm._sparse import check_sparse
+from skfm._utils.sparse import check_sparse
 from skfm.datasets import dump_libffm
 from skfm.metrics import ndcg_at_k
 from skfm.model_selection import CellKFold, leave_last_out, split_cells, split_users

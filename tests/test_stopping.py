@@ -28,8 +28,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from skfm import FMClassifier, FMRegressor
-from skfm._solvers import minibatch
-from skfm._solvers.minibatch import Trainer
+from skfm._solvers.fm import minibatch
+from skfm._solvers.fm.minibatch import Trainer
 from skfm.datasets import make_fm_regression
 
 pytestmark = pytest.mark.filterwarnings("ignore")

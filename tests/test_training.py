@@ -18,8 +18,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
 from skfm import BayesianFMRegressor, FMClassifier, FMRecommender, FMRegressor, MFRecommender
-from skfm._solvers import minibatch, plan, progress, team
+from skfm._solvers.fm import batches, minibatch
 from skfm._solvers.training import History
+from skfm._utils import progress, threads
 from skfm.datasets import make_fm_classification, make_fm_regression
 
 
@@ -134,7 +135,7 @@ def test_few_rough_epochs_are_no_error(batch_size, max_iter):
 
 def test_what_is_kept_is_measured_on_all_windows(monkeypatch):
     """With many windows, the last parameters are kept unless others are better on all rows."""
-    monkeypatch.setattr(plan, "WINDOW_ENTRIES", 512)
+    monkeypatch.setattr(batches, "WINDOW_ENTRIES", 512)
     measured = []
     measure = minibatch.Trainer.measure
     monkeypatch.setattr(
@@ -220,7 +221,7 @@ def test_no_thread_is_left_when_one_cannot_start(monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", fail_at_second)
     with pytest.raises(RuntimeError, match="start new thread"):
-        team.run_together(lambda part, wait: wait(), 3)
+        threads.run_together(lambda part, wait: wait(), 3)
     started[0].join(timeout=10)
     assert not started[0].is_alive()
 

@@ -21,7 +21,7 @@ import llvmlite
 import numba
 import numpy as np
 
-from skfm._kernels._caller import level_of_user
+from skfm._kernels._stacklevel import level_of_user
 
 _HERE = Path(__file__).parent
 _PACKAGE = __package__

@@ -6,7 +6,8 @@ import numba
 from numba.extending import overload
 
 from skfm._kernels._cache import cached
-from skfm._kernels._notice import watch
+from skfm._kernels._compile_notice import watch
+from skfm._kernels._compiler import PrivateCompiler
 
 watch()
 
@@ -27,6 +28,7 @@ def jit(function=None, *, allocates=False, **options):
     """
     if function is None:
         return partial(jit, allocates=allocates, **options)
+    options = {"pipeline_class": PrivateCompiler, **options}
     return cached(numba.njit(**_flags(allocates, options))(function))
 
 

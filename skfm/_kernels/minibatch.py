@@ -14,8 +14,8 @@ from skfm._kernels._jit import jit, jit_inner
 from skfm._kernels.barrier import meet
 from skfm._kernels.interactions import derive, enter, join
 from skfm._kernels.losses import find_row_loss
-from skfm._kernels.records import Block, Local, RowScratch, State, WindowColumns, WindowRows
-from skfm._kernels.updates import move, move_intercept
+from skfm._kernels.structs import Block, Local, RowScratch, State, WindowColumns, WindowRows
+from skfm._kernels.update_rules import move, move_intercept
 
 # What a row or a feature costs besides its entries, in entries; only the balance of threads
 # depends on it. Later features of a batch are rarer, and so further away in memory.

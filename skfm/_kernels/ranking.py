@@ -18,12 +18,12 @@ import numpy as np
 from skfm._kernels import minibatch
 from skfm._kernels._jit import jit, jit_inline, jit_inner
 from skfm._kernels.barrier import meet
+from skfm._kernels.batches import plan_batches
 from skfm._kernels.features import MIX
 from skfm._kernels.interactions import enter
 from skfm._kernels.losses import log_loss
 from skfm._kernels.minibatch import ROW_COST, share
-from skfm._kernels.plan import plan_batches
-from skfm._kernels.records import (
+from skfm._kernels.structs import (
     Events,
     Items,
     Local,

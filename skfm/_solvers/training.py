@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from skfm._kernels.losses import POISSON
-from skfm._solvers.caller import warn
+from skfm._utils.warnings import warn
 
 MAX_RESTARTS = 6
 USUAL_RESTARTS = 4  # where the learning rate is found

@@ -7,7 +7,7 @@ from scipy import sparse
 from scipy.special import expit, softmax
 from sklearn.utils import Bunch, check_random_state
 
-from skfm import _validation as door
+from skfm._utils import validation as door
 
 LARGEST_SCALE = 1e100  # its square is a number
 

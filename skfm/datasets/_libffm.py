@@ -17,8 +17,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
 
-from skfm import _validation as door
-from skfm._sparse import check_sparse
+from skfm._utils import validation as door
+from skfm._utils.sparse import check_sparse
 
 CHUNK_BYTES = 2**21  # read and parsed at once
 BLOCK_ENTRIES = 2**16  # written at once

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
-from skfm._solvers.caller import warn
+from skfm._utils.warnings import warn
 
 FOLDER = "skfm_movielens_100k"
 OFFICIAL = "ml-100k.zip"

@@ -1,0 +1,1 @@
+"""FMRegressor, FMClassifier and their Bayesian relatives."""

@@ -1,0 +1,192 @@
+"""Draws that are kept for predictions: which, in how much memory, and what they predict."""
+
+import copy
+
+import numpy as np
+
+from skfm._solvers.fm.interactions import compute_outputs
+from skfm._utils.memory import aligned_zeros
+from skfm._utils.pickling import Kept
+from skfm._utils.threads import share
+
+BLOCK_BYTES = 2 << 20  # of outputs at a time
+
+
+class Samples(Kept):
+    """Draws of a chain in float32, evenly spaced, in a bounded number of bytes.
+
+    Draws are kept until there is no more room. Then every second one is dropped, and from then on
+    only every second one is taken.
+    """
+
+    def __init__(self, draw, n_bytes, n_draws):
+        """Room for draws like this one; ``n_draws`` of them are to come."""
+        n_used, n_coordinates = draw.theta.shape
+        n_numbers = draw.theta.size + draw.level_precision.size  # the rest is in float64
+        self.bytes_a_draw = 4 * n_numbers + 16 * draw.group_mean.size + 8 * draw.freedom.size + 16
+        self.stride = 1
+        self.n_seen = 0
+        self.n_kept = 0
+        capacity = min(self._limit(n_bytes), n_draws)
+        n_groups, of_noise = (
+            draw.group_mean.shape[0],
+            (draw.level_precision.size, draw.freedom.size),
+        )
+        self._allocate(capacity, n_used, n_coordinates - 1, n_groups, *of_noise)
+
+    def _limit(self, n_bytes):
+        return max(2, int(n_bytes // self.bytes_a_draw))
+
+    def _allocate(self, capacity, n_used, n_components, n_groups, n_levels, n_freedoms):
+        self.intercept = np.zeros(capacity)
+        self.linear = np.zeros((capacity, n_used), np.float32)
+        self.factors = aligned_zeros((capacity, n_used, n_components), np.float32)
+        self.noise_precision = np.zeros(capacity)
+        self.group_mean = np.zeros((capacity, n_groups, n_components + 1))
+        self.group_precision = np.zeros((capacity, n_groups, n_components + 1))
+        self.level_precision = np.zeros((capacity, n_levels), np.float32)
+        self.freedom = np.zeros((capacity, n_freedoms))
+
+    def _arrays(self):
+        names = "intercept", "linear", "factors", "noise_precision", "group_mean"
+        names += "group_precision", "level_precision", "freedom"
+        return [getattr(self, name) for name in names]
+
+    def extended(self, n_bytes, n_draws):
+        """A copy with room for further draws, in so many bytes."""
+        longer = copy.copy(self)
+        limit = self._limit(n_bytes)
+        old = self._arrays()
+        while longer.n_kept > limit:
+            old = [array[: longer.n_kept : 2] for array in old]
+            longer.n_kept = old[0].shape[0]
+            longer.stride *= 2
+        capacity = min(limit, longer.n_kept + n_draws)
+        sizes = [getattr(self, name).shape[1] for name in ("level_precision", "freedom")]
+        longer._allocate(capacity, *self.factors.shape[1:], self.group_mean.shape[1], *sizes)
+        for new, kept in zip(longer._arrays(), old, strict=True):
+            new[: longer.n_kept] = kept[: longer.n_kept]
+        return longer
+
+    def take(self, draw):
+        """Keep a draw if it is its turn; returns whether it has only numbers in float32."""
+        self.n_seen += 1
+        if (self.n_seen - 1) % self.stride:
+            return True
+        if self.n_kept == self.intercept.size:
+            self.n_kept = -(-self.n_kept // 2)
+            for array in self._arrays():
+                array[: self.n_kept] = array[::2].copy()
+            self.stride *= 2
+            if (self.n_seen - 1) % self.stride:
+                return True
+        k = self.n_kept
+        self.intercept[k] = draw.intercept
+        with np.errstate(over="ignore"):
+            self.linear[k] = draw.theta[:, -1]
+            self.factors[k] = draw.theta[:, :-1]
+        self.noise_precision[k] = draw.noise_precision
+        self.group_mean[k], self.group_precision[k] = draw.group_mean, draw.group_precision
+        self.level_precision[k], self.freedom[k] = draw.level_precision, draw.freedom
+        self.n_kept += 1
+        return bool(np.isfinite(self.linear[k]).all() and np.isfinite(self.factors[k]).all())
+
+    def trim(self):
+        """Give back room that was not needed."""
+        for name, array in list(vars(self).items()):
+            if isinstance(array, np.ndarray):
+                setattr(self, name, array[: self.n_kept])
+
+    def predict(self, rows, used, others, group, interactions, key, summarise, n_threads):
+        """``summarise(outputs)`` for blocks of rows, joined; outputs are (n_rows, n_draws).
+
+        ``rows`` are scaled, as `Scaling.apply` makes them: their columns are the features
+        ``used`` in training and then ``others``. Of these nothing is known but their group's
+        prior: they are drawn from it, with random numbers of their own.
+        """
+        linear, factors = self.linear, self.factors
+        columns, features = rows.indices, used
+        if others.size:
+            present, columns = np.unique(rows.indices, return_inverse=True)
+            n_used = linear.shape[1]
+            is_other = present >= n_used
+            new = others[present[is_other] - n_used]
+            theta = self._from_prior(new, group[new], key)
+            theta[:, :, -1] *= interactions.has_linear[new]
+            known = present[~is_other]
+            features = np.append(used[known], new)
+            linear = np.concatenate([linear[:, known], theta[:, :, -1]], axis=1)
+            factors = np.concatenate([factors[:, known], theta[:, :, :-1]], axis=1)
+        n_draws, n_rows = linear.shape[0], rows.shape[0]
+        tables = linear, np.ascontiguousarray(factors)
+        record = interactions.record(features)
+        indptr = rows.indptr.astype(np.int64)
+        height = max(1, BLOCK_BYTES // (4 * n_draws))
+        parts = [None] * -(-n_rows // height)
+        with np.errstate(over="ignore"):
+            short_values = rows.data.astype(np.float32)
+
+        def work(number):
+            first, last = number * height, min(n_rows, (number + 1) * height)
+            pointers = indptr[first : last + 1]
+            outputs = self._outputs(pointers, columns, rows.data, short_values, tables, record)
+            parts[number] = summarise(outputs)
+
+        share(work, len(parts), n_threads)
+        return np.concatenate(parts)
+
+    def noise_variance(self, rows, others, group, n_threads):
+        """The mean variance (n_rows,) of the noise of rows as `predict` gets them.
+
+        Of levels that are new, it is the mean of what their group's distribution says.
+        """
+        common = 1 / self.noise_precision
+        variance = np.full(rows.shape[0], common.mean())
+        if not self.level_precision.shape[1]:
+            return variance
+        new = 1 - 2 / self.freedom[:, group[others]]
+        log_variance = -np.log(np.hstack([self.level_precision, new]))
+        varies = np.flatnonzero(log_variance.any(axis=0))
+        log_variance = log_variance[:, varies].T + 0.0
+        has_level = rows[:, varies]
+        has_level.data = np.ones_like(has_level.data, dtype=np.float64)
+        height = max(1, BLOCK_BYTES // (8 * self.n_kept))
+
+        def work(number):
+            part = slice(number * height, (number + 1) * height)
+            variance[part] = (np.exp(has_level[part] @ log_variance) * common).mean(axis=1)
+
+        share(work, -(-variance.size // height), n_threads)
+        return variance
+
+    def _outputs(self, indptr, columns, values, short_values, tables, interactions):
+        """Computed in float32; rows for which that overflows, in float64."""
+        n_rows = indptr.size - 1
+
+        def compute(first, last, values, tables):
+            outputs = np.empty((last - first, self.n_kept), values.dtype)
+            own = indptr[first : last + 1], columns, values
+            parameters = self.intercept, *tables
+            compute_outputs(own, parameters, interactions, 0, last - first, outputs)
+            return outputs.astype(np.float64, copy=False)
+
+        outputs = compute(0, n_rows, short_values, tables)
+        overflown = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
+        if overflown.size:
+            exact = values.astype(np.float64), tuple(table.astype(np.float64) for table in tables)
+            for row in overflown:
+                outputs[row] = compute(row, row + 1, *exact)
+        if not np.isfinite(outputs).all():
+            raise ValueError("X has values that are too large for predictions; scale them.")
+        return outputs
+
+    def _from_prior(self, columns, groups, key):
+        """(n_draws, n_columns, n_components + 1)"""
+        theta = np.empty((self.n_kept, columns.size, self.group_mean.shape[2]), np.float32)
+        for place, (column, group) in enumerate(zip(columns, groups, strict=True)):
+            counter = [0, 0, 1, int(column)]  # the chain has 0 in the third place
+            rng = np.random.Generator(np.random.Philox(counter=counter, key=key))
+            spread = 1 / np.sqrt(self.group_precision[:, group])
+            noise = rng.standard_normal(spread.shape)
+            theta[:, place] = self.group_mean[:, group] + spread * noise
+        return theta

@@ -1,0 +1,107 @@
+"""Targets as the solver sees them: numbers of a known size, and where the intercept starts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skfm._kernels import losses
+from skfm._utils.pickling import Kept
+
+REGRESSION = {
+    "squared_error": losses.SQUARED_ERROR,
+    "absolute_error": losses.ABSOLUTE_ERROR,
+    "huber": losses.HUBER,
+    "quantile": losses.QUANTILE,
+    "poisson": losses.POISSON,
+}
+CLASSIFICATION = {"log_loss": losses.LOG_LOSS, "squared_hinge": losses.SQUARED_HINGE}
+
+LARGEST_COUNT = 1e12  # less than where the Poisson loss is an exponential no more
+
+
+@dataclass
+class Link(Kept):
+    """How the solver's target relates to the user's: ``raw = solver's * unit + shift``."""
+
+    loss: int
+    shape: float  # of the loss: Huber's epsilon, the quantile
+    intercept: np.ndarray  # (n_outputs,), where the solver's intercept starts
+    baseline: float  # mean loss of that intercept alone
+    unit: float = 1.0
+    shift: float = 0.0
+    is_constant: bool = False  # all targets were the same: the unit means nothing
+
+    def target(self, y):
+        """Numbers, or labels 0, 1, ..., as the solver sees them."""
+        return (np.asarray(y, dtype=np.float64) - self.shift) / self.unit
+
+    def mean_loss(self, raw, target, weight):
+        """Mean loss of raw outputs of shape (n_rows, n_outputs)."""
+        output = np.ascontiguousarray(((raw - self.shift) / self.unit).T, dtype=np.float64)
+        loss = losses.make_loss(self.loss, self.shape, output.shape[0])
+        total = losses.total_loss(loss, output, target, weight)
+        return total / weight.sum(dtype=np.float64)
+
+
+def of_numbers(y, weight, loss, shape, fit_intercept, more_will_come):
+    """The link of a regression.
+
+    Targets are standardised, so that penalties mean the same whatever their unit; counts are not,
+    for which the raw output is the logarithm of the mean.
+    """
+    y = np.asarray(y, dtype=np.float64)
+    code = REGRESSION[loss]
+    start, unit, shift, is_constant = 0.0, 1.0, 0.0, False
+    if loss == "poisson":
+        if fit_intercept:
+            # Where no row counts anything yet, half a count.
+            total = max(np.sum(y * weight, dtype=np.float64), 0.5 if more_will_come else 0.0)
+            start = np.log(total / weight.sum(dtype=np.float64))
+    else:
+        largest = np.abs(y).max() or 1.0  # divided out first, so that no square overflows
+        y = y / largest
+        if fit_intercept:
+            shift = float(np.average(y, weights=weight))
+        unit = float(np.sqrt(np.average((y - shift) ** 2, weights=weight)))
+        is_constant = unit < 8 * np.finfo(np.float64).eps
+        if is_constant:  # rounding is left
+            unit = 1.0 if more_will_come else np.finfo(np.float64).eps
+        if fit_intercept and loss != "squared_error":
+            share = shape if loss == "quantile" else 0.5
+            start = weighted_quantile((y - shift) / unit, weight, share)
+        unit, shift, y = unit * largest, shift * largest, y * largest
+    link = Link(code, shape, np.array([start]), 0.0, unit, shift, is_constant)
+    weight = weight.astype(np.float64)
+    total = losses.constant_loss(code, float(shape), float(start), link.target(y), weight)
+    link.baseline = total / weight.sum(dtype=np.float64)
+    return link
+
+
+def of_classes(labels, weight, n_classes, loss, fit_intercept):
+    """The link of a classification, ``labels`` being 0, 1, ...
+
+    Two classes are one output, more are as many: by softmax for the log loss, else each against
+    the rest. The intercept starts where it is best alone; a class that these rows lack counts as
+    one of them.
+    """
+    seen = np.bincount(labels, weights=weight, minlength=n_classes)
+    rate = np.where(seen > 0, seen, np.mean(weight)) if fit_intercept else np.ones(n_classes)
+    rate, seen = rate / rate.sum(), seen / seen.sum()
+    if loss == "log_loss":
+        baseline = float(-seen @ np.log(rate))
+        if n_classes == 2:
+            return Link(losses.LOG_LOSS, 0.0, np.log(rate[1:] / rate[0]), baseline)
+        start = np.log(rate) if fit_intercept else np.zeros(n_classes)
+        return Link(losses.SOFTMAX, 0.0, start, baseline)
+    if n_classes == 2:
+        rate, seen = rate[1:], seen[1:]
+    start = 2 * rate - 1 if fit_intercept else np.zeros(rate.size)
+    baseline = float((seen * (1 - start) ** 2 + (1 - seen) * (1 + start) ** 2).sum())
+    return Link(losses.SQUARED_HINGE, 0.0, start, baseline)
+
+
+def weighted_quantile(values, weight, share):
+    """The least value with at least that share of the weight at or below it."""
+    order = np.argsort(values)
+    total = np.cumsum(weight[order], dtype=np.float64)
+    return float(values[order][np.searchsorted(total, share * total[-1])])

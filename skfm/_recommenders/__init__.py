@@ -1,0 +1,1 @@
+"""MFRecommender and FMRecommender."""

@@ -1,0 +1,160 @@
+"""The items that a recommender is told of: their names and their features."""
+
+from collections.abc import Hashable
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import check_array
+
+from skfm._fm.feature_groups import check_labels
+from skfm._utils import validation as door
+from skfm._utils.ids import Ids, find_missing, read_ids, refuse_rows
+from skfm._utils.sparse import check_sparse
+
+FIELD = "item_features"  # of features of which nothing else is said
+
+
+class Items:
+    """Names of items and their features: one-hot ones of their own, then those given."""
+
+    def __init__(self, names, identity, given, fields):
+        self.names = names
+        self.identity = identity  # a field for each one-hot feature of an item
+        self.given = given  # (n_items, n_given), CSR
+        self.fields = np.array(
+            [field for field in identity for _ in range(len(names))] + np.asarray(fields).tolist(),
+            dtype=object,
+        )
+
+    def features(self, dtype):
+        blocks = [sparse.eye(len(self.names), format="csr")] * len(self.identity)
+        return sparse.hstack([*blocks, in_units(self.given, dtype)], format="csr", dtype=dtype)
+
+
+def read_items(model, y):
+    """The items of a model's parameters, or if those name none, those in ``y``."""
+    identity = _check_identity(model.item_identity)
+    if model.item_features is None:
+        if not identity:
+            raise ValueError("item_identity is empty, so items need features; pass item_features.")
+        if model.item_fields is not None:
+            raise ValueError("item_fields are labels of item_features, which is None.")
+        if model.item_ids is None:
+            names = Ids.learn(read_ids(y, "item"), "item")[0].ids
+        else:
+            names = check_names(model.item_ids)
+        return Items(names, identity, sparse.csr_matrix((len(names), 0)), [])
+    names, given = read_features(model.item_features, model.item_ids)
+    fields = model.item_fields
+    if fields is None:
+        fields = getattr(model.item_features, "feature_fields", None)
+    if fields is None:
+        fields = [FIELD] * given.shape[1]
+    fields = check_labels(fields, given.shape[1], "item_fields", "a column of item_features")
+    return Items(names, identity, given, fields)
+
+
+def read_features(features, ids, n_columns=None):
+    """Names of items and canonical CSR of their features."""
+    if ids is None:
+        ids = getattr(features, "index", None)
+    columns = column_names(features)
+    if columns is not None and len(set(columns)) < len(columns):
+        twice = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
+        raise ValueError(f"item_features has several columns of the same name: {twice[:5]}.")
+    features = check_sparse(features, "item_features")
+    try:
+        X = check_array(
+            features,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            input_name="item_features",
+        )
+    except (TypeError, ValueError) as error:
+        cure = ""
+        if "convert" in str(error):
+            cure = " Encode strings before, for example with OneHotEncoder or pandas.get_dummies."
+        raise ValueError(
+            f"item_features must hold finite numbers, a row for each item ({error}).{cure}"
+        ) from error
+    X = door.as_csr(X)
+    if n_columns is not None and X.shape[1] != n_columns:
+        raise ValueError(
+            f"item_features must have the {n_columns} columns of fit; it has {X.shape[1]}."
+        )
+    names = np.arange(X.shape[0]) if ids is None or callable(ids) else check_names(ids)
+    if len(names) != X.shape[0]:
+        raise ValueError(
+            f"item_ids must name the {X.shape[0]} rows of item_features; got {len(names)}."
+        )
+    return names, X
+
+
+def in_units(features, dtype):
+    """Features in another dtype, if their squares are numbers there."""
+    with np.errstate(over="ignore"):
+        features = features.astype(dtype)
+        square = np.asarray(features.multiply(features).sum(axis=0)).ravel()
+    if not np.isfinite(square).all():
+        raise ValueError(
+            f"Column {np.flatnonzero(~np.isfinite(square))[0]} of item_features (counted from 0) "
+            f"has values that are too large to be squared in {np.dtype(dtype)}; scale it, for "
+            "example with sklearn.preprocessing.MaxAbsScaler."
+        )
+    return features
+
+
+def read_choices(y):
+    """Items that were chosen, as an array of the kind of their names.
+
+    scikit-learn would make floats of nullable integers, and a table of tuples. What is no list
+    of names is left to it to refuse.
+    """
+    if isinstance(y, (list, tuple)):
+        is_list = not any(isinstance(name, (list, np.ndarray)) for name in y)
+    else:
+        is_list = hasattr(y, "__array__") and np.asarray(y).ndim == 1
+    if not is_list:
+        return y
+    names = read_ids(y, "item")
+    if names.dtype.kind == "O":
+        refuse_rows(find_missing(names), "items in y are missing (None or NaN)")
+    return names
+
+
+def check_names(ids):
+    names = read_ids(ids, "item").copy()  # the caller's array may change
+    if not names.size:
+        raise ValueError("item_ids is empty; name the items, or pass None.")
+    _, places = Ids.learn(names, "item")
+    order = np.argsort(places, kind="stable")
+    twice = np.zeros(names.size, bool)
+    twice[order[1:]] = places[order[1:]] == places[order[:-1]]
+    refuse_rows(twice, "items are named twice in item_ids, or the index of item_features")
+    return names
+
+
+def _check_identity(identity):
+    what = "a list of fields, such as ('item',), or empty"
+    identity = door.check_list(identity, "item_identity", what)
+    if not all(isinstance(field, Hashable) for field in identity):
+        raise TypeError(f"item_identity must hold names of fields; got {identity}.")
+    if len(set(identity)) < len(identity):
+        raise ValueError(f"item_identity names a field twice: {identity}.")
+    return identity
+
+
+def column_names(features):
+    """Names of the columns of a DataFrame, else None."""
+    columns = getattr(features, "columns", None)
+    return None if columns is None else list(columns)
+
+
+def check_columns(features, expected):
+    """Refuse a DataFrame whose columns are others than those in fit, or in another order."""
+    columns = column_names(features)
+    if columns is not None and expected is not None and columns != expected:
+        raise ValueError(
+            f"item_features must have the columns of fit, in the same order: {expected[:10]}; "
+            f"got {columns[:10]}."
+        )

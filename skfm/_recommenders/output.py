@@ -1,0 +1,50 @@
+"""What is served as a long table: a row for each item, or user, that was found."""
+
+from importlib import import_module
+
+import numpy as np
+
+from skfm._utils import validation as door
+from skfm._utils.ids import read_ids
+
+OUTPUTS = ("default", "pandas", "polars")
+
+
+def check_output(output):
+    """Refuse an unknown output, or one whose package is not there, before anything is computed."""
+    door.check_option(output, "output", OUTPUTS)
+    if output != "default":
+        try:
+            import_module(output)
+        except ImportError as error:
+            raise ImportError(
+                f"output={output!r} needs the package {output} ({error}); install it, or use "
+                "output='default'."
+            ) from error
+
+
+def long_frame(output, names, asked, found, values, show):
+    """A DataFrame of the four columns ``names``: who asked, what was found, its value, its rank.
+
+    ``asked`` names the rows of ``found``, which has positions, best first, and -1 where there is
+    nothing; ``show(positions)`` names them. ``values`` belong to ``found``.
+    """
+    rows, places = np.nonzero(found >= 0)
+    columns = asked[rows], show(found[rows, places]), values[rows, places], places + 1
+    return import_module(output).DataFrame(dict(zip(names, columns, strict=True)))
+
+
+def index_of(X):
+    """The index of a DataFrame, else None."""
+    index = getattr(X, "index", None)
+    return None if callable(index) else index  # lists have a method of that name
+
+
+def name_rows(user_ids, n_rows):
+    """A name for each row of X; their numbers if ``user_ids`` is None."""
+    if user_ids is None:
+        return np.arange(n_rows)
+    names = read_ids(user_ids, "user")
+    if names.size != n_rows:
+        raise ValueError(f"user_ids must name the {n_rows} rows of X; got {names.size}.")
+    return names

@@ -1,0 +1,73 @@
+"""Recommenders at the end of pipelines, and within searches."""
+
+from skfm._recommenders.output import index_of
+from skfm._utils.pipelines import last_step
+
+
+def recommend(estimator, X, n_items=10, *, output="default", user_ids=None, **options):
+    """Recommend with a pipeline, or a search, that ends in a recommender.
+
+    A :class:`~sklearn.pipeline.Pipeline` hands on `predict` and `transform`, but not `recommend`.
+    This function transforms X by the steps before the recommender, and calls its `recommend`. Of a
+    search such as :class:`~sklearn.model_selection.GridSearchCV` it takes the best estimator.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted pipeline whose last step is a :class:`~skfm.MFRecommender`, a
+        :class:`~skfm.FMRecommender` or another estimator with a method `recommend`; a fitted
+        search over one; or the recommender itself.
+    X : array-like of shape (n_rows, n_features)
+        The users, or contexts, to recommend to: what the pipeline was fitted on, such as a log.
+    n_items : int, default=10
+        How many items to recommend to each.
+    output : {"default", "pandas", "polars"}, default="default"
+        What to return: two arrays, or a DataFrame with a row for each recommended item.
+    user_ids : array-like of shape (n_rows,), default=None
+        Names of the rows of X in a DataFrame, such as a column of X. None takes the index of X, as
+        it was before the pipeline, if X is a DataFrame of pandas, else the numbers of rows.
+    **options : dict
+        Further arguments of the recommender's `recommend`, such as `candidates`.
+
+    Returns
+    -------
+    items : ndarray of shape (n_rows, n_items)
+        Items, best first, as the recommender returns them.
+    scores : ndarray of shape (n_rows, n_items)
+        Their scores.
+    frame : DataFrame of shape (n_recommendations, 4)
+        In place of the two arrays if `output` asks for it, with the columns "user", "item",
+        "score" and "rank".
+
+    Raises
+    ------
+    TypeError
+        If there is no recommender at the end of `estimator`.
+
+    See Also
+    --------
+    MFRecommender.recommend : Recommend by the cells of users.
+    FMRecommender.recommend : Recommend by the features of contexts.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import FMRecommender, recommend
+    >>> log = pd.DataFrame({"user": ["ann", "ann", "bob"], "item": ["tea", "milk", "tea"]})
+    >>> model = make_pipeline(OneHotEncoder(), FMRecommender(2, random_state=0))
+    >>> model = model.fit(log[["user"]], log["item"])
+    >>> users = log[["user"]].drop_duplicates()
+    >>> best = recommend(model, users, n_items=1, output="pandas", user_ids=users["user"])
+    >>> best[["user", "item", "rank"]]  # ann has had both
+      user  item  rank
+    0  bob  milk     1
+    """
+    recommender, rows = last_step(estimator, X)
+    if output != "default":
+        options["output"] = output
+        user_ids = index_of(X) if user_ids is None else user_ids
+    if user_ids is not None:
+        options["user_ids"] = user_ids
+    return recommender.recommend(rows, n_items, **options)

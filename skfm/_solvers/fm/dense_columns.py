@@ -1,0 +1,89 @@
+"""Columns with entries in most rows, whose linear weights are looked at together.
+
+Numeric columns may nearly say the same. Then each weight by itself seems to be known better than
+it is, and steps that know nothing of the others get there slowly. One-hot columns meet few others
+so often.
+"""
+
+import numpy as np
+
+from skfm._kernels.principal_axes import add_products, find_root
+
+FULL = 0.5  # of the rows' weight: what a dense column has entries in
+MOST = 100  # of more, their products would cost much more than an epoch
+CHUNK = 1 << 14  # rows looked at together
+JITTER = 1e-10  # of a matrix' mean diagonal: keeps it invertible
+
+
+class DenseColumns:
+    """Those of a problem: ``columns`` are their places among its features."""
+
+    def __init__(self, problem, settings):
+        self.problem = problem
+        self.fits_intercept = settings.fit_intercept
+        self.columns = np.zeros(0, np.intp)
+        if settings.fit_linear and not problem.has_lasso:
+            is_dense = problem.chunk_count() > FULL * problem.total_weight
+            self.columns = np.flatnonzero(is_dense & problem.interactions.has_linear[problem.used])
+        if self.columns.size > MOST:
+            self.columns = self.columns[:0]
+
+    def information(self, curvature, sample=None):
+        """What rows of these curvatures (n_outputs, n_rows) say of the weights of an output, the
+        last one being the intercept: (n_outputs, n_columns + 1, n_columns + 1).
+
+        A ``sample`` of rows may stand for all of them.
+        """
+        size = self.columns.size + 1
+        total = np.zeros((len(curvature), size, size))
+        for chosen, rows in self._chunks(sample):
+            for output, weight in enumerate(curvature[:, chosen]):
+                add_products(0, len(rows), np.sqrt(weight)[:, None] * rows, total[output])
+        if not self.fits_intercept:
+            total[:, -1, :] = total[:, :, -1] = 0
+        return total if sample is None else total * (self.problem.n_rows / sample.size)
+
+    def variances(self, information, precision):
+        """Of the weights of one output, by the information and the precisions of their priors."""
+        if not self.columns.size:
+            return np.zeros(0)
+        inverse = _inverse_root(information, precision)
+        return np.square(inverse).sum(axis=0)[:-1]
+
+    def newton_steps(self, curvature, slope, linear):
+        """What to add to intercepts (n_outputs,) and linear weights (n_outputs, n_used).
+
+        ``slope`` has the derivatives of the loss by the outputs, as ``curvature``.
+        """
+        problem = self.problem
+        penalty = problem.linear_penalty[self.columns].astype(np.float64)
+        gradient = np.zeros((len(linear), self.columns.size + 1))
+        for chosen, rows in self._chunks():
+            gradient += np.einsum("or,rc->oc", slope[:, chosen], rows)
+        gradient[:, :-1] += penalty * linear[:, self.columns]
+        intercepts, steps = np.zeros(len(linear)), np.zeros(linear.shape)
+        for output, information in enumerate(self.information(curvature)):
+            inverse = _inverse_root(information, penalty)
+            step = np.einsum("jk,k->j", inverse, gradient[output])
+            step = -np.einsum("jk,j->k", inverse, step)
+            steps[output, self.columns] = step[:-1]
+            intercepts[output] = step[-1] * self.fits_intercept
+        return intercepts, steps
+
+    def _chunks(self, sample=None):
+        """Rows after rows, with a last column of ones."""
+        n_rows = self.problem.n_rows if sample is None else sample.size
+        for first in range(0, n_rows, CHUNK):
+            chosen = slice(first, min(first + CHUNK, n_rows))
+            chosen = chosen if sample is None else sample[chosen]
+            rows = self.problem.scaled_rows(chosen)[:, self.columns].toarray()
+            yield chosen, np.column_stack([rows, np.ones(len(rows))])
+
+
+def _inverse_root(information, precision):
+    """The inverse of the Cholesky factor of information and prior together."""
+    matrix = information + np.diag(np.append(precision, 0.0))
+    matrix[np.diag_indices_from(matrix)] += JITTER * matrix.diagonal().mean()
+    lower, inverse = np.zeros_like(matrix), np.zeros_like(matrix)
+    find_root(matrix, lower, inverse)
+    return inverse

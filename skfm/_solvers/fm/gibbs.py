@@ -1,0 +1,305 @@
+"""Gibbs sampling: parameters, noise and priors drawn in turn, each given all others."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.special import log_ndtr, ndtri_exp
+
+from skfm._kernels.structs import Machine, Prior
+from skfm._solvers.fm.coordinate_descent import shift
+from skfm._solvers.fm.level_noise import find_level_noise
+from skfm._solvers.fm.priors import GroupPrecisions, Hyperprior, expected_precision
+from skfm._solvers.fm.rescaling import draw_log_scale, normal_likelihood, probit_likelihood
+from skfm._solvers.fm.sweeps import Sweeper
+from skfm._utils.pickling import Kept
+from skfm._utils.threads import share
+
+N_HELD = 5  # first iterations, in which priors stay as they are
+REFRESH = 10  # iterations after which sums and outputs are computed anew, for less rounding
+PROBIT_CHUNK = 1 << 16  # rows
+MAX_COPIES = 16  # hidden numbers of a row
+
+
+@dataclass
+class Settings:
+    """What the estimators' parameters say about sampling."""
+
+    max_iter: int
+    fit_intercept: bool = True
+    fit_linear: bool = True
+    n_threads: int = 1
+    noise_by_level: bool = True
+    verbose: bool = False
+    hyperprior: Hyperprior = field(default_factory=Hyperprior)
+
+
+@dataclass
+class Draw(Kept):
+    """One draw of everything; ``theta`` has the factors first and the linear weight last."""
+
+    intercept: float
+    theta: np.ndarray  # (n_used, n_components + 1)
+    noise_precision: float
+    group_mean: np.ndarray  # (n_groups, n_components + 1)
+    group_precision: np.ndarray
+    common_precision: np.ndarray  # (n_components + 1,), of all groups; see priors.py
+    # See noise.py; empty where the noise of all rows is the same.
+    level_precision: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_used,)
+    freedom: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_groups,)
+
+
+class Chain:
+    """A chain of draws. Each iteration has random numbers of its own, from the key and its number,
+    so that neither threads nor interruptions between iterations matter.
+
+    ``signs`` (n_rows,), if given, are labels -1 and 1: the target then is a hidden number with
+    that sign and unit noise around the output (Albert and Chib 1993).
+    """
+
+    def __init__(self, problem, group, draw, iteration, settings, key, signs=None):
+        self.problem = problem
+        self.settings = settings
+        self.key = key
+        self.iteration = iteration
+        self.group = group.astype(np.uint32)
+        # Which of the parameters there are: not all features have linear weights.
+        self.exists = np.ones(draw.theta.shape)
+        self.exists[:, -1] = problem.interactions.has_linear[problem.used]
+        self.group_size = self._sum_groups(self.exists, draw.group_mean.shape[0])
+        self.expected = expected_precision(problem, group, len(self.group_size))
+        degrees = np.append(problem.interactions.degrees, 1)
+        # Coordinates of the factors of each degree, and of the linear weights.
+        self.kinds = {degree: np.flatnonzero(degrees == degree) for degree in np.unique(degrees)}
+        self.precisions = GroupPrecisions(
+            self.group_size, self.expected, self.kinds.values(), settings.hyperprior
+        )
+        self.sweeper = Sweeper(problem, settings.n_threads)
+        dtype = problem.data.dtype
+        theta = draw.theta.astype(dtype)
+        self.machine = self.sweeper.machine(theta[:, -1], theta[:, :-1])
+        self.intercept = draw.intercept
+        self.noise_precision = draw.noise_precision
+        # Of what nothing is known, or is not fitted, draws would be wild: it is 0.
+        self.is_absent = self.group_size == 0
+        self.group_mean = np.where(self.is_absent, 0, draw.group_mean)
+        self.group_precision = np.where(self.is_absent, np.inf, draw.group_precision)
+        self.common_precision = draw.common_precision
+        self.total_weight = problem.total_weight
+        self.weight = problem.weight if problem.weight.size else np.ones(problem.n_rows)
+        self.level_noise = None
+        if signs is None and settings.noise_by_level:
+            self.level_noise = find_level_noise(problem, self.group, self.weight, draw)
+        has_weights = problem.weight.size > 0 or self.level_noise is not None
+        self.rows = self.sweeper.rows(self.machine, has_weights)
+        self._weigh(1.0 if self.level_noise is None else self.level_noise.of_rows())
+        self.signs = signs
+        self.copies = np.ones(problem.n_rows, dtype=np.int64)
+        few = (problem.weight == np.round(problem.weight)) & (problem.weight <= MAX_COPIES)
+        self.copies[: few.size][few] = problem.weight[few]
+        self.goal = problem.target.copy()
+        self.raw = np.zeros(problem.n_rows, dtype)
+        self._refresh()
+
+    def _weigh(self, factor):
+        """Tell the kernels what rows weigh, beside their common precision."""
+        if self.rows.root.size:
+            self.rows.root[:] = np.sqrt(self.weight * factor)
+
+    def draw(self):
+        return Draw(
+            self.intercept,
+            self._theta(),
+            self.noise_precision,
+            self.group_mean,
+            self.group_precision,
+            self.common_precision,
+            *(() if self.level_noise is None else self.level_noise.state()),
+        )
+
+    def scalars(self):
+        """A few numbers that tell whether the chain has arrived; see diagnostics.py."""
+        linear, factors, n_components = self.machine
+        found = {"intercept": self.intercept}
+        if self.signs is None:
+            found["noise_precision"] = self.noise_precision
+        for name, values in (("coef", linear), ("components", factors[:, :n_components])):
+            squares = np.square(values, dtype=np.float64)
+            found[name] = float(np.sqrt(squares.mean())) if values.size else 0.0
+        return found
+
+    def _theta(self):
+        linear, factors, n_components = self.machine
+        return np.column_stack([factors[:, :n_components], linear])
+
+    def _refresh(self):
+        self.sweeper.sum_rows(self.machine, self.intercept, self.rows.sums, self.raw)
+        np.subtract(self.raw, self.goal, out=self.rows.error)
+
+    def step(self):
+        """Draw everything once; returns the mean loss before it."""
+        self.iteration += 1
+        counter = [0, 0, 0, self.iteration]
+        rng = np.random.Generator(np.random.Philox(counter=counter, key=self.key))
+        if self.signs is None:
+            loss = self._draw_noise_precision(rng)
+        else:
+            loss = self._draw_hidden(rng)
+        if self.iteration > N_HELD:
+            self._draw_groups(rng)
+        settings, n_columns = self.settings, self.problem.n_used
+        if settings.fit_intercept:
+            self.intercept += shift(self.rows, rng.standard_normal(), self.noise_precision)
+        prior = Prior(
+            self.group,
+            np.ones(n_columns),
+            np.ones(n_columns),
+            self.group_precision,
+            self.group_mean,
+        )
+        noise = rng.standard_normal((n_columns, self.machine.n_components + 1))
+        self.sweeper.sweep(
+            self.rows, self.machine, prior, self.noise_precision, noise, settings.fit_linear
+        )
+        # Hidden numbers are drawn around outputs, which may be small against those numbers.
+        if self.iteration % REFRESH == 0 or self.signs is not None:
+            self._refresh()
+        if self.iteration > N_HELD:
+            self._rescale(rng)
+        return loss / self.total_weight
+
+    def squared_errors(self):
+        return np.square(self.rows.error, dtype=np.float64) * self.weight
+
+    def _draw_noise_precision(self, rng):
+        prior = self.settings.hyperprior
+        squares = self.squared_errors()
+        loss = squares.sum()
+        if self.level_noise is not None:
+            factor = self.level_noise.draw(squares * self.noise_precision, rng)
+            self._weigh(factor)
+            squares *= factor
+        rate = (prior.rate + squares.sum()) / 2
+        self.noise_precision = rng.standard_gamma((prior.shape + self.total_weight) / 2) / rate
+        return loss
+
+    def _draw_hidden(self, rng):
+        """Draw the hidden numbers, which have the labels' signs; returns the loss.
+
+        A row of weight c has the mean of c of them: of as many draws if c is a small whole number,
+        else of one, stretched to the variance of that mean.
+        """
+        output, signs, weight = self.raw, self.signs, self.problem.weight
+        bounds = np.append(0, np.cumsum(self.copies))
+        uniform = rng.random(bounds[-1])
+        n_chunks = -(-output.size // PROBIT_CHUNK)
+        losses = np.zeros(n_chunks)
+
+        def work(number):
+            part = slice(number * PROBIT_CHUNK, (number + 1) * PROBIT_CHUNK)
+            own = bounds[part.start : part.stop + 1]
+            first, last = own[0], own[-1]
+            f = output[part].astype(np.float64) * signs[part]
+            log_p = log_ndtr(f)
+            log_u = np.log1p(-uniform[first:last])
+            if not weight.size:
+                z = f - ndtri_exp(log_p + log_u)
+                losses[number] = -log_p.sum()
+            else:
+                copies = self.copies[part]
+                z = -ndtri_exp(np.repeat(log_p, copies) + log_u)
+                z = f + np.add.reduceat(z, own[: f.size] - first) / copies
+                mean = f + np.exp(-f * f / 2 - log_p) / np.sqrt(2 * np.pi)
+                z = mean + (z - mean) * np.sqrt(copies / weight[part])
+                losses[number] = -(log_p * weight[part]).sum()
+            self.goal[part] = z * signs[part]
+
+        share(work, n_chunks, self.settings.n_threads)
+        np.subtract(output, self.goal, out=self.rows.error)
+        return losses.sum()
+
+    def _draw_groups(self, rng):
+        pull = self.settings.hyperprior.pull
+        theta = self._theta().astype(np.float64)
+        size = self.group_size
+        distance = np.square(theta - self.group_mean[self.group]) * self.exists
+        squares = self._sum_groups(distance) + pull * self.group_mean**2
+        self.common_precision, self.group_precision = self.precisions.draw(
+            squares, self.common_precision, self.group_precision, rng
+        )
+        mean = self._sum_groups(theta) / (size + pull)
+        spread = 1 / np.sqrt((size + pull) * self.group_precision)
+        self.group_mean = mean + spread * rng.standard_normal(mean.shape)
+        self.group_mean[self.is_absent] = 0
+
+    def _rescale(self, rng):
+        """Draw the size of each kind of parameters; see rescaling.py."""
+        output = self.goal + self.rows.error.astype(np.float64)
+        scales = np.ones(self.exists.shape[1])
+        for degree, part in self._parts(output).items():
+            if not part.any():
+                continue
+            log_likelihood = self._likelihood(output, part)
+            common = self.common_precision[self.kinds[degree]]
+            log_scale = draw_log_scale(
+                lambda x, degree=degree, common=common, log_likelihood=log_likelihood: (
+                    log_likelihood(np.expm1(degree * x)) + self.precisions.log_prior(common, x)
+                ),
+                rng,
+            )
+            output += np.expm1(degree * log_scale) * part
+            scales[self.kinds[degree]] = np.exp(log_scale)
+        if (scales != 1).any():
+            linear, factors, n_components = self.machine
+            linear *= scales[-1]
+            factors[:, :n_components] *= scales[:-1]
+            self.group_mean = self.group_mean * scales
+            self.group_precision = self.group_precision / scales**2
+            self.common_precision = self.common_precision / scales**2
+            self._refresh()
+
+    def _parts(self, output):
+        """What the parameters of each degree contribute to the outputs."""
+        linear, factors, n_components = self.machine
+        *degrees, last = self.kinds
+        parts, rest = {}, output - self.intercept
+        for degree in degrees:
+            own = Machine(np.zeros_like(linear), np.zeros_like(factors), n_components)
+            if degree == 1:
+                own.linear[:] = linear
+            else:
+                own.factors[:, self.kinds[degree]] = factors[:, self.kinds[degree]]
+            raw = np.empty_like(self.raw)
+            self.sweeper.sum_rows(own, 0.0, np.empty_like(self.rows.sums), raw)
+            parts[degree] = raw.astype(np.float64)
+            rest = rest - parts[degree]
+        return {**parts, last: rest}
+
+    def _likelihood(self, output, part):
+        """Of outputs in which a part changes."""
+        if self.signs is not None:
+            terms = self.signs, self.weight, self.settings.n_threads
+            return probit_likelihood(output, part, *terms)
+        precision = self.noise_precision * self.weight
+        if self.level_noise is not None:
+            precision *= self.level_noise.of_rows()
+        return normal_likelihood(output - self.goal, part, precision)
+
+    def _sum_groups(self, values, n_groups=None):
+        n_groups = n_groups or len(self.group_mean)
+        return np.stack(
+            [np.bincount(self.group, weights=column, minlength=n_groups) for column in values.T],
+            axis=1,
+        )
+
+
+def first_draw(problem, group, n_groups, init_scale, intercept, rng):
+    """Where a chain starts: random factors, and priors of the size that is expected.
+
+    The chain holds these priors at first. Drawn at once, they would become as narrow as the small
+    random factors are, and it takes hundreds of iterations to get out of there.
+    """
+    factors = problem.random_factors(1, problem.n_used, init_scale, rng)[0]
+    theta = np.column_stack([factors, np.zeros(problem.n_used, factors.dtype)])
+    precision = expected_precision(problem, group, n_groups)
+    common = np.ones(precision.shape[1])
+    return Draw(intercept, theta, 1.0, np.zeros_like(precision), precision, common)

@@ -1,0 +1,126 @@
+"""Which products of features a machine has, for all features of X or for some of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skfm._kernels import structs
+from skfm._kernels.interactions import decide_general
+from skfm._kernels.predict import decide
+from skfm._utils.memory import read_only
+from skfm._utils.pickling import Kept
+
+
+@dataclass
+class Interactions(Kept):
+    """See kernels/interactions.py. Classes of features go with components of degree 2 alone."""
+
+    degrees: np.ndarray  # (n_components,), ascending
+    feature_class: np.ndarray  # (n_features,)
+    partners: np.ndarray  # (n_classes, n_classes), symmetric, booleans
+    has_linear: np.ndarray  # (n_features,), booleans
+    field: np.ndarray  # (n_features,), numbers
+
+    def __setstate__(self, state):
+        # Before pickles had a stamp, what is the same for all features was kept as such pairs.
+        is_pair = {name: type(kept) is tuple for name, kept in state.items()}
+        super().__setstate__(
+            {n: np.full(*reversed(kept)) if is_pair[n] else kept for n, kept in state.items()}
+        )
+
+    @property
+    def n_components(self):
+        return self.degrees.size
+
+    @property
+    def fit_linear(self):
+        return bool(self.has_linear.any())
+
+    @property
+    def may_center(self):
+        """Whether a machine of features less a constant is one of the features as they are."""
+        return self.are_pairs and bool(self.has_linear.all())
+
+    @property
+    def are_pairs(self):
+        return self.degrees.max(initial=2) == 2
+
+    def record(self, features=slice(None)):
+        """What the kernels take, for these features in this order; None for the usual machine."""
+        alike = self.has_linear.all() or not self.fit_linear
+        if self.are_pairs and self.partners.size == 1 and self.partners.all() and alike:
+            return None
+        feature_class, has_linear = self.feature_class[features], self.has_linear[features]
+        if self.are_pairs:
+            return structs.Interactions(
+                self.n_layers,
+                feature_class,
+                self.partners,
+                np.zeros(len(self.partners) + 1, np.int64),
+                has_linear,
+            )
+        degrees = np.arange(2, self.degrees.max() + 2)
+        begin = np.searchsorted(self.degrees, degrees)
+        return structs.Interactions(
+            *(self.n_layers, feature_class, np.zeros((0, 0), bool), begin, has_linear)
+        )
+
+    @property
+    def n_layers(self):
+        return len(self.partners) if self.are_pairs else int(self.degrees.max()) - 1
+
+    def pull(self, features, center, factors):
+        """How the pairs move linear weights if ``center`` is added to the features: for each
+        output and feature the sum of ``<v_j, v_k> center_k`` over its partners ``k``."""
+        own_class = self.feature_class[features]
+        sums = np.zeros((factors.shape[0], len(self.partners), factors.shape[2]))
+        np.add.at(sums, (slice(None), own_class), center[:, None] * factors)
+        sums = np.einsum("de,cef->cdf", self.partners.astype(np.float64), sums)
+        is_own = self.partners.diagonal()[own_class]
+        own = np.einsum("cjf,cjf->cj", factors, factors) * (center * is_own)
+        return np.einsum("cjf,cjf->cj", factors, sums[:, own_class]) - own
+
+    def parts(self, rows, features, linear, factors):
+        """What rows over some of the features bring into rows that have others besides.
+
+        Returns their outputs alone, without the intercept, their sums by class and their layers,
+        both (n_rows, n_classes * n_components). The output of a row joined from two is the sum
+        of both outputs and the product of one's sums and the other's layers. For pairs only.
+        """
+        own_class = self.feature_class[features]
+        n_classes = len(self.partners)
+        if n_classes == 1:
+            sums = (rows @ factors)[:, None]
+        else:
+            masks = own_class == np.arange(n_classes)[:, None, None]
+            sums = np.stack([rows @ (factors * mask.T) for mask in masks], axis=1)
+        layers = np.einsum("de,nef->ndf", self.partners.astype(factors.dtype), sums)
+        itself = np.einsum("jf,jf->j", factors, factors) * self.partners.diagonal()[own_class]
+        squares = rows.multiply(rows).tocsr() @ itself
+        output = rows @ linear + (np.einsum("nef,nef->n", sums, layers) - squares) / 2
+        flat = len(sums), -1
+        return output.astype(factors.dtype), sums.reshape(flat), layers.reshape(flat)
+
+
+def all_pairs(n_features, n_components):
+    """The usual machine."""
+    return Interactions(
+        np.full(n_components, 2),
+        np.zeros(n_features, np.uint8),
+        np.ones((1, 1), bool),
+        np.ones(n_features, bool),
+        np.zeros(n_features, np.uint8),
+    )
+
+
+def compute_outputs(rows, parameters, interactions, start, stop, output):
+    """Raw outputs of rows ``start:stop`` of ``rows`` (indptr, indices, data), into ``output``.
+
+    ``parameters`` are the intercept (n_outputs,), linear weights (n_outputs, n_features) and
+    factors (n_outputs, n_features, n_components), ``interactions`` the kernels' record.
+    """
+    rows, parameters = tuple(map(read_only, rows)), tuple(map(read_only, parameters))
+    if interactions is None:
+        decide(*rows, *parameters, start, stop, output)
+    else:
+        decide_general(*rows, parameters, interactions, start, stop, output)

@@ -1,0 +1,1 @@
+"""Matrix factorization: alternating least squares and stochastic gradient descent."""

@@ -1,0 +1,1 @@
+"""What estimators and solvers share: validation, ids, sparse matrices, threads, progress."""

@@ -1,0 +1,116 @@
+"""What all estimators share: fits that leave no half-fitted model, short reprs, pickles."""
+
+import inspect
+import math
+import sys
+from contextlib import contextmanager
+
+from sklearn.base import BaseEstimator
+
+from skfm._utils.pickling import ORIGIN, Kept
+from skfm._utils.warnings import warn
+from skfm._version import __version__
+from skfm.exceptions import InconsistentVersionWarning
+
+LONGEST = 30  # values that are printed, as many as scikit-learn shows of a list
+
+
+@contextmanager
+def all_or_nothing(estimator):
+    """Whoever interrupts a fit, or passes what cannot be learned, keeps the model from before."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+    vars(estimator).pop(ORIGIN, None)  # what it is now, this version has made
+
+
+class KeptEstimator(Kept):
+    """Base of all estimators, before scikit-learn's."""
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if ORIGIN not in vars(self):
+            return
+        # Parameters that are new have the values at which nothing changes: their defaults. So
+        # what needs no fit works: repr, clone, fit.
+        for name, parameter in inspect.signature(type(self).__init__).parameters.items():
+            if parameter.default is not parameter.empty:
+                vars(self).setdefault(name, parameter.default)
+        message = InconsistentVersionWarning(
+            estimator_name=type(self).__name__,
+            current_skfm_version=__version__,
+            original_skfm_version=vars(self)[ORIGIN],
+        )
+        warn(message, InconsistentVersionWarning)
+
+    def _packed(self, name, value):
+        is_fitted = name.startswith("_") or name.endswith("_")
+        return super()._packed(name, value) if is_fitted else value  # the user's, as it is
+
+
+class PrintableEstimator(BaseEstimator):
+    """A `BaseEstimator` whose repr has the shape of large parameters instead of their values.
+
+    Pipelines and searches print their steps by the parameters of these. So the repr, wherever it
+    starts, gets summaries from `get_params`, and all others get the values.
+    """
+
+    def get_params(self, deep=True):
+        """Get the parameters of this estimator.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to add the parameters of estimators among the parameters.
+
+        Returns
+        -------
+        params : dict
+            Names of parameters and their values.
+        """
+        params = super().get_params(deep)
+        if _is_printing():
+            params = {name: _abridged(value) for name, value in params.items()}
+        return params
+
+
+class _Summary:
+    def __init__(self, text):
+        self.text = text
+
+    def __repr__(self):
+        return self.text
+
+
+def _is_printing():
+    """Whether an estimator's repr asks, this one's or that of what contains it."""
+    printing, frame = BaseEstimator.__repr__.__code__, sys._getframe(2)
+    while frame is not None and frame.f_code is not printing:
+        frame = frame.f_back
+    return frame is not None
+
+
+def _abridged(value):
+    """The value, or a summary if it is a table or holds many values."""
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and (len(shape) > 1 or math.prod(shape) > LONGEST):
+        return _Summary(f"<{type(value).__name__} of shape {shape}>")
+    if isinstance(value, (list, tuple, set, frozenset, dict)) and _count(value) > LONGEST:
+        return _Summary(f"<{type(value).__name__} of length {len(value)}>")
+    return value
+
+
+def _count(value):
+    """How many values there are in a container and those inside; more than enough is enough."""
+    if isinstance(getattr(value, "shape", None), tuple):
+        return math.prod(value.shape)
+    if not isinstance(value, (list, tuple, set, frozenset, dict)):
+        return 1
+    count = len(value)
+    if count <= LONGEST:
+        count = sum(map(_count, value.values() if isinstance(value, dict) else value))
+    return count

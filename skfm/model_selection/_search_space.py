@@ -1,0 +1,160 @@
+"""What to search when the parameters of an estimator are tuned."""
+
+from scipy.stats import loguniform, uniform
+from sklearn.base import BaseEstimator
+
+from skfm._fm.bayesian import BayesianFMClassifier, BayesianFMRegressor
+from skfm._fm.estimators import FMClassifier, FMRegressor
+from skfm._recommenders.fm import FMRecommender
+from skfm._recommenders.mf import MFRecommender
+from skfm._solvers.fm.minibatch import RATES
+
+MACHINE_SIZES = [2, 4, 8, 16, 32, 64]
+RECOMMENDER_SIZES = [16, 32, 64, 128, 256]
+
+
+def _around(value, factor):
+    return loguniform(value / factor, value * factor)
+
+
+def _of_machine(estimator):
+    space = {
+        "alpha": loguniform(0.1, 30),
+        "n_components": MACHINE_SIZES,
+        "alpha_linear": loguniform(0.3, 100),
+    }
+    if estimator.solver in RATES:
+        space["learning_rate"] = _around(RATES[estimator.solver], 4)
+    if estimator.solver == "ftrl":
+        space |= {"alpha_l1": loguniform(0.01, 10), "alpha_l21": loguniform(0.01, 10)}
+    return space
+
+
+def _of_bayesian(estimator):
+    return {"n_components": MACHINE_SIZES}
+
+
+def _of_matrix(estimator):
+    if estimator.feedback == "implicit":
+        return {
+            "alpha": loguniform(0.003, 1),
+            "unobserved_weight": loguniform(0.001, 1),
+            "n_components": RECOMMENDER_SIZES,
+            "nu": uniform(0.5, 0.5),
+        }
+    space = {"alpha": loguniform(0.1, 10), "n_components": RECOMMENDER_SIZES}
+    space["nu"] = uniform(0, 1)
+    if estimator.fit_bias:
+        space["alpha_bias"] = loguniform(0.3, 30)
+    if estimator.solver == "sgd":
+        space["learning_rate"] = loguniform(0.025, 0.4)
+    return space
+
+
+def _of_ranking(estimator):
+    return {
+        "alpha": loguniform(0.03, 10),
+        "n_components": RECOMMENDER_SIZES,
+        "alpha_linear": loguniform(1, 100),
+        "learning_rate": _around(RATES["adagrad"], 4),
+    }
+
+
+SPACES = (
+    ((FMRegressor, FMClassifier), _of_machine),
+    ((BayesianFMRegressor, BayesianFMClassifier), _of_bayesian),
+    ((MFRecommender,), _of_matrix),
+    ((FMRecommender,), _of_ranking),
+)
+
+
+def search_space(estimator):
+    """Distributions of the parameters that are worth tuning, the most important ones first.
+
+    They are what :class:`~sklearn.model_selection.RandomizedSearchCV` and
+    :class:`~sklearn.model_selection.HalvingRandomSearchCV` take as `param_distributions`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        An estimator of skfm, or one that contains some: a
+        :class:`~sklearn.pipeline.Pipeline`, for example.
+
+    Returns
+    -------
+    space : dict
+        The names of parameters, each with a distribution of :mod:`scipy.stats` or a list of
+        values. The parameters of an estimator within another have prefixed names, such as
+        ``"fmclassifier__alpha"``. Only parameters that matter for the current solver, loss and
+        feedback of the estimator are included.
+
+    Raises
+    ------
+    TypeError
+        If there is no estimator of skfm in `estimator`.
+
+    See Also
+    --------
+    skfm.metrics.make_ranking_scorer : Scores to search recommenders by.
+    split_cells : Hides what recommenders are scored on.
+
+    Notes
+    -----
+    With few iterations to spend, search the first two or three parameters only:
+    ``dict(list(space.items())[:2])``. The dict may also be changed, as any other.
+
+    `max_iter` is not included, so that it can be the `resource` of
+    :class:`~sklearn.model_selection.HalvingRandomSearchCV`.
+
+    For Optuna, ``low, high = space["alpha"].support()`` are the bounds of
+    ``trial.suggest_float("alpha", low, high, log=True)``, and lists are the choices of
+    ``trial.suggest_categorical``. All distributions are log-uniform, except that of `nu`, which
+    is uniform.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import RandomizedSearchCV
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import OneHotEncoder
+    >>> from skfm import FMRegressor
+    >>> from skfm.model_selection import search_space
+    >>> space = search_space(FMRegressor())
+    >>> list(space)
+    ['alpha', 'n_components', 'alpha_linear', 'learning_rate']
+
+    In a pipeline:
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> pairs = rng.integers(10, size=(200, 2))
+    >>> ratings = np.abs(pairs[:, 0] - pairs[:, 1])
+    >>> model = make_pipeline(
+    ...     OneHotEncoder(handle_unknown="ignore"), FMRegressor(max_iter=20, random_state=0)
+    ... )
+    >>> space = search_space(model)
+    >>> list(space)[0]
+    'fmregressor__alpha'
+    >>> search = RandomizedSearchCV(model, space, n_iter=3, cv=3, random_state=0)
+    >>> sorted(search.fit(pairs, ratings).best_params_)[:2]
+    ['fmregressor__alpha', 'fmregressor__alpha_linear']
+    """
+    parts = {"": estimator}
+    if isinstance(estimator, BaseEstimator):
+        nested = estimator.get_params(deep=True)
+        parts |= {f"{name}__": part for name, part in nested.items()}
+    space = {
+        prefix + name: values
+        for prefix, part in parts.items()
+        for name, values in _space_of(part).items()
+    }
+    if not space:
+        raise TypeError(
+            f"estimator must be an estimator of skfm, such as FMRegressor(), or contain one, as a "
+            f"pipeline may; got {estimator!r}."
+        )
+    return space
+
+
+def _space_of(estimator):
+    """The space of an estimator of skfm; of anything else it is empty."""
+    return next((make(estimator) for kinds, make in SPACES if isinstance(estimator, kinds)), {})

@@ -1,0 +1,482 @@
+"""Splits for recommenders, which hide cells of the matrix, not rows.
+
+Sparse in, sparse out: each part is CSR in canonical form, of the shape and the type of X. Each
+entry that is stored is a cell, also a zero, which may be a rating. In dense input the cells are
+the values that are not zero.
+"""
+
+import numbers
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import check_array, check_random_state
+
+from skfm._utils import sparse_entries
+from skfm._utils import validation as door
+from skfm._utils.sparse import check_sparse
+from skfm._utils.warnings import warn
+
+
+def split_cells(X, test_size=0.2, *, per_row=True, random_state=None):
+    """Hide cells at random.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
+        Each stored entry is a cell, also a stored zero; in dense input each value that is not
+        zero. Duplicate entries are summed before.
+    test_size : float or int, default=0.2
+        How much to hide. A float is a share between 0 and 1 of all cells, which is rounded to a
+        number of cells (halves to the even number). An int is a number of cells, with `per_row`
+        of each row.
+    per_row : bool, default=True
+        Whether to hide cells of all rows alike. Each row then loses its share, rounded up or down
+        at random so that the sum is right, and never its last cell. Otherwise cells are drawn
+        without regard to rows, which may become empty.
+    random_state : int, RandomState instance or None, default=None
+        Seed for the same split in every call.
+
+    Returns
+    -------
+    X_train : CSR matrix or array of shape (n_rows, n_items)
+        The cells that stay visible; a sparse array if X is one.
+    X_test : CSR matrix or array of shape (n_rows, n_items)
+        The hidden ones.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is invalid or X is no matrix of finite numbers.
+
+    Warns
+    -----
+    UserWarning
+        If fewer cells are hidden than `test_size` asks for, because rows are too short.
+
+    See Also
+    --------
+    leave_last_out : Hide the latest cells.
+    split_users : Hide cells of users that are not trained on.
+    CellKFold : Hide each cell once.
+
+    Notes
+    -----
+    With `per_row`, a row with a single cell keeps it, and longer rows make up for that, but lose
+    no more than half of their cells for it. Where that is not enough, each row loses no more
+    than its own share, and a warning says so. In logs in which most users did one thing, drop
+    these users before splitting: what they did can neither be predicted from anything nor teach
+    anything about what goes together.
+
+    (:meth:`MFRecommender.score <skfm.MFRecommender.score>` hides by a rule of its own: at least
+    one of two cells, so that each row is judged, and by nothing but the row itself, so that
+    models are judged by the same cells.)
+
+    Random cells are honest if cells have no order in time, or if filling gaps is the task. If
+    people act one after the other in time, what is visible includes what came later than the
+    hidden cells, which makes the task easier than it will be in use: see :func:`leave_last_out`.
+
+    To search for hyper-parameters, hide cells first, and let scikit-learn split the rows::
+
+        X_visible, Y_hidden = split_cells(X, random_state=0)
+        search = GridSearchCV(model, grid, scoring=make_ranking_scorer("ndcg"))
+        search.fit(X_visible, Y_hidden)
+
+    Each candidate is then fitted on the visible cells of some users, sees the visible cells of
+    the others, and is scored by how it ranks the hidden ones. For
+    :func:`~sklearn.model_selection.cross_val_score`, see
+    :func:`skfm.metrics.make_ranking_scorer`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skfm.model_selection import split_cells
+    >>> X = np.array([[5, 3, 0, 4], [0, 2, 0, 0], [1, 1, 4, 5]])
+    >>> X_train, X_test = split_cells(X, test_size=1, random_state=0)
+    >>> X_test.toarray()
+    array([[5, 0, 0, 0],
+           [0, 0, 0, 0],
+           [1, 0, 0, 0]])
+    >>> bool(((X_train + X_test).toarray() == X).all())
+    True
+    """
+    cells = _as_cells(X, "X")
+    _check_size(test_size, "test_size")
+    door.check_flag(per_row, "per_row")
+    return _split_cells(cells, test_size, per_row, check_random_state(random_state))
+
+
+def leave_last_out(X, time, n_cells=1):
+    """Hide the last cells of each row.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
+        Each stored entry is a cell, also a stored zero; in dense input each value that is not
+        zero. Duplicate entries are summed before.
+    time : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
+        When it happened: numbers in exactly the cells of X, later ones greater. A time of 0 must
+        be stored. Among the cells of a row that have the same time, those further right count as
+        later.
+    n_cells : int, default=1
+        How many cells of each row to hide. A row never loses its last cell: of a row with at
+        most `n_cells` of them, the earliest stays.
+
+    Returns
+    -------
+    X_train : CSR matrix or array of shape (n_rows, n_items)
+        The cells that stay visible; a sparse array if X is one.
+    X_test : CSR matrix or array of shape (n_rows, n_items)
+        The last cells of each row.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `time` does not have the cells of X, or has duplicate entries, or an argument is
+        invalid.
+
+    See Also
+    --------
+    split_cells : Hide cells at random.
+
+    Notes
+    -----
+    Nobody's future is used to predict the same person's past. One leak remains: what is hidden
+    of a person that stopped early lies before cells of others that are trained on, so a model
+    may know items or fashions that were yet to come. Where that matters, cut all rows at one
+    date instead.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skfm.model_selection import leave_last_out
+    >>> X = np.array([[5, 3, 0], [0, 2, 0], [1, 1, 4]])
+    >>> time = np.array([[2012, 2010, 0], [0, 2011, 0], [2013, 2014, 2014]])
+    >>> X_train, X_test = leave_last_out(X, time)
+    >>> X_test.toarray()
+    array([[5, 0, 0],
+           [0, 0, 0],
+           [0, 0, 4]])
+    """
+    cells = _as_cells(X, "X")
+    when = _as_cells(time, "time")
+    n_cells = _bounded(door.check_number(n_cells, "n_cells", numbers.Integral, low=1))
+    if sparse.issparse(time) and time.format in ("coo", "csr", "csc") and time.nnz != when.nnz:
+        raise ValueError(
+            "time has duplicate entries, and times cannot be summed; keep one for each cell."
+        )
+    if cells.shape != when.shape:
+        raise ValueError(f"time must have the shape of X, {cells.shape}; it is {when.shape}.")
+    if not (
+        np.array_equal(cells.indptr, when.indptr) and np.array_equal(cells.indices, when.indices)
+    ):
+        raise ValueError(
+            f"time must have its entries in the cells of X. X has {cells.nnz} cells, time "
+            f"{when.nnz}, not all in the same places. Zeros count if they are stored in a sparse "
+            "matrix, and do not count in dense input."
+        )
+    n = sparse_entries.n_cells_by_row(cells)
+    n_visible = np.repeat(n - np.minimum(n_cells, n - 1), n)
+    return sparse_entries.parts(cells, sparse_entries.ranks(cells, when.data) >= n_visible)
+
+
+def split_users(X, test_size=0.2, *, hidden_size=0.2, random_state=None):
+    """Hold whole rows out, and hide some of their cells.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
+        Each stored entry is a cell, also a stored zero; in dense input each value that is not
+        zero. Duplicate entries are summed before.
+    test_size : float or int, default=0.2
+        How many rows to hold out: a share between 0 and 1, which is rounded to a number of rows,
+        or that number. At least one row is held out, and at least one is not.
+    hidden_size : float or int, default=0.2
+        How much of the held-out rows to hide: a share of their cells, or a number of cells of
+        each, as the `test_size` of :func:`split_cells`. A row never loses its last cell.
+    random_state : int, RandomState instance or None, default=None
+        Seed for the same split in every call.
+
+    Returns
+    -------
+    X_train : CSR matrix or array of shape (n_train, n_items)
+        The rows to fit on, in the order of X; a sparse array if X is one.
+    X_visible : CSR matrix or array of shape (n_test, n_items)
+        What a model is shown of the other rows, in the order of X.
+    X_hidden : CSR matrix or array of shape (n_test, n_items)
+        What it is to find.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is invalid, X is no matrix of finite numbers, or has only one row.
+
+    Warns
+    -----
+    UserWarning
+        If fewer cells are hidden than `hidden_size` asks for, because rows are too short.
+
+    See Also
+    --------
+    split_cells : Hide cells of all rows.
+
+    Notes
+    -----
+    This is known as strong generalization: the model has seen nothing of the people it is
+    judged on when it is fitted, as with visitors who come after the training. It is the harder
+    test, and the honest one if a model is not fitted anew for each of them. A model that can
+    only predict for rows it was fitted on cannot take it.
+
+    The hidden cells are drawn at random; for what that means, see :func:`split_cells`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skfm.model_selection import split_users
+    >>> X = np.array([[5, 3, 0, 4], [0, 2, 0, 0], [1, 1, 4, 5]])
+    >>> X_train, X_visible, X_hidden = split_users(X, 1, hidden_size=2, random_state=0)
+    >>> X_train.toarray()
+    array([[5, 3, 0, 4],
+           [0, 2, 0, 0]])
+    >>> X_visible.toarray()
+    array([[1, 1, 0, 0]])
+    >>> X_hidden.toarray()
+    array([[0, 0, 4, 5]])
+    """
+    cells = _as_cells(X, "X")
+    _check_size(test_size, "test_size")
+    _check_size(hidden_size, "hidden_size")
+    n_rows = cells.shape[0]
+    if n_rows < 2:
+        raise ValueError(f"X must have at least 2 rows to hold one out; it has {n_rows}.")
+    if isinstance(test_size, numbers.Integral) and test_size >= n_rows:
+        raise ValueError(f"test_size={test_size} must be less than the {n_rows} rows of X.")
+    rng = check_random_state(random_state)
+    held_out = np.zeros(n_rows, dtype=bool)
+    n_held_out = np.clip(_n_of(test_size, n_rows), 1, n_rows - 1)
+    held_out[rng.permutation(n_rows)[:n_held_out]] = True
+    tested = cells[np.flatnonzero(held_out)]
+    X_visible, X_hidden = _split_cells(tested, hidden_size, True, rng, "hidden_size")
+    return cells[np.flatnonzero(~held_out)], X_visible, X_hidden
+
+
+class CellKFold:
+    """Split cells into folds, and hide one after the other.
+
+    Unlike scikit-learn's splitters, it yields matrices and not indices of rows. It cannot be a
+    ``cv``; loop over :meth:`split` instead, or see :func:`split_cells` for searches.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds, at least 2.
+    per_row : bool, default=True
+        Whether to spread each row evenly over the folds: its numbers of cells in two folds
+        differ by 1 at most. A row with a single cell is empty when that cell is hidden.
+        Otherwise cells are dealt without regard to rows. Either way, two folds differ by at most
+        one cell in all.
+    random_state : int, RandomState instance or None, default=None
+        Seed for the same folds in every call of :meth:`split`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is invalid.
+
+    See Also
+    --------
+    split_cells : One split.
+
+    Notes
+    -----
+    Each cell is hidden once, so a model can be asked for a prediction of each: as cross
+    validation, and out-of-fold predictions, of ratings. Random cells know no time: see
+    :func:`split_cells` for when that is honest, and for how to search for hyper-parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skfm.model_selection import CellKFold
+    >>> X = np.array([[5, 3, 0, 4], [0, 2, 1, 0], [1, 1, 4, 5]])
+    >>> for X_train, X_test in CellKFold(n_splits=3, random_state=0).split(X):
+    ...     print(X_train.nnz, X_test.nnz)
+    6 3
+    6 3
+    6 3
+    """
+
+    def __init__(self, n_splits=5, *, per_row=True, random_state=None):
+        door.check_number(n_splits, "n_splits", numbers.Integral, low=2)
+        door.check_flag(per_row, "per_row")
+        check_random_state(random_state)
+        self.n_splits = n_splits
+        self.per_row = per_row
+        self.random_state = random_state
+
+    def __repr__(self):
+        return (
+            f"CellKFold(n_splits={self.n_splits}, per_row={self.per_row}, "
+            f"random_state={self.random_state})"
+        )
+
+    def get_n_splits(self, X=None, y=None, groups=None):
+        """Number of folds.
+
+        Parameters
+        ----------
+        X, y, groups : object, default=None
+            Ignored, here as in scikit-learn's splitters.
+
+        Returns
+        -------
+        n_splits : int
+            Number of folds.
+        """
+        return self.n_splits
+
+    def split(self, X, *targets, **metadata):
+        """Hide each fold in turn.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
+            Each stored entry is a cell, also a stored zero; in dense input each value that is
+            not zero. Duplicate entries are summed before.
+        *targets, **metadata
+            Nothing: what scikit-learn passes to a ``cv`` is refused.
+
+        Yields
+        ------
+        X_train : CSR matrix or array of shape (n_rows, n_items)
+            The cells of the other folds; a sparse array if X is one.
+        X_test : CSR matrix or array of shape (n_rows, n_items)
+            The cells of this fold.
+
+        Raises
+        ------
+        ValueError
+            If X is no matrix of finite numbers, or has fewer cells than there are folds.
+        TypeError
+            If there are other arguments, as when it is used as a ``cv``.
+        """
+        if targets or metadata:
+            raise TypeError(
+                "CellKFold takes X alone and cannot be the cv of cross_val_score or GridSearchCV: "
+                "these split rows, but its folds are matrices that lack cells. Loop over split(X) "
+                "yourself; or hide cells first, X_visible, Y_hidden = split_cells(X), pass both "
+                "as X and y with a scorer of skfm.metrics.make_ranking_scorer, and let "
+                "cv=KFold() split the rows."
+            )
+        cells = _as_cells(X, "X")
+        if cells.nnz < self.n_splits:
+            raise ValueError(
+                f"n_splits={self.n_splits} is greater than the number of cells of X, {cells.nnz}."
+            )
+        rng = check_random_state(self.random_state)
+        if self.per_row:
+            # Dealt row by row, like cards, and the next row goes on where one has ended: even
+            # within each row and in all. The rows are shuffled, too.
+            rows = rng.permutation(cells.shape[0])[sparse_entries.rows_of(cells)]
+            dealt = np.lexsort((rng.random_sample(cells.nnz), rows))
+        else:
+            dealt = rng.permutation(cells.nnz)
+        fold = np.empty(cells.nnz, dtype=np.int64)
+        fold[dealt] = np.arange(cells.nnz) % self.n_splits
+        # Not a generator function: wrong arguments are to raise here, not in the loop.
+        return (sparse_entries.parts(cells, fold == number) for number in range(self.n_splits))
+
+
+def _as_cells(X, name):
+    """Canonical CSR of X in new arrays, with its stored zeros and its kind of container."""
+    if np.ndim(X) != 2:
+        raise ValueError(
+            f"{name} must be a matrix, with rows of users and columns of items; it has "
+            f"{np.ndim(X)} dimension(s)."
+        )
+    cells = check_array(
+        check_sparse(X, name),
+        accept_sparse="csr",
+        copy=sparse.issparse(X),
+        input_name=name,
+        ensure_min_samples=0,
+        ensure_min_features=0,
+    )
+    if not sparse.issparse(cells):
+        return sparse.csr_matrix(cells)
+    cells.sum_duplicates()
+    return cells
+
+
+def _check_size(size, name):
+    if isinstance(size, numbers.Integral):
+        door.check_number(size, name, numbers.Integral, low=1)
+    else:
+        door.check_number(size, name, numbers.Real, low=0, high=1, boundaries="neither")
+
+
+def _n_of(size, n):
+    """How many of `n` a share or a number means; may be too many."""
+    if isinstance(size, numbers.Integral):
+        return _bounded(int(size))
+    return np.rint(float(size) * n).astype(np.int64)
+
+
+def _bounded(size):
+    """As NumPy can compare it: no array is larger."""
+    return min(size, np.iinfo(np.int64).max)
+
+
+def _split_cells(cells, size, per_row, rng, name="test_size"):
+    if per_row:
+        n = sparse_entries.n_cells_by_row(cells)
+        n_hidden = _n_hidden(n, size, rng, name)
+        hidden = sparse_entries.ranks(cells, rng.random_sample(cells.nnz)) < np.repeat(n_hidden, n)
+    else:
+        if isinstance(size, numbers.Integral) and size >= cells.nnz:
+            raise ValueError(f"test_size={size} must be less than the {cells.nnz} cells of X.")
+        n_hidden = min(_n_of(size, cells.nnz), max(0, cells.nnz - 1))
+        hidden = np.zeros(cells.nnz, dtype=bool)
+        hidden[rng.permutation(cells.nnz)[:n_hidden]] = True
+    return sparse_entries.parts(cells, hidden)
+
+
+def _n_hidden(n, size, rng, name):
+    """How many cells to hide in rows of ``n`` cells, never all of a row."""
+    if isinstance(size, numbers.Integral):
+        wanted, n_hidden = 1, np.minimum(_bounded(size), n - 1).clip(0)
+    else:
+        # Longer rows make up for rows of a single cell, but keep half of their cells for training.
+        n_all, n_able = n.sum(), n[n > 1].sum()
+        wanted, fair = (max(1, _n_of(size, cells)) for cells in (n_all, n_able))
+        n_hidden = _shared_out(wanted if 2 * wanted <= n_able else fair, n, rng)
+    if n.any() and n_hidden.sum() < wanted:
+        warn(
+            f"{n_hidden.sum()} of {n.sum()} cells are hidden, fewer than {name}={size} asks for: "
+            f"no row loses its last cell, and of {np.count_nonzero(n)} rows with cells "
+            f"{np.count_nonzero(n == 1)} have only one, {np.count_nonzero(n == 2)} only two. Drop "
+            f"short rows before the split, or pass a smaller {name}.",
+            UserWarning,
+        )
+    return n_hidden
+
+
+def _shared_out(total, n, rng):
+    """Divide a total among rows in proportion to their ``n`` cells; each row keeps one cell.
+
+    Proportions are rounded up or down at random, so that cells of short and of long rows have the
+    same chance, and their sum is the total if the rows have as many cells to give.
+    """
+    shares = (n - 1).clip(0)
+    has_more = n > 1
+    while has_more.any():
+        rest, n_rest = total - shares[~has_more].sum(), n[has_more].sum()
+        is_short = has_more & (n * (n_rest - rest) < n_rest)  # its proportion is above n - 1
+        has_more &= ~is_short
+        if not is_short.any():
+            # Systematic sampling: the proportions lie end to end in random order, and each row
+            # gets as many cells as there are integers in its part, counted from a random offset.
+            # Multiplied by n_rest all are integers, so that no cell is lost by rounding.
+            rows = rng.permutation(np.flatnonzero(has_more))
+            ends = np.cumsum(n[rows]) * rest + rng.randint(n_rest, dtype=np.int64)
+            shares[rows] = np.diff(ends // n_rest, prepend=0)
+            break
+    return shares

@@ -1,0 +1,8 @@
+"""From logs of who did what to rows of features, and to matrices of users by items and back;
+groups of features."""
+
+from skfm.preprocessing._event_encoder import EventEncoder
+from skfm.preprocessing._feature_groups import feature_groups
+from skfm.preprocessing._user_item_encoder import UserItemEncoder
+
+__all__ = ["EventEncoder", "UserItemEncoder", "feature_groups"]

@@ -1,0 +1,487 @@
+"""From a log of who did what, and when, to rows of features for factorization machines."""
+
+import numbers
+
+import numpy as np
+from sklearn.base import TransformerMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skfm._utils import validation as door
+from skfm._utils.column_roles import find_column, warn_of_other_roles
+from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
+from skfm._utils.ids import Ids, refuse_rows, simplify
+from skfm.preprocessing._event_blocks import OF_A_COLUMN, OF_A_LOG
+from skfm.preprocessing._event_log import Log
+from skfm.preprocessing._log_table import Table, as_numbers, as_times
+from skfm.preprocessing._stacking import side_by_side
+
+LARGEST_N_BINS = 1_000_000  # each is a feature
+
+
+class EventEncoder(KeptEstimator, TransformerMixin, PrintableEstimator):
+    """Turn a log of users and items into features for factorization machines.
+
+    A log has a row for each event: who, what, and if wanted when, in which context, and with which
+    attributes. Each row becomes a sparse row of features, which are made in blocks. With the right
+    blocks a factorization machine is one of many known models [1]_:
+
+    =========================================== ========================================
+    blocks                                      model
+    =========================================== ========================================
+    "user", "item"                              biased matrix factorization
+    "user", "item", "history"                   SVD++ [2]_
+    "item", "ratings"                           factorized nearest neighbours [3]_
+    "user", "item", "previous"                  FPMC, for the next basket [4]_
+    "user", "item", "time", "user_time"         after timeSVD
+    "user", "item", "history", "raters", "time" after timeSVD++, "flipped" [5]_
+    "user", "item", "context", "attributes"     factorization with context or attributes
+    =========================================== ========================================
+
+    All pairs of blocks interact, unless `interactions` of the estimator says which of them do.
+
+    Parameters
+    ----------
+    blocks : list of str or of pairs of str, default=("user", "item")
+        Blocks of features, in the order of the output's columns. A block is called by its kind,
+        or is a pair of a name of its own and its kind: with ``"item"`` and
+        ``("item again", "item")``, items have two sets of features, which may interact with
+        different others. The kinds:
+
+        "user", "item"
+            Which user, which item: 1 for the row's own.
+        "history"
+            The items of the user in the log of the fit, each once: ``1 / sqrt(n)`` for each of
+            the n.
+        "raters"
+            The users of the item in the log of the fit, likewise.
+        "ratings"
+            How the user rated items in the log of the fit, `y` being the ratings:
+            ``(y_l - b_l) / sqrt(n)`` for each of the n items l, where ``b_l`` is a baseline. Pairs
+            of users and items are in `n_folds` folds, and a row gets nothing of its own fold (see
+            Notes).
+        "previous"
+            The previous basket of the user: the items at the user's latest time before that of
+            the row, in the log of the fit; ``1 / n`` for each of the n.
+        "last"
+            The items of the last `n_last` events of the user before the row's time, in the log of
+            the fit: ``1 / sqrt(n)`` for each of the n different ones.
+        "time"
+            In which of `n_bins` bins of time the row is: 1. The bins are equally wide and reach
+            from the first to the last time in the log of the fit; what is outside belongs to the
+            bin that is nearest.
+        "user_time"
+            Which pair of user and bin: 1. Pairs that are in the log of the fit have features.
+        "context"
+            For each column of `context`, numbers included, a block: 1 for the row's own value.
+        "attributes"
+            For each column of `attributes` a block. Numbers (if not of a categorical type) become
+            one feature, divided by the root of their mean square in the log of the fit. Of cells
+            with lists, tuples, sets or arrays, the n different members have ``1 / sqrt(n)`` each.
+            Everything else is treated as context.
+    user : str or int, default=0
+        The column of users: its name in a DataFrame, or its position.
+    item : str or int, default=1
+        The column of items.
+    time : str or int, default=None
+        The column of times: numbers or datetimes. A column is only read if a block asks for it.
+    context : list of str or int, default=()
+        Columns for "context", which `blocks` must have then.
+    attributes : list of str or int, default=()
+        Columns for "attributes", of users, of items or of the events; likewise.
+    n_last : int, default=5
+        Number of events for "last", at least 1.
+    n_bins : int, default=30
+        Number of bins for "time" and "user_time", at least 1.
+    n_folds : int, default=2
+        Number of folds for "ratings", at least 2.
+    dtype : {np.float64, np.float32}, default=np.float64
+        Type of the values in the output.
+
+    Attributes
+    ----------
+    feature_fields_ : ndarray of str of shape (n_output_features,)
+        The field of each output column: the name of its block, or of its column for context and
+        attributes; of several columns in a block with a name of its own, ``name__column``.
+        Columns of an array are called x0, x1, ...
+    feature_groups_ : ndarray of str of shape (n_output_features,)
+        The group of each output column, for penalties or priors: the same.
+    user_ids_ : ndarray of shape (n_users,)
+        The users: sorted, or in order of first appearance if the ids cannot be sorted. Numbers
+        keep their type, everything else is in an array of objects.
+    item_ids_ : ndarray of shape (n_items,)
+        The items, in the same way.
+    n_features_in_ : int
+        Number of columns of the log of the fit.
+    feature_names_in_ : ndarray of shape (n_columns,)
+        Their names, if it was a DataFrame whose columns all have names that are strings.
+
+    See Also
+    --------
+    UserItemEncoder : Logs to matrices of users by items, for :class:`~skfm.MFRecommender`.
+    feature_groups : Groups of features from transformers of scikit-learn.
+
+    Notes
+    -----
+    The output carries `feature_fields_` and `feature_groups_` as ``X.feature_fields`` and
+    ``X.feature_groups``, where estimators of this package find them. Operations on X do not keep
+    them.
+
+    **What a row gets** depends on the log of the fit and on the row itself, not on the rows beside
+    it, nor on whether it belongs to the log of the fit. So ``fit_transform(X, y)`` is exactly
+    ``fit(X, y).transform(X)``. "previous" and "last" only look back: events at the same time do
+    not see each other. "history" and "raters" have all events of the log of the fit, as in SVD++:
+    for a row of that log its own and later ones, too. They hold no ratings.
+
+    **Ratings** are fitted across, as by scikit-learn's `TargetEncoder`: pairs in the log of the
+    fit are in folds, equally many of each user's, chosen by a hash of the items. A row whose pair
+    is in that log gets the user's ratings of the other folds, with a baseline that is theirs
+    alone; a row with a new pair gets all. So the features of a row do not depend on its own
+    target. (Had every row all ratings but its own, the rows of a user would tell each other's: of
+    known sums each lacks one. A model with parameters for users finds that out.) The baseline of
+    user u and item l is ``m + d_l + d_u``: the mean of the ratings,
+    ``d_l = sum(y_vl - m) / (25 + n_l)`` over the ``n_l`` users v of the item, and
+    ``d_u = sum(y_ul - m - d_l) / (10 + n_u)`` over the ``n_u`` items l of the user [3]_.
+
+    **Unknown and missing values** have no features. So blocks are empty for users, items and other
+    values that the log of the fit does not have, for users without earlier events, and for
+    context and attributes that are missing (None, NaN). Missing ids and times are an error.
+    Numbers match if they are equal, so a user 7 is known as 7.0, too, but not as "7": if no id in
+    a log is of a type that the fit had, a warning names both types.
+
+    **Duplicates.** A pair of user and item with several events counts once in "history" and
+    "raters", and with the mean of its ratings in "ratings". An item counts once in a basket. If
+    "last" has room for some of the events of one time only, it takes those whose items are
+    further back in `item_ids_`.
+
+    References
+    ----------
+    .. [1] S. Rendle, "Factorization Machines with libFM", ACM Transactions on Intelligent Systems
+       and Technology 3(3), 2012.
+    .. [2] Y. Koren, "Factorization Meets the Neighborhood: a Multifaceted Collaborative Filtering
+       Model", KDD 2008.
+    .. [3] Y. Koren, "Factor in the Neighbors: Scalable and Accurate Collaborative Filtering", ACM
+       Transactions on Knowledge Discovery from Data 4(1), 2010.
+    .. [4] S. Rendle, C. Freudenthaler, L. Schmidt-Thieme, "Factorizing Personalized Markov Chains
+       for Next-Basket Recommendation", WWW 2010.
+    .. [5] S. Rendle, L. Zhang, Y. Koren, "On the Difficulty of Evaluating Baselines: A Study on
+       Recommender Systems", arXiv:1905.01395, 2019.
+
+    Examples
+    --------
+    >>> from skfm.preprocessing import EventEncoder
+    >>> log = [
+    ...     ("ann", "alien", ["horror", "space"]),
+    ...     ("ann", "brazil", ["comedy"]),
+    ...     ("bob", "alien", ["horror", "space"]),
+    ... ]
+    >>> encoder = EventEncoder(blocks=["user", "item", "history", "attributes"], attributes=[2])
+    >>> X = encoder.fit_transform(log)
+    >>> X.toarray().round(2)
+    array([[1.  , 0.  , 1.  , 0.  , 0.71, 0.71, 0.  , 0.71, 0.71],
+           [1.  , 0.  , 0.  , 1.  , 0.71, 0.71, 1.  , 0.  , 0.  ],
+           [0.  , 1.  , 1.  , 0.  , 1.  , 0.  , 0.  , 0.71, 0.71]])
+    >>> encoder.get_feature_names_out()[:5].tolist()
+    ['user=ann', 'user=bob', 'item=alien', 'item=brazil', 'history=alien']
+    >>> encoder.feature_fields_[4:].tolist()
+    ['history', 'history', 'x2', 'x2', 'x2']
+
+    A user who is not known has no history:
+
+    >>> encoder.transform([("eve", "alien", ["space", "satire"])]).toarray()
+    array([[0., 0., 1., 0., 0., 0., 0., 0., 1.]])
+    """
+
+    def __init__(
+        self,
+        blocks=("user", "item"),
+        *,
+        user=0,
+        item=1,
+        time=None,
+        context=(),
+        attributes=(),
+        n_last=5,
+        n_bins=30,
+        n_folds=2,
+        dtype=np.float64,
+    ):
+        self.blocks = blocks
+        self.user = user
+        self.item = item
+        self.time = time
+        self.context = context
+        self.attributes = attributes
+        self.n_last = n_last
+        self.n_bins = n_bins
+        self.n_folds = n_folds
+        self.dtype = dtype
+
+    def fit(self, X, y=None):
+        """Learn the features of a log, and the histories in it.
+
+        Parameters
+        ----------
+        X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
+            Log.
+        y : array-like of shape (n_events,), default=None
+            Ratings, for the block "ratings". Other blocks ignore them.
+
+        Returns
+        -------
+        self : object
+            The fitted encoder.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not usable or names a column that X does not have; if `context` or
+            `attributes` names columns, but no block has them; if two blocks have the same name;
+            if X is not a log: no rows, missing ids, missing times; or if `y` is needed but is not
+            a finite number for each row.
+        TypeError
+            If ids or other values cannot be hashed, or if a parameter has the wrong type.
+
+        Warns
+        -----
+        UserWarning
+            If the names of columns tell that users or items are in another one.
+        """
+        with all_or_nothing(self):
+            self._learn(X, y)
+        return self
+
+    def fit_transform(self, X, y=None):
+        """Learn the features of a log and return its rows.
+
+        Parameters
+        ----------
+        X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
+            Log.
+        y : array-like of shape (n_events,), default=None
+            Ratings, for the block "ratings". Other blocks ignore them.
+
+        Returns
+        -------
+        X_out : CSR matrix of shape (n_events, n_output_features)
+            Exactly that of ``fit(X, y).transform(X)``, in less time.
+
+        Raises
+        ------
+        ValueError
+            As by :meth:`fit` and :meth:`transform`.
+        TypeError
+            As by :meth:`fit`.
+        """
+        with all_or_nothing(self):
+            return self._encode(self._learn(X, y))
+
+    def transform(self, X):
+        """Return the rows of a log, with the features and histories of the fit.
+
+        Parameters
+        ----------
+        X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
+            Log with the columns of the fit.
+
+        Returns
+        -------
+        X_out : CSR matrix of shape (n_events, n_output_features)
+            Canonical (sorted, no duplicates, no stored zeros), with int32 indices where they
+            suffice. It has the attributes ``feature_fields`` and ``feature_groups``.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the encoder is not fitted.
+        ValueError
+            If X is not a log like that of the fit, with other columns, missing ids, missing times
+            or times of another kind, or with no numbers where the fit found numbers; or if a
+            value is too large for `dtype`.
+        TypeError
+            If ids or other values cannot be hashed.
+
+        Warns
+        -----
+        UserWarning
+            If no id or value in a column is known, and none can be because of its type.
+        """
+        check_is_fitted(self)
+        return self._encode(self._read(self._open(X, reset=False)))
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the names of the output's columns.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored.
+
+        Returns
+        -------
+        names : ndarray of str objects of shape (n_output_features,)
+            ``field=value``, such as "user=ann" or "time=3"; of a pair of user and bin
+            "user_time=ann/3"; of numbers the field alone. Values are written as by `str`, or by
+            `repr` where two would be written alike.
+        """
+        check_is_fitted(self)
+        return np.array([name for block in self._blocks for name in block.names()], dtype=object)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        try:
+            tags.target_tags.required = any(kind == "ratings" for _, kind in _entries(self.blocks))
+        except (TypeError, ValueError):
+            pass  # fit will say so
+        return tags
+
+    def _learn(self, X, y):
+        """Learn everything of a log; returns the log as numbers."""
+        self._check_parameters()
+        table = self._open(X, reset=True)
+        blocks = self._make_blocks(table)
+        needs = {need for block in blocks for need in block.needs}
+        columns = {"user": self.user, "item": self.item}
+        if "times" in needs:
+            columns["time"] = self.time
+        places = {name: find_column(column, table, name) for name, column in columns.items()}
+        warn_of_other_roles(table, places)
+        self._positions = places
+        self._users, users = Ids.learn(self._read_ids(table, "user"), "user")
+        self._items, items = Ids.learn(self._read_ids(table, "item"), "item")
+        self.user_ids_, self.item_ids_ = self._users.ids, self._items.ids
+        times = self._read_times(table)
+        self._has_dates = times is not None and times.dtype.kind == "M"
+        targets = _read_targets(y, table.shape[0]) if "targets" in needs else None
+        log = Log(table, self.user_ids_, self.item_ids_, users, items, times, targets)
+        for block in blocks:
+            block.learn(log)
+        self._blocks = blocks
+        fields = np.array([block.field for block in blocks], dtype=str)
+        self.feature_fields_ = np.repeat(fields, [len(block.levels) for block in blocks])
+        self.feature_groups_ = self.feature_fields_.copy()
+        # Else no two names are equal: fields and the texts of a field's values are not.
+        if any("=" in field for field in fields):
+            _refuse_twins(self.get_feature_names_out().tolist(), "features")
+        return log
+
+    def _read(self, table):
+        """A log as numbers, as far as it is known."""
+        users = self._users.find_expected(self._read_ids(table, "user"), "user")
+        items = self._items.find_expected(self._read_ids(table, "item"), "item")
+        times = self._read_times(table)
+        if times is not None and (times.dtype.kind == "M") != self._has_dates:
+            before, now = ("datetimes", "numbers")[:: 1 if self._has_dates else -1]
+            raise ValueError(f"The times were {before} in fit and are {now} now; convert them.")
+        return Log(table, self.user_ids_, self.item_ids_, users, items, times)
+
+    def _encode(self, log):
+        door.check_dtype(self.dtype)
+        X = side_by_side(self._blocks, log, self.dtype)
+        X.feature_fields, X.feature_groups = self.feature_fields_, self.feature_groups_
+        return X
+
+    def _open(self, X, *, reset):
+        table = Table(X)
+        if len(table.shape) != 2:
+            raise ValueError(
+                f"X has the shape {table.shape}; expected a log with a row for each event. "
+                "Reshape your data: a list of rows, even if it is only one."
+            )
+        if table.names is None and table.data.dtype.kind == "c":
+            raise ValueError("Complex data not supported: ids are numbers, strings or objects.")
+        validate_data(self, table.data, reset=reset, skip_check_array=True)
+        if reset:
+            self._names = table.names
+        elif table.names and self._names and table.names != self._names:
+            # Of DataFrames of a kind whose names scikit-learn does not know.
+            raise ValueError(f"X has the columns {table.names}, but fit had {self._names}.")
+        return table
+
+    def _read_ids(self, table, name):
+        ids = simplify(table.column(self._positions[name]))
+        if ids.dtype.kind == "f":
+            refuse_rows(np.isinf(ids), f"ids of {name}s are infinite")
+        return ids
+
+    def _read_times(self, table):
+        if "time" not in self._positions:
+            return None
+        return as_times(table.column(self._positions["time"]), "The column of times")
+
+    def _make_blocks(self, table):
+        blocks, entries = [], _entries(self.blocks)
+        for name, kind in entries:
+            if kind in OF_A_LOG:
+                make = OF_A_LOG[kind]
+                if "times" in make.needs and self.time is None:
+                    raise ValueError(f"The block {kind!r} needs times: set time to their column.")
+                options = {option: int(getattr(self, option)) for option in make.options}
+                blocks.append(make(name, **options))
+                continue
+            columns = list(getattr(self, kind))
+            if not columns:
+                raise ValueError(f"The block {kind!r} needs columns: name them in {kind}.")
+            for position in (find_column(column, table, kind) for column in columns):
+                column = f"x{position}" if table.names is None else str(table.names[position])
+                if name != kind:
+                    column = name if len(columns) == 1 else f"{name}__{column}"
+                blocks.append(OF_A_COLUMN[kind](column, position, table))
+        _refuse_twins([block.field for block in blocks], "blocks")
+        for kind in OF_A_COLUMN:
+            if list(getattr(self, kind)) and all(entry[1] != kind for entry in entries):
+                raise ValueError(
+                    f"{kind}={getattr(self, kind)!r} is of no use without the block {kind!r}; add "
+                    f"{kind!r} to blocks, or leave {kind} empty."
+                )
+        return blocks
+
+    def _check_parameters(self):
+        door.check_number(self.n_last, "n_last", numbers.Integral, low=1)
+        door.check_number(self.n_bins, "n_bins", numbers.Integral, low=1, high=LARGEST_N_BINS)
+        door.check_number(self.n_folds, "n_folds", numbers.Integral, low=2)
+        for name in OF_A_COLUMN:
+            door.check_list(getattr(self, name), name, "a list of columns of X")
+        door.check_dtype(self.dtype)
+
+
+def _entries(blocks):
+    """Pairs of a name and a kind."""
+    blocks = door.check_list(blocks, "blocks", "a list, such as ['user', 'item']")
+    entries = [(entry, entry) if isinstance(entry, str) else entry for entry in blocks]
+    if not entries:
+        raise ValueError("blocks is empty; name at least one kind of block, such as 'user'.")
+    for entry in entries:
+        is_pair = isinstance(entry, (tuple, list)) and len(entry) == 2
+        if not is_pair or not all(part and isinstance(part, str) for part in entry):
+            raise TypeError(
+                "blocks must hold kinds of blocks, such as 'item', or pairs of a name and a kind, "
+                f"such as ('item again', 'item'); got {entry!r}."
+            )
+        kinds = [*OF_A_LOG, *OF_A_COLUMN]
+        if entry[1] not in kinds:
+            raise ValueError(
+                f"blocks has {entry[1]!r}, which is no kind of block; the kinds are "
+                f"{', '.join(map(repr, kinds))}."
+            )
+    return entries
+
+
+def _refuse_twins(names, what):
+    if len(set(names)) < len(names):
+        twin = next(name for name in names if names.count(name) > 1)
+        raise ValueError(
+            f"Two {what} would be called {twin!r}; give one block another name, as in "
+            "blocks=[('another name', 'item')], or rename the column."
+        )
+
+
+def _read_targets(y, n_rows):
+    if y is None:
+        raise ValueError(
+            "This EventEncoder requires y to be passed, but the target y is None: it is the "
+            "ratings for the block 'ratings'."
+        )
+    y = door.check_column(y, "y")
+    if y.size != n_rows:
+        raise ValueError(f"y has {y.size} values, but X has {n_rows} rows; pass one for each row.")
+    return as_numbers(y, "values of y", "y, the ratings for the block 'ratings',")

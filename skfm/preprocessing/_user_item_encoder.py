@@ -1,0 +1,548 @@
+"""Logs of users and items to matrices, and back."""
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
+
+from skfm._utils import validation as door
+from skfm._utils.column_roles import ROLES, label
+from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
+from skfm._utils.ids import Ids, as_objects, distinct, read_ids
+from skfm._utils.sparse import check_sparse
+from skfm._utils.warnings import warn
+from skfm.preprocessing._event_log import Events
+from skfm.preprocessing._log_reader import open_log, read_log
+from skfm.preprocessing._log_table import as_seconds
+
+N_NAMED = 5  # an error names this many unknown ids
+
+
+class UserItemEncoder(KeptEstimator, PrintableEstimator):
+    """Turn a log of users and items into a matrix of users by items.
+
+    A log has a row for each event: who, what, and if wanted how much and when. The matrix has a
+    row for each user, a column for each item and a stored cell for each pair that occurs in the
+    log. It is what :class:`~skfm.MFRecommender` fits. Ids may be integers, strings or any other
+    objects that can be hashed and compared; ``user_ids_[rows]`` and ``item_ids_[columns]`` give
+    them back.
+
+    The columns of a log are
+
+    1. user,
+    2. item,
+    3. value (optional): a rating, a count, a price. Without it each event counts 1.
+    4. time (optional): numbers or datetimes.
+
+    Columns of a DataFrame that have usual names, such as "user_id", "movie", "Rating" or
+    "timestamp", are found by these, in any order. Others, and those of lists and arrays, are in
+    the order above.
+
+    Parameters
+    ----------
+    user, item : str or int, default="auto"
+        The columns of users and of items: names in a DataFrame, or positions, which begin with 0.
+        "auto" finds them as described above; where that is ambiguous, it is an error.
+    value, time : str, int or None, default="auto"
+        The columns of values and of times, likewise; None if the log has none, or if they are
+        not to be read.
+    duplicates : {"auto", "sum", "last", "mean"}, default="auto"
+        What to store if a pair of user and item has several events: the sum of their values,
+        their mean, or the value of the last event. The last one is the latest by time, and of
+        several at the same time, or in a log without times, the one furthest down. Sums are for
+        counts and amounts, the last or the mean for ratings.
+
+        "auto" counts events, as "sum" does, if the log of the fit has no values, or if they are
+        all 1. Else it takes the last one, with a warning that says how many pairs are repeated.
+    handle_unknown : {"error", "ignore"}, default="error"
+        What to do with users or items that were not in the log of the fit: raise an error, or
+        drop their events. :meth:`encode_users` and :meth:`encode_items` mark ignored ones by -1.
+    dtype : {np.float64, np.float32}, default=np.float64
+        Type of the values in the matrix. Sums are computed in float64.
+
+    Attributes
+    ----------
+    user_ids_ : ndarray of shape (n_users,)
+        The user of each row of the matrix: sorted, or in order of first appearance if the ids
+        cannot be sorted. Numbers keep their type, everything else is in an array of objects.
+    item_ids_ : ndarray of shape (n_items,)
+        The item of each column of the matrix, in the same way.
+    columns_ : dict of {str: str or int}
+        Which column of the log of the fit was read as "user", "item", "value" and "time": its
+        name in a DataFrame, if no other has it; else its position. Columns of logs to transform
+        are found by these names if they have names, too, or are in the same positions.
+    n_columns_ : int
+        Number of columns of the log of the fit.
+    column_names_ : list or None
+        Names of the columns of the log of the fit; None if it was not a DataFrame.
+
+    Notes
+    -----
+    The encoder turns the rows of a log into cells of a matrix. So the number of rows changes, and
+    it cannot be a step of a scikit-learn ``Pipeline``: use it before.
+
+    A value of 0 is stored, as is a sum of 0: a rating of 0 is a rating.
+
+    Numbers match if they are equal, so a user 7 is known as 7.0, too, but not as "7". If that is
+    why none of the ids in a log is known, errors name both types; so does a warning if
+    ``handle_unknown="ignore"``.
+
+    Values that "auto" takes from a column that looks like times (seconds since 1970, for
+    instance) are refused.
+
+    Times may be integers, floats, ``datetime64`` or ``datetime`` objects; those without a time
+    zone count as UTC.
+
+    NumPy makes strings of everything when it gets a list of strings and numbers. Pass the list
+    itself, a DataFrame, or an array with ``dtype=object``.
+
+    Examples
+    --------
+    >>> from skfm.preprocessing import UserItemEncoder
+    >>> log = [
+    ...     ("ann", "alien", 2),
+    ...     ("bob", "brazil", 4),
+    ...     ("ann", "casablanca", 3),
+    ...     ("ann", "alien", 5),
+    ... ]
+    >>> encoder = UserItemEncoder(duplicates="last")
+    >>> X = encoder.fit_transform(log)
+    >>> X.toarray()
+    array([[5., 0., 3.],
+           [0., 4., 0.]])
+    >>> encoder.user_ids_.tolist()
+    ['ann', 'bob']
+    >>> encoder.item_ids_[[2, 0]].tolist()
+    ['casablanca', 'alien']
+    >>> encoder.encode_items(["brazil"]).tolist()
+    [1]
+
+    A new user has a row of their own, with the columns of the fit:
+
+    >>> X_new, users = encoder.transform_new_users([("eve", "brazil", 1), ("eve", "alien", 4)])
+    >>> X_new.toarray()
+    array([[4., 1., 0.]])
+    >>> users.tolist()
+    ['eve']
+    """
+
+    def __init__(
+        self,
+        *,
+        user="auto",
+        item="auto",
+        value="auto",
+        time="auto",
+        duplicates="auto",
+        handle_unknown="error",
+        dtype=np.float64,
+    ):
+        self.user = user
+        self.item = item
+        self.value = value
+        self.time = time
+        self.duplicates = duplicates
+        self.handle_unknown = handle_unknown
+        self.dtype = dtype
+
+    def fit(self, X, y=None):
+        """Learn the users and the items of a log.
+
+        Parameters
+        ----------
+        X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
+            Log: user, item and, if wanted, value and time.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted encoder.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not usable or X is not a log: no rows, columns that cannot be told
+            apart, missing ids, values or times that are missing, infinite or no numbers, values
+            that look like times.
+        TypeError
+            If ids cannot be hashed (lists, for instance).
+        """
+        with all_or_nothing(self):
+            self._check_parameters()
+            log = read_log(open_log(X), self._columns_wanted())
+            users, _ = Ids.learn(log.users, "user")
+            items, _ = Ids.learn(log.items, "item")
+            self._keep(log, users, items)
+        return self
+
+    def fit_transform(self, X, y=None):
+        """Learn the users and the items of a log and return its matrix.
+
+        Parameters
+        ----------
+        X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
+            Log: user, item and, if wanted, value and time.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        matrix : CSR matrix of shape (n_users, n_items)
+            The same as ``fit(X).transform(X)``, in less time.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is not usable or X is not a log, as for :meth:`fit`, or if a sum is too
+            large for `dtype`.
+        TypeError
+            If ids cannot be hashed (lists, for instance).
+
+        Warns
+        -----
+        UserWarning
+            If pairs with values are repeated and `duplicates` is "auto".
+        """
+        with all_or_nothing(self):
+            self._check_parameters()
+            log = read_log(open_log(X), self._columns_wanted())
+            users, rows = Ids.learn(log.users, "user")
+            items, columns = Ids.learn(log.items, "item")
+            events = Events(rows, columns, log.values, log.times)
+            shape = len(users.ids), len(items.ids)
+            matrix = self._to_csr(events, shape, are_counts=_are_counts(log))
+            self._keep(log, users, items)
+            return matrix
+
+    def transform(self, X):
+        """Return the matrix of a log, with the rows and columns of the fit.
+
+        Parameters
+        ----------
+        X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
+            Log. It has values if the log of the fit had; times may be there or not. If both logs
+            have names, columns are found by those of the fit (`columns_`), in any order.
+
+        Returns
+        -------
+        matrix : CSR matrix of shape (n_users, n_items)
+            Canonical (sorted, no duplicates), with int32 indices where they suffice.
+
+        Raises
+        ------
+        ValueError
+            If X is not such a log, if a user or an item is unknown and
+            ``handle_unknown="error"``, or if a sum is too large for `dtype`.
+
+        Warns
+        -----
+        UserWarning
+            If pairs with values are repeated and `duplicates` is "auto"; or if no user or no item
+            can be known because of the type of the ids, and ``handle_unknown="ignore"``.
+        """
+        log = self._read(X)
+        return self._to_csr(self._known_events(log), self._shape())
+
+    def transform_new_users(self, X):
+        """Return the matrix of a log whose users need not be known, and these users.
+
+        This is for users that came after the fit: :class:`~skfm.MFRecommender` folds them in
+        from their rows alone. A user who is known from the fit gets a new row all the same.
+
+        Parameters
+        ----------
+        X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
+            Log as for :meth:`transform`.
+
+        Returns
+        -------
+        matrix : CSR matrix of shape (n_new_users, n_items)
+            One row for each distinct user in `X`, in order of first appearance; columns as in
+            the fit. The row of a user whose items are all unknown is empty.
+        user_ids : ndarray of shape (n_new_users,)
+            The user of each row.
+
+        Raises
+        ------
+        ValueError
+            If X is not such a log, if an item is unknown and ``handle_unknown="error"``, or if a
+            sum is too large for `dtype`.
+        TypeError
+            If ids cannot be hashed (lists, for instance).
+        """
+        log = self._read(X)
+        users, rows = distinct(log.users, "user", by_appearance=True)
+        columns = self._find(self._items, log.items, "item")
+        events = Events(rows, columns, log.values, log.times).known()
+        shape = (len(users), len(self.item_ids_))
+        return self._to_csr(events, shape), users
+
+    def transform_time(self, X):
+        """Return when the last event of each pair of user and item was.
+
+        The stored cells are those of ``transform(X)``, which is what
+        :func:`~skfm.model_selection.leave_last_out` asks for.
+
+        Parameters
+        ----------
+        X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
+            Log as for :meth:`transform`, with times.
+
+        Returns
+        -------
+        times : CSR matrix of shape (n_users, n_items)
+            In float64, whatever `dtype` is: numbers as they are, datetimes as seconds since the
+            beginning of 1970 (UTC). A time of 0 is stored.
+
+        Raises
+        ------
+        ValueError
+            If X is not such a log or has no times, or if a user or an item is unknown and
+            ``handle_unknown="error"``.
+        """
+        log = self._read(X)
+        if log.times is None:
+            raise ValueError(
+                "X has no times: transform_time needs a column of times, the fourth or the one "
+                f"that time names; X has {log.table.shape[1]} columns."
+            )
+        events = self._known_events(log)
+        events.values = as_seconds(events.times)
+        return events.to_csr(self._shape(), "last", np.float64)
+
+    def encode_users(self, ids):
+        """Return the rows of users.
+
+        Parameters
+        ----------
+        ids : array-like of shape (n,)
+            Ids of users.
+
+        Returns
+        -------
+        rows : ndarray of shape (n,)
+            Positions in ``user_ids_``, -1 for unknown users if ``handle_unknown="ignore"``.
+
+        Raises
+        ------
+        ValueError
+            If ids are missing or not one-dimensional, or if a user is unknown and
+            ``handle_unknown="error"``.
+
+        Examples
+        --------
+        >>> from skfm.preprocessing import UserItemEncoder
+        >>> encoder = UserItemEncoder(handle_unknown="ignore").fit([[30, 1], [10, 1], [20, 2]])
+        >>> encoder.encode_users([30, 10, 40]).tolist()
+        [2, 0, -1]
+        """
+        check_is_fitted(self)
+        self._check_parameters()
+        return self._find(self._users, read_ids(ids, "user"), "user", "to get -1 for them")
+
+    def encode_items(self, ids):
+        """Return the columns of items.
+
+        Parameters
+        ----------
+        ids : array-like of shape (n,)
+            Ids of items.
+
+        Returns
+        -------
+        columns : ndarray of shape (n,)
+            Positions in ``item_ids_``, -1 for unknown items if ``handle_unknown="ignore"``.
+
+        Raises
+        ------
+        ValueError
+            If ids are missing or not one-dimensional, or if an item is unknown and
+            ``handle_unknown="error"``.
+
+        Examples
+        --------
+        >>> from skfm.preprocessing import UserItemEncoder
+        >>> encoder = UserItemEncoder().fit([["ann", "tea"], ["bob", "milk"]])
+        >>> encoder.encode_items(["tea", "milk", "tea"]).tolist()
+        [1, 0, 1]
+        """
+        check_is_fitted(self)
+        self._check_parameters()
+        return self._find(self._items, read_ids(ids, "item"), "item", "to get -1 for them")
+
+    def inverse_transform(self, matrix):
+        """Return a matrix as a log of users, items and values.
+
+        Parameters
+        ----------
+        matrix : {sparse matrix, sparse array, array-like} of shape (n_users, n_items)
+            Matrix with the rows and columns of the fit. Each stored cell is an event, each
+            nonzero one if the matrix is dense.
+
+        Returns
+        -------
+        log : DataFrame of shape (n_events, 3) or tuple of three ndarrays of shape (n_events,)
+            Users, items and values, by row and column of the matrix. A DataFrame, its columns
+            named as in the fit, if the encoder was fitted on a DataFrame of pandas. A column of
+            values which the fit did not have is called "value".
+
+        Raises
+        ------
+        ValueError
+            If the matrix has another shape, or holds no numbers.
+
+        Examples
+        --------
+        >>> from skfm.preprocessing import UserItemEncoder
+        >>> encoder = UserItemEncoder()
+        >>> X = encoder.fit_transform([("bob", "tea"), ("ann", "tea"), ("bob", "tea")])
+        >>> users, items, values = encoder.inverse_transform(X)
+        >>> users.tolist(), items.tolist(), values.tolist()
+        (['ann', 'bob'], ['tea', 'tea'], [1.0, 2.0])
+        """
+        check_is_fitted(self)
+        matrix = check_array(
+            check_sparse(matrix, "The matrix"),
+            accept_sparse="csr",
+            ensure_all_finite=False,
+            ensure_min_samples=0,
+            ensure_min_features=0,
+            input_name="matrix",
+        )
+        matrix = sparse.csr_matrix(matrix)
+        if matrix.shape != self._shape():
+            raise ValueError(
+                f"The matrix has the shape {matrix.shape}, expected {self._shape()}: users and "
+                "items of the fit."
+            )
+        if not matrix.has_canonical_format:
+            matrix = matrix.copy()  # its arrays may be the caller's
+            matrix.sum_duplicates()
+        rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        log = self.user_ids_[rows], self.item_ids_[matrix.indices], matrix.data.copy()
+        if not self._from_pandas:
+            return log
+        import pandas as pd
+
+        frame = pd.DataFrame(dict(enumerate(log)))
+        places = self._positions
+        frame.columns = [
+            self.column_names_[places[role]] if role in places else role for role in ROLES[:3]
+        ]
+        return frame
+
+    def _check_parameters(self):
+        door.check_option(self.duplicates, "duplicates", ("auto", "sum", "last", "mean"))
+        door.check_option(self.handle_unknown, "handle_unknown", ("error", "ignore"))
+        door.check_dtype(self.dtype)
+        for role in ("user", "item"):
+            if getattr(self, role) is None:
+                raise TypeError(f"{role} must name a column of X, or give its position; got None.")
+
+    def _keep(self, log, users, items):
+        table = log.table
+        self._users, self._items = users, items
+        self._are_counts = _are_counts(log)
+        self._from_pandas = table.from_pandas
+        self._wanted = self._columns_wanted()
+        self._positions = log.places
+        self.user_ids_, self.item_ids_ = users.ids, items.ids
+        self.n_columns_, self.column_names_ = table.shape[1], table.names
+        self.columns_ = {role: label(table, place) for role, place in log.places.items()}
+
+    def _shape(self):
+        return len(self.user_ids_), len(self.item_ids_)
+
+    def _columns_wanted(self):
+        return {role: getattr(self, role) for role in ROLES}
+
+    def _read(self, X):
+        """The log, if it is like the one of the fit."""
+        check_is_fitted(self)
+        self._check_parameters()
+        table = open_log(X)
+        log = read_log(table, self._wanted_as_in_fit(table))
+        if ("value" in log.places) != ("value" in self.columns_):
+            n = self.n_columns_
+            raise ValueError(
+                f"X has {log.table.shape[1]} columns, but the encoder was fitted on {n} "
+                f"({', '.join(self.columns_)}): either both logs have values or none."
+            )
+        return log
+
+    def _wanted_as_in_fit(self, table):
+        """The columns of the fit, by name if both logs have names, by position if only that of
+        the fit had."""
+        if not _are_names(self.column_names_):
+            return self._wanted
+        if _are_names(table.names):
+            # Of times there may be some now, or none any more.
+            was = self.columns_
+            found = {role: name for role, name in was.items() if name in table.names}
+            missing = [name for role, name in was.items() if role not in (*found, "time")]
+            if missing:
+                raise ValueError(
+                    f"X has no column {', '.join(map(repr, missing))}, which the log of the fit "
+                    f"had; its columns are {table.names[:10]}. Add or rename columns, so that X "
+                    f"has {', '.join(map(repr, was.values()))}."
+                )
+        else:
+            was = self._positions
+            found = {r: place for r, place in was.items() if place < table.shape[1]}
+        return {**self._wanted, **dict.fromkeys(was), **found}
+
+    def _known_events(self, log):
+        rows = self._find(self._users, log.users, "user")
+        columns = self._find(self._items, log.items, "item")
+        return Events(rows, columns, log.values, log.times).known()
+
+    def _to_csr(self, events, shape, *, are_counts=None):
+        """The matrix; a warning if "auto" drops values that could have been meant as amounts."""
+        if self.duplicates != "auto":
+            return events.to_csr(shape, self.duplicates, self.dtype)
+        if self._are_counts if are_counts is None else are_counts:
+            return events.to_csr(shape, "sum", self.dtype)
+        matrix = events.to_csr(shape, "last", self.dtype)
+        if matrix.nnz < events.rows.size:
+            warn(
+                f"{events.n_repeated(shape[1])} of {matrix.nnz} pairs of user and item occur more "
+                "than once; of their values the last one is kept, as of ratings. Set "
+                "duplicates='last' or 'mean', or for counts and amounts duplicates='sum'.",
+                UserWarning,
+            )
+        return matrix
+
+    def _find(self, known, column, name, ignored="to drop their events"):
+        """Positions of the ids in a column; unknown ones are -1 or an error."""
+        if self.handle_unknown == "ignore":
+            return known.find_expected(column, name)
+        positions = known.find(column, name)
+        if (positions < 0).any():
+            unknown, _ = distinct(column[positions < 0], name, by_appearance=True)
+            named = ", ".join(map(repr, as_objects(unknown[:N_NAMED])))
+            cure = f"Either fit on a log that has them, or set handle_unknown='ignore' {ignored}"
+            if name == "user":
+                cure += "; transform_new_users takes users who came later"
+            if difference := known.difference(column):
+                cure = f"The reason: {difference}"
+            raise ValueError(
+                f"{len(unknown)} {name}(s) were not in the log of the fit: {named}"
+                f"{', ...' if len(unknown) > N_NAMED else ''}. {cure}."
+            )
+        return positions
+
+
+def _are_counts(log):
+    """Whether the values of a log are no more than marks that something happened."""
+    return "value" not in log.places or bool((log.values == 1).all())
+
+
+def _are_names(names):
+    """Whether columns can be told by their names. Unnamed ones of DataFrames are 0, 1, 2."""
+    return (
+        names is not None
+        and all(isinstance(name, str) for name in names)
+        and len(set(names)) == len(names)
+    )
