@@ -2013,10 +2013,11 @@ FORK = """
 import multiprocessing, sys, warnings
 import numpy as np
 from skfm import MFRecommender
-from skfm._solvers import als, sgd, top
+from skfm._solvers import top_k
+from skfm._solvers.mf import als, sgd
 
 warnings.simplefilter("ignore")
-als.CHUNK_WORK, als.THREAD_WORK, sgd.SMALL, top.BLOCK, top.THREAD_WORK = 50, 1, 0, 8, 1
+als.CHUNK_WORK, als.THREAD_WORK, sgd.SMALL, top_k.BLOCK, top_k.THREAD_WORK = 50, 1, 0, 8, 1
 X = np.random.default_rng(0).poisson(0.5, size=(100, 40)).astype(float)
 settings = [{}, {"solver": "sgd"}, {"feedback": "implicit"}]
 

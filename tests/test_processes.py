@@ -27,9 +27,9 @@ FORK = """
 import multiprocessing, sys, warnings
 import numpy as np
 from skfm import BayesianFMClassifier, BayesianFMRegressor, FMClassifier, FMRegressor
-from skfm._solvers import columns
+from skfm._solvers.fm import sweeps
 
-columns.THREAD_WORK = 1  # so that threads have something to share
+sweeps.THREAD_WORK = 1  # so that threads have something to share
 warnings.simplefilter("ignore")
 rng = np.random.default_rng(0)
 X = rng.normal(size=(size, 5))
