@@ -18,6 +18,7 @@ from skfm._fm.target_transform import Link
 from skfm._solvers.fm import coordinate_descent, minibatch
 from skfm._solvers.fm.interactions import compute_outputs
 from skfm._solvers.fm.optimizer_state import Memory, get_parameters
+from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.problem import Penalties, Scaling, make_problem
 from skfm._solvers.fm.saddle_points import NOTHING, strength
 from skfm._utils import validation as door
@@ -665,13 +666,11 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         self._show(intercept, coef, np.swapaxes(table, 1, 2))
 
     def _parameters(self):
-        """Fitted parameters as the kernels read them, without copies as long as they were fitted
-        here: intercept (n_outputs,), linear (n_outputs, n_features) and factors (n_outputs,
-        n_features, n_components)."""
+        """Fitted parameters as the kernels read them, without copies if they were fitted here."""
         components = self.components_
         if components.ndim == 2:
             components = components[None]
-        return (
+        return Parameters(
             np.atleast_1d(np.asarray(self.intercept_, dtype=np.float64)),
             np.ascontiguousarray(np.atleast_2d(self.coef_)),
             np.ascontiguousarray(np.swapaxes(components, 1, 2)),
@@ -679,11 +678,11 @@ class BaseFM(KeptEstimator, PrintableEstimator):
 
     def _check_previous(self, previous, n_features, interactions, link):
         shape = (link.intercept.size, n_features, interactions.n_components)
-        if previous[2].shape != shape:
+        if previous.factors.shape != shape:
             raise ValueError(
                 "warm_start needs the same (n_outputs, n_features, n_components) as before: "
-                f"got {shape}, the fitted model has {previous[2].shape}. Set warm_start=False "
-                "to start anew."
+                f"got {shape}, the fitted model has {previous.factors.shape}. Set "
+                "warm_start=False to start again."
             )
         before = self._stream.settled["loss"] if hasattr(self, "_stream") else self.loss
         if (self.loss == "poisson") != (before == "poisson"):

@@ -14,6 +14,7 @@ from skfm._kernels.update_rules import (
     AdaGrad,
     Adam,
 )
+from skfm._solvers.fm.parameters import Parameters
 from skfm._utils.memory import aligned_zeros
 from skfm._utils.pickling import Kept
 
@@ -191,7 +192,7 @@ def set_parameters(state, parameters, *, forget):
 
 
 def get_parameters(state, n_components):
-    return (
+    return Parameters(
         state.intercept[:, 0].copy(),
         state.linear[:, :, 0].copy(),
         state.factors[:, :, 0, :n_components].copy(),
