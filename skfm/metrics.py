@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from skfm._utils import validation as door
+from skfm._utils import validation
 from skfm._utils.pipelines import last_step
 from skfm._utils.sparse import check_sparse
 
@@ -352,7 +352,7 @@ def make_ranking_scorer(metric, k=10, **recommend_options):
     ``scorer.set_score_request(groups=False)`` declines them.
 
     :class:`~sklearn.model_selection.GridSearchCV` takes a sparse ``y``, but
-    :func:`~sklearn.model_selection.cross_val_score` refuses it at its door. Call it within
+    :func:`~sklearn.model_selection.cross_val_score` refuses it. Call it within
     ``sklearn.config_context(skip_parameter_validation=True)``, pass ``Y_hidden.toarray()`` if
     that is small, or search a grid of one point, ``GridSearchCV(model, {}, ...)``.
 
@@ -381,9 +381,9 @@ def make_ranking_scorer(metric, k=10, **recommend_options):
     array([0.5, 1. ])
     """
     if not callable(metric):
-        door.check_option(metric, "metric", METRICS)
+        validation.check_option(metric, "metric", METRICS)
         metric = METRICS[metric]
-    door.check_number(k, "k", numbers.Integral, low=1)
+    validation.check_number(k, "k", numbers.Integral, low=1)
     if "n_items" in recommend_options:
         raise TypeError("n_items is not an option of a scorer: k says how many items it needs.")
     return _RankingScorer(metric, k, recommend_options)
@@ -516,8 +516,8 @@ class _Judged:
 
 def _judge(Y_hidden, items, k, average):
     """Check what a metric gets, and look the ranked items up among the relevant ones."""
-    door.check_number(k, "k", numbers.Integral, low=1)
-    door.check_flag(average, "average")
+    validation.check_number(k, "k", numbers.Integral, low=1)
+    validation.check_flag(average, "average")
     Y = _as_canonical(Y_hidden)
     items = _check_items(items, k, Y.shape)
     relevant = Y.data > 0

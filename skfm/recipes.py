@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from skfm._utils import validation as door
+from skfm._utils import validation
 from skfm.preprocessing import EventEncoder
 
 __all__ = ["make_recipe"]
@@ -149,7 +149,7 @@ def make_recipe(name, estimator, **columns):
     >>> model.fit(log, ratings).predict([("ann", "cube"), ("bob", "brazil")]).round().tolist()
     [2.0, 2.0]
     """
-    door.check_option(name, "name", _RECIPES)
+    validation.check_option(name, "name", _RECIPES)
     recipe = _RECIPES[name]
     if "item_identity" in estimator.get_params():
         if recipe.ranks is None:

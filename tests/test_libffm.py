@@ -425,7 +425,7 @@ def test_features_in_range():
         ({"dtype": np.float16}, ValueError, "dtype"),
         ({"dtype": np.int64}, ValueError, "dtype"),
         ({"zero_based": "yes"}, ValueError, "zero_based"),
-        ({"zero_based": 1}, ValueError, "zero_based"),
+        ({"zero_based": 1}, TypeError, "zero_based"),
         ({"on_shared": "drop"}, ValueError, "on_shared"),
     ],
 )

@@ -1,6 +1,7 @@
 """Numbers as parameters: of NumPy's small types as good as of Python's, and huge ones."""
 
 import numbers
+import re
 import warnings
 from fractions import Fraction
 
@@ -19,11 +20,21 @@ from skfm import (
     FMRegressor,
     MFRecommender,
 )
-from skfm._utils import validation as door
+from skfm._utils import validation
+from skfm._utils.parameters import (
+    AUTO,
+    BETWEEN_0_AND_1,
+    BOOLEAN,
+    N_JOBS,
+    NON_NEGATIVE,
+    POSITIVE,
+    check_parameter,
+    check_parameters,
+)
 from skfm.datasets import make_fm_classification, make_fm_regression
 from skfm.metrics import ndcg_at_k, precision_at_k, recall_at_k
 from skfm.model_selection import CellKFold, leave_last_out, split_cells, split_users
-from skfm.preprocessing import EventEncoder
+from skfm.preprocessing import EventEncoder, UserItemEncoder
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 3))
@@ -199,9 +210,60 @@ def test_no_item_ids(ids, features):
 
 def test_checked_numbers_are_pythons():
     for value in (3, np.int8(3), np.uint64(3)):
-        assert type(door.check_number(value, "n", numbers.Integral)) is int
+        assert type(validation.check_number(value, "n", numbers.Integral)) is int
     for value in (0.5, np.float16(0.5), Fraction(1, 2), 3):
-        assert type(door.check_number(value, "x", numbers.Real)) is float
+        assert type(validation.check_number(value, "x", numbers.Real)) is float
+
+
+# Checked in code: together with another parameter or with the data.
+OTHERS = {
+    *("alpha", "alpha_linear", "alpha_l1", "alpha_l21", "class_weight", "scoring", "random_state"),
+    *("interactions", "fit_linear", "feature_fields", "feature_groups", "user_fields"),
+    *("item_features", "item_ids", "item_fields", "item_identity"),
+    *("blocks", "user", "item", "value", "time"),
+}
+ESTIMATORS = [
+    *(FMRegressor, FMClassifier, BayesianFMRegressor, BayesianFMClassifier),
+    *(MFRecommender, FMRecommender, EventEncoder, UserItemEncoder),
+]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_every_parameter_has_constraints(estimator):
+    parameters = estimator().get_params()
+    assert parameters.keys() >= estimator._constraints.keys()
+    assert parameters.keys() - estimator._constraints.keys() <= OTHERS
+    check_parameters(parameters, estimator._constraints)
+
+
+@pytest.mark.parametrize("value", [object(), 1j, b"auto", {}, -7.5, "?", float("nan")], ids=repr)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_values_that_meet_no_constraint(estimator, value):
+    for name, allowed in estimator._constraints.items():
+        if name == "callback":
+            continue  # any function will do
+        with pytest.raises((TypeError, ValueError), match=f"^{name} must be .*; got "):
+            check_parameter(value, name, *allowed)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "value", "message"),
+    [
+        ([AUTO, POSITIVE], 0, "x must be 'auto' or a number in (0, inf); got 0."),
+        ([AUTO, POSITIVE], float("inf"), "x must be 'auto' or a number in (0, inf); got inf."),
+        ([NON_NEGATIVE], -1, "x must be a number in [0, inf); got -1."),
+        ([BETWEEN_0_AND_1], 1, "x must be a number in (0, 1); got 1."),
+        ([AUTO, BOOLEAN], 1, "x must be 'auto' or True or False; got 1."),
+        (
+            N_JOBS,
+            0,
+            "x must be None or an integer in [1, inf) or an integer in (-inf, -1]; got 0.",
+        ),
+    ],
+)
+def test_messages_of_constraints(allowed, value, message):
+    with pytest.raises((TypeError, ValueError), match=f"^{re.escape(message)}$"):
+        check_parameter(value, "x", *allowed)
 
 
 TABLES = [sparse.eye_array(2).todia(), np.ones((2, 2, 2)), pd.DataFrame({"a": [1.0]})]

@@ -845,7 +845,7 @@ def test_ranked_events_leave_out_what_they_are_told_to():
     assert several.any() and not several.all()
     for place, user in zip(order, range(order.size), strict=True):
         assert (found[place] == -1).all() if several[user] else (found[place] % 2 == 1).all()
-    with pytest.raises(TypeError, match="k must be an instance of"):
+    with pytest.raises(TypeError, match="k must be an integer in"):
         model.ranked_events(test, chosen, "3")
     with pytest.raises(ValueError, match="exclude must be a list of items"):
         model.ranked_events(test, chosen, exclude=cells[:3])

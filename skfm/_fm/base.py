@@ -3,6 +3,7 @@
 import copy
 import numbers
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -13,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm._fm.early_stopping import Listener, check_scoring, make_score, split
 from skfm._fm.feature_groups import check_groups, check_penalty
-from skfm._fm.interactions import carried, check_interactions
+from skfm._fm.interactions import DEGREE, carried, check_interactions
 from skfm._fm.target_transform import Link
 from skfm._solvers.fm import coordinate_descent, minibatch
 from skfm._solvers.fm.interactions import compute_outputs
@@ -25,6 +26,20 @@ from skfm._utils import validation as door
 from skfm._utils.equal_rows import first_columns
 from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
 from skfm._utils.memory import aligned_zeros
+from skfm._utils.parameters import (
+    AUTO,
+    BETWEEN_0_AND_1,
+    BOOLEAN,
+    N_JOBS,
+    NON_NEGATIVE,
+    NONE,
+    POSITIVE,
+    POSITIVE_INTEGER,
+    RANK,
+    VERBOSE,
+    Function,
+    Options,
+)
 from skfm._utils.pickling import ORIGIN, Kept
 from skfm._utils.threads import n_threads, run_together
 from skfm._utils.warnings import warn
@@ -57,6 +72,29 @@ class BaseFM(KeptEstimator, PrintableEstimator):
     ``_make_link(target, weight, more_will_come)``, how those relate to the solver's, and
     ``_show(intercept, coef, components)``.
     """
+
+    # Those of penalties, labels and interactions are checked together with what they depend on.
+    _constraints: ClassVar[dict] = {
+        "n_components": [RANK],
+        "solver": [Options(*minibatch.UPDATES, "als")],
+        "degree": [DEGREE],
+        "fit_lower": [BOOLEAN],
+        "learning_rate": [AUTO, POSITIVE],
+        "initial_accumulator": [POSITIVE],
+        "batch_size": [AUTO, POSITIVE_INTEGER],
+        "max_iter": [POSITIVE_INTEGER],
+        "tol": [NON_NEGATIVE],
+        "n_iter_no_change": [POSITIVE_INTEGER],
+        "early_stopping": [AUTO, BOOLEAN],
+        "validation_fraction": [POSITIVE_INTEGER, BETWEEN_0_AND_1],
+        "refit": [BOOLEAN],
+        "callback": [Function("estimator, epoch, loss"), NONE],
+        "init_scale": [NON_NEGATIVE],
+        "fit_intercept": [BOOLEAN],
+        "warm_start": [BOOLEAN],
+        "n_jobs": N_JOBS,
+        "verbose": VERBOSE,
+    }
 
     def __init__(
         self,
@@ -138,44 +176,8 @@ class BaseFM(KeptEstimator, PrintableEstimator):
             self.components_ = np.swapaxes(table, -1, -2)
 
     def _check_parameters(self):
-        integer, real = numbers.Integral, numbers.Real
-        door.check_n_components(self.n_components)
-        door.check_option(self.loss, "loss", self._losses)
-        door.check_option(self.solver, "solver", (*minibatch.UPDATES, "als"))
-        door.check_auto_or_number(self.learning_rate, "learning_rate", low=0, boundaries="neither")
-        door.check_number(
-            self.initial_accumulator, "initial_accumulator", real, low=0, boundaries="neither"
-        )
-        if not door.is_option(self.batch_size, "auto"):
-            if isinstance(self.batch_size, str):
-                raise ValueError(
-                    f"batch_size must be 'auto' or a positive integer; got {self.batch_size!r}."
-                )
-            door.check_number(self.batch_size, "batch_size", integer, low=1)
-        door.check_number(self.max_iter, "max_iter", integer, low=1)
-        door.check_number(self.tol, "tol", real, low=0)
-        door.check_number(self.n_iter_no_change, "n_iter_no_change", integer, low=1)
-        door.check_number(self.init_scale, "init_scale", real, low=0)
-        if not door.is_option(self.early_stopping, "auto"):
-            door.check_flag(self.early_stopping, "early_stopping")
-        if isinstance(self.validation_fraction, integer):
-            door.check_number(self.validation_fraction, "validation_fraction", integer, low=1)
-        else:
-            door.check_number(
-                *(self.validation_fraction, "validation_fraction", real),
-                low=0,
-                high=1,
-                boundaries="neither",
-            )
+        super()._check_parameters()
         check_scoring(self)
-        if self.callback is not None and not callable(self.callback):
-            raise TypeError(
-                "callback must be a function of (estimator, epoch, loss), or None; got "
-                f"{self.callback!r}."
-            )
-        for name in ("refit", "fit_intercept", "warm_start"):
-            door.check_flag(getattr(self, name), name)
-        door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
     def _make_penalties(self, labels, n_features, found):
         """Those that are given; of others, those ``found`` before."""

@@ -2,6 +2,7 @@
 
 import numbers
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -13,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm._fm import target_transform as targets
 from skfm._fm.feature_groups import check_or_derive_groups
-from skfm._fm.interactions import carried, check_interactions
+from skfm._fm.interactions import DEGREE, carried, check_interactions
 from skfm._fm.posterior import Samples
 from skfm._solvers.fm.diagnostics import (
     LEAST_LENGTH,
@@ -28,6 +29,16 @@ from skfm._solvers.training import History
 from skfm._utils import validation as door
 from skfm._utils.equal_rows import merge_rows
 from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
+from skfm._utils.parameters import (
+    BOOLEAN,
+    N_JOBS,
+    NON_NEGATIVE,
+    POSITIVE,
+    POSITIVE_INTEGER,
+    RANK,
+    VERBOSE,
+    Interval,
+)
 from skfm._utils.pickling import Kept
 from skfm._utils.progress import Progress
 from skfm._utils.threads import n_threads
@@ -58,6 +69,20 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
     """Subclasses have ``_to_numbers(y)``, which checks targets and turns them into numbers,
     ``_understand(numbers, weight)``, the target as the chain sees it and the signs of labels, and
     ``_start()``, where the intercept starts."""
+
+    _constraints: ClassVar[dict] = {
+        "n_components": [RANK],
+        "max_iter": [POSITIVE_INTEGER],
+        "n_burn_in": [Interval(numbers.Integral, 0)],
+        "init_scale": [NON_NEGATIVE],
+        "degree": [DEGREE],
+        "fit_lower": [BOOLEAN],
+        "fit_intercept": [BOOLEAN],
+        "max_memory": [POSITIVE],
+        "warm_start": [BOOLEAN],
+        "n_jobs": N_JOBS,
+        "verbose": VERBOSE,
+    }
 
     def __init__(
         self,
@@ -100,17 +125,6 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-    def _check_parameters(self):
-        integer, real = numbers.Integral, numbers.Real
-        door.check_n_components(self.n_components)
-        door.check_number(self.max_iter, "max_iter", integer, low=1)
-        door.check_number(self.n_burn_in, "n_burn_in", integer, low=0)
-        door.check_number(self.init_scale, "init_scale", real, low=0)
-        door.check_number(self.max_memory, "max_memory", real, low=0, boundaries="neither")
-        for name in ("fit_intercept", "warm_start"):
-            door.check_flag(getattr(self, name), name)
-        door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
     def fit(self, X, y, sample_weight=None):
         """Draw from the posterior distribution.
@@ -476,6 +490,8 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     True
     """
 
+    _constraints: ClassVar[dict] = _BaseBayesianFM._constraints | {"noise_by_level": [BOOLEAN]}
+
     def __init__(
         self,
         n_components=8,
@@ -516,10 +532,6 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
             verbose=verbose,
         )
         self.noise_by_level = noise_by_level
-
-    def _check_parameters(self):
-        super()._check_parameters()
-        door.check_flag(self.noise_by_level, "noise_by_level")
 
     def _noise_by_level(self):
         return bool(self.noise_by_level)

@@ -1,6 +1,6 @@
 """Factorization machines for regression and classification."""
 
-import numbers
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import log_expit, log_softmax, softmax
@@ -13,6 +13,7 @@ from skfm._fm import target_transform as targets
 from skfm._fm.base import BaseFM
 from skfm._utils import validation as door
 from skfm._utils.estimator import all_or_nothing
+from skfm._utils.parameters import BETWEEN_0_AND_1, POSITIVE, Options
 
 
 def _takes_steps(model):
@@ -223,7 +224,11 @@ class FMRegressor(RegressorMixin, BaseFM):
     True
     """
 
-    _losses = tuple(targets.REGRESSION)
+    _constraints: ClassVar[dict] = BaseFM._constraints | {
+        "loss": [Options(*targets.REGRESSION)],
+        "epsilon": [POSITIVE],
+        "quantile": [BETWEEN_0_AND_1],
+    }
     _shapes = ("epsilon", "quantile")
     _numeric_target = True
 
@@ -302,13 +307,6 @@ class FMRegressor(RegressorMixin, BaseFM):
         tags = super().__sklearn_tags__()
         tags.target_tags.positive_only = door.is_option(self.loss, "poisson")
         return tags
-
-    def _check_parameters(self):
-        super()._check_parameters()
-        door.check_number(self.epsilon, "epsilon", numbers.Real, low=0, boundaries="neither")
-        door.check_number(
-            self.quantile, "quantile", numbers.Real, low=0, high=1, boundaries="neither"
-        )
 
     @available_if(_takes_steps)
     def partial_fit(self, X, y, sample_weight=None):
@@ -594,7 +592,9 @@ class FMClassifier(ClassifierMixin, BaseFM):
     (2, 2)
     """
 
-    _losses = tuple(targets.CLASSIFICATION)
+    _constraints: ClassVar[dict] = BaseFM._constraints | {
+        "loss": [Options(*targets.CLASSIFICATION)]
+    }
     _shapes = ()
     _numeric_target = False
 

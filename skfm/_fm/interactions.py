@@ -8,8 +8,9 @@ from skfm._fm.feature_groups import check_labels
 from skfm._solvers.fm.interactions import Interactions
 from skfm._utils import validation as door
 from skfm._utils.ids import distinct
+from skfm._utils.parameters import Interval
 
-LARGEST_DEGREE = 10
+DEGREE = Interval(numbers.Integral, 2, 10)
 
 
 def carried(model, X, name):
@@ -23,8 +24,6 @@ def carried(model, X, name):
 
 def check_interactions(model, fields, n_features):
     """What the parameters `degree`, `fit_lower`, `interactions` and `fit_linear` ask for."""
-    door.check_number(model.degree, "degree", numbers.Integral, low=2, high=LARGEST_DEGREE)
-    door.check_flag(model.fit_lower, "fit_lower")
     degree = int(model.degree)
     degrees = np.arange(2, degree + 1) if model.fit_lower else np.array([degree])
     if model.interactions is not None and degree > 2:

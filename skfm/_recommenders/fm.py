@@ -46,6 +46,17 @@ from skfm._utils import validation as door
 from skfm._utils.equal_rows import merge_rows
 from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
 from skfm._utils.ids import join_ids
+from skfm._utils.parameters import (
+    AUTO,
+    N_JOBS,
+    NON_NEGATIVE,
+    POSITIVE,
+    POSITIVE_INTEGER,
+    RANK,
+    VERBOSE,
+    Interval,
+    Options,
+)
 from skfm._utils.pickling import Kept
 from skfm._utils.threads import n_threads
 from skfm._utils.warnings import warn
@@ -232,6 +243,24 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
     [[10], [21]]
     """
 
+    # Items' features, fields and interactions are checked together with what they depend on.
+    _constraints: ClassVar[dict] = {
+        "n_components": [RANK],
+        "loss": [Options(*ranking.LOSSES)],
+        "negatives": [Options("uniform", "popularity"), Interval(numbers.Real, 0, 1)],
+        "max_draws": [Interval(numbers.Integral, 1, 1_000_000)],
+        "alpha": [AUTO, NON_NEGATIVE],
+        "alpha_linear": [AUTO, NON_NEGATIVE],
+        "learning_rate": [AUTO, POSITIVE],
+        "initial_accumulator": [POSITIVE],
+        "batch_size": [AUTO, POSITIVE_INTEGER],
+        "max_iter": [POSITIVE_INTEGER],
+        "tol": [NON_NEGATIVE],
+        "n_iter_no_change": [POSITIVE_INTEGER],
+        "init_scale": [NON_NEGATIVE],
+        "n_jobs": N_JOBS,
+        "verbose": VERBOSE,
+    }
     degree, fit_lower = 2, True  # what is ranked by products of more features does not split
     # Ids of users that come with the events are meant for `score`: it need not ask for them.
     __metadata_request__score: ClassVar = {"groups": True}
@@ -294,31 +323,6 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         tags.input_tags.sparse = True
         tags.target_tags.required = True
         return tags
-
-    def _check_parameters(self):
-        integer, real = numbers.Integral, numbers.Real
-        door.check_n_components(self.n_components)
-        door.check_option(self.loss, "loss", ranking.LOSSES)
-        if isinstance(self.negatives, str):
-            door.check_option(self.negatives, "negatives", ("uniform", "popularity"))
-        else:
-            door.check_number(self.negatives, "negatives", real, low=0, high=1)
-        door.check_number(self.max_draws, "max_draws", integer, low=1, high=1_000_000)
-        door.check_auto_or_number(self.alpha, "alpha", low=0)
-        door.check_auto_or_number(self.alpha_linear, "alpha_linear", low=0)
-        door.check_auto_or_number(self.learning_rate, "learning_rate", low=0, boundaries="neither")
-        door.check_number(
-            self.initial_accumulator, "initial_accumulator", real, low=0, boundaries="neither"
-        )
-        if isinstance(self.batch_size, str):
-            door.check_option(self.batch_size, "batch_size", ("auto",))
-        else:
-            door.check_number(self.batch_size, "batch_size", integer, low=1)
-        door.check_number(self.max_iter, "max_iter", integer, low=1)
-        door.check_number(self.tol, "tol", real, low=0)
-        door.check_number(self.n_iter_no_change, "n_iter_no_change", integer, low=1)
-        door.check_number(self.init_scale, "init_scale", real, low=0)
-        door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
     def fit(self, X, y, sample_weight=None):
         """Learn from events.

@@ -2,6 +2,7 @@
 
 import numbers
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
@@ -34,6 +35,18 @@ from skfm._utils import sparse_entries as _cells
 from skfm._utils import validation as door
 from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
 from skfm._utils.memory import largest_squared
+from skfm._utils.parameters import (
+    AUTO,
+    BOOLEAN,
+    LARGEST_RANK,
+    N_JOBS,
+    NON_NEGATIVE,
+    POSITIVE,
+    POSITIVE_INTEGER,
+    VERBOSE,
+    Interval,
+    Options,
+)
 from skfm._utils.progress import Progress
 from skfm._utils.threads import n_threads
 from skfm._utils.warnings import warn
@@ -206,6 +219,23 @@ class MFRecommender(
     array([[2]])
     """
 
+    _constraints: ClassVar[dict] = {
+        "n_components": [AUTO, Interval(numbers.Integral, 1, LARGEST_RANK)],
+        "feedback": [Options("explicit", "implicit")],
+        "solver": [Options("auto", "als", "sgd")],
+        "alpha": [AUTO, POSITIVE],
+        "alpha_bias": [POSITIVE],
+        "nu": [AUTO, NON_NEGATIVE],
+        "unobserved_weight": [AUTO, NON_NEGATIVE],
+        "fit_bias": [BOOLEAN],
+        "learning_rate": [POSITIVE],
+        "init_scale": [POSITIVE],
+        "max_iter": [POSITIVE_INTEGER],
+        "tol": [NON_NEGATIVE],
+        "n_jobs": N_JOBS,
+        "verbose": VERBOSE,
+    }
+
     def __init__(
         self,
         n_components="auto",
@@ -249,28 +279,12 @@ class MFRecommender(
         return tags
 
     def _check_parameters(self):
-        integer, real = numbers.Integral, numbers.Real
-        if isinstance(self.n_components, str):
-            door.check_option(self.n_components, "n_components", ("auto",))
-        else:
-            door.check_n_components(self.n_components, low=1)
-        door.check_option(self.feedback, "feedback", ("explicit", "implicit"))
-        door.check_option(self.solver, "solver", ("auto", "als", "sgd"))
+        super()._check_parameters()
         if self.feedback == "implicit" and self.solver == "sgd":
             raise ValueError(
                 "solver='sgd' learns from stored cells only and knows no implicit feedback, which "
                 "is about all cells; use solver='als'."
             )
-        door.check_auto_or_number(self.alpha, "alpha", low=0, boundaries="neither")
-        door.check_auto_or_number(self.nu, "nu", low=0)
-        door.check_number(self.alpha_bias, "alpha_bias", real, low=0, boundaries="neither")
-        door.check_auto_or_number(self.unobserved_weight, "unobserved_weight", low=0)
-        door.check_flag(self.fit_bias, "fit_bias")
-        door.check_number(self.learning_rate, "learning_rate", real, low=0, boundaries="neither")
-        door.check_number(self.init_scale, "init_scale", real, low=0, boundaries="neither")
-        door.check_number(self.max_iter, "max_iter", integer, low=1)
-        door.check_number(self.tol, "tol", real, low=0)
-        door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
     def _make_model(self, csr):
         is_implicit = self.feedback == "implicit"

@@ -4,9 +4,11 @@ import inspect
 import math
 import sys
 from contextlib import contextmanager
+from typing import ClassVar
 
 from sklearn.base import BaseEstimator
 
+from skfm._utils.parameters import check_parameters
 from skfm._utils.pickling import ORIGIN, Kept
 from skfm._utils.warnings import warn
 from skfm._version import __version__
@@ -57,7 +59,14 @@ class PrintableEstimator(BaseEstimator):
 
     Pipelines and searches print their steps by the parameters of these. So the repr, wherever it
     starts, gets summaries from `get_params`, and all others get the values.
+
+    Subclasses declare what values their parameters may have in ``_constraints``.
     """
+
+    _constraints: ClassVar[dict] = {}  # lists of constraints by the names of parameters
+
+    def _check_parameters(self):
+        check_parameters(vars(self), self._constraints)
 
     def get_params(self, deep=True):
         """Get the parameters of this estimator.

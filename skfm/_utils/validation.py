@@ -1,4 +1,4 @@
-"""The door: what comes in is checked once and brought into one canonical form."""
+"""Validation of arguments: data becomes canonical CSR and arrays, anything else is checked."""
 
 import hashlib
 import math
@@ -7,13 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import check_scalar, column_or_1d
+from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_non_negative, validate_data
 
 from skfm._utils.memory import largest_squared
+from skfm._utils.parameters import (
+    BOOLEAN,
+    FLOAT_TYPE,
+    RANK,
+    Interval,
+    Members,
+    Options,
+    check_parameter,
+)
 from skfm._utils.sparse import check_sparse
-
-LARGEST_RANK = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -245,34 +252,20 @@ def digest(X, *arrays):
     return state.digest()
 
 
-def check_number(value, name, kind, *, low=None, high=None, boundaries="both"):
-    """A number of the right kind within bounds, else an error that names the parameter.
-
-    Returns it as Python's int or float: arithmetic with a small type of NumPy's overflows.
-    """
-    if isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be a number, got {value!r}.")
-    number = value
-    if isinstance(value, kind):
-        try:
-            number = int(value) if kind is numbers.Integral else float(value)
-        except OverflowError as error:  # integers may be as large as they like
-            raise ValueError(f"{name} is too large for a float; lower it.") from error
-    check_scalar(number, name, kind, min_val=low, max_val=high, include_boundaries=boundaries)
-    if not (kind is numbers.Integral or math.isfinite(number)):
-        raise ValueError(f"{name} must be finite, got {value!r}.")
-    return number
+def check_number(value, name, kind, *, low=-math.inf, high=math.inf):
+    """A finite number of the right kind within bounds, as Python's int or float."""
+    interval = Interval(kind, low, high)
+    check_parameter(value, name, interval)
+    return interval.convert(value)
 
 
-def check_n_components(value, low=0):
-    """The bound is there for what would never fit into memory."""
-    return check_number(value, "n_components", numbers.Integral, low=low, high=LARGEST_RANK)
+def check_n_components(value):
+    check_parameter(value, "n_components", RANK)
+    return RANK.convert(value)
 
 
 def check_option(value, name, options):
-    if not isinstance(value, str) or value not in options:
-        names = ", ".join(map(repr, options))
-        raise ValueError(f"{name} must be one of {names}; got {value!r}.")
+    check_parameter(value, name, Options(*options))
 
 
 def is_option(value, option):
@@ -282,34 +275,13 @@ def is_option(value, option):
 
 def check_list(value, name, what, *, ndim=1):
     """The members of a list or the like, or of an array of at most so many dimensions."""
-    is_list = np.iterable(value) and not isinstance(value, (str, bytes, dict))
-    if not is_list or sparse.issparse(value) or getattr(value, "ndim", 1) > ndim:
-        raise TypeError(f"{name} must be {what}; got {value!r}.")
+    check_parameter(value, name, Members(what, ndim))
     return list(value)
 
 
 def check_dtype(dtype):
-    """One of the two types that are computed in."""
-    if not isinstance(dtype, (type, np.dtype)) or dtype not in (np.float64, np.float32):
-        raise ValueError(f"dtype must be np.float64 or np.float32; got {dtype!r}.")
+    check_parameter(dtype, "dtype", FLOAT_TYPE)
 
 
 def check_flag(value, name):
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}.")
-
-
-def check_auto_or_number(value, name, **bounds):
-    if isinstance(value, str):
-        check_option(value, name, ("auto",))
-    else:
-        check_number(value, name, numbers.Real, **bounds)
-
-
-def check_n_jobs_and_verbose(n_jobs, verbose):
-    if n_jobs is not None:
-        check_number(n_jobs, "n_jobs", numbers.Integral)
-        if n_jobs == 0:
-            raise ValueError("n_jobs must not be 0; use None, a positive number or -1.")
-    if not isinstance(verbose, (bool, np.bool_)):
-        check_number(verbose, "verbose", numbers.Integral, low=0)
+    check_parameter(value, name, BOOLEAN)

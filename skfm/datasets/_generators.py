@@ -7,7 +7,7 @@ from scipy import sparse
 from scipy.special import expit, softmax
 from sklearn.utils import Bunch, check_random_state
 
-from skfm._utils import validation as door
+from skfm._utils import validation
 
 LARGEST_SCALE = 1e100  # its square is a number
 
@@ -92,8 +92,8 @@ def make_fm_regression(
     >>> params.components.shape
     (2, 30)
     """
-    mean = door.check_number(mean, "mean", numbers.Real)
-    noise = door.check_number(noise, "noise", numbers.Real, low=0)
+    mean = validation.check_number(mean, "mean", numbers.Real)
+    noise = validation.check_number(noise, "noise", numbers.Real, low=0)
     rng = check_random_state(random_state)
     X = _draw_rows(rng, n_samples, n_fields, n_levels, kind, skew, dtype)
     planted = _plant(rng, X, n_fields, n_components, linear_scale, interaction_scale)
@@ -194,8 +194,8 @@ def make_fm_classification(
     >>> print(f"{y.mean():.2f}")
     0.10
     """
-    n_classes = door.check_number(n_classes, "n_classes", numbers.Integral, low=2)
-    signal = door.check_number(signal, "signal", numbers.Real, low=0, high=LARGEST_SCALE)
+    n_classes = validation.check_number(n_classes, "n_classes", numbers.Integral, low=2)
+    signal = validation.check_number(signal, "signal", numbers.Real, low=0, high=LARGEST_SCALE)
     rates = _check_rates(base_rate, n_classes)
     rng = check_random_state(random_state)
     X = _draw_rows(rng, n_samples, n_fields, n_levels, kind, skew, dtype)
@@ -267,16 +267,16 @@ def _cumulated(scores):
 
 def _draw_rows(rng, n_samples, n_fields, n_levels, kind, skew, dtype):
     n_samples, n_fields, n_levels = (
-        door.check_number(number, name, numbers.Integral, low=1)
+        validation.check_number(number, name, numbers.Integral, low=1)
         for number, name in (
             (n_samples, "n_samples"),
             (n_fields, "n_fields"),
             (n_levels, "n_levels"),
         )
     )
-    door.check_option(kind, "kind", ("one_hot", "dense"))
-    skew = door.check_number(skew, "skew", numbers.Real, low=0)
-    door.check_dtype(dtype)
+    validation.check_option(kind, "kind", ("one_hot", "dense"))
+    skew = validation.check_number(skew, "skew", numbers.Real, low=0)
+    validation.check_dtype(dtype)
     if kind == "dense":
         return rng.standard_normal((n_samples, n_fields)).astype(dtype, copy=False)
     if n_fields * n_levels > np.iinfo(np.int32).max:
@@ -299,9 +299,9 @@ def _draw_rows(rng, n_samples, n_fields, n_levels, kind, skew, dtype):
 
 def _plant(rng, X, n_fields, n_components, linear_scale, interaction_scale):
     """Parameters of a random machine whose output over X has mean 0 and deviation 1."""
-    n_fields, n_components = int(n_fields), door.check_n_components(n_components)
+    n_fields, n_components = int(n_fields), validation.check_n_components(n_components)
     linear_scale, interaction_scale = (
-        door.check_number(number, name, numbers.Real, low=0, high=LARGEST_SCALE)
+        validation.check_number(number, name, numbers.Real, low=0, high=LARGEST_SCALE)
         for number, name in (
             (linear_scale, "linear_scale"),
             (interaction_scale, "interaction_scale"),

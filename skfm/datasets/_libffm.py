@@ -17,7 +17,16 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
 
-from skfm._utils import validation as door
+from skfm._utils import validation
+from skfm._utils.parameters import (
+    AUTO,
+    BOOLEAN,
+    FLOAT_TYPE,
+    NONE,
+    Interval,
+    Options,
+    check_parameter,
+)
 from skfm._utils.sparse import check_sparse
 
 CHUNK_BYTES = 2**21  # read and parsed at once
@@ -78,7 +87,7 @@ def load_libffm(file, *, n_features=None, dtype=np.float64, zero_based=True, on_
         range; the message says in which line. If a feature occurs under several fields and
         `on_shared` is "raise". If a compressed file is cut off or damaged.
     TypeError
-        If `file` is neither a path nor a binary file object.
+        If `file` is neither a path nor a binary file object, or an option has the wrong type.
 
     See Also
     --------
@@ -117,12 +126,10 @@ def load_libffm(file, *, n_features=None, dtype=np.float64, zero_based=True, on_
     >>> fields
     array([ 0,  0, -1,  0,  1])
     """
-    if n_features is not None:
-        door.check_number(n_features, "n_features", numbers.Integral, low=0)
-    door.check_dtype(dtype)
-    if not isinstance(zero_based, (bool, np.bool_)) and zero_based != "auto":
-        raise ValueError(f"zero_based must be True, False or 'auto'; got {zero_based!r}.")
-    door.check_option(on_shared, "on_shared", ("raise", "split"))
+    check_parameter(n_features, "n_features", NONE, Interval(numbers.Integral, 0))
+    check_parameter(dtype, "dtype", FLOAT_TYPE)
+    check_parameter(zero_based, "zero_based", BOOLEAN, AUTO)
+    check_parameter(on_shared, "on_shared", Options("raise", "split"))
     with _opened(file) as (stream, name):
         loader = _Loader(name, n_features, np.dtype(dtype), zero_based, on_shared == "split")
         for chunk in _chunks(stream):
@@ -176,7 +183,7 @@ def dump_libffm(X, y, file, *, fields, zero_based=True):
     0 0:1:2
     <BLANKLINE>
     """
-    door.check_flag(zero_based, "zero_based")
+    check_parameter(zero_based, "zero_based", BOOLEAN)
     X = check_array(
         check_sparse(X),
         accept_sparse="csr",
@@ -185,7 +192,7 @@ def dump_libffm(X, y, file, *, fields, zero_based=True):
         ensure_min_features=0,
         input_name="X",
     )
-    X = door.as_csr(X, keep_zeros=True)
+    X = validation.as_csr(X, keep_zeros=True)
     _require_finite(X.data, "X")
     labels = _check_labels(y, X.shape[0])
     fields = _check_fields(fields, X)

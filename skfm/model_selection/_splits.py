@@ -6,13 +6,21 @@ the values that are not zero.
 """
 
 import numbers
+from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array, check_random_state
 
 from skfm._utils import sparse_entries
-from skfm._utils import validation as door
+from skfm._utils.parameters import (
+    BETWEEN_0_AND_1,
+    BOOLEAN,
+    POSITIVE_INTEGER,
+    Interval,
+    check_parameter,
+    check_parameters,
+)
 from skfm._utils.sparse import check_sparse
 from skfm._utils.warnings import warn
 
@@ -101,7 +109,7 @@ def split_cells(X, test_size=0.2, *, per_row=True, random_state=None):
     """
     cells = _as_cells(X, "X")
     _check_size(test_size, "test_size")
-    door.check_flag(per_row, "per_row")
+    check_parameter(per_row, "per_row", BOOLEAN)
     return _split_cells(cells, test_size, per_row, check_random_state(random_state))
 
 
@@ -159,7 +167,8 @@ def leave_last_out(X, time, n_cells=1):
     """
     cells = _as_cells(X, "X")
     when = _as_cells(time, "time")
-    n_cells = _bounded(door.check_number(n_cells, "n_cells", numbers.Integral, low=1))
+    check_parameter(n_cells, "n_cells", POSITIVE_INTEGER)
+    n_cells = _bounded(int(n_cells))
     if sparse.issparse(time) and time.format in ("coo", "csr", "csc") and time.nnz != when.nnz:
         raise ValueError(
             "time has duplicate entries, and times cannot be summed; keep one for each cell."
@@ -304,9 +313,13 @@ class CellKFold:
     6 3
     """
 
+    _constraints: ClassVar[dict] = {
+        "n_splits": [Interval(numbers.Integral, 2)],
+        "per_row": [BOOLEAN],
+    }
+
     def __init__(self, n_splits=5, *, per_row=True, random_state=None):
-        door.check_number(n_splits, "n_splits", numbers.Integral, low=2)
-        door.check_flag(per_row, "per_row")
+        check_parameters({"n_splits": n_splits, "per_row": per_row}, self._constraints)
         check_random_state(random_state)
         self.n_splits = n_splits
         self.per_row = per_row
@@ -407,10 +420,7 @@ def _as_cells(X, name):
 
 
 def _check_size(size, name):
-    if isinstance(size, numbers.Integral):
-        door.check_number(size, name, numbers.Integral, low=1)
-    else:
-        door.check_number(size, name, numbers.Real, low=0, high=1, boundaries="neither")
+    check_parameter(size, name, POSITIVE_INTEGER, BETWEEN_0_AND_1)
 
 
 def _n_of(size, n):

@@ -1,15 +1,17 @@
 """From a log of who did what, and when, to rows of features for factorization machines."""
 
 import numbers
+from typing import ClassVar
 
 import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skfm._utils import validation as door
+from skfm._utils import validation
 from skfm._utils.column_roles import find_column, warn_of_other_roles
 from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
 from skfm._utils.ids import Ids, refuse_rows, simplify
+from skfm._utils.parameters import FLOAT_TYPE, POSITIVE_INTEGER, Interval, Members
 from skfm.preprocessing._event_blocks import OF_A_COLUMN, OF_A_LOG
 from skfm.preprocessing._event_log import Log
 from skfm.preprocessing._log_table import Table, as_numbers, as_times
@@ -190,6 +192,16 @@ class EventEncoder(KeptEstimator, TransformerMixin, PrintableEstimator):
     >>> encoder.transform([("eve", "alien", ["space", "satire"])]).toarray()
     array([[0., 0., 1., 0., 0., 0., 0., 0., 1.]])
     """
+
+    # Blocks and columns are checked together with X.
+    _constraints: ClassVar[dict] = {
+        "n_last": [POSITIVE_INTEGER],
+        "n_bins": [Interval(numbers.Integral, 1, LARGEST_N_BINS)],
+        "n_folds": [Interval(numbers.Integral, 2)],
+        "context": [Members("a list of columns of X")],
+        "attributes": [Members("a list of columns of X")],
+        "dtype": [FLOAT_TYPE],
+    }
 
     def __init__(
         self,
@@ -375,7 +387,7 @@ class EventEncoder(KeptEstimator, TransformerMixin, PrintableEstimator):
         return Log(table, self.user_ids_, self.item_ids_, users, items, times)
 
     def _encode(self, log):
-        door.check_dtype(self.dtype)
+        validation.check_dtype(self.dtype)
         X = side_by_side(self._blocks, log, self.dtype)
         X.feature_fields, X.feature_groups = self.feature_fields_, self.feature_groups_
         return X
@@ -435,18 +447,10 @@ class EventEncoder(KeptEstimator, TransformerMixin, PrintableEstimator):
                 )
         return blocks
 
-    def _check_parameters(self):
-        door.check_number(self.n_last, "n_last", numbers.Integral, low=1)
-        door.check_number(self.n_bins, "n_bins", numbers.Integral, low=1, high=LARGEST_N_BINS)
-        door.check_number(self.n_folds, "n_folds", numbers.Integral, low=2)
-        for name in OF_A_COLUMN:
-            door.check_list(getattr(self, name), name, "a list of columns of X")
-        door.check_dtype(self.dtype)
-
 
 def _entries(blocks):
     """Pairs of a name and a kind."""
-    blocks = door.check_list(blocks, "blocks", "a list, such as ['user', 'item']")
+    blocks = validation.check_list(blocks, "blocks", "a list, such as ['user', 'item']")
     entries = [(entry, entry) if isinstance(entry, str) else entry for entry in blocks]
     if not entries:
         raise ValueError("blocks is empty; name at least one kind of block, such as 'user'.")
@@ -481,7 +485,7 @@ def _read_targets(y, n_rows):
             "This EventEncoder requires y to be passed, but the target y is None: it is the "
             "ratings for the block 'ratings'."
         )
-    y = door.check_column(y, "y")
+    y = validation.check_column(y, "y")
     if y.size != n_rows:
         raise ValueError(f"y has {y.size} values, but X has {n_rows} rows; pass one for each row.")
     return as_numbers(y, "values of y", "y, the ratings for the block 'ratings',")

@@ -1,14 +1,16 @@
 """Logs of users and items to matrices, and back."""
 
+from typing import ClassVar
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
-from skfm._utils import validation as door
 from skfm._utils.column_roles import ROLES, label
 from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
 from skfm._utils.ids import Ids, as_objects, distinct, read_ids
+from skfm._utils.parameters import FLOAT_TYPE, Options
 from skfm._utils.sparse import check_sparse
 from skfm._utils.warnings import warn
 from skfm.preprocessing._event_log import Events
@@ -125,6 +127,13 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
     >>> users.tolist()
     ['eve']
     """
+
+    # Columns are checked together with X.
+    _constraints: ClassVar[dict] = {
+        "duplicates": [Options("auto", "sum", "last", "mean")],
+        "handle_unknown": [Options("error", "ignore")],
+        "dtype": [FLOAT_TYPE],
+    }
 
     def __init__(
         self,
@@ -434,9 +443,7 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
         return frame
 
     def _check_parameters(self):
-        door.check_option(self.duplicates, "duplicates", ("auto", "sum", "last", "mean"))
-        door.check_option(self.handle_unknown, "handle_unknown", ("error", "ignore"))
-        door.check_dtype(self.dtype)
+        super()._check_parameters()
         for role in ("user", "item"):
             if getattr(self, role) is None:
                 raise TypeError(f"{role} must name a column of X, or give its position; got None.")
