@@ -10,6 +10,7 @@ from skfm._fm.bayesian import BayesianFMClassifier, BayesianFMRegressor
 from skfm._fm.estimators import FMClassifier, FMRegressor
 from skfm._recommenders.fm import FMRecommender
 from skfm._recommenders.mf import MFRecommender
+from skfm._utils.parameters import FLOAT_TYPES
 
 SOLVERS = ("adagrad", "adam", "ftrl", "sgd", "als")
 N_ROWS, N_FEATURES, N_ITEMS = 40, 8, 6
@@ -44,7 +45,7 @@ def compile_all(dtypes=("float64", "float32")):
         dtypes = (dtypes,)
     dtypes = [np.dtype(dtype) for dtype in dtypes]
     for dtype in dtypes:
-        if dtype not in (np.float32, np.float64):
+        if dtype not in FLOAT_TYPES:
             raise ValueError(f"dtypes must be of 'float64' and 'float32', got {dtype.name!r}.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # after so few iterations

@@ -14,7 +14,8 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from skfm._utils import validation
 from skfm._utils.pipelines import last_step
-from skfm._utils.sparse import check_sparse
+from skfm._utils.sorted_search import find_sorted
+from skfm._utils.sparse import check_sparse, sum_duplicates
 
 __all__ = [
     "average_precision_at_k",
@@ -493,8 +494,8 @@ def _as_positions(items, names):
         raise ValueError("feature_names_in_ has a name twice: items cannot be told apart by name.")
     items = items.astype(object)
     there = items != np.full_like(items, None)
-    places = np.minimum(np.searchsorted(names, items[there]), names.size - 1)
-    unknown = names[places] != items[there]
+    places = find_sorted(names, items[there])
+    unknown = places < 0
     if unknown.any():
         raise ValueError(
             f"recommend returned {items[there][unknown][0]!r}, which is not in feature_names_in_."
@@ -530,11 +531,11 @@ def _judge(Y_hidden, items, k, average):
     keys = rows * Y.shape[1] + Y.indices[relevant]
     items = items[judged]
     ranked = judged[:, np.newaxis] * Y.shape[1] + items
-    found = np.minimum(np.searchsorted(keys, ranked), keys.size - 1)
+    found = find_sorted(keys, ranked)
     return _Judged(
         n_relevant=n_relevant[judged],
         gains=Y.data[relevant],
-        hits=(keys[found] == ranked) & (items >= 0),
+        hits=(found >= 0) & (items >= 0),
         found=found,
     )
 
@@ -557,11 +558,7 @@ def _as_canonical(Y_hidden):
         ensure_min_samples=0,
         ensure_min_features=0,
     )
-    Y = sparse.csr_matrix(Y, dtype=np.float64)
-    if not Y.has_canonical_format:
-        Y = Y.copy()
-        Y.sum_duplicates()
-    return Y
+    return sum_duplicates(sparse.csr_matrix(Y, dtype=np.float64))
 
 
 def _check_items(items, k, shape):

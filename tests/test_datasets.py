@@ -16,6 +16,7 @@ from scipy.special import expit, softmax
 from sklearn.utils import Bunch
 
 from skfm import FMClassifier, FMRegressor
+from skfm._kernels._atomic import replacing
 from skfm.datasets import (
     _generators,
     _movielens,
@@ -562,8 +563,8 @@ def test_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "replace", replace)
-    with pytest.raises(KeyboardInterrupt):
-        _movielens._write(tmp_path / "file", b"content")
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / "file") as draft:
+        draft.write_bytes(b"content")
     assert not list(tmp_path.iterdir())
 
 

@@ -82,7 +82,7 @@ def make_package(root):
     kernels.mkdir(parents=True)
     (root / "skfm" / "__init__.py").touch()
     (kernels / "__init__.py").touch()
-    for name in ("_jit", "_cache", "_compiler", "_stacklevel", "_compile_notice"):
+    for name in ("_jit", "_cache", "_compiler", "_stacklevel", "_compile_notice", "_atomic"):
         shutil.copy(KERNELS / f"{name}.py", kernels)
     for name, source in MODULES.items():
         (kernels / f"{name}.py").write_text(source)

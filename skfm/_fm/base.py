@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 from scipy import sparse
 from sklearn.base import is_classifier
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -42,7 +41,7 @@ from skfm._utils.parameters import (
 )
 from skfm._utils.pickling import ORIGIN, Kept
 from skfm._utils.threads import n_threads, run_together
-from skfm._utils.warnings import warn
+from skfm._utils.warnings import warn, warn_not_converged
 
 ROWS_PER_THREAD = 10_000  # below this a second thread costs more than it brings
 PENALTIES = "alpha", "alpha_linear"  # that may be found
@@ -257,11 +256,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         if self._refits(sets_aside, history):
             self._fit_again(*all_rows, *shapes, rng_of_refit, history.best_epoch)
         if not (history.converged or history.stopped):
-            warn(
-                f"max_iter={self.max_iter} epochs ended before the objective stopped improving "
-                f"by tol={self.tol}; raise max_iter or tol.",
-                ConvergenceWarning,
-            )
+            warn_not_converged(self.max_iter, self.tol, "epochs")
         return self
 
     def _fit_rows(

@@ -14,6 +14,7 @@ from skfm._fm.base import BaseFM
 from skfm._utils import validation as door
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.parameters import BETWEEN_0_AND_1, POSITIVE, Options
+from skfm._utils.sorted_search import find_sorted
 
 
 def _takes_steps(model):
@@ -752,14 +753,13 @@ class FMClassifier(ClassifierMixin, BaseFM):
         check_classification_targets(y)
         # Much quicker than return_inverse of unique().
         try:
-            labels = np.minimum(np.searchsorted(self.classes_, y), self.classes_.size - 1)
+            labels = find_sorted(self.classes_, y)
         except TypeError as error:
             raise ValueError(
                 f"{name} has labels of another kind than the classes, {self.classes_.tolist()} "
                 f"({error})."
             ) from error
-        # An array also where labels are of another kind, which old NumPy answers by one bool.
-        unknown = np.broadcast_to(self.classes_[labels] != y, np.shape(y))
+        unknown = labels < 0
         if unknown.any():
             raise ValueError(
                 f"{name} has the label {y[unknown].tolist()[0]!r}, which is not among the "

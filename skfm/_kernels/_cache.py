@@ -12,7 +12,6 @@ import re
 import sys
 import tempfile
 import time
-import uuid
 import warnings
 from functools import cache
 from pathlib import Path
@@ -21,6 +20,7 @@ import llvmlite
 import numba
 import numpy as np
 
+from skfm._kernels._atomic import replacing
 from skfm._kernels._stacklevel import level_of_user
 
 _HERE = Path(__file__).parent
@@ -169,13 +169,8 @@ def _read(path):
 
 def _write(path, data):
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(f".{uuid.uuid4().hex[:12]}.tmp")
-    try:
-        new.write_bytes(hashlib.sha256(data).digest() + data)
-        new.replace(path)  # at once, so that other processes find the old file or the new one
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
+    with replacing(path) as draft:
+        draft.write_bytes(hashlib.sha256(data).digest() + data)
 
 
 def _describe(argument):

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import numpy as np
 from scipy import sparse
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -59,7 +58,7 @@ from skfm._utils.parameters import (
 )
 from skfm._utils.pickling import Kept
 from skfm._utils.threads import n_threads
-from skfm._utils.warnings import warn
+from skfm._utils.warnings import warn_not_converged
 from skfm.metrics import ndcg_at_k
 
 SOLVER = "adagrad"
@@ -403,11 +402,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         self.n_iter_ = len(history.loss_curve)
         self.loss_curve_ = history.loss_curve
         if not history.converged:
-            warn(
-                f"max_iter={self.max_iter} epochs ended before the objective stopped improving "
-                f"by tol={self.tol}; raise max_iter or tol.",
-                ConvergenceWarning,
-            )
+            warn_not_converged(self.max_iter, self.tol, "epochs")
         return self
 
     def _check_interactions(self, of_contexts, of_items):

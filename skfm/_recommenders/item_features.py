@@ -67,7 +67,7 @@ def read_features(features, ids, n_columns=None):
         X = check_array(
             features,
             accept_sparse="csr",
-            dtype=[np.float64, np.float32],
+            dtype=door.FLOAT_TYPES,
             input_name="item_features",
         )
     except (TypeError, ValueError) as error:

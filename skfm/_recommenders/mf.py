@@ -7,7 +7,6 @@ from typing import ClassVar
 import numpy as np
 from scipy import sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -49,7 +48,7 @@ from skfm._utils.parameters import (
 )
 from skfm._utils.progress import Progress
 from skfm._utils.threads import n_threads
-from skfm._utils.warnings import warn
+from skfm._utils.warnings import warn_not_converged
 from skfm.metrics import ndcg_at_k
 
 HIDDEN_SHARE = 0.2  # of each row's cells, for `score`
@@ -373,11 +372,7 @@ class MFRecommender(
         self.n_iter_ = len(history.loss_curve)
         self.loss_curve_ = history.loss_curve
         if not history.converged:
-            warn(
-                f"max_iter={self.max_iter} iterations ended before the objective stopped "
-                f"improving by tol={self.tol}; raise max_iter or tol.",
-                ConvergenceWarning,
-            )
+            warn_not_converged(self.max_iter, self.tol, "iterations")
         return self
 
     def _check_strengths(self, csr, model):
@@ -527,7 +522,7 @@ class MFRecommender(
         """
         check_is_fitted(self)
         try:
-            X = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+            X = check_array(X, dtype=door.FLOAT_TYPES, input_name="X")
         except (TypeError, ValueError) as error:
             raise type(error)(f"X must hold what transform returned ({error})") from error
         if X.shape[1] != self._n_features_out:

@@ -8,6 +8,7 @@ from skfm._utils import validation as door
 from skfm._utils.equal_rows import keys_of
 from skfm._utils.ids import distinct, find_missing, read_ids, simplify
 from skfm._utils.pickling import Kept
+from skfm._utils.sorted_search import find_sorted
 
 
 def chosen_columns(model, fields):
@@ -71,10 +72,8 @@ class Owners(Kept):
         X = X.astype(self._dtype, copy=False)
         if self._keys.size == 0:
             return np.full(X.shape[0], -1)
-        places = np.searchsorted(self._keys, keys := keys_of(X, self._columns))
-        places[places == self._keys.size] = 0
-        known = self._have_entries(X) & (self._keys[places] == keys)
-        return np.where(known, places, -1)
+        places = find_sorted(self._keys, keys_of(X, self._columns))
+        return np.where(self._have_entries(X), places, -1)
 
     def seen_by(self, X, n_items):
         """What the owners of new rows have chosen in fit: cells of X's rows by items."""

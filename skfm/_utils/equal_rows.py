@@ -36,10 +36,15 @@ def first_columns(X):
 def keys_of(X, columns=None):
     """A number that rows share if they are equal (in these columns), and hardly ever else."""
     columns = np.ones(X.shape[1], bool) if columns is None else columns
-    keys = np.empty(X.shape[0], np.uint64)
-    bits = read_only(X.data).view(f"u{X.data.itemsize}")
-    hash_rows(X.indptr.astype(np.int64), read_only(X.indices), bits, columns, keys)
-    return keys
+    return row_hashes(X.indptr.astype(np.int64), X.indices, X.data, columns)
+
+
+def row_hashes(indptr, indices, data, columns):
+    """The same of rows as three arrays."""
+    hashes = np.empty(indptr.size - 1, np.uint64)
+    bits = read_only(data).view(f"u{data.itemsize}")
+    hash_rows(indptr, read_only(indices), bits, columns, hashes)
+    return hashes
 
 
 def _are_equal(X, y, before, after, keys):

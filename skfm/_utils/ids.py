@@ -9,6 +9,7 @@ from scipy import sparse
 
 from skfm._utils.column_roles import ROLES
 from skfm._utils.pickling import Kept
+from skfm._utils.sorted_search import find_sorted
 from skfm._utils.warnings import warn
 
 # Types whose values may be equal; those of two families never are. For NumPy, durations are
@@ -46,10 +47,7 @@ class Ids(Kept):
             return np.full(column.size, -1)  # a datetime is no number
         if kind == known_kind != "O" and self.ids.size:
             _refuse_missing(column, name)
-            positions = np.searchsorted(self.ids, column)
-            positions[positions == self.ids.size] = 0
-            positions[self.ids[positions] != column] = -1
-            return positions
+            return find_sorted(self.ids, column)
         # Also for numbers of two kinds: Python compares 2**53 + 1 with a float exactly.
         if self._places is None:
             objects = as_objects(self.ids)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+FLOAT_TYPES = [np.float64, np.float32]  # in which this package computes; others become the first
 LARGEST_RANK = 1_000_000  # a bound for what would never fit into memory
 
 
@@ -128,13 +129,13 @@ class Members:
 
 
 class FloatType:
-    """One of the two types in which this package computes."""
+    """One of the types in which this package computes."""
 
     def suits(self, value):
         return True
 
     def contains(self, value):
-        return isinstance(value, (type, np.dtype)) and value in (np.float64, np.float32)
+        return isinstance(value, (type, np.dtype)) and value in FLOAT_TYPES
 
     def __str__(self):
         return "np.float64 or np.float32"

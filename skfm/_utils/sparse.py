@@ -36,6 +36,14 @@ def check_sparse(X, name="X"):
     return X
 
 
+def sum_duplicates(X):
+    """CSR in order of rows and columns, each entry once: X itself if it is so, else a copy."""
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
+
+
 def _check_compressed(X, name):
     indptr, indices, data = X.indptr, X.indices, X.data
     blocks = X.blocksize if X.format == "bsr" else (1, 1)
@@ -61,7 +69,7 @@ def _check_compressed(X, name):
     if len(types) == 1 and types <= {np.dtype(np.int32), np.dtype(np.int64)}:
         if n_entries == indices.size == len(data):
             return X
-    index = _index_type(n_entries, *X.shape)
+    index = index_type(n_entries, *X.shape)
     X = copy.copy(X)  # nobody knows what a class of the user's needs to make another
     X.data, X.indices = data[:n_entries], indices[:n_entries].astype(index)
     X.indptr = indptr.astype(index)
@@ -79,7 +87,7 @@ def _check_coordinates(X, name):
         _check_range(places, n, axis, name)
     if row.dtype == column.dtype and row.dtype.kind == "i":
         return X
-    index = _index_type(data.size, *X.shape)
+    index = index_type(data.size, *X.shape)
     return type(X)((data, (row.astype(index), column.astype(index))), shape=X.shape)
 
 
@@ -98,7 +106,8 @@ def _check_range(indices, n, axis, name):
         )
 
 
-def _index_type(*sizes):
+def index_type(*sizes):
+    """The type of indices, int32 if it is large enough for shape and number of entries."""
     return np.int32 if max(sizes) <= np.iinfo(np.int32).max else np.int64
 
 

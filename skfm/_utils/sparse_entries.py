@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from skfm._kernels.splitmix64 import mix
+
 
 def n_cells_by_row(cells):
     return np.diff(cells.indptr).astype(np.int64)
@@ -46,10 +48,3 @@ def hide_by_hash(cells, share):
     n = n_cells_by_row(cells)
     n_hidden = np.minimum(np.maximum(np.rint(share * n), 1), n - 1)
     return parts(cells, ranks(cells, key) < np.repeat(n_hidden, n))
-
-
-def mix(x):
-    """Scatter 64-bit numbers: the finisher of SplitMix64 (Steele, Lea, Flood 2014)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

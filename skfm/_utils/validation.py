@@ -14,13 +14,14 @@ from skfm._utils.memory import largest_squared
 from skfm._utils.parameters import (
     BOOLEAN,
     FLOAT_TYPE,
+    FLOAT_TYPES,
     RANK,
     Interval,
     Members,
     Options,
     check_parameter,
 )
-from skfm._utils.sparse import check_sparse
+from skfm._utils.sparse import check_sparse, index_type, sum_duplicates
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,7 @@ def validate_rows(estimator, X, y, sample_weight, *, numeric_target, reset=True)
 def _validate(estimator, X, *, remedies=_OF_ROWS, **options):
     X = check_sparse(X)
     try:
-        return validate_data(
-            estimator, X, accept_sparse="csr", dtype=[np.float64, np.float32], **options
-        )
+        return validate_data(estimator, X, accept_sparse="csr", dtype=FLOAT_TYPES, **options)
     except (TypeError, ValueError) as error:
         # scikit-learn and NumPy do not know what X is, and so advise nothing, or other estimators.
         kind = TypeError if isinstance(error, TypeError) else ValueError
@@ -154,15 +153,11 @@ def as_csr(X, *, keep_zeros=False):
             stop = min(X.shape[0], start + 4096)
             columns[indptr[start] : indptr[stop]] = np.nonzero(filled[start:stop])[1]
         return sparse.csr_matrix((X[filled], columns, indptr), shape=X.shape)
-    canonical = X.has_canonical_format
-    has_zeros = not keep_zeros and not X.data.all()
-    if not canonical or has_zeros:
-        X = X.copy()
-        if not canonical:
-            X.sum_duplicates()
-        if not keep_zeros:
-            X.eliminate_zeros()
-    if X.indices.dtype != np.int32 and max(*X.shape, X.nnz) < 2**31:
+    given, X = X, sum_duplicates(X)
+    if not keep_zeros and not X.data.all():
+        X = X.copy() if X is given else X
+        X.eliminate_zeros()
+    if X.indices.dtype != np.int32 and index_type(*X.shape, X.nnz) == np.int32:
         # Kernels would have to be compiled for both.
         ids = X.indices.astype(np.int32), X.indptr.astype(np.int32)
         X = type(X)((X.data, *ids), shape=X.shape)

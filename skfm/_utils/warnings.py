@@ -2,9 +2,20 @@
 
 import warnings
 
+from sklearn.exceptions import ConvergenceWarning
+
 from skfm._kernels._stacklevel import level_of_user
 
 
 def warn(message, category):
     """Warn at the innermost line outside this package, scikit-learn and joblib."""
     warnings.warn(message, category, stacklevel=level_of_user())
+
+
+def warn_not_converged(max_iter, tol, what):
+    """Say that training has ended too early; ``what`` are its iterations."""
+    warn(
+        f"max_iter={max_iter} {what} ended before the objective stopped improving by tol={tol}; "
+        "raise max_iter or tol.",
+        ConvergenceWarning,
+    )

@@ -8,6 +8,7 @@ from scipy.special import expit, softmax
 from sklearn.utils import Bunch, check_random_state
 
 from skfm._utils import validation
+from skfm._utils.sparse import index_type
 
 LARGEST_SCALE = 1e100  # its square is a number
 
@@ -289,8 +290,7 @@ def _draw_rows(rng, n_samples, n_fields, n_levels, kind, skew, dtype):
         names = rng.permutation(n_levels).astype(np.int32) + np.int32(field * n_levels)
         levels[:, field] = names[np.searchsorted(bounds, rng.random_sample(n_samples))]
     size = n_samples * n_fields
-    index = np.int32 if size <= np.iinfo(np.int32).max else np.int64
-    indptr = np.arange(0, size + 1, n_fields, dtype=index)
+    indptr = np.arange(0, size + 1, n_fields, dtype=index_type(size))
     return sparse.csr_matrix(
         (np.ones(size, dtype=dtype), levels.ravel(), indptr),
         shape=(n_samples, n_fields * n_levels),

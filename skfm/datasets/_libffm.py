@@ -6,8 +6,6 @@ import io
 import numbers
 import os
 import re
-import shutil
-import uuid
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
 
+from skfm._kernels._atomic import replacing
 from skfm._utils import validation
 from skfm._utils.parameters import (
     AUTO,
@@ -27,7 +26,7 @@ from skfm._utils.parameters import (
     Options,
     check_parameter,
 )
-from skfm._utils.sparse import check_sparse
+from skfm._utils.sparse import check_sparse, index_type
 
 CHUNK_BYTES = 2**21  # read and parsed at once
 BLOCK_ENTRIES = 2**16  # written at once
@@ -187,7 +186,7 @@ def dump_libffm(X, y, file, *, fields, zero_based=True):
     X = check_array(
         check_sparse(X),
         accept_sparse="csr",
-        dtype=[np.float64, np.float32],
+        dtype=validation.FLOAT_TYPES,
         ensure_all_finite=False,  # our message names the cure
         ensure_min_features=0,
         input_name="X",
@@ -298,7 +297,7 @@ class _Loader:
         table = self.table[shift : shift + n_columns].copy()
         if self.shared:
             features, table = _split_features(features, _joined(self.fields, np.uint8), table)
-        index = np.int32 if max(table.size, features.size) <= INT32.max else np.int64
+        index = index_type(table.size, features.size)
         indptr = np.zeros(y.size + 1, dtype=index)
         np.cumsum(_joined(self.counts, np.int64), out=indptr[1:])
         X = sparse.csr_matrix(
@@ -625,15 +624,9 @@ def _created(file):
             with path.open("wb") as stream, _compressed(stream, path) as packed:
                 yield packed
             return
-        draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-        try:
+        with replacing(path) as draft:
             with draft.open("wb") as stream, _compressed(stream, path) as packed:
                 yield packed
-            if path.exists():
-                shutil.copymode(path, draft)
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
     elif hasattr(file, "write") and not isinstance(file, io.TextIOBase):
         yield file
     else:

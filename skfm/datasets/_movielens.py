@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import uuid
 import zipfile
 import zlib
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
+from skfm._kernels._atomic import replacing
 from skfm._utils.warnings import warn
 
 FOLDER = "skfm_movielens_100k"
@@ -280,7 +280,8 @@ def _get_files(folder, download_if_missing):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            _write(folder / name, content)
+            with replacing(folder / name) as draft:
+                draft.write_bytes(content)
     except OSError as error:
         warn(
             f"MovieLens-100k could not be kept in {folder} ({error}) and will be downloaded "
@@ -352,16 +353,6 @@ def _reason(error):
         lines = (error.stderr or "").strip().splitlines()
         return f"pip failed ({lines[-1] if lines else f'exit code {error.returncode}'})."
     return str(error)
-
-
-def _write(path, content):
-    """All or nothing, also when two processes write the same file."""
-    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        draft.write_bytes(content)
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _parse_files(files):

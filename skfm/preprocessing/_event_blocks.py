@@ -8,6 +8,7 @@ from scipy import sparse
 
 from skfm._utils.ids import Ids, as_objects, find_missing, refuse_rows, simplify
 from skfm._utils.pickling import Kept
+from skfm._utils.sorted_search import find_sorted
 from skfm._utils.sparse_entries import mix, n_cells_by_row, parts, ranks, rows_of
 from skfm.preprocessing._event_log import Events
 from skfm.preprocessing._log_table import NO_NUMBERS, as_seconds, to_float
@@ -102,11 +103,7 @@ class UserBins(Bins):
         self.levels = np.unique(self._pairs(log))
 
     def find(self, log):
-        pairs = self._pairs(log)
-        places = np.searchsorted(self.levels, pairs)
-        places[places == self.levels.size] = 0
-        places[self.levels[places] != pairs] = -1
-        return places
+        return find_sorted(self.levels, self._pairs(log))
 
     def names(self):
         users = write(self.user_ids)
@@ -197,8 +194,8 @@ class Ratings(Bag):
         n_users, n_items = self.folds.shape
         cells = rows_of(self.folds) * n_items + self.folds.indices
         pairs = log.users * n_items + log.items
-        places = np.minimum(np.searchsorted(cells, pairs), cells.size - 1)
-        is_known = (cells[places] == pairs) & (log.users >= 0) & (log.items >= 0)
+        places = find_sorted(cells, pairs)
+        is_known = (places >= 0) & (log.users >= 0) & (log.items >= 0)
         fold = np.where(is_known, self.folds.data[places], self.n_folds)
         return np.where(log.users < 0, -1, fold * n_users + log.users)
 

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from skfm._utils.pickling import Kept
+from skfm._utils.sparse import index_type
 from skfm.preprocessing._log_table import Table
 
 
@@ -132,8 +133,7 @@ class Events:
             )
         rows, columns = np.divmod(cell[first], n_columns)
         indptr = np.append(0, np.cumsum(np.bincount(rows, minlength=n_rows)))
-        small = max(first.size, n_columns) <= np.iinfo(np.int32).max
-        index = np.int32 if small else np.int64
+        index = index_type(first.size, n_columns)
         return sparse.csr_matrix((values, columns.astype(index), indptr.astype(index)), shape)
 
     def _cells(self, n_columns):

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-LARGEST_INT32 = np.iinfo(np.int32).max
+from skfm._utils.sparse import index_type
 
 
 def as_bags(cells, power=0.5):
@@ -47,8 +47,7 @@ def stack(tables, rows):
     """
     lengths = np.concatenate([[0], *(np.diff(table.indptr) for table in tables)])
     n_columns = sum(table.shape[1] for table in tables)
-    largest = max(lengths[rows].sum(), lengths.sum(), n_columns)
-    index = np.int32 if largest <= LARGEST_INT32 else np.int64
+    index = index_type(lengths[rows].sum(), lengths.sum(), n_columns)
     indices = np.concatenate([table.indices.astype(index, copy=False) for table in tables])
     firsts = np.cumsum([0] + [table.shape[1] for table in tables[:-1]], dtype=index)
     indices += np.repeat(firsts, [table.nnz for table in tables])

@@ -11,7 +11,7 @@ from skfm._utils.column_roles import ROLES, label
 from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
 from skfm._utils.ids import Ids, as_objects, distinct, read_ids
 from skfm._utils.parameters import FLOAT_TYPE, Options
-from skfm._utils.sparse import check_sparse
+from skfm._utils.sparse import check_sparse, sum_duplicates
 from skfm._utils.warnings import warn
 from skfm.preprocessing._event_log import Events
 from skfm.preprocessing._log_reader import open_log, read_log
@@ -426,9 +426,7 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
                 f"The matrix has the shape {matrix.shape}, expected {self._shape()}: users and "
                 "items of the fit."
             )
-        if not matrix.has_canonical_format:
-            matrix = matrix.copy()  # its arrays may be the caller's
-            matrix.sum_duplicates()
+        matrix = sum_duplicates(matrix)
         rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
         log = self.user_ids_[rows], self.item_ids_[matrix.indices], matrix.data.copy()
         if not self._from_pandas:

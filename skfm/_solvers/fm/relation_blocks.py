@@ -6,8 +6,8 @@ import numpy as np
 from scipy import sparse
 
 from skfm._kernels import relation_blocks as kernels
-from skfm._kernels.features import hash_rows
 from skfm._kernels.structs import Blocks, Columns
+from skfm._utils.equal_rows import row_hashes
 from skfm._utils.memory import aligned_zeros, read_only
 
 LEAST_LENGTH = 4  # entries that rows have of a field, on average
@@ -51,10 +51,7 @@ def find_relations(problem):
 
 
 def _distinct(rows, chosen):
-    indptr, indices, data = rows
-    keys = np.empty(indptr.size - 1, np.uint64)
-    hash_rows(indptr, indices, data.view(f"u{data.itemsize}"), chosen, keys)
-    return np.unique(keys, return_index=True, return_inverse=True)
+    return np.unique(row_hashes(*rows, chosen), return_index=True, return_inverse=True)
 
 
 def _split(rows, chosen, places):
