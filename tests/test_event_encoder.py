@@ -312,7 +312,7 @@ def test_types_of_values(dtype):
 def test_more_cells_than_32_bits_can_count(monkeypatch):
     table, rows = sparse.eye(3, format="csr"), np.array([[1, 2, 6]])
     assert _stacking.stack([table, table], rows).indptr.dtype == np.int32
-    monkeypatch.setattr(_stacking, "LARGEST_INT32", 5)
+    monkeypatch.setattr("skfm._utils.sparse.LARGEST_INT32", 5)
     stacked = _stacking.stack([table, table], rows)
     assert stacked.indices.dtype == stacked.indptr.dtype == np.int64
     assert stacked[rows.ravel()].indices.tolist() == [0, 1, 5]

@@ -5,7 +5,8 @@ import copy
 import numpy as np
 from scipy import sparse
 
-CURE = "Load it again, or build it again from its rows, columns and values."
+LARGEST_INT32 = np.iinfo(np.int32).max
+REMEDY = "Load it again, or build it again from its rows, columns and values."
 
 
 def check_sparse(X, name="X"):
@@ -108,8 +109,8 @@ def _check_range(indices, n, axis, name):
 
 def index_type(*sizes):
     """The type of indices, int32 if it is large enough for shape and number of entries."""
-    return np.int32 if max(sizes) <= np.iinfo(np.int32).max else np.int64
+    return np.int32 if max(sizes) <= LARGEST_INT32 else np.int64
 
 
 def _damaged(name, reason):
-    return ValueError(f"{name} is a damaged sparse matrix: {reason}. {CURE}")
+    return ValueError(f"{name} is a damaged sparse matrix: {reason}. {REMEDY}")
