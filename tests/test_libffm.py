@@ -18,7 +18,7 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 from sklearn.datasets import load_svmlight_file
 
-from skfm.datasets import _libffm, dump_libffm, load_libffm
+from skfm.datasets import _libffm, _libffm_reader, _libffm_writer, dump_libffm, load_libffm
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -88,15 +88,15 @@ def same(loaded, expected):
 
 def fast_only():
     """Fail where the slow way would be taken."""
-    return mock.patch.object(_libffm._Loader, "_parse_by_line", side_effect=AssertionError)
+    return mock.patch.object(_libffm_reader.Reader, "_parse_by_word", side_effect=AssertionError)
 
 
 def slow_only():
-    return mock.patch.object(_libffm, "_parse", return_value=None)
+    return mock.patch.object(_libffm_reader, "parse", return_value=None)
 
 
 def chunks_of(n_bytes):
-    return mock.patch.object(_libffm, "CHUNK_BYTES", n_bytes)
+    return mock.patch.object(_libffm_reader, "CHUNK_BYTES", n_bytes)
 
 
 # Eighths, whose sums are exact in any order.
@@ -231,7 +231,7 @@ def test_huge_ids_are_exact(parse):
 
 
 def test_huge_features_are_exact():  # as columns they would need a lot of memory
-    rows = _libffm._parse(f"1 0:{2**31 + 1}:1 1:{2**53 + 1}:1\n".encode())
+    rows = _libffm_reader.parse(f"1 0:{2**31 + 1}:1 1:{2**53 + 1}:1\n".encode())
     assert_array_equal(rows.features, [2**31 + 1, 2**53 + 1])
     text = f"1 0:1:1\n1 1:{10**17}:1\n".encode()
     with pytest.raises(ValueError, match=rf"line 2, '1:{10**17}:1': .*memory.*renumber or hash"):
@@ -520,7 +520,7 @@ def tables(draw):
 )
 def test_round_trip(table, kind, zero_based, block):
     X, y, fields = table
-    with mock.patch.object(_libffm, "BLOCK_ENTRIES", block):
+    with mock.patch.object(_libffm_writer, "BLOCK_ENTRIES", block):
         text = dump(kind(X), y, fields=fields, zero_based=zero_based)
     assert text == dump(X, y, fields=fields, zero_based=zero_based)
     X2, y2, fields2 = load(text, n_features=X.shape[1], dtype=X.dtype.type, zero_based=zero_based)
@@ -624,7 +624,7 @@ def test_all_or_nothing(tmp_path, name, monkeypatch):
         yield b"1 0:0:1\n"
         raise OSError("disk full")
 
-    monkeypatch.setattr(_libffm, "_write_rows", breaks_down)
+    monkeypatch.setattr(_libffm, "write_rows", breaks_down)
     with pytest.raises(OSError, match="disk full"):
         dump_libffm(X, y, path, fields=fields)
     assert not list(tmp_path.iterdir())
