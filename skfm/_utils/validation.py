@@ -1,4 +1,8 @@
-"""Validation of arguments: data becomes canonical CSR and arrays, anything else is checked."""
+"""Validation of arguments: data become canonical CSR and arrays, other values are checked.
+
+"Canonical" CSR has sorted column indices without duplicates, and no explicit zeros unless they are
+kept. float32 stays float32, all other types become float64. No input is changed.
+"""
 
 import hashlib
 import math
@@ -25,20 +29,20 @@ from skfm._utils.sparse import check_sparse, index_type, sum_duplicates
 
 
 @dataclass(frozen=True)
-class _Remedies:
-    """What errors advise, depending on what the rows of X are."""
+class _Advice:
+    """What error messages advise, depending on what the rows of X are."""
 
     no_numbers: str
     missing: str
 
 
-_OF_ROWS = _Remedies(
-    "Encode categories before, for example with OneHotEncoder as the first step of a pipeline, or "
+_ADVICE_FOR_SAMPLES = _Advice(
+    "Encode categories first, for example with OneHotEncoder as the first step of a pipeline, or "
     "a log of users and items with skfm.preprocessing.EventEncoder.",
-    "Impute missing numbers before, for example with SimpleImputer; of categories, OneHotEncoder "
-    "encodes a missing value as one of its own.",
+    "Impute missing numbers first, for example with SimpleImputer. OneHotEncoder encodes missing "
+    "categories as a category of their own.",
 )
-_OF_USERS = _Remedies(
+_ADVICE_FOR_USERS = _Advice(
     "X must be a matrix of users by items: skfm.preprocessing.UserItemEncoder makes one from a "
     "log. (Other categories, encoded with OneHotEncoder, are for FMRegressor or FMClassifier.)",
     "A missing rating is a cell that is not stored, or a 0 in dense input: fill a pivoted table "
@@ -47,15 +51,12 @@ _OF_USERS = _Remedies(
 
 
 def validate_X(estimator, X):
-    """Check the ``X`` of a prediction and return it as canonical CSR."""
+    """Validate the X of a prediction; return it as canonical CSR."""
     return as_csr(_validate(estimator, X, reset=False))
 
 
 def validate_X_y(estimator, X, y, *, numeric_target, reset=True):
-    """Check what a fit gets; returns canonical CSR without zeros and a one-dimensional array.
-
-    float32 stays float32, everything else becomes float64. The caller's arrays are not changed.
-    """
+    """Validate the X and y of a fit; return canonical CSR and a one-dimensional array."""
     if y is None:
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
@@ -67,7 +68,7 @@ def validate_X_y(estimator, X, y, *, numeric_target, reset=True):
 
 
 def validate_rows(estimator, X, y, sample_weight, *, numeric_target, reset=True):
-    """Rows in canonical form with their weights, those of weight 0 left out."""
+    """Validate X, y and sample weights; leave out the rows of weight 0."""
     X, y = validate_X_y(estimator, X, y, numeric_target=numeric_target, reset=reset)
     weight = check_sample_weight(sample_weight, X.shape[0], X.dtype)
     if not weight.all():
@@ -75,34 +76,35 @@ def validate_rows(estimator, X, y, sample_weight, *, numeric_target, reset=True)
     return X, y, weight
 
 
-def _validate(estimator, X, *, remedies=_OF_ROWS, **options):
+def _validate(estimator, X, *, advice=_ADVICE_FOR_SAMPLES, **options):
     X = check_sparse(X)
     try:
         return validate_data(estimator, X, accept_sparse="csr", dtype=FLOAT_TYPES, **options)
     except (TypeError, ValueError) as error:
-        # scikit-learn and NumPy do not know what X is, and so advise nothing, or other estimators.
+        # scikit-learn and NumPy do not know what X is, so they give no advice, or suggest other
+        # estimators.
         kind = TypeError if isinstance(error, TypeError) else ValueError
         message = str(error)
         if any(text in message for text in ("to float", "real number", "promoted")):
             raise kind(
-                f"X has values that are not numbers ({message}). {remedies.no_numbers}"
+                f"X has values that are not numbers ({message}). {advice.no_numbers}"
             ) from error
         if "inhomogeneous" in message:
             raise ValueError(
-                "X must be a table whose rows are equally long, and y, if there is one, must have "
+                "X must be a table whose rows are equally long, and y, if given, must have "
                 f"one value for each row ({message})."
             ) from error
         if "at least one array" in message:
             raise ValueError("X has no columns; a minimum of 1 is required.") from error
         if "X contains NaN" in message:
-            raise kind(f"Input X contains NaN. {remedies.missing}") from error
+            raise kind(f"Input X contains NaN. {advice.missing}") from error
         raise
 
 
 def _require_numbers(y):
     try:
         values = np.asarray(y)
-    except ValueError as error:  # lists that are not equally long
+    except ValueError as error:  # lists of different lengths
         raise ValueError(f"y must hold one number for each row of X ({error}).") from error
     _refuse_complex(values, "y")
     try:
@@ -130,26 +132,24 @@ def _objects(values):
 
 
 def validate_cells(estimator, X, is_confidence, *, reset):
-    """A users x items matrix as canonical CSR of cells; a stored zero is a cell.
+    """Validate a matrix of users by items; return it as canonical CSR.
 
-    Of confidences, zeros are none and negative values an error.
+    A stored zero is a rating. Among confidences zeros are dropped, and negative values are an
+    error.
     """
-    X = _validate(estimator, X, remedies=_OF_USERS, reset=reset)
+    X = _validate(estimator, X, advice=_ADVICE_FOR_USERS, reset=reset)
     if is_confidence:
         check_non_negative(X, f"{type(estimator).__name__} with feedback='implicit'")
     return as_csr(X, keep_zeros=not is_confidence)
 
 
 def as_csr(X, *, keep_zeros=False):
-    """Canonical CSR: sorted, no duplicates, no explicit zeros unless kept.
-
-    Copies rather than change X, which `check_sparse` has seen.
-    """
+    """Convert X, which `check_sparse` has validated, to canonical CSR. Copy it where needed."""
     if not sparse.issparse(X):
         filled = X != 0
         indptr = np.append(0, np.cumsum(np.count_nonzero(filled, axis=1)))
         columns = np.empty(indptr[-1], dtype=np.int32)
-        for start in range(0, X.shape[0], 4096):  # nonzero() takes 16 bytes an entry
+        for start in range(0, X.shape[0], 4096):  # nonzero() takes 16 bytes for each entry
             stop = min(X.shape[0], start + 4096)
             columns[indptr[start] : indptr[stop]] = np.nonzero(filled[start:stop])[1]
         return sparse.csr_matrix((X[filled], columns, indptr), shape=X.shape)
@@ -158,7 +158,7 @@ def as_csr(X, *, keep_zeros=False):
         X = X.copy() if X is given else X
         X.eliminate_zeros()
     if X.indices.dtype != np.int32 and index_type(*X.shape, X.nnz) == np.int32:
-        # Kernels would have to be compiled for both.
+        # Kernels would have to be compiled for int64 as well.
         ids = X.indices.astype(np.int32), X.indptr.astype(np.int32)
         X = type(X)((X.data, *ids), shape=X.shape)
         X.has_canonical_format = True
@@ -166,7 +166,7 @@ def as_csr(X, *, keep_zeros=False):
 
 
 def check_sample_weight(sample_weight, n_rows, dtype):
-    """Weights as one array of the given dtype, or ones."""
+    """Validate sample weights; return them as a new array, ones if there are none."""
     if sample_weight is None:
         return np.ones(n_rows, dtype=dtype)
     if isinstance(sample_weight, numbers.Number):
@@ -175,12 +175,15 @@ def check_sample_weight(sample_weight, n_rows, dtype):
         _refuse_complex(np.asarray(sample_weight), "sample_weight")
         weight = np.asarray(sample_weight, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"sample_weight must hold numbers, one a row of X ({error}).") from error
+        raise ValueError(
+            f"sample_weight must hold one number for each row of X ({error})."
+        ) from error
     if weight.ndim != 1:
         raise ValueError("Sample weights must be 1D array or scalar (argument sample_weight).")
     if weight.size != n_rows:
         raise ValueError(
-            f"sample_weight.shape == {weight.shape}, expected ({n_rows},): one weight a row of X."
+            f"sample_weight.shape == {weight.shape}, expected ({n_rows},): one weight for each "
+            "row of X."
         )
     if not np.isfinite(weight).all():
         raise ValueError("sample_weight contains NaN or infinity; replace or drop those rows.")
@@ -194,7 +197,7 @@ def check_sample_weight(sample_weight, n_rows, dtype):
             f"sample_weight is too large: the sum of the weights is {total:.3g} and must be at "
             f"most {largest:.3g} in {np.dtype(dtype)}."
         )
-    # A copy, that can be written: for others, kernels would have to be compiled as well.
+    # A writeable copy: kernels would have to be compiled for read-only arrays as well.
     weight = np.array(weight, dtype=dtype)
     if not weight.any():
         raise ValueError(
@@ -204,12 +207,12 @@ def check_sample_weight(sample_weight, n_rows, dtype):
 
 
 def largest_sum(dtype):
-    """Of weights, so that it can be multiplied with something."""
+    """The largest sum of weights that leaves room for a product."""
     return float(np.finfo(dtype).max) / 100
 
 
 def check_weight_of_steps(weight):
-    """Weights with which squares of gradients are numbers, as steps are divided by their roots."""
+    """Check that squares of gradients do not overflow: steps are divided by their square roots."""
     total = weight.sum(dtype=np.float64)
     largest = largest_squared(weight.dtype)
     if total > largest:
@@ -221,7 +224,7 @@ def check_weight_of_steps(weight):
 
 
 def check_column(values, name):
-    """A value for each row, in one dimension, else an error that names the argument."""
+    """Validate a one-dimensional array with one value for each row; return it."""
     try:
         return column_or_1d(values, warn=True)
     except (TypeError, ValueError) as error:
@@ -229,7 +232,7 @@ def check_column(values, name):
 
 
 def check_predictions(values):
-    """Values that are predicted, if all of them are numbers."""
+    """Check that all predicted values are finite; return them."""
     if not np.isfinite(values).all():
         other = ", or fit on X in float64" if values.dtype == np.float32 else ""
         raise ValueError(
@@ -240,7 +243,7 @@ def check_predictions(values):
 
 
 def digest(X, *arrays):
-    """What tells rows and their targets from others."""
+    """A hash of rows and their targets, which identifies them."""
     state = hashlib.blake2b(digest_size=8)
     for array in (X.indptr, X.indices, X.data, *arrays):
         state.update(np.ascontiguousarray(array))
@@ -248,7 +251,7 @@ def digest(X, *arrays):
 
 
 def check_number(value, name, kind, *, low=-math.inf, high=math.inf):
-    """A finite number of the right kind within bounds, as Python's int or float."""
+    """Check a number; return it as an int or a float of Python."""
     interval = Interval(kind, low, high)
     check_parameter(value, name, interval)
     return interval.convert(value)
@@ -264,12 +267,12 @@ def check_option(value, name, options):
 
 
 def is_option(value, option):
-    """Whether it is this string: of arrays and tables, ``==`` says something else."""
+    """Whether the value is this string. ``==`` would compare arrays and tables by element."""
     return isinstance(value, str) and value == option
 
 
 def check_list(value, name, what, *, ndim=1):
-    """The members of a list or the like, or of an array of at most so many dimensions."""
+    """Check a list-like, or an array of at most ``ndim`` dimensions; return its elements."""
     check_parameter(value, name, Members(what, ndim))
     return list(value)
 

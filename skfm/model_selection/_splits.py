@@ -183,9 +183,11 @@ def leave_last_out(X, time, n_cells=1):
             f"{when.nnz}, not all in the same places. Zeros count if they are stored in a sparse "
             "matrix, and do not count in dense input."
         )
-    n = sparse_entries.n_cells_by_row(cells)
+    n = sparse_entries.n_entries_by_row(cells)
     n_visible = np.repeat(n - np.minimum(n_cells, n - 1), n)
-    return sparse_entries.parts(cells, sparse_entries.ranks(cells, when.data) >= n_visible)
+    return sparse_entries.split_entries(
+        cells, sparse_entries.ranks_within_rows(cells, when.data) >= n_visible
+    )
 
 
 def split_users(X, test_size=0.2, *, hidden_size=0.2, random_state=None):
@@ -395,7 +397,9 @@ class CellKFold:
         fold = np.empty(cells.nnz, dtype=np.int64)
         fold[dealt] = np.arange(cells.nnz) % self.n_splits
         # Not a generator function: wrong arguments are to raise here, not in the loop.
-        return (sparse_entries.parts(cells, fold == number) for number in range(self.n_splits))
+        return (
+            sparse_entries.split_entries(cells, fold == number) for number in range(self.n_splits)
+        )
 
 
 def _as_cells(X, name):
@@ -437,16 +441,18 @@ def _bounded(size):
 
 def _split_cells(cells, size, per_row, rng, name="test_size"):
     if per_row:
-        n = sparse_entries.n_cells_by_row(cells)
+        n = sparse_entries.n_entries_by_row(cells)
         n_hidden = _n_hidden(n, size, rng, name)
-        hidden = sparse_entries.ranks(cells, rng.random_sample(cells.nnz)) < np.repeat(n_hidden, n)
+        hidden = sparse_entries.ranks_within_rows(cells, rng.random_sample(cells.nnz)) < np.repeat(
+            n_hidden, n
+        )
     else:
         if isinstance(size, numbers.Integral) and size >= cells.nnz:
             raise ValueError(f"test_size={size} must be less than the {cells.nnz} cells of X.")
         n_hidden = min(_n_of(size, cells.nnz), max(0, cells.nnz - 1))
         hidden = np.zeros(cells.nnz, dtype=bool)
         hidden[rng.permutation(cells.nnz)[:n_hidden]] = True
-    return sparse_entries.parts(cells, hidden)
+    return sparse_entries.split_entries(cells, hidden)
 
 
 def _n_hidden(n, size, rng, name):

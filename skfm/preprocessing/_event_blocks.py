@@ -9,7 +9,13 @@ from scipy import sparse
 from skfm._utils.ids import Ids, as_objects, find_missing, refuse_rows, simplify
 from skfm._utils.pickling import Kept
 from skfm._utils.sorted_search import find_sorted
-from skfm._utils.sparse_entries import mix, n_cells_by_row, parts, ranks, rows_of
+from skfm._utils.sparse_entries import (
+    mix,
+    n_entries_by_row,
+    ranks_within_rows,
+    rows_of,
+    split_entries,
+)
 from skfm.preprocessing._event_log import Events
 from skfm.preprocessing._log_table import NO_NUMBERS, as_seconds, to_float
 from skfm.preprocessing._stacking import as_bags, one_hot
@@ -184,10 +190,10 @@ class Ratings(Bag):
         self.folds = ratings.copy()
         # By a hash of the items: equally many of each user's, but for one, whatever the order.
         # More folds than a user can have ratings in are as many.
-        self.n_folds = min(self.n_folds, int(n_cells_by_row(ratings).max()))
+        self.n_folds = min(self.n_folds, int(n_entries_by_row(ratings).max()))
         key = mix(ratings.indices.astype(np.uint64) + np.uint64(1))
-        self.folds.data = ranks(ratings, key) % self.n_folds
-        kept = [parts(ratings, self.folds.data == fold)[0] for fold in range(self.n_folds)]
+        self.folds.data = ranks_within_rows(ratings, key) % self.n_folds
+        kept = [split_entries(ratings, self.folds.data == fold)[0] for fold in range(self.n_folds)]
         self.table = sparse.vstack([_profiles(cells) for cells in (*kept, ratings)], format="csr")
 
     def find(self, log):
