@@ -20,6 +20,8 @@ HIGHER = 5.0  # times init_scale: for factors of products of three features and 
 LARGEST_HIGHER = 0.5  # but no larger than this, unless init_scale is
 FAR = 3.0  # standard deviations between zero and the mean of a column that is centered
 
+ROWS_TOGETHER = 1 << 17  # that are counted
+
 
 @dataclass
 class Problem:
@@ -100,24 +102,40 @@ class Problem:
 
     def chunk_count(self):
         """The weight of these rows alone with each used feature, be they new or not."""
-        weight = self.weight if self.weight.size else np.ones(self.n_rows)
-        per_entry = np.repeat(weight.astype(np.float64), np.diff(self.indptr))
-        return np.bincount(self.position[self.indices], per_entry, self.n_used)
+        total = np.zeros(self.n_used)
+        for first in range(0, self.n_rows, ROWS_TOGETHER):
+            indptr = self.indptr[first : first + ROWS_TOGETHER + 1]
+            length = np.diff(indptr)
+            weight = self.weight[first : first + ROWS_TOGETHER] if self.weight.size else 1.0
+            per_entry = np.repeat(np.broadcast_to(np.float64(weight), length.shape), length)
+            places = self.position[self.indices[indptr[0] : indptr[-1]]]
+            total += np.bincount(places, per_entry, self.n_used)
+        return total
 
     def scaled_rows(self, chosen=slice(None), own_class=None, n_classes=1):
         """Some rows as the solvers see them, in float64; with classes of features, each row cut
         into one for each class, one after the other: so all sums by class are one product."""
-        rows = sparse.csr_array(
-            (self.data, self.indices, self.indptr), (self.n_rows, self.position.size)
-        )[chosen]
-        places = self.position[rows.indices].astype(np.int64)
-        data = (rows.data - self.center[places].astype(np.float64)) / self.scale[places]
+        indptr, entries = self._entries_of(chosen)
+        n_rows = indptr.size - 1
+        places = self.position[self.indices[entries]].astype(np.int64)
+        data = (self.data[entries] - self.center[places].astype(np.float64)) / self.scale[places]
         if n_classes == 1:
-            return sparse.csr_array((data, places, rows.indptr), (rows.shape[0], self.n_used))
-        row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+            return sparse.csr_array((data, places, indptr), (n_rows, self.n_used))
+        row = np.repeat(np.arange(n_rows), np.diff(indptr))
         row = row * n_classes + own_class[places]
-        shape = rows.shape[0] * n_classes, self.n_used
+        shape = n_rows * n_classes, self.n_used
         return sparse.csr_array((data, (row, places)), shape=shape)
+
+    def _entries_of(self, chosen):
+        """Row pointers and entries of some rows: a slice, or an array of numbers."""
+        if isinstance(chosen, slice):
+            first, last, _ = chosen.indices(self.n_rows)
+            indptr = self.indptr[first : last + 1]
+            return indptr - indptr[0], slice(indptr[0], indptr[-1])
+        start = self.indptr[chosen]
+        length = self.indptr[chosen + 1] - start
+        indptr = np.append(0, np.cumsum(length))
+        return indptr, np.repeat(start - indptr[:-1], length) + np.arange(indptr[-1])
 
     def set_penalties(self, factors, linear):
         """Other penalties of scaled parameters, in place; None leaves them as they are."""
