@@ -31,8 +31,8 @@ def write(levels):
 class Block(Kept):
     """Some features of a log: each of its rows gets one row of a table."""
 
-    needs = ()  # what else than users and items: times, targets
-    options = ()  # parameters of the encoder
+    needs: tuple[str, ...] = ()  # what else than users and items: times, targets
+    options: tuple[str, ...] = ()  # parameters of the encoder
 
     def __init__(self, field, **options):
         self.field = field
