@@ -22,7 +22,8 @@ from skfm._kernels.structs import Columns, Machine, Prior, Rows
 from skfm._solvers.fm import coordinate_descent
 from skfm._solvers.fm import sweeps as passes
 from skfm._solvers.fm.interactions import all_pairs
-from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._solvers.fm.penalties import Penalties
+from skfm._solvers.fm.problem import make_problem
 from skfm._solvers.fm.relation_blocks import stack_blocks
 from skfm._solvers.fm.sweeps import PADDING, Sweeper, find_classes
 
@@ -456,7 +457,7 @@ def test_centered_columns_have_an_entry_in_each_row():
 def problem_of(X, y, weight, kind, dtype, **options):
     weight = np.empty(0, dtype) if weight is None else weight.astype(dtype)
     rows = sparse.csr_matrix(X.astype(dtype))
-    penalties, pairs = Penalties(0.3, 0.7), all_pairs(X.shape[1], 3)
+    penalties, pairs = Penalties(linear=0.7, factors=0.3), all_pairs(X.shape[1], 3)
     return make_problem(rows, np.asarray(y), weight, CODES[kind], penalties, pairs, **options)
 
 

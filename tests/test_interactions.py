@@ -43,7 +43,8 @@ from skfm._kernels.predict import decide
 from skfm._solvers.fm import coordinate_descent, gibbs, minibatch, relation_blocks
 from skfm._solvers.fm import sweeps as passes
 from skfm._solvers.fm.interactions import Interactions, all_pairs
-from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._solvers.fm.penalties import Penalties
+from skfm._solvers.fm.problem import make_problem
 
 enter, derive, move_layers = map(from_python, (kernels.enter, kernels.derive, kernels.move_layers))
 SOLVERS = ["adagrad", "als", *in_full("adam", "ftrl", "sgd")]  # each compiles for itself
@@ -439,10 +440,9 @@ def two_problems(kind, n_outputs, dtype=np.float64):
     n_rows = size(60, 20)
     X, y = make_X(rng, n_rows, N_FEATURES).astype(dtype), make_y(rng, kind, n_outputs, n_rows)
     weight = rng.uniform(0.5, 2, size=n_rows).astype(dtype)
+    penalties = Penalties(linear=0.7, factors=0.3)
     problems = [
-        make_problem(
-            *(sparse.csr_matrix(X), y, weight, CODES[kind], Penalties(0.3, 0.7), interactions)
-        )
+        make_problem(sparse.csr_matrix(X), y, weight, CODES[kind], penalties, interactions)
         for interactions in TWO_WAYS
     ]
     n_used = problems[0].n_used
@@ -1252,7 +1252,7 @@ def ranks_of(design, kind, n_worlds, n_draws=3, *, labels=False, burn_in=60, thi
         problem = make_problem(
             *(sparse.csr_matrix(X), y if signs is None else signs, np.empty(0)),
             losses.SQUARED_ERROR if signs is None else losses.LOG_LOSS,
-            Penalties(0.0, 0.0),
+            Penalties(linear=0.0, factors=0.0),
             interactions,
         )
         start = gibbs.first_draw(problem, group, 2, 1.0, 0.0, np.random.RandomState(world))

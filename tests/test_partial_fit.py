@@ -21,7 +21,8 @@ from sklearn.metrics import log_loss
 from skfm import FMClassifier, FMRegressor
 from skfm._solvers.fm import minibatch
 from skfm._solvers.fm.interactions import all_pairs
-from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._solvers.fm.penalties import Penalties
+from skfm._solvers.fm.problem import make_problem
 from skfm.datasets import make_fm_classification, make_fm_regression
 
 SOLVERS = [solver for solver in ALL_SOLVERS if solver != "als"]  # which takes all rows at once

@@ -14,7 +14,7 @@ from skfm import FMRecommender
 from skfm._fm.interactions import check_interactions
 from skfm._kernels import ranking as kernels
 from skfm._solvers.fm.minibatch import Settings
-from skfm._solvers.fm.problem import Penalties
+from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.ranking import training
 
 N_CONTEXT, N_ITEMS = 5, 6
@@ -132,9 +132,8 @@ def make_case(loss, masked, weighted, max_draws=4, seed=0, n_own=0):
     choices = training.Choices(item, owner, features, n_own, 0.5, cells)
     weight = rng.integers(1, 4, size=n_rows).astype(float) if weighted else np.empty(0)
     code = training.LOSSES[loss]
-    sides = training.make_ranking_problem(
-        X, choices, weight, code, Penalties(0.0, 0.0), interactions
-    )
+    penalties = Penalties(linear=0.0, factors=0.0)
+    sides = training.make_ranking_problem(X, choices, weight, code, penalties, interactions)
     factors = rng.normal(size=(1, sides.problem.n_used, 3))
     linear = np.zeros((1, sides.problem.n_used))
     linear[0, sides.contexts.n_used :] = rng.normal(size=sides.items.n_used)
@@ -287,9 +286,8 @@ def test_explaining_keeps_the_sums(masked):
     choices = training.Choices(
         np.arange(n_items), np.arange(n_items), features, 2, 0.0, sparse.csr_matrix(users > 0)
     )
-    sides = training.make_ranking_problem(
-        users, choices, np.empty(0), 0, Penalties(0.1, 0.1), interactions
-    )
+    penalties = Penalties(linear=0.1, factors=0.1)
+    sides = training.make_ranking_problem(users, choices, np.empty(0), 0, penalties, interactions)
     explained = sides.explained
     assert_array_equal(np.flatnonzero(explained.mask), 2 * n_items + np.arange(n_given))
     assert (sides.problem.factor_penalty > 0).sum() == 3 * n_items

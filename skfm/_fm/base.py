@@ -19,7 +19,8 @@ from skfm._solvers.fm import coordinate_descent, minibatch
 from skfm._solvers.fm.interactions import compute_outputs
 from skfm._solvers.fm.optimizer_state import Memory, get_parameters
 from skfm._solvers.fm.parameters import Parameters
-from skfm._solvers.fm.problem import Penalties, Scaling, make_problem
+from skfm._solvers.fm.penalties import Penalties, PenaltiesToFind
+from skfm._solvers.fm.problem import Scaling, make_problem
 from skfm._solvers.fm.saddle_points import NOTHING, strength
 from skfm._utils import validation as door
 from skfm._utils.equal_rows import first_columns
@@ -188,12 +189,12 @@ class BaseFM(KeptEstimator, PrintableEstimator):
             return found[name]
 
         penalties = Penalties(
-            given("alpha"),
-            given("alpha_linear"),
-            check_penalty(self.alpha_l21, "alpha_l21", groups),
-            check_penalty(self.alpha_l1, "alpha_l1", groups),
+            factors=given("alpha"),
+            linear=given("alpha_linear"),
+            factor_lasso=check_penalty(self.alpha_l21, "alpha_l21", groups),
+            linear_lasso=check_penalty(self.alpha_l1, "alpha_l1", groups),
         )
-        if penalties.lasso and self.solver != "ftrl":
+        if penalties.has_lasso and self.solver != "ftrl":
             name = "alpha_l1" if np.any(penalties.linear_lasso) else "alpha_l21"
             raise ValueError(
                 f"{name} needs solver='ftrl'; the others cannot set weights to exactly 0."
@@ -450,7 +451,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         penalties = self._make_penalties(groups, n_features, found)
         are_auto = [door.is_option(getattr(self, name), "auto") for name in PENALTIES]
         # A chunk of a stream is too little to find them with.
-        finds = (False, False) if keeps_state else tuple(are_auto)
+        finds = PenaltiesToFind(False, False) if keeps_state else PenaltiesToFind(*are_auto[::-1])
         searched = self._searched if goes_on and hasattr(self, "_searched") else None
         problem = make_problem(
             X,
@@ -529,7 +530,9 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         self._store(parameters, problem, link)
         self._store_penalties(penalties, problem, are_auto)
         if stream is None:
-            self._found = [n for n, is_found in zip(PENALTIES, finds, strict=True) if is_found]
+            self._found = [
+                n for n, is_found in zip(PENALTIES, finds[::-1], strict=True) if is_found
+            ]
             self._searched = history.searched
         self._stream = _Stream(
             *(self._settled(), link, problem.scaling(), memory),

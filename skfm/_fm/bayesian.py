@@ -23,7 +23,8 @@ from skfm._solvers.fm.diagnostics import (
 )
 from skfm._solvers.fm.gibbs import Chain, Draw, Settings, first_draw
 from skfm._solvers.fm.interactions import Interactions
-from skfm._solvers.fm.problem import Penalties, Scaling, make_problem
+from skfm._solvers.fm.penalties import Penalties
+from skfm._solvers.fm.problem import Scaling, make_problem
 from skfm._solvers.training import History
 from skfm._utils import validation as door
 from skfm._utils.equal_rows import merge_rows
@@ -170,7 +171,7 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
             target,
             weight[:0] if (weight == 1).all() else weight,
             self._link.loss,
-            Penalties(0.0, 0.0),
+            Penalties(linear=0.0, factors=0.0),
             interactions,
             may_center=self.fit_intercept,
         )

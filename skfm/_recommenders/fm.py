@@ -40,7 +40,8 @@ from skfm._recommenders.users import Owners, chosen_columns, hide_chosen, unite,
 from skfm._solvers.fm.batches import auto_batch_size
 from skfm._solvers.fm.minibatch import Settings
 from skfm._solvers.fm.optimizer_state import UPDATES
-from skfm._solvers.fm.problem import Penalties, subtract
+from skfm._solvers.fm.penalties import Penalties
+from skfm._solvers.fm.problem import subtract
 from skfm._solvers.ranking import training as ranking
 from skfm._utils import validation as door
 from skfm._utils.equal_rows import merge_rows
@@ -468,7 +469,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
             choices,
             weight,
             ranking.LOSSES[self.loss],
-            Penalties(*alphas),
+            Penalties(factors=alphas[0], linear=alphas[1]),
             interactions,
         )
         return sides, choices

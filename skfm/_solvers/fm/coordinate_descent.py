@@ -6,6 +6,7 @@ from skfm._kernels import losses
 from skfm._kernels.quadratic_bounds import majorise
 from skfm._kernels.structs import Prior
 from skfm._solvers.fm.empirical_bayes import PenaltySearch
+from skfm._solvers.fm.penalties import FIND_NONE
 from skfm._solvers.fm.sweeps import Sweeper
 from skfm._solvers.training import advice, loss_limit, run_sweeps
 from skfm._utils.progress import Progress
@@ -153,7 +154,7 @@ def train(
     *,
     is_fitted,
     listener=None,
-    finds=(False, False),
+    finds=FIND_NONE,
     searched=None,
 ):
     """Minimise the objective from ``start``, as `minibatch.train` does without steps or batches.

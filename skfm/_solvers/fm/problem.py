@@ -8,6 +8,7 @@ from scipy import sparse
 from skfm._kernels.features import measure_features
 from skfm._solvers.fm.empirical_bayes import starting_penalties
 from skfm._solvers.fm.interactions import Interactions
+from skfm._solvers.fm.penalties import of_used, scaled_penalties
 from skfm._utils.memory import largest_squared, read_only
 from skfm._utils.pickling import Kept
 
@@ -119,7 +120,7 @@ class Problem:
         shape = rows.shape[0] * n_classes, self.n_used
         return sparse.csr_array((data, (row, places)), shape=shape)
 
-    def set_penalties(self, factors, linear):
+    def set_penalties(self, *, linear, factors):
         """Other penalties of scaled parameters, in place; None leaves them as they are."""
         largest = largest_squared(self.penalty_share.dtype)
         for column, penalty, given in (
@@ -191,51 +192,6 @@ class Scaling(Kept):
         return sparse.csr_matrix((data, places, X.indptr), (X.shape[0], columns.size)), others
 
 
-@dataclass
-class Penalties:
-    """Numbers, or arrays with one for each feature: of squares, and of absolute values.
-
-    None stands for squares' penalties that are to be found: see evidence.py.
-    """
-
-    factors: float | np.ndarray | None
-    linear: float | np.ndarray | None
-    factor_lasso: float = 0.0
-    linear_lasso: float = 0.0
-
-    @property
-    def lasso(self):
-        return bool(np.any(self.factor_lasso) or np.any(self.linear_lasso))
-
-    @property
-    def finds(self):
-        return self.factors is None, self.linear is None
-
-
-def _penalties(given, start, used, root, inverse_scale, dtype):
-    """(n_used, 4): ridge of the linear weight and the factors, lasso of both; for scaled ones.
-
-    ``start`` are those of factors and linear weights, scaled ones, that are not given.
-    """
-    penalty = np.zeros((used.size, 4))
-    of_factors, of_linear = start
-    for column, value, exponent in (
-        (0, *((given.linear, 2) if given.linear is not None else (of_linear, 0))),
-        (1, *((given.factors, 2) if given.factors is not None else (of_factors, 0))),
-        (2, given.linear_lasso, 1),
-        (3, given.factor_lasso, 1),
-    ):
-        penalty[:, column] = _of_used(value, used) * inverse_scale**exponent
-    penalty[:, [1, 3]] *= root[:, None]
-    # Larger ones do the same, as they leave nothing; but their squares are no numbers.
-    return np.minimum(penalty, largest_squared(dtype))
-
-
-def _of_used(value, used):
-    """One value for all features, or those of the used ones."""
-    return value if np.ndim(value) == 0 else np.asarray(value)[used]
-
-
 def _least_size(given, interactions, count, square, used):
     """How large used features are taken to be at least.
 
@@ -243,14 +199,14 @@ def _least_size(given, interactions, count, square, used):
     scaled features, though. A feature's few entries may be small by chance: then it is as large as
     such features are.
     """
-    if any(given.finds):
+    if not given.are_given:
         is_rare = count < RARE
         mean = square[is_rare].sum() / max(count[is_rare].sum(), TINY)
         return np.where(is_rare, np.sqrt(mean), 0.0)
-    linear = _of_used(given.linear, used) if interactions.fit_linear else np.inf
+    linear = of_used(given.linear, used) if interactions.fit_linear else np.inf
     factors = np.inf
     if interactions.n_components:
-        factors = _of_used(given.factors, used) * np.minimum(np.sqrt(count), LARGEST)
+        factors = of_used(given.factors, used) * np.minimum(np.sqrt(count), LARGEST)
     least = np.minimum(np.minimum(linear, factors), LARGEST)
     if np.isinf(least).any():
         return np.zeros(count.size)
@@ -344,7 +300,7 @@ def make_problem(
         count = count * is_new + before
         seen_weight = total_weight * is_new + earlier.seen_weight
     start = starting_penalties(loss, mean_row_length, used.size, seen_weight)
-    penalty = _penalties(penalties, start, used, np.sqrt(count), 1 / size, dtype)
+    penalty = scaled_penalties(penalties, start, used, np.sqrt(count), 1 / size, dtype)
     share = penalty / count[:, None]
     if not is_cumulative:
         # Of what grows with a root, further rows bear the growth: in the end each row has borne
@@ -371,7 +327,7 @@ def make_problem(
         factor_penalty=penalty[:, 1].copy(),
         linear_lasso=penalty[:, 2].copy(),
         factor_lasso=penalty[:, 3].copy(),
-        penalty_share=np.ascontiguousarray(share[:, : 4 if penalties.lasso else 2], dtype),
+        penalty_share=np.ascontiguousarray(share[:, : 4 if penalties.has_lasso else 2], dtype),
         mean_row_length=mean_row_length,
         seen_weight=seen_weight,
     )
