@@ -35,7 +35,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
 
 from skfm import BayesianFMClassifier, BayesianFMRegressor, FMClassifier, FMRegressor
-from skfm._fm import base, posterior
+from skfm._fm import outputs, posterior
 from skfm._kernels import interactions as kernels
 from skfm._kernels import losses, structs
 from skfm._kernels.interactions import decide_general
@@ -733,9 +733,9 @@ def busy_threads(monkeypatch):
     monkeypatch.setattr(passes, "THREAD_WORK", 1)
     monkeypatch.setattr(gibbs, "PROBIT_CHUNK", 16)
     monkeypatch.setattr(posterior, "BLOCK_BYTES", 1000)
-    monkeypatch.setattr(base, "ROWS_PER_THREAD", 10)
+    monkeypatch.setattr(outputs, "ROWS_PER_THREAD", 10)
     numbers = []
-    for module in (passes, minibatch, base):
+    for module in (passes, minibatch, outputs):
         run = module.run_together
 
         def counting(work, n_threads, *place, run=run):
@@ -980,7 +980,7 @@ def test_what_must_not_change_between_chunks(name, value):
         other = pickle.loads(pickle.dumps(started))
         before = started.get_params()[name]
         started.set_params(**{name: value})
-        with pytest.raises(ValueError, match=rf"\b{name}=.*now .*start anew"):
+        with pytest.raises(ValueError, match=rf"\b{name}=.*now .*start again"):
             started.partial_fit(X[100:], y[100:])
         started.set_params(**{name: before}).partial_fit(X[100:], y[100:])
         assert_same(started, other.partial_fit(X[100:], y[100:]))

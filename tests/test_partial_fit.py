@@ -786,7 +786,7 @@ def test_what_is_settled_cannot_change(loss, n_classes, parameters):
     _, *fitted = states(loss, n_classes)
     _, chunk, _ = good_chunks(n_classes)
     for model in fitted:
-        assert_refused(model, learning(chunk), "partial_fit goes on with", **parameters)
+        assert_refused(model, learning(chunk), "partial_fit continues with", **parameters)
 
 
 @pytest.mark.parametrize("parameters", [{"quantile": 0.9}, {"epsilon": 0.1}])

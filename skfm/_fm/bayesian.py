@@ -26,7 +26,7 @@ from skfm._solvers.fm.interactions import Interactions
 from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.fm.problem import Scaling, make_problem
 from skfm._solvers.training import History
-from skfm._utils import validation as door
+from skfm._utils import validation
 from skfm._utils.equal_rows import merge_rows
 from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
 from skfm._utils.pickling import Kept
@@ -104,14 +104,14 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
 
     def _check_parameters(self):
         integer, real = numbers.Integral, numbers.Real
-        door.check_n_components(self.n_components)
-        door.check_number(self.max_iter, "max_iter", integer, low=1)
-        door.check_number(self.n_burn_in, "n_burn_in", integer, low=0)
-        door.check_number(self.init_scale, "init_scale", real, low=0)
-        door.check_number(self.max_memory, "max_memory", real, low=0, boundaries="neither")
+        validation.check_n_components(self.n_components)
+        validation.check_number(self.max_iter, "max_iter", integer, low=1)
+        validation.check_number(self.n_burn_in, "n_burn_in", integer, low=0)
+        validation.check_number(self.init_scale, "init_scale", real, low=0)
+        validation.check_number(self.max_memory, "max_memory", real, low=0, boundaries="neither")
         for name in ("fit_intercept", "warm_start"):
-            door.check_flag(getattr(self, name), name)
-        door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
+            validation.check_flag(getattr(self, name), name)
+        validation.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
     def fit(self, X, y, sample_weight=None):
         """Draw from the posterior distribution.
@@ -152,7 +152,7 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
         before = getattr(self, "_course", None) if self.warm_start else None
         numeric = isinstance(self, RegressorMixin)
         fields, groups = carried(self, X, "feature_fields"), carried(self, X, "feature_groups")
-        X, y, weight = door.validate_rows(self, X, y, sample_weight, numeric_target=numeric)
+        X, y, weight = validation.validate_rows(self, X, y, sample_weight, numeric_target=numeric)
         labels = self._to_numbers(y)
         X, labels, weight = merge_rows(X, labels, weight)
         target, signs = self._understand(labels, weight)
@@ -165,12 +165,12 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
             self._check_before(before, X.shape[1], interactions.n_components, n_groups)
         flags = np.array([self.fit_intercept, self._noise_by_level()])
         terms = group, flags, *vars(interactions).values()
-        digest = door.digest(X, target, weight, *terms)
+        digest = validation.digest(X, target, weight, *terms)
         problem = make_problem(
             X,
             target,
             weight[:0] if (weight == 1).all() else weight,
-            self._link.loss,
+            self._target_transform.loss,
             Penalties(linear=0.0, factors=0.0),
             interactions,
             may_center=self.fit_intercept,
@@ -259,7 +259,7 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
                     loss = chain.step()
                 if not np.isfinite(loss):
                     raise ValueError(DIVERGED)
-                loss = loss * self._link.unit * self._link.unit
+                loss = loss * self._target_transform.unit * self._target_transform.unit
                 curve.append(float(loss))
                 progress.epoch(number, loss)
                 if number > n_burn_in:
@@ -293,7 +293,7 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
     def _rows(self, X):
         """Rows as the samples need them, and the columns that are new to these."""
         check_is_fitted(self)
-        return self._course.scaling.apply(door.validate_X(self, X))
+        return self._course.scaling.apply(validation.validate_X(self, X))
 
     def _predict_outputs(self, X, summarise):
         return self._summarise(*self._rows(X), summarise)
@@ -309,7 +309,7 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
     def _as_fitted(self, values):
         with np.errstate(over="ignore"):
             values = values.astype(self._course.draw.theta.dtype, copy=False)
-        return door.check_predictions(values)
+        return validation.check_predictions(values)
 
 
 class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
@@ -520,7 +520,7 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
 
     def _check_parameters(self):
         super()._check_parameters()
-        door.check_flag(self.noise_by_level, "noise_by_level")
+        validation.check_flag(self.noise_by_level, "noise_by_level")
 
     def _noise_by_level(self):
         return bool(self.noise_by_level)
@@ -529,17 +529,17 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
         return np.asarray(y, dtype=np.float64)
 
     def _understand(self, y, weight):
-        link = targets.of_numbers(y, weight, "squared_error", 0, self.fit_intercept, False)
+        transform = targets.of_numbers(y, weight, "squared_error", 0.0, self.fit_intercept, False)
         largest = min(float(np.finfo(weight.dtype).max) / 4, LARGEST_UNIT)
-        if max(link.unit, abs(link.shift)) > largest:
+        if max(transform.unit, abs(transform.shift)) > largest:
             other = "" if weight.dtype == np.float64 else ", or pass X in float64"
             raise ValueError(
                 f"y is too large for predictions in {weight.dtype} or their squared errors: "
-                f"its mean is {link.shift:.3g} and its standard deviation {link.unit:.3g}. Scale "
-                f"y{other}."
+                f"its mean is {transform.shift:.3g} and its standard deviation "
+                f"{transform.unit:.3g}. Scale y{other}."
             )
-        self._link = link
-        return link.target(y), None
+        self._target_transform = transform
+        return transform.apply(y), None
 
     def _start(self):
         return 0.0
@@ -548,7 +548,7 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
         super()._fit(X, y, sample_weight)
         precision = self._samples.noise_precision.mean()
         with np.errstate(over="ignore"):  # where y is tiny
-            precision = precision / self._link.unit / self._link.unit
+            precision = precision / self._target_transform.unit / self._target_transform.unit
         self.alpha_ = float(min(precision, np.finfo(np.float64).max))
         return self
 
@@ -570,12 +570,12 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
             Its standard deviations, only with ``return_std=True``: of the draws, and of the noise.
         """
         check_is_fitted(self)
-        door.check_flag(return_std, "return_std")
-        link = self._link
+        validation.check_flag(return_std, "return_std")
+        transform = self._target_transform
         if not return_std:
             mean = self._predict_outputs(X, lambda outputs: outputs.mean(axis=1))
             with np.errstate(over="ignore"):
-                return self._as_fitted(mean * link.unit + link.shift)
+                return self._as_fitted(mean * transform.unit + transform.shift)
 
         def moments(outputs):
             with np.errstate(over="ignore", invalid="ignore"):  # the result is checked instead
@@ -587,7 +587,7 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
             rows, others, self._course.group, n_threads(self.n_jobs)
         )
         with np.errstate(over="ignore"):
-            mean, std = mean * link.unit + link.shift, np.sqrt(variance) * link.unit
+            mean, std = mean * transform.unit + transform.shift, np.sqrt(variance) * transform.unit
         return self._as_fitted(mean), self._as_fitted(std)
 
 
@@ -737,7 +737,9 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
 
     def _understand(self, labels, weight):
         self._rate = np.average(labels, weights=weight)
-        self._link = targets.of_classes(labels, weight, 2, "log_loss", self.fit_intercept)
+        self._target_transform = targets.of_classes(
+            labels, weight, 2, "log_loss", self.fit_intercept
+        )
         return labels.astype(np.float64), 2.0 * labels - 1
 
     def _start(self):

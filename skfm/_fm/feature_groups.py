@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from skfm._solvers.fm.one_hot_fields import find_fields
-from skfm._utils import validation as door
+from skfm._utils import validation
 from skfm._utils.ids import find_missing
 
 SINGLE = "single"  # group, of all features
@@ -78,7 +78,7 @@ def check_penalty(value, name, groups):
     each group, in sorted order of their labels.
     """
     if isinstance(value, numbers.Number):
-        door.check_number(value, name, numbers.Real, low=0)
+        validation.check_number(value, name, numbers.Real, low=0)
         return float(value)
     if isinstance(value, str) or not (isinstance(value, Mapping) or np.ndim(value) == 1):
         raise TypeError(
@@ -105,5 +105,5 @@ def check_penalty(value, name, groups):
             f"{', '.join(map(repr, labels.tolist()[:10]))}."
         )
     for number in value:
-        door.check_number(number, f"each value of {name}", numbers.Real, low=0)
+        validation.check_number(number, f"each value of {name}", numbers.Real, low=0)
     return np.asarray(value, dtype=np.float64)[places]

@@ -6,7 +6,7 @@ import numpy as np
 
 from skfm._fm.feature_groups import check_labels
 from skfm._solvers.fm.interactions import Interactions
-from skfm._utils import validation as door
+from skfm._utils import validation
 from skfm._utils.ids import distinct
 
 LARGEST_DEGREE = 10
@@ -23,8 +23,8 @@ def carried(model, X, name):
 
 def check_interactions(model, fields, n_features):
     """What the parameters `degree`, `fit_lower`, `interactions` and `fit_linear` ask for."""
-    door.check_number(model.degree, "degree", numbers.Integral, low=2, high=LARGEST_DEGREE)
-    door.check_flag(model.fit_lower, "fit_lower")
+    validation.check_number(model.degree, "degree", numbers.Integral, low=2, high=LARGEST_DEGREE)
+    validation.check_flag(model.fit_lower, "fit_lower")
     degree = int(model.degree)
     degrees = np.arange(2, degree + 1) if model.fit_lower else np.array([degree])
     if model.interactions is not None and degree > 2:
@@ -42,7 +42,7 @@ def check_interactions(model, fields, n_features):
     if isinstance(linear, (bool, np.bool_)):
         has_linear = np.full(n_features, bool(linear))
     else:
-        linear = door.check_list(linear, "fit_linear", "True, False or a list of fields")
+        linear = validation.check_list(linear, "fit_linear", "True, False or a list of fields")
         known, places = _require(fields, "fit_linear")
         chosen = [_find(field, known, "fit_linear") for field in linear]
         has_linear = np.isin(places, chosen)
@@ -55,7 +55,7 @@ def _find_classes(interactions, fields):
     """A class for each feature, so that those of a class have the same partners; and a table."""
     known, places = _require(fields, "interactions")
     what = "a list of pairs of fields"
-    interactions = door.check_list(interactions, "interactions", what, ndim=2)
+    interactions = validation.check_list(interactions, "interactions", what, ndim=2)
     partners = np.zeros((known.size, known.size), bool)
     for pair in interactions:
         if isinstance(pair, str) or not np.iterable(pair) or len(pair) != 2:
