@@ -540,7 +540,7 @@ def test_bayesian_predictions_are_means_of_twins(machine, kind):
     )
     model.fit(X, y)
     allowed, degrees, has_linear = terms_of(model)
-    scaling, samples = model._course.scaling, model._samples
+    scaling, samples = model._chain_state.scaling, model._samples
     assert_array_equal(scaling.used, np.arange(6))
     Z = (X - scaling.center) / scaling.scale
     assert not samples.linear[:, ~has_linear].any() and samples.linear[:, has_linear].all()

@@ -165,7 +165,7 @@ def test_what_is_missing_is_said(models):
     for kind, name in (
         (FMRegressor, "_interactions"),
         (FMRegressor, "components_"),
-        (BayesianFMRegressor, "_course"),
+        (BayesianFMRegressor, "_chain_state"),
         (MFRecommender, "_squares"),
         (FMRecommender, "_item_parts"),
         (UserItemEncoder, "_users"),

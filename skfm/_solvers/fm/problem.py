@@ -1,6 +1,7 @@
 """The training problem as the solvers see it: only used features, each scaled to size 1."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -164,6 +165,14 @@ class Problem:
         return linear + sign * pull, pull @ center / 2
 
 
+class ScaledRows(NamedTuple):
+    """Rows as the solvers see them, with the columns that were used and then others that occur."""
+
+    X: sparse.csr_matrix
+    used: np.ndarray
+    others: np.ndarray
+
+
 @dataclass
 class Scaling(Kept):
     """What earlier rows said of the columns that they used."""
@@ -175,8 +184,7 @@ class Scaling(Kept):
     seen_weight: float
 
     def apply(self, X):
-        """New rows as the solvers see them, in the used columns and then in others that occur,
-        which keep their units. Returns also which others these are."""
+        """New rows as the solvers see them. Columns that were not used keep their units."""
         X = _fill(X, self.used[self.center != 0])
         occurs = np.zeros(X.shape[1], dtype=bool)
         occurs[X.indices] = True
@@ -189,7 +197,9 @@ class Scaling(Kept):
         center = np.append(self.center, np.zeros(others.size))
         scale = np.append(self.scale, np.ones(others.size))
         data = (X.data - center[places]) / scale[places]
-        return sparse.csr_matrix((data, places, X.indptr), (X.shape[0], columns.size)), others
+        shape = X.shape[0], columns.size
+        X = sparse.csr_matrix((data, places, X.indptr), shape)
+        return ScaledRows(X, self.used, others)
 
 
 def _least_size(given, interactions, count, square, used):
