@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from skfm._fm.posterior import Samples
+from skfm._solvers.fm.column_scaling import Scaling
 from skfm._solvers.fm.gibbs import Draw, first_draw
 from skfm._solvers.fm.interactions import Interactions
-from skfm._solvers.fm.problem import Scaling
 from skfm._solvers.training import History
 from skfm._utils.pickling import Kept
 from skfm._utils.progress import Progress

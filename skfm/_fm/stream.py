@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from skfm._fm.target_transform import TargetTransform
+from skfm._solvers.fm.column_scaling import Scaling
 from skfm._solvers.fm.optimizer_state import Memory
-from skfm._solvers.fm.problem import Scaling
 from skfm._utils.pickling import Kept
 from skfm._utils.validation import digest
 

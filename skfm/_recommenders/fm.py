@@ -38,10 +38,10 @@ from skfm._recommenders.recommend import (
 )
 from skfm._recommenders.users import Owners, chosen_columns, hide_chosen, unite, users_of
 from skfm._solvers.fm.batches import auto_batch_size
+from skfm._solvers.fm.column_scaling import subtract
 from skfm._solvers.fm.minibatch import Settings
 from skfm._solvers.fm.optimizer_state import UPDATES
 from skfm._solvers.fm.penalties import Penalties
-from skfm._solvers.fm.problem import subtract
 from skfm._solvers.ranking import training as ranking
 from skfm._utils import validation as door
 from skfm._utils.equal_rows import merge_rows

@@ -1,26 +1,27 @@
 """The training problem as the solvers see it: only used features, each scaled to size 1."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
-from skfm._kernels.features import measure_features
+from skfm._solvers.fm.column_scaling import (
+    TINY,
+    Scaling,
+    center_columns,
+    fill,
+    least_sizes,
+    measure_columns,
+    only_columns,
+)
 from skfm._solvers.fm.empirical_bayes import starting_penalties
 from skfm._solvers.fm.interactions import Interactions
-from skfm._solvers.fm.penalties import of_used, scaled_penalties
+from skfm._solvers.fm.penalties import scaled_penalties
 from skfm._utils.memory import largest_squared, read_only
-from skfm._utils.pickling import Kept
 
-STIFF = 4.0  # of both penalties, for a row with the feature and scaled parameters
-RARE = 10  # entries
-TINY = np.finfo(np.float64).tiny
-LARGEST = 1e30  # of a penalty, where it says how large features are taken to be
 CHUNK = 1 << 20  # entries looked at together
 HIGHER = 5.0  # times init_scale: for factors of products of three features and more,
 LARGEST_HIGHER = 0.5  # but no larger than this, unless init_scale is
-FAR = 3.0  # standard deviations between zero and the mean of a column that is centered
 
 
 @dataclass
@@ -165,64 +166,6 @@ class Problem:
         return linear + sign * pull, pull @ center / 2
 
 
-class ScaledRows(NamedTuple):
-    """Rows as the solvers see them, with the columns that were used and then others that occur."""
-
-    X: sparse.csr_matrix
-    used: np.ndarray
-    others: np.ndarray
-
-
-@dataclass
-class Scaling(Kept):
-    """What earlier rows said of the columns that they used."""
-
-    used: np.ndarray
-    count: np.ndarray
-    center: np.ndarray
-    scale: np.ndarray
-    seen_weight: float
-
-    def apply(self, X):
-        """New rows as the solvers see them. Columns that were not used keep their units."""
-        X = _fill(X, self.used[self.center != 0])
-        occurs = np.zeros(X.shape[1], dtype=bool)
-        occurs[X.indices] = True
-        occurs[self.used] = False
-        others = np.flatnonzero(occurs)
-        columns = np.append(self.used, others)
-        place = np.zeros(X.shape[1], dtype=np.int64)
-        place[columns] = np.arange(columns.size)
-        places = place[X.indices]
-        center = np.append(self.center, np.zeros(others.size))
-        scale = np.append(self.scale, np.ones(others.size))
-        data = (X.data - center[places]) / scale[places]
-        shape = X.shape[0], columns.size
-        X = sparse.csr_matrix((data, places, X.indptr), shape)
-        return ScaledRows(X, self.used, others)
-
-
-def _least_size(given, interactions, count, square, used):
-    """How large used features are taken to be at least.
-
-    So that the lesser of their penalties is STIFF a row. Penalties that are found are those of
-    scaled features, though. A feature's few entries may be small by chance: then it is as large as
-    such features are.
-    """
-    if not given.are_given:
-        is_rare = count < RARE
-        mean = square[is_rare].sum() / max(count[is_rare].sum(), TINY)
-        return np.where(is_rare, np.sqrt(mean), 0.0)
-    linear = of_used(given.linear, used) if interactions.fit_linear else np.inf
-    factors = np.inf
-    if interactions.n_components:
-        factors = of_used(given.factors, used) * np.minimum(np.sqrt(count), LARGEST)
-    least = np.minimum(np.minimum(linear, factors), LARGEST)
-    if np.isinf(least).any():
-        return np.zeros(count.size)
-    return np.sqrt(least / (STIFF * np.maximum(count, LARGEST * TINY)))
-
-
 def make_problem(
     X,
     target,
@@ -247,80 +190,44 @@ def make_problem(
     keeps its units, and the rows add to its counts, unless they are not new. ``is_cumulative``
     says that the solver charges at each step for all rows so far, not for those of the step.
     """
-    n_features = X.shape[1]
-    dtype = X.dtype
-    if earlier is not None:
-        X = _fill(X, earlier.used[earlier.center != 0])
-    indptr = X.indptr.astype(np.int64)
+    dtype, n_features = X.dtype, X.shape[1]
     total_weight = weight.sum(dtype=np.float64) if weight.size else float(X.shape[0])
-
-    def measure(center):
-        sums = np.zeros(n_features), np.zeros(n_features), np.zeros(n_features)
-        entries = indptr, read_only(X.indices), read_only(X.data)
-        measure_features(*entries, weight, center, *sums)
-        return sums
-
-    center = np.zeros(n_features)
-    if earlier is not None:
-        center[earlier.used] = earlier.center
-    count, total, square = measure(center)
-    if not np.isfinite(square).all():
-        raise ValueError(
-            f"Column {np.flatnonzero(~np.isfinite(square))[0]} of X (counted from 0) has values "
-            "that are too large to be squared; scale X, for example with "
-            "sklearn.preprocessing.MaxAbsScaler, or sample_weight if that is what is large."
-        )
-    if may_center and interactions.may_center and earlier is None:
-        full = np.flatnonzero(count > (1 - 1e-9) * total_weight)
-        if full.size:  # also in rows of hardly any weight
-            full = full[np.bincount(X.indices, minlength=n_features)[full] == X.shape[0]]
-        mean = total[full] / count[full]
-        spread = np.maximum(square[full] / count[full] - mean**2, 0)
-        far = full[mean**2 > FAR**2 * spread]
-        if far.size:
-            center[far] = mean[np.isin(full, far)]
-            center = center.astype(dtype).astype(np.float64)
-            centered = measure(center)[2]
-            constant = far[centered[far] <= 1e-24 * square[far]]
-            center[constant] = 0  # nothing would be left of it
-            square = np.where(center != 0, centered, square)
+    if earlier is None:
+        center = np.zeros(n_features)
+        sums = measure_columns(X, weight, center)
+        if may_center and interactions.may_center:
+            center, sums = center_columns(X, weight, sums, total_weight)
+    else:
+        X, center = fill(X, earlier.centered), earlier.centers(n_features)
+        sums = measure_columns(X, weight, center)
     # What is too small to be squared cannot matter: it counts as never seen.
-    occurs = count > 0
-    is_used = square > 1e6 * np.finfo(dtype).tiny * count
-    mean_row_length = float(count[is_used].sum() / total_weight)
+    is_used = sums.square > 1e6 * np.finfo(dtype).tiny * sums.count
+    mean_row_length = float(sums.count[is_used].sum() / total_weight)
     if earlier is not None:
         is_used[earlier.used] = True
-    if (occurs & ~is_used).any():
-        X = sparse.csr_matrix(
-            (X.data * is_used[X.indices], X.indices, X.indptr), shape=X.shape, copy=True
-        )
-        X.eliminate_zeros()
-        indptr = X.indptr.astype(np.int64)
+    if ((sums.count > 0) & ~is_used).any():
+        X = only_columns(X, is_used)
     used = np.flatnonzero(is_used)
     position = np.zeros(n_features, dtype=np.uint32)
     position[used] = np.arange(used.size, dtype=np.uint32)
-    count, before, seen_weight = count[used], np.zeros(used.size), total_weight
+    count, square = sums.count[used], sums.square[used]
     size = np.maximum(
-        np.sqrt(square[used]) / np.sqrt(np.maximum(count, TINY)),
-        _least_size(penalties, interactions, count, square[used], used),
+        np.sqrt(square) / np.sqrt(np.maximum(count, TINY)),
+        least_sizes(penalties, interactions, count, square, used),
     )
+    count_before, seen_weight = np.zeros(used.size), total_weight
     if earlier is not None:
         known = position[earlier.used]
-        size[known], before[known] = earlier.scale, earlier.count
-        count = count * is_new + before
+        size[known], count_before[known] = earlier.scale, earlier.count
+        count = count * is_new + count_before
         seen_weight = total_weight * is_new + earlier.seen_weight
     start = starting_penalties(loss, mean_row_length, used.size, seen_weight)
     penalty = scaled_penalties(penalties, start, used, np.sqrt(count), 1 / size, dtype)
-    share = penalty / count[:, None]
-    if not is_cumulative:
-        # Of what grows with a root, further rows bear the growth: in the end each row has borne
-        # its share once. Else the first rows of a stream would press factors to 0 that its last
-        # ones need.
-        share[:, 1] /= 1 + np.sqrt(np.where(before < count, before, 0) / count)
+    share = _share_of_rows(penalty, count, count_before, is_cumulative)
     with np.errstate(over="ignore"):  # a loss that is infinite says so
         target = target.astype(dtype)
     return Problem(
-        indptr=indptr,
+        indptr=X.indptr.astype(np.int64),
         indices=read_only(X.indices),
         data=read_only(X.data),
         target=target,
@@ -330,7 +237,7 @@ def make_problem(
         used=used,
         position=position,
         count=count,
-        count_before=before,
+        count_before=count_before,
         center=center[used].astype(dtype),
         scale=size.astype(dtype),
         linear_penalty=penalty[:, 0].copy(),
@@ -343,28 +250,13 @@ def make_problem(
     )
 
 
-def subtract(X, center):
-    """CSR rows less a number for each column."""
-    X = _fill(X, np.flatnonzero(center))
-    return sparse.csr_matrix((X.data - center[X.indices], X.indices, X.indptr), X.shape)
-
-
-def _fill(X, columns):
-    """Give every row an entry of these columns, be it 0: to be centered, it has to be there."""
-    present = np.zeros((X.shape[0], columns.size), dtype=bool)
-    entries = np.flatnonzero(np.isin(X.indices, columns))
-    rows = np.searchsorted(X.indptr, entries, side="right") - 1
-    present[rows, np.searchsorted(columns, X.indices[entries])] = True
-    if present.all():
-        return X
-    rows, places = np.nonzero(~present)
-    whole = X.tocoo()
-    filled = sparse.coo_matrix(
-        (
-            np.append(whole.data, np.zeros(rows.size, X.dtype)),
-            (np.append(whole.row, rows), np.append(whole.col, columns[places])),
-        ),
-        shape=X.shape,
-    ).tocsr()
-    filled.sort_indices()
-    return filled
+def _share_of_rows(penalty, count, count_before, is_cumulative):
+    """What a row with a feature bears of its penalties, for each unit of its weight."""
+    share = penalty / count[:, None]
+    if not is_cumulative:
+        # Of what grows with a root, further rows bear the growth: in the end each row has borne
+        # its share once. Else the first rows of a stream would press factors to 0 that its last
+        # ones need.
+        before = np.where(count_before < count, count_before, 0)
+        share[:, 1] /= 1 + np.sqrt(before / count)
+    return share
