@@ -43,6 +43,7 @@ from skfm._kernels.predict import decide
 from skfm._solvers.fm import coordinate_descent, gibbs, minibatch, relation_blocks
 from skfm._solvers.fm import sweeps as passes
 from skfm._solvers.fm.interactions import Interactions, all_pairs
+from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.fm.problem import make_problem
 
@@ -447,7 +448,8 @@ def two_problems(kind, n_outputs, dtype=np.float64):
     ]
     n_used = problems[0].n_used
     intercept, coef, components = random_parameters(rng, n_outputs, 3, n_used)
-    start = intercept, coef.astype(dtype), np.swapaxes(components, 1, 2).astype(dtype)
+    factors = np.swapaxes(components, 1, 2)
+    start = Parameters(intercept, coef.astype(dtype), factors.astype(dtype))
     assert problems[0].interactions.record(problems[0].used) is None
     assert problems[1].interactions.record(problems[1].used).partners.size == 4
     return problems, start
