@@ -1,7 +1,5 @@
 """Kernels of ranking against slow twins: what is drawn, and which way parameters go."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import reference
@@ -122,10 +120,8 @@ def make_case(loss, masked, weighted, max_draws=4, seed=0, n_own=0):
     given = sparse.random(N_ITEMS, 3, 0.7, "csr", random_state=seed + 1)
     features = sparse.hstack([sparse.eye(N_ITEMS), given], format="csr")
     labels = np.array(["a"] * 2 + ["b"] * 3 + ["item"] * N_ITEMS + ["more"] * 3)
-    model = SimpleNamespace(
-        degree=2, fit_lower=True, interactions=MASKS[masked], fit_linear=True, n_components=3
-    )
-    interactions = check_interactions(model, labels, labels.size)
+    options = {"degree": 2, "fit_lower": True, "fit_linear": True, "n_components": 3}
+    interactions = check_interactions(labels, labels.size, interactions=MASKS[masked], **options)
     owner = rng.integers(8, size=n_rows)
     cells = sparse.csr_matrix((np.ones(n_rows, bool), (owner, item)), (8, N_ITEMS))
     cells.sort_indices()
@@ -278,10 +274,8 @@ def test_explaining_keeps_the_sums(masked):
     labels = np.array(["user"] * n_items + ["item"] * n_items + ["other"] * n_items)
     labels = np.append(labels, ["given"] * n_given)
     pairs = [("user", "item"), ("user", "given"), ("other", "other")] if masked else None
-    model = SimpleNamespace(
-        degree=2, fit_lower=True, interactions=pairs, fit_linear=True, n_components=4
-    )
-    interactions = check_interactions(model, labels, labels.size)
+    options = {"degree": 2, "fit_lower": True, "fit_linear": True, "n_components": 4}
+    interactions = check_interactions(labels, labels.size, interactions=pairs, **options)
     users = sparse.eye(n_items, format="csr")
     choices = training.Choices(
         np.arange(n_items), np.arange(n_items), features, 2, 0.0, sparse.csr_matrix(users > 0)

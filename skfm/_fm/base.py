@@ -20,7 +20,7 @@ from skfm._fm.early_stopping import (
 )
 from skfm._fm.feature_groups import check_groups
 from skfm._fm.fitted import FittedFM
-from skfm._fm.interactions import carried, check_interactions
+from skfm._fm.interactions import check_interactions, given_or_carried
 from skfm._fm.penalties import (
     FoundPenalties,
     check_penalties,
@@ -207,9 +207,10 @@ class BaseFM(FittedFM):
     def _fit(self, X, y, sample_weight, held_out):
         self._check_parameters()
         warm_start = self._warm_start() if self.warm_start else None
-        fields, groups = carried(self, X, "feature_fields"), carried(self, X, "feature_groups")
+        fields = given_or_carried(self.feature_fields, X, "feature_fields")
+        groups = given_or_carried(self.feature_groups, X, "feature_groups")
         all_rows = rows = self._check_rows(X, y, sample_weight, reset=True)
-        interactions = check_interactions(self, fields, rows.X.shape[1])
+        interactions = self._check_interactions(fields, rows.X.shape[1])
         features = _Features(interactions, groups)
         rng = check_random_state(self.random_state)
         rng_of_refit = copy.deepcopy(rng)
@@ -328,12 +329,13 @@ class BaseFM(FittedFM):
         stream = getattr(self, "_stream", None)
         if stream is None and ORIGIN in vars(self) and hasattr(self, "coef_"):
             self._stream  # noqa: B018 -- the error says that another version did not keep it
-        fields, groups = carried(self, X, "feature_fields"), carried(self, X, "feature_groups")
+        fields = given_or_carried(self.feature_fields, X, "feature_fields")
+        groups = given_or_carried(self.feature_groups, X, "feature_groups")
         rows = self._check_rows(X, y, sample_weight, reset=stream is None)
         rows = self._as_numbers(rows)
         digest = digest_of_chunk(rows)
         if stream is None:
-            interactions = check_interactions(self, fields, rows.X.shape[1])
+            interactions = self._check_interactions(fields, rows.X.shape[1])
             history = self._start_stream(rows, _Features(interactions, groups))
             self.loss_curve_ = history.loss_curve
         else:
@@ -414,6 +416,17 @@ class BaseFM(FittedFM):
         )
         settings = self._settings(transform, features.interactions, max_iter)
         return training.Run(problem, penalties, transform, settings, rng)
+
+    def _check_interactions(self, fields, n_features):
+        return check_interactions(
+            fields,
+            n_features,
+            n_components=self.n_components,
+            degree=self.degree,
+            fit_lower=self.fit_lower,
+            interactions=self.interactions,
+            fit_linear=self.fit_linear,
+        )
 
     def _settings(self, transform, interactions, max_iter):
         finds_rate = is_option(self.learning_rate, "auto")

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm._fm import target_transform as targets
 from skfm._fm.feature_groups import check_or_derive_groups
-from skfm._fm.interactions import carried, check_interactions
+from skfm._fm.interactions import check_interactions, given_or_carried
 from skfm._fm.rows import Rows, without_ones
 from skfm._fm.sampling import ChainHistory, ChainState, run_chain, start_chain
 from skfm._solvers.fm.diagnostics import (
@@ -131,10 +131,19 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
     def _fit(self, X, y, sample_weight):
         self._check_parameters()
         before = getattr(self, "_chain_state", None) if self.warm_start else None
-        fields, groups = carried(self, X, "feature_fields"), carried(self, X, "feature_groups")
+        fields = given_or_carried(self.feature_fields, X, "feature_fields")
+        groups = given_or_carried(self.feature_groups, X, "feature_groups")
         rows, signs = self._check_rows(X, y, sample_weight)
         n_features = rows.X.shape[1]
-        interactions = check_interactions(self, fields, n_features)
+        interactions = check_interactions(
+            fields,
+            n_features,
+            n_components=self.n_components,
+            degree=self.degree,
+            fit_lower=self.fit_lower,
+            interactions=self.interactions,
+            fit_linear=self.fit_linear,
+        )
         if groups is None and before is not None and before.group.size == n_features:
             groups = self.feature_groups_
         labels, group = check_or_derive_groups(groups, rows.X, rows.weight)

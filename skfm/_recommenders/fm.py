@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfm._fm.feature_groups import check_labels
-from skfm._fm.interactions import carried, check_interactions
+from skfm._fm.interactions import check_interactions, given_or_carried
 from skfm._recommenders.item_features import (
     check_columns,
     column_names,
@@ -349,7 +349,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
 
     def _fit(self, X, y, sample_weight):
         self._check_parameters()
-        fields = carried(self, X, "feature_fields")
+        fields = given_or_carried(self.feature_fields, X, "feature_fields")
         X, y, weight = door.validate_rows(
             self, X, read_choices(y), sample_weight, numeric_target=False, reset=True
         )
@@ -409,7 +409,15 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
 
     def _check_interactions(self, of_contexts, of_items):
         both = np.concatenate([of_contexts, of_items])
-        interactions = check_interactions(self, both, both.size)
+        interactions = check_interactions(
+            both,
+            both.size,
+            n_components=self.n_components,
+            degree=self.degree,
+            fit_lower=self.fit_lower,
+            interactions=self.interactions,
+            fit_linear=self.fit_linear,
+        )
         names = set(of_items)
         shared = [name for name in dict.fromkeys(of_contexts) if name in names]
         if shared and not (self.interactions is None and isinstance(self.fit_linear, bool)):
