@@ -786,7 +786,7 @@ def test_groups_in_a_grid_search_and_a_stream():
         ({"alpha": [1.0, 2.0], "feature_groups": None}, "feature_groups"),
         ({"alpha": [1.0, -2.0]}, "alpha"),
         ({"alpha": [1.0, np.nan]}, "alpha"),
-        ({"feature_groups": ["a", "b"]}, "feature_groups must hold one label a feature"),
+        ({"feature_groups": ["a", "b"]}, "feature_groups must hold one label for each feature"),
         ({"alpha_l1": [1.0, 0.0]}, "alpha_l1 needs solver='ftrl'"),
     ],
 )
@@ -905,7 +905,7 @@ def test_equal_penalties_are_one_in_a_stream():
         ({"solver": "ftrl", "alpha_l1": {"a": 1.0}}, "alpha_l1 has no value for group 'b'"),
         ({"feature_groups": [0, 0, 0, 1, 1, np.nan]}, "feature_groups contains NaN"),
         ({"feature_groups": [0, 0, 0, 1, "a", None]}, "feature_groups"),
-        ({"feature_groups": 7 * ["a"]}, "feature_groups must hold one label a feature"),
+        ({"feature_groups": 7 * ["a"]}, "feature_groups must hold one label for each feature"),
     ],
 )
 @pytest.mark.parametrize("way", ["fit", "partial_fit"])

@@ -251,10 +251,10 @@ class BaseFM(FittedFM):
     def _refits(self, history):
         """Whether to fit again on all rows, with as many epochs as were best.
 
-        Not if the next fit starts from this one: it would be validated on rows of which its start
-        has learned. Not if no epoch was best, as all diverged, or if the callback has said stop.
-        Nor where training rested at a saddle point on the way: as many epochs may not be enough to
-        rest there again, which is when the way down is looked for.
+        Not with warm starts: the next fit would be validated on rows from which its start has
+        learned. Not if all epochs diverged, so that none was best, or if the callback has stopped
+        training. Nor if training left a saddle point on the way: it looks for a way down only
+        after it has converged there, for which the same number of epochs may be too small.
         """
         ended_well = history.best_epoch > 0 and not history.cancelled
         return (
@@ -449,7 +449,10 @@ class BaseFM(FittedFM):
         )
 
     def _make_listener(self, run, score=None, n_before=0):
-        """What hears of each epoch, ``n_before`` others being behind the estimator; or None."""
+        """The listener of a run, or None if there is neither a score nor a callback.
+
+        ``n_before`` is the number of epochs trained before, which callbacks count as well.
+        """
         if score is None and self.callback is None:
             return None
         return Listener(
@@ -462,7 +465,7 @@ class BaseFM(FittedFM):
         )
 
     def _keep(self, run, result, seen):
-        """Keep the result of a run: what is shown, and what the next run starts from."""
+        """Keep the result of a run: fitted attributes, and what the next run starts from."""
         problem, listener, history = run.problem, run.listener, result.history
         has_score = listener is not None and listener.score is not None
         if history.converged or (history.stopped and has_score):
@@ -489,7 +492,7 @@ class BaseFM(FittedFM):
             del self.validation_scores_
 
     def _store_solution(self, parameters, run):
-        """Keep parameters of the solver."""
+        """Keep the solver's parameters in the units of X and y."""
         parameters = from_solver(parameters, run.problem, run.transform)
         self._store(parameters, run.problem.interactions)
 

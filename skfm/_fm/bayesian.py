@@ -703,7 +703,7 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
         if self.warm_start and before is not None and not np.array_equal(before, classes):
             raise ValueError(
                 f"warm_start needs the same classes as before: got {classes}, the fitted model "
-                f"has {before}. Set warm_start=False to start anew."
+                f"has {before}. Set warm_start=False to start again."
             )
         self.classes_ = classes
         return labels

@@ -153,7 +153,7 @@ class Listener:
             self.best, self.best_epoch = parameters, len(self.scores)
         if self.n_without_progress < max(self.n_iter_no_change, self.least_patience):
             return False
-        self.n_without_progress = 0  # counts from zero if training goes on
+        self.n_without_progress = 0  # counts from zero if training continues
         return True
 
     def choose(self, parameters):

@@ -728,7 +728,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         if before is not None and not np.array_equal(before, classes):
             raise ValueError(
                 f"classes must be the same as before, {before}; got {classes}. Call fit, or "
-                "partial_fit of a clone, to start anew."
+                "partial_fit of a clone, to start again."
             )
         self.classes_ = classes
 
@@ -744,7 +744,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         if self.warm_start and before is not None and not np.array_equal(before, classes):
             raise ValueError(
                 f"warm_start needs the same classes as before: got {classes}, the fitted model "
-                f"has {before}. Set warm_start=False to start anew."
+                f"has {before}. Set warm_start=False to start again."
             )
         self.classes_ = classes
 

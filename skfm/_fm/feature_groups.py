@@ -12,12 +12,13 @@ from skfm._utils.ids import find_missing
 SINGLE = "single"  # group, of all features
 
 
-def check_labels(labels, n_features, name, of="a feature"):
+def check_labels(labels, n_features, name, of="feature"):
     """An array with a label for each feature."""
     labels = np.asarray(labels)
     if labels.shape != (n_features,):
         raise ValueError(
-            f"{name} must hold one label {of}, shape ({n_features},); got shape {labels.shape}."
+            f"{name} must hold one label for each {of}, shape ({n_features},); got shape "
+            f"{labels.shape}."
         )
     if find_missing(labels).any():
         raise ValueError(f"{name} contains NaN or None; give every feature a label.")
@@ -45,7 +46,7 @@ def check_or_derive_groups(groups, X, weight):
         groups = derive_groups(X, weight)
     elif isinstance(groups, str):
         raise ValueError(
-            f'feature_groups must hold one label a feature, or be None or "{SINGLE}"; '
+            f'feature_groups must hold one label for each feature, or be None or "{SINGLE}"; '
             f"got {groups!r}."
         )
     return check_groups(groups, X.shape[1])

@@ -1,4 +1,4 @@
-"""Chains of draws: where they start, what is kept of them, and where they go on from."""
+"""Chains of draws: where they start, what is kept of them, and how they are continued."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,7 +22,7 @@ DIVERGED = (
 
 class ChainStart(NamedTuple):
     draw: Draw
-    iteration: int  # the number of those before
+    iteration: int  # number of iterations before
     key: np.ndarray  # of the random numbers
 
 
@@ -39,7 +39,7 @@ class ChainState(Kept):
     digest: bytes  # of the rows
 
     def check(self, n_features, n_components, n_groups):
-        """Raise an error if a chain of another shape cannot go on from here."""
+        """Raise an error if a chain of this shape cannot continue from here."""
         shape = n_features, n_components, n_groups
         before = self.group.size, self.draw.factors.shape[1], self.draw.group_mean.shape[0]
         if shape != before:
@@ -50,11 +50,11 @@ class ChainState(Kept):
             )
 
     def start(self):
-        """Where the same chain goes on, on the same rows."""
+        """Where the chain continues on the same rows."""
         return ChainStart(self.draw, self.iteration, self.key)
 
     def start_on_other_rows(self, draw, problem):
-        """The same on other rows; features that are new take their parameters from ``draw``."""
+        """Where it continues on other rows; parameters of new features are those of ``draw``."""
         before, n_features = self.draw, self.group.size
         whole = np.zeros((n_features, draw.theta.shape[1]), draw.theta.dtype)
         whole[problem.used] = draw.theta

@@ -358,7 +358,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         chosen = self._positions(catalogue, y)
         features = items.features(X.dtype)
         fields = [CONTEXT] * X.shape[1] if fields is None else fields
-        fields = check_labels(fields, X.shape[1], "feature_fields", "a column of X")
+        fields = check_labels(fields, X.shape[1], "feature_fields", "column of X")
         interactions = self._check_interactions(fields.astype(object), items.fields)
         door.check_weight_of_steps(weight)
         rng = check_random_state(self.random_state)

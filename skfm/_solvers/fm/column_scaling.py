@@ -111,9 +111,9 @@ def center_columns(X, weight, sums, total_weight):
 def least_sizes(given, interactions, count, square, used):
     """How large used features are taken to be at least.
 
-    So that the lesser of their penalties is STIFF a row. Penalties that are found are those of
-    scaled features, though. A feature's few entries may be small by chance: then it is as large as
-    such features are.
+    So large that the smaller of their penalties is at most STIFF for each row. Penalties that are
+    to be found are those of scaled features, though. There, the few entries of a rare feature may
+    be small by chance: it is taken to be as large as rare features are.
     """
     if not given.are_given:
         is_rare = count < RARE

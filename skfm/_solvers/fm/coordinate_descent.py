@@ -82,7 +82,7 @@ class _Descent:
         return self.raw
 
     def sweep(self):
-        """Update all parameters once; returns the objective, computed anew from them.
+        """Update all parameters once; returns the objective, computed again from them.
 
         Where that rises, the sweep is done again with steeper parabolas, which make shorter steps,
         and those after it begin halfway back. It happens where parabolas do not lie above the

@@ -15,7 +15,7 @@ from skfm._utils.pickling import Kept
 from skfm._utils.threads import share
 
 N_HELD = 5  # first iterations, in which priors stay as they are
-REFRESH = 10  # iterations after which sums and outputs are computed anew, for less rounding
+REFRESH = 10  # iterations after which sums and outputs are computed again, for less rounding
 PROBIT_CHUNK = 1 << 16  # rows
 MAX_COPIES = 16  # hidden numbers of a row
 
