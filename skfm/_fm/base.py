@@ -11,13 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from skfm._fm import training
-from skfm._fm.early_stopping import (
-    Listener,
-    check_scoring,
-    make_score,
-    split,
-    stops_early,
-)
+from skfm._fm.early_stopping import Listener, check_scoring, make_score, split, stops_early
 from skfm._fm.feature_groups import check_groups
 from skfm._fm.fitted import FittedFM
 from skfm._fm.interactions import check_interactions, given_or_carried
@@ -37,7 +31,6 @@ from skfm._solvers.fm import minibatch
 from skfm._solvers.fm.interactions import Interactions
 from skfm._solvers.fm.optimizer_state import get_parameters
 from skfm._solvers.fm.penalties import FIND_NONE, PenaltiesToFind
-from skfm._solvers.fm.problem import make_problem
 from skfm._utils import validation
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.pickling import ORIGIN
@@ -243,10 +236,9 @@ class BaseFM(FittedFM):
                 return rows, self._check_rows(*held_out, reset=False)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"X_val, y_val or sample_weight_val: {error}") from error
-        fraction = self.validation_fraction
-        fraction = int(fraction) if isinstance(fraction, numbers.Integral) else float(fraction)
         seed = rng.randint(2**31 - 1)
-        return split(rows, fraction, stratify=not self._numeric_target, seed=seed)
+        is_stratified = not self._numeric_target
+        return split(rows, self.validation_fraction, stratify=is_stratified, seed=seed)
 
     def _refits(self, history):
         """Whether to fit again on all rows, with as many epochs as were best.
@@ -401,20 +393,10 @@ class BaseFM(FittedFM):
             found=found,
             solver=self.solver,
         )
-        X, y, weight = rows.for_solver(self.solver)
-        problem = make_problem(
-            X,
-            transform.apply(y),
-            weight,
-            transform.loss,
-            penalties,
-            features.interactions,
-            may_center=self.fit_intercept,
-            earlier=earlier,
-            is_new=is_new,
-            is_cumulative=self.solver == "ftrl",
-        )
         settings = self._settings(transform, features.interactions, max_iter)
+        problem = training.state_problem(
+            rows, transform, penalties, features.interactions, settings, earlier, is_new
+        )
         return training.Run(problem, penalties, transform, settings, rng)
 
     def _check_interactions(self, fields, n_features):

@@ -1,5 +1,6 @@
 """After each epoch: the validation score, early stopping, the callback."""
 
+import numbers
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -27,9 +28,10 @@ def stops_early(early_stopping, X_val, y_val, sample_weight_val):
 
 
 def split(rows, fraction, *, stratify, seed):
-    """Rows for training, and rows for validation."""
+    """Rows for training, and a fraction or number of rows for validation."""
     from sklearn.model_selection import train_test_split
 
+    fraction = int(fraction) if isinstance(fraction, numbers.Integral) else float(fraction)
     by = rows.y if stratify else None
     try:
         parts = train_test_split(*rows, test_size=fraction, stratify=by, random_state=seed)

@@ -11,7 +11,7 @@ from skfm._solvers.fm import coordinate_descent, minibatch
 from skfm._solvers.fm.optimizer_state import Memory
 from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.penalties import Penalties
-from skfm._solvers.fm.problem import Problem
+from skfm._solvers.fm.problem import Problem, make_problem
 from skfm._solvers.training import History
 
 
@@ -31,6 +31,23 @@ class Result(NamedTuple):
     parameters: Parameters  # the solver's
     history: History
     memory: Memory | None  # of the optimizer; "als" has none
+
+
+def state_problem(rows, transform, penalties, interactions, settings, earlier=None, is_new=True):
+    """The training problem for rows of numbers; for the others see `make_problem`."""
+    X, y, weight = rows.for_solver(settings.solver)
+    return make_problem(
+        X,
+        transform.apply(y),
+        weight,
+        transform.loss,
+        penalties,
+        interactions,
+        may_center=settings.fit_intercept,
+        earlier=earlier,
+        is_new=is_new,
+        is_cumulative=settings.solver == "ftrl",
+    )
 
 
 def train(run, start, to_find, warm_start=None, *, keeps_state=False):

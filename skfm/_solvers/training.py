@@ -25,7 +25,7 @@ class History:
     n_before_saddle: float = np.inf  # epochs before the first saddle point that was left
     cancelled: bool = False  # by the user's callback
     best_epoch: int = 0  # by the validation score; 0 is none
-    searched: object = None  # of a search for penalties
+    searched: tuple | None = None  # what a search for penalties has found
 
 
 def advice(problem, *others):
