@@ -192,14 +192,12 @@ def make_problem(
     """
     dtype, n_features = X.dtype, X.shape[1]
     total_weight = weight.sum(dtype=np.float64) if weight.size else float(X.shape[0])
-    if earlier is None:
-        center = np.zeros(n_features)
-        sums = measure_columns(X, weight, center)
-        if may_center and interactions.may_center:
-            center, sums = center_columns(X, weight, sums, total_weight)
-    else:
+    center = np.zeros(n_features)
+    if earlier is not None:
         X, center = fill(X, earlier.centered), earlier.centers(n_features)
-        sums = measure_columns(X, weight, center)
+    sums = measure_columns(X, weight, center)
+    if earlier is None and may_center and interactions.may_center:
+        center, sums = center_columns(X, weight, sums, total_weight)
     # What is too small to be squared cannot matter: it counts as never seen.
     is_used = sums.square > 1e6 * np.finfo(dtype).tiny * sums.count
     mean_row_length = float(sums.count[is_used].sum() / total_weight)
@@ -209,7 +207,7 @@ def make_problem(
         X = only_columns(X, is_used)
     used = np.flatnonzero(is_used)
     position = np.zeros(n_features, dtype=np.uint32)
-    position[used] = np.arange(used.size, dtype=np.uint32)
+    position[used] = np.arange(used.size)
     count, square = sums.count[used], sums.square[used]
     size = np.maximum(
         np.sqrt(square) / np.sqrt(np.maximum(count, TINY)),
