@@ -26,14 +26,14 @@ from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.fm.problem import make_problem
 from skfm._utils import validation
 from skfm._utils.equal_rows import merge_rows
-from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
+from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.threads import n_threads
 from skfm._utils.warnings import warn
 
 LARGEST_UNIT = 1e152  # of y: squared errors are numbers
 
 
-class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
+class _BaseBayesianFM(VersionedEstimator, PrintableEstimator):
     """What both share: parameters, fit, and means over the draws.
 
     Subclasses have ``_to_numbers(y)``, which checks targets and turns them into numbers,

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from skfm._fm.outputs import finite_outputs
 from skfm._solvers.fm.parameters import Parameters
 from skfm._utils import validation
-from skfm._utils.estimator import KeptEstimator, PrintableEstimator
+from skfm._utils.estimator import PrintableEstimator, VersionedEstimator
 from skfm._utils.memory import aligned_zeros
 from skfm._utils.threads import n_threads
 
@@ -25,7 +25,7 @@ def without_checks_of(X, estimator):
         del vars(estimator)[CHECKED_ROWS]
 
 
-class FittedFM(KeptEstimator, PrintableEstimator):
+class FittedFM(VersionedEstimator, PrintableEstimator):
     """Subclasses have ``_show(intercept, coef, components)``, which sets the public attributes."""
 
     def __sklearn_tags__(self):

@@ -7,13 +7,13 @@ import numpy as np
 from skfm._solvers.fm.interactions import compute_outputs
 from skfm._solvers.fm.parameters import Parameters
 from skfm._utils.memory import aligned_zeros
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 from skfm._utils.threads import share
 
 BLOCK_BYTES = 2 << 20  # of outputs at a time
 
 
-class Samples(Kept):
+class Samples(Versioned):
     """Draws of a chain in float32, evenly spaced, in a bounded number of bytes.
 
     Draws are kept until there is no more room. Then every second one is dropped, and from then on

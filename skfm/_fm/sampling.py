@@ -10,7 +10,7 @@ from skfm._solvers.fm.column_scaling import Scaling
 from skfm._solvers.fm.gibbs import Draw, first_draw
 from skfm._solvers.fm.interactions import Interactions
 from skfm._solvers.training import History
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 from skfm._utils.progress import Progress
 
 DIVERGED = (
@@ -27,7 +27,7 @@ class ChainStart(NamedTuple):
 
 
 @dataclass
-class ChainState(Kept):
+class ChainState(Versioned):
     """Where a chain has stopped: what predictions and warm starts need of it."""
 
     draw: Draw

@@ -7,14 +7,14 @@ import numpy as np
 from skfm._fm.target_transform import TargetTransform
 from skfm._solvers.fm.column_scaling import Scaling
 from skfm._solvers.fm.optimizer_state import Memory
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 from skfm._utils.validation import digest
 
 SMALLEST_KNOWN_CHUNK = 10  # rows: fewer may be the same as others by chance
 
 
 @dataclass
-class Stream(Kept):
+class Stream(Versioned):
     """What `partial_fit` needs to continue from where `fit` or the last call stopped.
 
     After `fit`, the optimizer's memory is a short summary: most models are done then, and need

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skfm._kernels import losses
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 
 REGRESSION = {
     "squared_error": losses.SQUARED_ERROR,
@@ -20,7 +20,7 @@ LARGEST_COUNT = 1e12  # less than where the Poisson loss is an exponential no mo
 
 
 @dataclass
-class TargetTransform(Kept):
+class TargetTransform(Versioned):
     """The solver's target from the user's, which is ``solver's * unit + shift``; and its loss."""
 
     loss: int

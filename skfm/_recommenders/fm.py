@@ -45,9 +45,9 @@ from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.ranking import training as ranking
 from skfm._utils import validation as door
 from skfm._utils.equal_rows import merge_rows
-from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
+from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.ids import join_ids
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 from skfm._utils.threads import n_threads
 from skfm._utils.warnings import warn
 from skfm.metrics import ndcg_at_k
@@ -60,7 +60,7 @@ CONTEXT = "context"  # the field of the features of X if nothing else is said
 
 
 @dataclass
-class _Centered(Kept):
+class _Centered(Versioned):
     """Parameters of features less their centers, of contexts and items."""
 
     center: np.ndarray  # (n_features + n_all_item_features,)
@@ -68,7 +68,7 @@ class _Centered(Kept):
     intercept: float
 
 
-class FMRecommender(KeptEstimator, PrintableEstimator):
+class FMRecommender(VersionedEstimator, PrintableEstimator):
     """Factorization machine that learns which items a context wants first.
 
     Each row of X describes an event by its context: who, with which attributes, after what, when.

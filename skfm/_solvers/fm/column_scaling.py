@@ -9,7 +9,7 @@ from scipy import sparse
 from skfm._kernels.features import measure_features
 from skfm._solvers.fm.penalties import of_used
 from skfm._utils.memory import read_only
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 
 STIFF = 4.0  # of both penalties, for a row with the feature and scaled parameters
 RARE = 10  # entries
@@ -27,7 +27,7 @@ class ScaledRows(NamedTuple):
 
 
 @dataclass
-class Scaling(Kept):
+class Scaling(Versioned):
     """What earlier rows said of the columns that they used."""
 
     used: np.ndarray

@@ -11,7 +11,7 @@ from skfm._solvers.fm.level_noise import find_level_noise
 from skfm._solvers.fm.priors import GroupPrecisions, Hyperprior, expected_precision
 from skfm._solvers.fm.rescaling import draw_log_scale, normal_likelihood, probit_likelihood
 from skfm._solvers.fm.sweeps import Sweeper
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 from skfm._utils.threads import share
 
 N_HELD = 5  # first iterations, in which priors stay as they are
@@ -34,7 +34,7 @@ class Settings:
 
 
 @dataclass
-class Draw(Kept):
+class Draw(Versioned):
     """One draw of everything; ``theta`` has the factors first and the linear weight last."""
 
     intercept: float

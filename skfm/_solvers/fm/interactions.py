@@ -8,11 +8,11 @@ from skfm._kernels import structs
 from skfm._kernels.interactions import decide_general
 from skfm._kernels.predict import decide
 from skfm._utils.memory import read_only
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 
 
 @dataclass
-class Interactions(Kept):
+class Interactions(Versioned):
     """See kernels/interactions.py. Classes of features go with components of degree 2 alone."""
 
     degrees: np.ndarray  # (n_components,), ascending
