@@ -14,7 +14,6 @@ from skfm._fm import training
 from skfm._fm.early_stopping import Listener, check_scoring, make_score, split, stops_early
 from skfm._fm.feature_groups import check_groups
 from skfm._fm.fitted import FittedFM
-from skfm._fm.interactions import check_interactions, given_or_carried
 from skfm._fm.penalties import (
     FoundPenalties,
     check_penalties,
@@ -200,8 +199,7 @@ class BaseFM(FittedFM):
     def _fit(self, X, y, sample_weight, held_out):
         self._check_parameters()
         warm_start = self._warm_start() if self.warm_start else None
-        fields = given_or_carried(self.feature_fields, X, "feature_fields")
-        groups = given_or_carried(self.feature_groups, X, "feature_groups")
+        fields, groups = self._labels_of_features(X)
         all_rows = rows = self._check_rows(X, y, sample_weight, reset=True)
         interactions = self._check_interactions(fields, rows.X.shape[1])
         features = _Features(interactions, groups)
@@ -321,8 +319,7 @@ class BaseFM(FittedFM):
         stream = getattr(self, "_stream", None)
         if stream is None and ORIGIN in vars(self) and hasattr(self, "coef_"):
             self._stream  # noqa: B018 -- the error says that another version did not keep it
-        fields = given_or_carried(self.feature_fields, X, "feature_fields")
-        groups = given_or_carried(self.feature_groups, X, "feature_groups")
+        fields, groups = self._labels_of_features(X)
         rows = self._check_rows(X, y, sample_weight, reset=stream is None)
         rows = self._as_numbers(rows)
         digest = digest_of_chunk(rows)
@@ -398,17 +395,6 @@ class BaseFM(FittedFM):
             rows, transform, penalties, features.interactions, settings, earlier, is_new
         )
         return training.Run(problem, penalties, transform, settings, rng)
-
-    def _check_interactions(self, fields, n_features):
-        return check_interactions(
-            fields,
-            n_features,
-            n_components=self.n_components,
-            degree=self.degree,
-            fit_lower=self.fit_lower,
-            interactions=self.interactions,
-            fit_linear=self.fit_linear,
-        )
 
     def _settings(self, transform, interactions, max_iter):
         finds_rate = is_option(self.learning_rate, "auto")

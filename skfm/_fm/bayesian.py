@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm._fm import target_transform as targets
 from skfm._fm.feature_groups import check_or_derive_groups
-from skfm._fm.interactions import check_interactions, given_or_carried
+from skfm._fm.features import EstimatorOfFeatures
 from skfm._fm.rows import Rows, without_ones
 from skfm._fm.sampling import ChainHistory, ChainState, run_chain, start_chain
 from skfm._solvers.fm.diagnostics import (
@@ -26,14 +26,14 @@ from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.fm.problem import make_problem
 from skfm._utils import validation
 from skfm._utils.equal_rows import merge_rows
-from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
+from skfm._utils.estimator import all_or_nothing
 from skfm._utils.threads import n_threads
 from skfm._utils.warnings import warn
 
 LARGEST_UNIT = 1e152  # of y: squared errors are numbers
 
 
-class _BaseBayesianFM(VersionedEstimator, PrintableEstimator):
+class _BaseBayesianFM(EstimatorOfFeatures):
     """What both share: parameters, fit, and means over the draws.
 
     Subclasses have ``_to_numbers(y)``, which checks targets and turns them into numbers,
@@ -77,11 +77,6 @@ class _BaseBayesianFM(VersionedEstimator, PrintableEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
     def _check_parameters(self):
         integer, real = numbers.Integral, numbers.Real
@@ -131,19 +126,10 @@ class _BaseBayesianFM(VersionedEstimator, PrintableEstimator):
     def _fit(self, X, y, sample_weight):
         self._check_parameters()
         before = getattr(self, "_chain_state", None) if self.warm_start else None
-        fields = given_or_carried(self.feature_fields, X, "feature_fields")
-        groups = given_or_carried(self.feature_groups, X, "feature_groups")
+        fields, groups = self._labels_of_features(X)
         rows, signs = self._check_rows(X, y, sample_weight)
         n_features = rows.X.shape[1]
-        interactions = check_interactions(
-            fields,
-            n_features,
-            n_components=self.n_components,
-            degree=self.degree,
-            fit_lower=self.fit_lower,
-            interactions=self.interactions,
-            fit_linear=self.fit_linear,
-        )
+        interactions = self._check_interactions(fields, n_features)
         if groups is None and before is not None and before.group.size == n_features:
             groups = self.feature_groups_
         labels, group = check_or_derive_groups(groups, rows.X, rows.weight)

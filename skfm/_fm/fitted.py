@@ -5,10 +5,10 @@ from contextlib import contextmanager
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skfm._fm.features import EstimatorOfFeatures
 from skfm._fm.outputs import finite_outputs
 from skfm._solvers.fm.parameters import Parameters
 from skfm._utils import validation
-from skfm._utils.estimator import PrintableEstimator, VersionedEstimator
 from skfm._utils.memory import aligned_zeros
 from skfm._utils.threads import n_threads
 
@@ -25,13 +25,8 @@ def without_checks_of(X, estimator):
         del vars(estimator)[CHECKED_ROWS]
 
 
-class FittedFM(VersionedEstimator, PrintableEstimator):
+class FittedFM(EstimatorOfFeatures):
     """Subclasses have ``_show(intercept, coef, components)``, which sets the public attributes."""
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
     def __setstate__(self, state):
         super().__setstate__(state)
