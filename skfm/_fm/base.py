@@ -2,10 +2,8 @@
 
 import copy
 import numbers
-from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -13,6 +11,7 @@ from sklearn.utils import check_random_state
 from skfm._fm import training
 from skfm._fm.early_stopping import Listener, check_scoring, make_score, split, stops_early
 from skfm._fm.feature_groups import check_groups
+from skfm._fm.features import Features
 from skfm._fm.fitted import FittedFM
 from skfm._fm.penalties import (
     FoundPenalties,
@@ -27,7 +26,6 @@ from skfm._fm.scaling import from_solver, random_start, to_solver, with_new_feat
 from skfm._fm.stream import Stream, digest_of_chunk, settled_values
 from skfm._fm.warm_start import WarmStart
 from skfm._solvers.fm import minibatch
-from skfm._solvers.fm.interactions import Interactions
 from skfm._solvers.fm.optimizer_state import get_parameters
 from skfm._solvers.fm.penalties import FIND_NONE, PenaltiesToFind
 from skfm._utils import validation
@@ -36,14 +34,6 @@ from skfm._utils.pickling import ORIGIN
 from skfm._utils.threads import n_threads
 from skfm._utils.validation import is_option
 from skfm._utils.warnings import warn
-
-
-@dataclass
-class _Features:
-    """What is known of the columns of X."""
-
-    interactions: Interactions
-    groups: np.ndarray | None  # labels as given
 
 
 class BaseFM(FittedFM):
@@ -202,7 +192,7 @@ class BaseFM(FittedFM):
         fields, groups = self._labels_of_features(X)
         all_rows = rows = self._check_rows(X, y, sample_weight, reset=True)
         interactions = self._check_interactions(fields, rows.X.shape[1])
-        features = _Features(interactions, groups)
+        features = Features(interactions, groups)
         rng = check_random_state(self.random_state)
         rng_of_refit = copy.deepcopy(rng)
         self._set_classes(rows.y)
@@ -325,7 +315,7 @@ class BaseFM(FittedFM):
         digest = digest_of_chunk(rows)
         if stream is None:
             interactions = self._check_interactions(fields, rows.X.shape[1])
-            history = self._start_stream(rows, _Features(interactions, groups))
+            history = self._start_stream(rows, Features(interactions, groups))
             self.loss_curve_ = history.loss_curve
         else:
             stream.check_settled(self._settled())
@@ -357,7 +347,7 @@ class BaseFM(FittedFM):
         if transform.is_constant and stream.memory.state is None:
             transform = self._make_target_transform(rows.y, rows.weight, more_will_come=True)
         rows = rows._replace(X=rows.X.astype(fitted.factors.dtype, copy=False))
-        features = _Features(self._interactions, groups)
+        features = Features(self._interactions, groups)
         found = self._found_penalties()
         earlier = stream.scaling
         run = self._plan(rows, transform, features, found, rng, 1, earlier=earlier, is_new=is_new)

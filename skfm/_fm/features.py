@@ -1,7 +1,19 @@
 """What estimators are told of the columns of X: fields, groups, and which of them interact."""
 
+from typing import NamedTuple
+
+from numpy.typing import ArrayLike
+
 from skfm._fm.interactions import check_interactions, given_or_carried
+from skfm._solvers.fm.interactions import Interactions
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator
+
+
+class Features(NamedTuple):
+    """What is known of the columns of X."""
+
+    interactions: Interactions
+    groups: ArrayLike | None  # labels as given
 
 
 class EstimatorOfFeatures(VersionedEstimator, PrintableEstimator):
