@@ -20,9 +20,7 @@ class Rows(NamedTuple):
         The weights are empty where each is 1.
         """
         X, y, weight = self
-        if (
-            solver == "als"
-        ):  # it looks up rows by column: what it needs together is stored together
+        if solver == "als":  # it looks up rows by column: those of a column are stored together
             first = first_columns(X)
             if (first[1:] < first[:-1]).any():
                 order = np.argsort(first, kind="stable")
