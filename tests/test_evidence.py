@@ -17,7 +17,8 @@ from skfm import FMClassifier, FMRegressor
 from skfm._kernels.losses import make_loss, total_loss
 from skfm._solvers.fm.empirical_bayes import PenaltySearch, curvatures
 from skfm._solvers.fm.interactions import Interactions, all_pairs
-from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._solvers.fm.penalties import Penalties, PenaltiesToFind
+from skfm._solvers.fm.problem import make_problem
 
 SOLVERS = ["adagrad", "adam", "als", "ftrl", "sgd"]
 AUTO = {"alpha": "auto", "alpha_linear": "auto", "random_state": 0}
@@ -74,10 +75,12 @@ def test_information_is_that_of_the_formula(fields, values, monkeypatch):
             np.full(2, 2), field.astype(np.uint8), partners, np.ones(8, bool), field
         )
     problem = make_problem(
-        *(X, np.zeros(20), np.empty(0), CODES["squared_error"], Penalties(None, None)),
+        *(X, np.zeros(20), np.empty(0), CODES["squared_error"]),
+        Penalties(linear=None, factors=None),
         interactions,
     )
-    search = PenaltySearch(problem, settings_for("squared_error", 1), (True, True), 1)
+    to_find = PenaltiesToFind(linear=True, factors=True)
+    search = PenaltySearch(problem, settings_for("squared_error", 1), to_find, 1)
     factors, variances = rng.normal(size=(1, 8, 2)), rng.uniform(size=(1, 8, 2))
     curvature = rng.uniform(size=(1, 20))
     told, of_partners = search._information(factors, curvature, variances)

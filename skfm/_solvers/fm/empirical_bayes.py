@@ -36,6 +36,7 @@ import numpy as np
 
 from skfm._kernels import losses
 from skfm._solvers.fm.dense_columns import DenseColumns
+from skfm._solvers.fm.penalties import Penalties
 
 N_UPDATES = 8
 PRIOR = 0.03
@@ -64,10 +65,10 @@ CLASSES = (losses.LOG_LOSS, losses.SOFTMAX)
 
 
 def starting_penalties(loss, mean_row_length, n_features, n_rows):
-    """Of factors, times the root of a feature's weight, and of linear weights: until updates."""
+    """Penalties until the first update; those of factors for one row of a feature."""
     is_standardised, caution = loss in STANDARDISED, _caution(loss, n_features, n_rows)
     linear = max(LINEAR[is_standardised] * mean_row_length, LEAST_LINEAR)
-    return caution * STARTING[is_standardised], caution * linear
+    return Penalties(linear=caution * linear, factors=caution * STARTING[is_standardised])
 
 
 def _caution(loss, n_features, n_rows):
@@ -97,7 +98,7 @@ class _OfFactors(NamedTuple):
 class PenaltySearch:
     """When to update the penalties of a problem, and to what.
 
-    ``finds`` says whether those of factors and of linear weights are to be found. The arrays of
+    ``finds`` (`PenaltiesToFind`) says which of them are to be found. The arrays of
     the problem are changed in place. ``earlier`` is what a fit before has left, to go on from.
     """
 
@@ -105,12 +106,12 @@ class PenaltySearch:
         self.problem = problem
         self.loss_shape = settings.loss_shape
         self.pairs = np.flatnonzero(problem.interactions.degrees == 2)
-        self.finds = finds[0] and self.pairs.size > 0, finds[1]
+        self.finds = finds.factors and self.pairs.size > 0, finds.linear
         is_standardised = problem.loss in STANDARDISED
         length = max(problem.mean_row_length, 1.0)
         shape = problem.n_used, problem.total_weight
         of_factors = _caution(problem.loss, *shape) * FACTORS[is_standardised] * length
-        self.start = of_factors, starting_penalties(problem.loss, length, *shape)[1]
+        self.start = of_factors, starting_penalties(problem.loss, length, *shape).linear
         earlier = earlier or Searched()
         self.n_epochs_before, self.precisions, self.of_classes = earlier
         self.variances = None
@@ -188,7 +189,8 @@ class PenaltySearch:
         penalty = None
         if self.finds[0]:
             penalty = dispersion * self.precisions[0] + of_factors.of_partners
-        problem.set_penalties(penalty, dispersion * self.precisions[1] if self.finds[1] else None)
+        of_weights = dispersion * self.precisions[1] if self.finds[1] else None
+        problem.set_penalties(linear=of_weights, factors=penalty)
 
     def _measure_factors(self, factors, curvature, dispersion, precision, free):
         """Update the posterior variances of factors, some components at a time."""
