@@ -9,7 +9,7 @@ from typing import ClassVar
 from sklearn.base import BaseEstimator
 
 from skfm._utils.parameters import check_parameters
-from skfm._utils.pickling import ORIGIN, Kept
+from skfm._utils.pickling import ORIGIN, Versioned
 from skfm._utils.warnings import warn
 from skfm._version import __version__
 from skfm.exceptions import InconsistentVersionWarning
@@ -30,7 +30,7 @@ def all_or_nothing(estimator):
     vars(estimator).pop(ORIGIN, None)  # what it is now, this version has made
 
 
-class KeptEstimator(Kept):
+class VersionedEstimator(Versioned):
     """Base of all estimators, before scikit-learn's."""
 
     def __setstate__(self, state):

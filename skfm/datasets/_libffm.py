@@ -1,8 +1,11 @@
 """Files in the text format of libffm: a label and field:feature:value entries in each line."""
 
 import numbers
+import os
+from typing import BinaryIO, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
 from skfm._utils import validation
@@ -16,12 +19,20 @@ from skfm._utils.parameters import (
     check_parameter,
 )
 from skfm._utils.sparse import check_sparse
+from skfm._utils.typing import FloatArray, FloatDType, Int, IntArray, MatrixLike, SparseMatrix
 from skfm.datasets._files import creating, opening
 from skfm.datasets._libffm_reader import Reader, chunks
 from skfm.datasets._libffm_writer import check_fields, check_labels, require_finite, write_rows
 
 
-def load_libffm(file, *, n_features=None, dtype=np.float64, zero_based=True, on_shared="raise"):
+def load_libffm(
+    file: str | os.PathLike[str] | BinaryIO,
+    *,
+    n_features: Int | None = None,
+    dtype: FloatDType = np.float64,
+    zero_based: bool | Literal["auto"] = True,
+    on_shared: Literal["raise", "split"] = "raise",
+) -> tuple[SparseMatrix, FloatArray, IntArray]:
     r"""Read a file in the format of libffm.
 
     Each line is a row: ``label field:feature:value field:feature:value ...``, separated by white
@@ -118,7 +129,14 @@ def load_libffm(file, *, n_features=None, dtype=np.float64, zero_based=True, on_
     return reader.finish()
 
 
-def dump_libffm(X, y, file, *, fields, zero_based=True):
+def dump_libffm(
+    X: MatrixLike,
+    y: ArrayLike,
+    file: str | os.PathLike[str] | BinaryIO,
+    *,
+    fields: ArrayLike,
+    zero_based: bool = True,
+) -> None:
     r"""Write rows in the format of libffm.
 
     Each row becomes a line ``label field:feature:value field:feature:value ...`` with the shortest

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sklearn.utils import Bunch
 
@@ -16,6 +17,9 @@ from skfm.datasets._movielens_files import (
     read_kept,
 )
 from skfm.datasets._movielens_tables import read_archive, read_content, read_wheel_files
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDER = "skfm_movielens_100k"
 
@@ -44,7 +48,9 @@ Fold u{{i}} of the five classic folds, i = 1 to 5, tests on the rows 20000 * (i 
 """
 
 
-def fetch_movielens_100k(data_home=None, *, download_if_missing=True):
+def fetch_movielens_100k(
+    data_home: str | os.PathLike[str] | None = None, *, download_if_missing: bool = True
+) -> "MovieLens":
     """Load the MovieLens-100k ratings, users and films.
 
     The official archive ``ml-100k.zip`` is downloaded from GroupLens and kept in `data_home`, so
@@ -142,8 +148,12 @@ class MovieLens(Bunch):
     In a plain Bunch, the method of dictionaries would hide it.
     """
 
+    frame: "pd.DataFrame"
+    users: "pd.DataFrame"
+    DESCR: str
+
     @property
-    def items(self):
+    def items(self) -> "pd.DataFrame":
         return self["items"]
 
     def __reduce__(self):  # pickle would call items()

@@ -6,7 +6,8 @@ the values that are not zero.
 """
 
 import numbers
-from typing import ClassVar
+from collections.abc import Iterator
+from typing import ClassVar, Never
 
 import numpy as np
 from scipy import sparse
@@ -22,10 +23,13 @@ from skfm._utils.parameters import (
     check_parameters,
 )
 from skfm._utils.sparse import check_sparse
+from skfm._utils.typing import Float, Int, MatrixLike, Seed, SparseMatrix
 from skfm._utils.warnings import warn
 
 
-def split_cells(X, test_size=0.2, *, per_row=True, random_state=None):
+def split_cells(
+    X: MatrixLike, test_size: Float = 0.2, *, per_row: bool = True, random_state: Seed = None
+) -> tuple[SparseMatrix, SparseMatrix]:
     """Hide cells at random.
 
     Parameters
@@ -113,7 +117,9 @@ def split_cells(X, test_size=0.2, *, per_row=True, random_state=None):
     return _split_cells(cells, test_size, per_row, check_random_state(random_state))
 
 
-def leave_last_out(X, time, n_cells=1):
+def leave_last_out(
+    X: MatrixLike, time: MatrixLike, n_cells: Int = 1
+) -> tuple[SparseMatrix, SparseMatrix]:
     """Hide the last cells of each row.
 
     Parameters
@@ -169,7 +175,7 @@ def leave_last_out(X, time, n_cells=1):
     when = _as_cells(time, "time")
     check_parameter(n_cells, "n_cells", POSITIVE_INTEGER)
     n_cells = _bounded(int(n_cells))
-    if sparse.issparse(time) and time.format in ("coo", "csr", "csc") and time.nnz != when.nnz:
+    if _n_entries(time) not in (None, when.nnz):
         raise ValueError(
             "time has duplicate entries, and times cannot be summed; keep one for each cell."
         )
@@ -190,7 +196,9 @@ def leave_last_out(X, time, n_cells=1):
     )
 
 
-def split_users(X, test_size=0.2, *, hidden_size=0.2, random_state=None):
+def split_users(
+    X: MatrixLike, test_size: Float = 0.2, *, hidden_size: Float = 0.2, random_state: Seed = None
+) -> tuple[SparseMatrix, SparseMatrix, SparseMatrix]:
     """Hold whole rows out, and hide some of their cells.
 
     Parameters
@@ -320,7 +328,9 @@ class CellKFold:
         "per_row": [BOOLEAN],
     }
 
-    def __init__(self, n_splits=5, *, per_row=True, random_state=None):
+    def __init__(
+        self, n_splits: Int = 5, *, per_row: bool = True, random_state: Seed = None
+    ) -> None:
         check_parameters({"n_splits": n_splits, "per_row": per_row}, self._constraints)
         check_random_state(random_state)
         self.n_splits = n_splits
@@ -333,7 +343,7 @@ class CellKFold:
             f"random_state={self.random_state})"
         )
 
-    def get_n_splits(self, X=None, y=None, groups=None):
+    def get_n_splits(self, X: object = None, y: object = None, groups: object = None) -> Int:
         """Number of folds.
 
         Parameters
@@ -348,7 +358,9 @@ class CellKFold:
         """
         return self.n_splits
 
-    def split(self, X, *targets, **metadata):
+    def split(
+        self, X: MatrixLike, *targets: Never, **metadata: Never
+    ) -> Iterator[tuple[SparseMatrix, SparseMatrix]]:
         """Hide each fold in turn.
 
         Parameters
@@ -421,6 +433,11 @@ def _as_cells(X, name):
         return sparse.csr_matrix(cells)
     cells.sum_duplicates()
     return cells
+
+
+def _n_entries(X):
+    """Number of entries of a sparse matrix, duplicates included, if its format can have them."""
+    return X.nnz if sparse.issparse(X) and X.format in ("coo", "csr", "csc") else None
 
 
 def _check_size(size, name):
