@@ -26,7 +26,7 @@ from skfm._fm.scaling import from_solver, random_start, to_solver, with_new_feat
 from skfm._fm.stream import Stream, digest_of_chunk, settled_values
 from skfm._fm.warm_start import WarmStart
 from skfm._solvers.fm import minibatch
-from skfm._solvers.fm.optimizer_state import get_parameters
+from skfm._solvers.fm.optimizer_state import UPDATES, get_parameters
 from skfm._solvers.fm.penalties import FIND_NONE, PenaltiesToFind
 from skfm._utils import validation
 from skfm._utils.estimator import all_or_nothing
@@ -61,7 +61,7 @@ class BaseFM(FittedFM):
     # Those of penalties, labels and interactions are checked together with what they depend on.
     _constraints: ClassVar[dict] = {
         "n_components": [RANK],
-        "solver": [Options(*minibatch.UPDATES, "als")],
+        "solver": [Options(*UPDATES, "als")],
         "degree": [DEGREE],
         "fit_lower": [BOOLEAN],
         "learning_rate": [AUTO, POSITIVE],

@@ -19,7 +19,7 @@ LARGEST_RANK = 1_000_000  # a bound for what would never fit into memory
 class Interval:
     """Finite numbers of a kind; ``closed`` names the bounds that are included."""
 
-    kind: type[numbers.Real]
+    kind: type  # numbers.Integral or numbers.Real
     low: float = -math.inf
     high: float = math.inf
     closed: str = "both"

@@ -13,6 +13,7 @@ from skfm._utils.parameters import (
     AUTO,
     BOOLEAN,
     FLOAT_TYPE,
+    FLOAT_TYPES,
     NONE,
     Interval,
     Options,
@@ -186,7 +187,7 @@ def dump_libffm(
     X = check_array(
         check_sparse(X),
         accept_sparse="csr",
-        dtype=validation.FLOAT_TYPES,
+        dtype=FLOAT_TYPES,
         ensure_all_finite=False,  # our message names the remedy
         ensure_min_features=0,
         input_name="X",

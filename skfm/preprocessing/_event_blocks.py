@@ -6,11 +6,11 @@ from itertools import chain
 import numpy as np
 from scipy import sparse
 
+from skfm._kernels.splitmix64 import mix
 from skfm._utils.ids import Ids, as_objects, find_missing, refuse_rows, simplify
 from skfm._utils.pickling import Versioned
 from skfm._utils.sorted_search import find_sorted
 from skfm._utils.sparse_entries import (
-    mix,
     n_entries_by_row,
     ranks_within_rows,
     rows_of,
