@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skfm._utils import validation as door
 from skfm._utils.column_roles import find_column, warn_of_other_roles
-from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
+from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.ids import Ids, refuse_rows, simplify
 from skfm._utils.typing import ColumnKey, FloatDType, Int, LogLike, SparseMatrix
 from skfm.preprocessing._event_blocks import OF_A_COLUMN, OF_A_LOG
@@ -22,7 +22,7 @@ from skfm.preprocessing._stacking import side_by_side
 LARGEST_N_BINS = 1_000_000  # each is a feature
 
 
-class EventEncoder(KeptEstimator, TransformerMixin, PrintableEstimator):
+class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
     """Turn a log of users and items into features for factorization machines.
 
     A log has a row for each event: who, what, and if wanted when, in which context, and with which

@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm._utils import validation as door
 from skfm._utils.column_roles import ROLES, label
-from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
+from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.ids import Ids, as_objects, distinct, read_ids
 from skfm._utils.sparse import check_sparse
 from skfm._utils.typing import (
@@ -30,7 +30,7 @@ from skfm.preprocessing._log_table import as_seconds
 N_NAMED = 5  # an error names this many unknown ids
 
 
-class UserItemEncoder(KeptEstimator, PrintableEstimator):
+class UserItemEncoder(VersionedEstimator, PrintableEstimator):
     """Turn a log of users and items into a matrix of users by items.
 
     A log has a row for each event: who, what, and if wanted how much and when. The matrix has a

@@ -6,6 +6,8 @@ from skfm._kernels import losses
 from skfm._kernels.quadratic_bounds import majorise
 from skfm._kernels.structs import Prior
 from skfm._solvers.fm.empirical_bayes import PenaltySearch
+from skfm._solvers.fm.parameters import Parameters
+from skfm._solvers.fm.penalties import FIND_NONE
 from skfm._solvers.fm.sweeps import Sweeper
 from skfm._solvers.training import advice, loss_limit, run_sweeps
 from skfm._utils.progress import Progress
@@ -21,11 +23,13 @@ class _Descent:
         self.problem = problem
         self.settings = settings
         self.sweeper = Sweeper(problem, settings.n_threads)
-        intercept, linear, factors = start
-        self.intercept = intercept.copy()
-        self.machines = [self.sweeper.machine(*own) for own in zip(linear, factors, strict=True)]
-        n_outputs, _, n_components = factors.shape
-        dtype = factors.dtype
+        self.intercept = start.intercept.copy()
+        self.machines = [
+            self.sweeper.machine(linear, factors)
+            for linear, factors in zip(start.linear, start.factors, strict=True)
+        ]
+        n_outputs, _, n_components = start.factors.shape
+        dtype = start.factors.dtype
         self.prior = Prior(
             np.zeros(problem.n_used, np.uint32),
             problem.linear_penalty,
@@ -40,11 +44,12 @@ class _Descent:
         self.loss_weight = problem.weight if problem.weight.size else ones
         self.loss = losses.make_loss(problem.loss, settings.loss_shape, n_outputs)
         self.boost = 1.0
+        self.reached = self.parameters()  # a copy
         self.measure()
 
     def parameters(self):
         n_components = self.machines[0].n_components
-        return (
+        return Parameters(
             self.intercept.copy(),
             np.stack([machine.linear for machine in self.machines]),
             np.stack([machine.factors[:, :n_components] for machine in self.machines]),
@@ -77,21 +82,22 @@ class _Descent:
         return self.raw
 
     def sweep(self):
-        """Update all parameters once; returns the objective, computed anew from them.
+        """Update all parameters once; returns the objective, computed again from them.
 
         Where that rises, the sweep is done again with steeper parabolas, which make shorter steps,
         and those after it begin halfway back. It happens where parabolas do not lie above the
         loss (Poisson), and where rounding is large.
         """
-        before, kept = self.objective, self.parameters()
+        before = self.objective
         for _ in range(MAX_TRIES):
             with np.errstate(over="ignore", invalid="ignore"):  # the objective tells
                 for output in range(len(self.machines)):
                     self._sweep_output(output)
                 self.measure()
             if self.objective <= before + ROOM * abs(before):
+                self.reached = self.parameters()
                 break
-            self._set(kept)
+            self._set(self.reached)
             self.boost *= 4
             self._weigh()
         else:  # it cannot be lowered in this way
@@ -105,11 +111,11 @@ class _Descent:
             self.rows = self.rows._replace(root=np.ones_like(self.rows.error))
 
     def _set(self, parameters):
-        intercept, linear, factors = parameters
-        self.intercept[:] = intercept
-        for machine, own_linear, own_factors in zip(self.machines, linear, factors, strict=True):
-            machine.linear[:] = own_linear
-            machine.factors[:, : machine.n_components] = own_factors
+        self.intercept[:] = parameters.intercept
+        tables = parameters.linear, parameters.factors
+        for machine, linear, factors in zip(self.machines, *tables, strict=True):
+            machine.linear[:] = linear
+            machine.factors[:, : machine.n_components] = factors
         self.measure()
 
     def _sweep_output(self, output):
@@ -153,7 +159,7 @@ def train(
     *,
     is_fitted,
     listener=None,
-    finds=(False, False),
+    finds=FIND_NONE,
     searched=None,
 ):
     """Minimise the objective from ``start``, as `minibatch.train` does without steps or batches.
@@ -177,7 +183,7 @@ def train(
             descent.measure()
         return search.is_open(number)
 
-    options = {"patience": settings.n_iter_no_change, "parameters": descent.parameters}
+    options = {"patience": settings.n_iter_no_change, "parameters": lambda: descent.reached}
     options |= {"listen": listener, "search": search_on}
     history = run_sweeps(descent.sweep, settings, progress, check, **options)
     history.searched = search.searched(len(history.loss_curve))

@@ -36,11 +36,12 @@ import numpy as np
 
 from skfm._kernels import losses
 from skfm._solvers.fm.dense_columns import DenseColumns
+from skfm._solvers.fm.penalties import Penalties
 
 N_UPDATES = 8
 PRIOR = 0.03
 LEAST_STEPS = 60  # before the first update: weights have to grow before they say anything
-CHUNK = 1 << 16  # rows looked at together
+CHUNK = 1 << 14  # rows looked at together
 MOST_ENTRIES = 500_000  # of the rows that are looked at
 # How far the logarithm of factors' precision moves, in the steps of expectation maximisation.
 LEAP = {True: 1.0, False: 1.8}  # whether targets are standardised
@@ -49,8 +50,11 @@ FACTORS = {True: 2.2, False: 0.5}
 LINEAR = {True: 0.7, False: 0.1}
 LEAST_LINEAR = 0.5
 MOST_CAUTION = 10.0
-WARM = {True: 20, False: 10}  # epochs before the first update
+WARM = {True: 20, False: 10}  # epochs before the first update, or this many mini-batches
+ENOUGH_STEPS = {True: 1600, False: 600}
+LEAST_WARM = 2
 EVERY = 2  # epochs between updates
+COMPONENTS = 4  # looked at together, so that memory does not grow with their number
 STARTING = {True: 1.0, False: 0.4}  # the factors' penalty until then, times the root of n_j
 LEAST_LEFT = 0.05  # of 1 - p above
 LEAST_OF_CLASSES = 0.1  # their dispersion
@@ -61,10 +65,10 @@ CLASSES = (losses.LOG_LOSS, losses.SOFTMAX)
 
 
 def starting_penalties(loss, mean_row_length, n_features, n_rows):
-    """Of factors, times the root of a feature's weight, and of linear weights: until updates."""
+    """Penalties until the first update; those of factors for one row of a feature."""
     is_standardised, caution = loss in STANDARDISED, _caution(loss, n_features, n_rows)
     linear = max(LINEAR[is_standardised] * mean_row_length, LEAST_LINEAR)
-    return caution * STARTING[is_standardised], caution * linear
+    return Penalties(linear=caution * linear, factors=caution * STARTING[is_standardised])
 
 
 def _caution(loss, n_features, n_rows):
@@ -83,10 +87,18 @@ class Searched(NamedTuple):
     of_classes: float | None = None
 
 
+class _OfFactors(NamedTuple):
+    """What an update learns of all factors together."""
+
+    n_determined: float  # how many of them the rows determine
+    squares: float  # sum of their expected squares
+    of_partners: np.ndarray  # (n_used,), E above, mean over components
+
+
 class PenaltySearch:
     """When to update the penalties of a problem, and to what.
 
-    ``finds`` says whether those of factors and of linear weights are to be found. The arrays of
+    ``finds`` (`PenaltiesToFind`) says which of them are to be found. The arrays of
     the problem are changed in place. ``earlier`` is what a fit before has left, to go on from.
     """
 
@@ -94,12 +106,12 @@ class PenaltySearch:
         self.problem = problem
         self.loss_shape = settings.loss_shape
         self.pairs = np.flatnonzero(problem.interactions.degrees == 2)
-        self.finds = finds[0] and self.pairs.size > 0, finds[1]
+        self.finds = finds.factors and self.pairs.size > 0, finds.linear
         is_standardised = problem.loss in STANDARDISED
         length = max(problem.mean_row_length, 1.0)
         shape = problem.n_used, problem.total_weight
         of_factors = _caution(problem.loss, *shape) * FACTORS[is_standardised] * length
-        self.start = of_factors, starting_penalties(problem.loss, length, *shape)[1]
+        self.start = of_factors, starting_penalties(problem.loss, length, *shape).linear
         earlier = earlier or Searched()
         self.n_epochs_before, self.precisions, self.of_classes = earlier
         self.variances = None
@@ -107,7 +119,9 @@ class PenaltySearch:
         if by_sweeps:  # each of which goes as far as several epochs
             warm, every = 4, 1
         else:
-            warm = max(WARM[is_standardised], -(-LEAST_STEPS // n_batches))
+            enough = max(-(-ENOUGH_STEPS[is_standardised] // n_batches), LEAST_WARM)
+            warm = min(WARM[is_standardised], enough)
+            warm = max(warm, -(-LEAST_STEPS // n_batches))
             every = max(EVERY, -(-LEAST_STEPS // (6 * n_batches)))
         due = [warm + every * number + 1 - earlier.n_epochs for number in range(N_UPDATES)]
         self.due = due if any(self.finds) and problem.total_weight < HUGE else []
@@ -132,60 +146,74 @@ class PenaltySearch:
 
     def _update(self, parameters, raw):
         problem = self.problem
-        _, linear, factors = (part.astype(np.float64) for part in parameters)
-        factors = factors[:, :, self.pairs]
+        _, linear, factors = parameters
+        linear = linear.astype(np.float64)
         curvature, measured = weighted_curvatures(problem, self.loss_shape, raw)
         dispersion = self._dispersion(measured)
         free = _free_share(problem, len(raw))
         curvature = curvature / free
         penalties = problem.factor_penalty[:, None], problem.linear_penalty
-        is_first, knows_variances = self.precisions is None, self.variances is not None
+        is_first = self.precisions is None
         precisions = tuple(  # what is given stays as it is
             penalty / dispersion if is_first or not is_found else precision
             for penalty, is_found, precision in zip(
                 penalties, self.finds, self.precisions or (None, None), strict=True
             )
         )
-        variances = self.variances if knows_variances else np.zeros(factors.shape)
-        told, told_linear, of_partners = self._information(factors, curvature, variances)
-        variances = 1 / ((told + of_partners) / dispersion + precisions[0])
-        if not knows_variances:
-            of_partners = self._information(factors, curvature, variances)[2]
-            variances = 1 / ((told + of_partners) / dispersion + precisions[0])
-        of_linear = 1 / (told_linear / dispersion + precisions[1])
+        of_factors = self._measure_factors(factors, curvature, dispersion, precisions[0], free)
+        of_linear = 1 / (self._told_linear(curvature) / dispersion + precisions[1])
         dense = self.dense.columns
         if dense.size:
             priors = np.broadcast_to(precisions[1], problem.n_used)[dense]
             for output, information in enumerate(self.dense.information(curvature, self.sample)):
                 of_linear[output, dense] = self.dense.variances(information / dispersion, priors)
         has_linear = problem.interactions.has_linear[problem.used]
-        used = (1 - precisions[0] * variances).sum()
-        used += (1 - precisions[1] * of_linear)[:, has_linear].sum()
+        used = of_factors.n_determined + (1 - precisions[1] * of_linear)[:, has_linear].sum()
         self.correction = 1 / max(1 - free * used / (problem.total_weight * len(raw)), LEAST_LEFT)
         dispersion = self._dispersion(measured)
         if problem.loss in CLASSES and not is_first:
             self.of_classes = dispersion
-        self.variances = variances
         start = tuple(value / dispersion for value in self.start)
         if is_first:
             self.precisions = start
         else:
-            squares = np.square(factors) / free + variances
-            squares_linear = (np.square(linear) / free + of_linear)[:, has_linear]
+            squares = (np.square(linear) / free + of_linear)[:, has_linear]
+            sizes = self.variances.size, squares.size
+            totals = of_factors.squares, squares.sum()
             goals = tuple(
-                values.size * (1 + PRIOR) / (values.sum() + PRIOR * values.size / value)
-                if values.size
-                else value
-                for values, value in zip((squares, squares_linear), start, strict=True)
+                size * (1 + PRIOR) / (total + PRIOR * size / value) if size else value
+                for size, total, value in zip(sizes, totals, start, strict=True)
             )
             leap = LEAP[problem.loss in STANDARDISED]
             self.precisions = precisions[0] * (goals[0] / precisions[0]) ** leap, goals[1]
-        of_factors = None
+        penalty = None
         if self.finds[0]:
-            of_factors = dispersion * self.precisions[0] + of_partners.mean(axis=(0, 2))
-        problem.set_penalties(
-            of_factors, dispersion * self.precisions[1] if self.finds[1] else None
-        )
+            penalty = dispersion * self.precisions[0] + of_factors.of_partners
+        of_weights = dispersion * self.precisions[1] if self.finds[1] else None
+        problem.set_penalties(linear=of_weights, factors=penalty)
+
+    def _measure_factors(self, factors, curvature, dispersion, precision, free):
+        """Update the posterior variances of factors, some components at a time."""
+        n_outputs, n_used, _ = factors.shape
+        knows_variances = self.variances is not None
+        if not knows_variances:
+            self.variances = np.zeros((n_outputs, n_used, self.pairs.size), factors.dtype)
+        n_determined, squares, of_partners = 0.0, 0.0, np.zeros(n_used)
+        for first in range(0, self.pairs.size, COMPONENTS):
+            chosen = self.pairs[first : first + COMPONENTS]
+            values = factors[:, :, chosen].astype(np.float64)
+            kept = self.variances[:, :, first : first + COMPONENTS]
+            told, partners = self._information(values, curvature, kept.astype(np.float64))
+            variances = 1 / ((told + partners) / dispersion + precision)
+            if not knows_variances:
+                partners = self._information(values, curvature, variances)[1]
+                variances = 1 / ((told + partners) / dispersion + precision)
+            kept[...] = variances
+            n_determined += (1 - precision * variances).sum()
+            squares += np.square(values).sum() / free + variances.sum()
+            of_partners += partners.sum(axis=(0, 2))
+        n_averaged = max(n_outputs * self.pairs.size, 1)
+        return _OfFactors(n_determined, squares, of_partners / n_averaged)
 
     def _dispersion(self, measured):
         if self.problem.loss in STANDARDISED:
@@ -197,45 +225,52 @@ class PenaltySearch:
         return np.clip(measured * self.correction**2, LEAST_OF_CLASSES, 1.0)
 
     def _information(self, factors, curvature, variances):
-        """What the rows tell of factors and linear weights, and E: see the docstring above.
-
-        Of shapes (n_outputs, n_used, n_pairs), (n_outputs, n_used) and that of the first.
-        """
+        """What the rows tell of factors, and E: see the docstring above; both (n_outputs, n_used,
+        n_pairs)."""
         problem = self.problem
         told, of_partners = np.zeros(factors.shape), np.zeros(factors.shape)
-        told_linear = np.zeros(factors.shape[:2])
         interactions = problem.interactions
         partners = interactions.partners.astype(np.float64)
         own_class = interactions.feature_class[problem.used]
         own = partners.diagonal()[own_class]
         n_classes = len(partners)
         n_pairs = factors.shape[2]
-        n_rows = problem.n_rows if self.sample is None else self.sample.size
-        for first in range(0, n_rows, CHUNK):
-            chosen = slice(first, min(first + CHUNK, n_rows))
-            if self.sample is not None:
-                chosen = self.sample[chosen]
+        for chosen in self._chunks():
             by_class = problem.scaled_rows(chosen, own_class, n_classes)
             squared, cubed, fourth = _powers(by_class)
             for output, values in enumerate(factors):
                 weight = np.repeat(curvature[output, chosen], n_classes)[:, None]
                 layers = _by_partners(by_class @ values, partners)
                 unsure = _by_partners(squared @ variances[output], partners)
-                of_squares = np.hstack([weight * np.square(layers), weight * unsure, weight])
-                of_squares = squared.T @ of_squares
-                told_linear[output] += of_squares[:, -1]
+                of_squares = squared.T @ np.hstack([weight * np.square(layers), weight * unsure])
                 itself = own[:, None] * (fourth.T @ weight)
                 cross = own[:, None] * (cubed.T @ (weight * layers))
                 told[output] += of_squares[:, :n_pairs] - 2 * values * cross
                 told[output] += np.square(values) * itself
-                of_partners[output] += of_squares[:, n_pairs:-1] - variances[output] * itself
+                of_partners[output] += of_squares[:, n_pairs:] - variances[output] * itself
         if self.sample is not None:
             told, of_partners = (
                 _of_all_rows(values, self.known[:, None], problem.count[:, None])
                 for values in (told, of_partners)
             )
-            told_linear = _of_all_rows(told_linear, self.known, problem.count)
-        return told, told_linear, np.maximum(of_partners, 0)
+        return told, np.maximum(of_partners, 0)
+
+    def _told_linear(self, curvature):
+        """What the rows tell of linear weights (n_outputs, n_used)."""
+        told = np.zeros((len(curvature), self.problem.n_used))
+        for chosen in self._chunks():
+            squared, _, _ = _powers(self.problem.scaled_rows(chosen))
+            told += (squared.T @ curvature[:, chosen].T).T
+        if self.sample is None:
+            return told
+        return _of_all_rows(told, self.known, self.problem.count)
+
+    def _chunks(self):
+        """The rows that are looked at, some at a time."""
+        n_rows = self.problem.n_rows if self.sample is None else self.sample.size
+        for first in range(0, n_rows, CHUNK):
+            chosen = slice(first, min(first + CHUNK, n_rows))
+            yield chosen if self.sample is None else self.sample[chosen]
 
     def _count_in_sample(self):
         problem = self.problem

@@ -11,11 +11,11 @@ from skfm._solvers.fm.level_noise import find_level_noise
 from skfm._solvers.fm.priors import GroupPrecisions, Hyperprior, expected_precision
 from skfm._solvers.fm.rescaling import draw_log_scale, normal_likelihood, probit_likelihood
 from skfm._solvers.fm.sweeps import Sweeper
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 from skfm._utils.threads import share
 
 N_HELD = 5  # first iterations, in which priors stay as they are
-REFRESH = 10  # iterations after which sums and outputs are computed anew, for less rounding
+REFRESH = 10  # iterations after which sums and outputs are computed again, for less rounding
 PROBIT_CHUNK = 1 << 16  # rows
 MAX_COPIES = 16  # hidden numbers of a row
 
@@ -34,7 +34,7 @@ class Settings:
 
 
 @dataclass
-class Draw(Kept):
+class Draw(Versioned):
     """One draw of everything; ``theta`` has the factors first and the linear weight last."""
 
     intercept: float
@@ -46,6 +46,14 @@ class Draw(Kept):
     # See noise.py; empty where the noise of all rows is the same.
     level_precision: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_used,)
     freedom: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_groups,)
+
+    @property
+    def factors(self):
+        return self.theta[:, :-1]
+
+    @property
+    def linear(self):
+        return self.theta[:, -1]
 
 
 class Chain:
@@ -75,8 +83,8 @@ class Chain:
         )
         self.sweeper = Sweeper(problem, settings.n_threads)
         dtype = problem.data.dtype
-        theta = draw.theta.astype(dtype)
-        self.machine = self.sweeper.machine(theta[:, -1], theta[:, :-1])
+        linear, factors = draw.linear.astype(dtype), draw.factors.astype(dtype)
+        self.machine = self.sweeper.machine(linear, factors)
         self.intercept = draw.intercept
         self.noise_precision = draw.noise_precision
         # Of what nothing is known, or is not fitted, draws would be wild: it is 0.
@@ -118,18 +126,23 @@ class Chain:
 
     def scalars(self):
         """A few numbers that tell whether the chain has arrived; see diagnostics.py."""
-        linear, factors, n_components = self.machine
+        linear, factors = self._linear(), self._factors()
         found = {"intercept": self.intercept}
         if self.signs is None:
             found["noise_precision"] = self.noise_precision
-        for name, values in (("coef", linear), ("components", factors[:, :n_components])):
+        for name, values in (("coef", linear), ("components", factors)):
             squares = np.square(values, dtype=np.float64)
             found[name] = float(np.sqrt(squares.mean())) if values.size else 0.0
         return found
 
+    def _linear(self):
+        return self.machine.linear
+
+    def _factors(self):
+        return self.machine.factors[:, : self.machine.n_components]
+
     def _theta(self):
-        linear, factors, n_components = self.machine
-        return np.column_stack([factors[:, :n_components], linear])
+        return np.column_stack([self._factors(), self._linear()])
 
     def _refresh(self):
         self.sweeper.sum_rows(self.machine, self.intercept, self.rows.sums, self.raw)
@@ -249,9 +262,9 @@ class Chain:
             output += np.expm1(degree * log_scale) * part
             scales[self.kinds[degree]] = np.exp(log_scale)
         if (scales != 1).any():
-            linear, factors, n_components = self.machine
+            linear, factors = self._linear(), self._factors()
             linear *= scales[-1]
-            factors[:, :n_components] *= scales[:-1]
+            factors *= scales[:-1]
             self.group_mean = self.group_mean * scales
             self.group_precision = self.group_precision / scales**2
             self.common_precision = self.common_precision / scales**2

@@ -1,4 +1,4 @@
-"""Which products of features a machine has, for all features of X or for some of them."""
+"""Which products of features a model has, for all features of X or for some of them."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,11 @@ from skfm._kernels import structs
 from skfm._kernels.interactions import decide_general
 from skfm._kernels.predict import decide
 from skfm._utils.memory import read_only
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 
 
 @dataclass
-class Interactions(Kept):
+class Interactions(Versioned):
     """See kernels/interactions.py. Classes of features go with components of degree 2 alone."""
 
     degrees: np.ndarray  # (n_components,), ascending
@@ -38,7 +38,7 @@ class Interactions(Kept):
 
     @property
     def may_center(self):
-        """Whether a machine of features less a constant is one of the features as they are."""
+        """Whether a model of features less a constant is one of the features as they are."""
         return self.are_pairs and bool(self.has_linear.all())
 
     @property
@@ -46,7 +46,7 @@ class Interactions(Kept):
         return self.degrees.max(initial=2) == 2
 
     def record(self, features=slice(None)):
-        """What the kernels take, for these features in this order; None for the usual machine."""
+        """What the kernels take, for these features in this order; None for all pairs."""
         alike = self.has_linear.all() or not self.fit_linear
         if self.are_pairs and self.partners.size == 1 and self.partners.all() and alike:
             return None
@@ -103,7 +103,7 @@ class Interactions(Kept):
 
 
 def all_pairs(n_features, n_components):
-    """The usual machine."""
+    """All pairs of features, and all linear weights."""
     return Interactions(
         np.full(n_components, 2),
         np.zeros(n_features, np.uint8),

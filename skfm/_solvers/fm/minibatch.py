@@ -16,6 +16,7 @@ from skfm._solvers.fm.batches import Planner, auto_batch_size
 from skfm._solvers.fm.dense_columns import DenseColumns
 from skfm._solvers.fm.empirical_bayes import PenaltySearch, weighted_curvatures
 from skfm._solvers.fm.optimizer_state import UPDATES, Memory
+from skfm._solvers.fm.penalties import FIND_NONE
 from skfm._solvers.training import MAX_RESTARTS, History, advice, loss_limit, run_epochs
 from skfm._utils.memory import aligned_zeros, plain
 from skfm._utils.progress import Progress
@@ -379,7 +380,7 @@ def train(
     keeps_state,
     memory=None,
     listener=None,
-    finds=(False, False),
+    finds=FIND_NONE,
     searched=None,
 ):
     """Minimise the objective from ``start``; returns parameters, history and memory.
@@ -390,8 +391,8 @@ def train(
     ``keeps_state`` whether the memory that is returned is whole or a summary.
 
     ``listener``, if given, is called as `run_epochs` says, and may choose other parameters.
-    ``finds`` says whether the penalties of factors and linear weights are to be found, going on
-    from what earlier fits have ``searched``; they are those of the problem at the end.
+    ``finds`` says which penalties are to be found, continuing from what earlier fits have
+    ``searched``; they are those of the problem at the end.
     """
     if memory is not None:
         memory = memory.of_one_epoch(UPDATES[settings.solver])

@@ -16,7 +16,7 @@ from skfm._kernels.update_rules import (
 )
 from skfm._solvers.fm.parameters import Parameters
 from skfm._utils.memory import aligned_zeros
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 
 UPDATES = {"adagrad": AdaGrad, "adam": Adam, "ftrl": FTRL, "sgd": SGD}
 RECOVERY = 4 ** (1 / 8)  # of the learning rate, where training goes on after it diverged
@@ -27,7 +27,7 @@ VECTOR_BYTES = 32  # rows of factors are padded with zeros to whole vectors of t
 
 
 @dataclass
-class Memory(Kept):
+class Memory(Versioned):
     """What further training needs from a run: its state, and how far it has come."""
 
     state: State | None  # None if that was not kept
