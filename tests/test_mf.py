@@ -1335,7 +1335,7 @@ def test_pairs_a_block_at_a_time(monkeypatch):
     model = model_for("als").fit(X)
     rows, items = all_pairs(X.shape)
     expected = model.predict_pairs(X, rows, items)
-    monkeypatch.setattr("skfm._recommenders.recommend.PAIRS", 7)
+    monkeypatch.setattr("skfm._recommenders.vectors.PAIRS", 7)
     assert_array_equal(model.predict_pairs(X, rows, items), expected)
 
 
@@ -1475,6 +1475,20 @@ def test_clone_and_pickle(kind):
     assert_same(again, model)
     assert_same_outputs(outputs(again, X), outputs(model, X))
     assert again.get_params() == model.get_params()
+
+
+@pytest.mark.parametrize("kind", SERVED)
+def test_tables_of_items_are_prepared_once(kind, monkeypatch):
+    """By fit and by unpickling, not by predictions; pickles do not hold them."""
+    X = make(40, 20)
+    model = quietly(model_for(kind).fit, X)
+    again = pickle.loads(pickle.dumps(model))
+    assert "_item_table" not in model.__getstate__()
+    expected = [model.recommend(X, 5), model.recommend(X[:1], 5)]
+    monkeypatch.setattr("skfm._recommenders.vectors.make_tiles", None)
+    for answering in (model, again):
+        for rows, found in zip((X, X[:1]), expected, strict=True):
+            assert_same_outputs(answering.recommend(rows, 5), found)
 
 
 @pytest.mark.parametrize("kind", ["als", "sgd", "implicit"])

@@ -4,34 +4,22 @@ import numbers
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from skfm._recommenders.catalogue import Catalogue, LabelledCatalogue
 from skfm._recommenders.defaults import EXPLICIT, implicit_defaults
 from skfm._recommenders.input_warnings import warn_of_misuse
 from skfm._recommenders.item_features import check_names
-from skfm._recommenders.output import check_output
-from skfm._recommenders.recommend import (
-    Catalogue,
-    LabelledCatalogue,
-    best_items,
-    choose_from,
-    products,
-    rank_hidden,
-    read_pairs,
-    recommended,
-    similar,
-    similar_rows,
-    with_empty_row,
-)
+from skfm._recommenders.mf_units import check_penalties, find_units, standardise
+from skfm._recommenders.mixin import RecommenderMixin
+from skfm._recommenders.vectors import ItemTable, RowVectors, products
 from skfm._solvers.mf import als, problem, sgd
 from skfm._solvers.mf.principal_axes import principal_axes, turn
 from skfm._solvers.mf.problem import ITEM, USER
-from skfm._utils import sparse_entries as _cells
-from skfm._utils import validation as door
+from skfm._utils import sparse_entries, validation
 from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
 from skfm._utils.memory import largest_squared
 from skfm._utils.progress import Progress
@@ -54,7 +42,11 @@ class _Settings:
 
 
 class MFRecommender(
-    KeptEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, PrintableEstimator
+    RecommenderMixin,
+    KeptEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    PrintableEstimator,
 ):
     """Matrix factorization of users x items, for ratings and for implicit feedback.
 
@@ -244,33 +236,35 @@ class MFRecommender(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.positive_only = door.is_option(self.feedback, "implicit")
+        tags.input_tags.positive_only = validation.is_option(self.feedback, "implicit")
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     def _check_parameters(self):
         integer, real = numbers.Integral, numbers.Real
         if isinstance(self.n_components, str):
-            door.check_option(self.n_components, "n_components", ("auto",))
+            validation.check_option(self.n_components, "n_components", ("auto",))
         else:
-            door.check_n_components(self.n_components, low=1)
-        door.check_option(self.feedback, "feedback", ("explicit", "implicit"))
-        door.check_option(self.solver, "solver", ("auto", "als", "sgd"))
+            validation.check_n_components(self.n_components, low=1)
+        validation.check_option(self.feedback, "feedback", ("explicit", "implicit"))
+        validation.check_option(self.solver, "solver", ("auto", "als", "sgd"))
         if self.feedback == "implicit" and self.solver == "sgd":
             raise ValueError(
                 "solver='sgd' learns from stored cells only and knows no implicit feedback, which "
                 "is about all cells; use solver='als'."
             )
-        door.check_auto_or_number(self.alpha, "alpha", low=0, boundaries="neither")
-        door.check_auto_or_number(self.nu, "nu", low=0)
-        door.check_number(self.alpha_bias, "alpha_bias", real, low=0, boundaries="neither")
-        door.check_auto_or_number(self.unobserved_weight, "unobserved_weight", low=0)
-        door.check_flag(self.fit_bias, "fit_bias")
-        door.check_number(self.learning_rate, "learning_rate", real, low=0, boundaries="neither")
-        door.check_number(self.init_scale, "init_scale", real, low=0, boundaries="neither")
-        door.check_number(self.max_iter, "max_iter", integer, low=1)
-        door.check_number(self.tol, "tol", real, low=0)
-        door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
+        validation.check_auto_or_number(self.alpha, "alpha", low=0, boundaries="neither")
+        validation.check_auto_or_number(self.nu, "nu", low=0)
+        validation.check_number(self.alpha_bias, "alpha_bias", real, low=0, boundaries="neither")
+        validation.check_auto_or_number(self.unobserved_weight, "unobserved_weight", low=0)
+        validation.check_flag(self.fit_bias, "fit_bias")
+        validation.check_number(
+            self.learning_rate, "learning_rate", real, low=0, boundaries="neither"
+        )
+        validation.check_number(self.init_scale, "init_scale", real, low=0, boundaries="neither")
+        validation.check_number(self.max_iter, "max_iter", integer, low=1)
+        validation.check_number(self.tol, "tol", real, low=0)
+        validation.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
     def _make_model(self, csr):
         is_implicit = self.feedback == "implicit"
@@ -324,7 +318,7 @@ class MFRecommender(
     def _fit(self, X):
         self._check_parameters()
         is_implicit = self.feedback == "implicit"
-        csr = door.validate_cells(self, X, is_implicit, reset=True)
+        csr = validation.validate_cells(self, X, is_implicit, reset=True)
         if csr.nnz == 0:
             raise ValueError(
                 "X has no stored cells to learn from: it needs at least one "
@@ -333,9 +327,11 @@ class MFRecommender(
         model = self._make_model(csr)
         names = getattr(self, "feature_names_in_", None)
         warn_of_misuse(X, csr, names, is_explicit=not is_implicit)
-        self._check_strengths(csr, model)
-        self.mean_, self.scale_ = self._units(csr.data, model)
-        csr = self._standardised(csr)
+        check_penalties(csr, model)
+        self.mean_, self.scale_ = (
+            (0.0, 1.0) if is_implicit else find_units(csr.data, model.has_bias)
+        )
+        csr = standardise(csr, self.mean_, self.scale_)
         rng = check_random_state(self.random_state)
         items = model.table(csr.shape[1], ITEM, csr.dtype)
         factors = model.factors(items)
@@ -366,46 +362,6 @@ class MFRecommender(
             )
         return self
 
-    def _check_strengths(self, csr, model):
-        """Penalties of the users and items with the most cells are numbers."""
-        n_users, n_items = csr.shape
-        counts = np.diff(csr.indptr).max(), np.bincount(csr.indices, minlength=n_items).max()
-        with np.errstate(over="ignore"):
-            largest = [
-                model.strength(np.float64(count), n_others)
-                for count, n_others in zip(counts, (n_items, n_users), strict=True)
-            ]
-            largest = np.asarray([*largest, model.unobserved_weight], csr.dtype)
-        if not np.isfinite(largest).all():
-            raise ValueError(
-                f"alpha={model.alpha}, nu={model.nu} or unobserved_weight="
-                f"{model.unobserved_weight} is too large: the penalties of vectors are no numbers "
-                f"in {csr.dtype}. Lower them."
-            )
-
-    def _units(self, values, model):
-        """Mean and standard deviation of the ratings, which are standardised inside."""
-        if model.is_implicit:
-            return 0.0, 1.0
-        dtype = values.dtype
-        values = values.astype(np.float64)
-        largest = np.abs(values).max() or 1.0  # divided out first, so that no square overflows
-        values /= largest
-        mean = values.mean() if model.has_bias else 0.0
-        scale = np.sqrt(np.mean((values - mean) ** 2))
-        if scale <= 10 * np.finfo(np.float64).eps:  # all equal: what is left is rounding
-            scale = 1.0
-        limits = np.finfo(dtype)
-        if not limits.tiny < scale * largest or largest > limits.max / 4:
-            raise ValueError(f"The ratings in X are too large or small for {dtype}; scale them.")
-        return float(mean * largest), float(scale * largest)
-
-    def _standardised(self, csr):
-        if self.mean_ == 0 and self.scale_ == 1:
-            return csr
-        values = ((csr.data - self.mean_) / self.scale_).astype(csr.dtype)
-        return sparse.csr_matrix((values, csr.indices, csr.indptr), shape=csr.shape)
-
     def _store(self, model, items):
         """The items' table in the units of X, its factors turned to their principal axes."""
         threads = n_threads(self.n_jobs)
@@ -417,6 +373,7 @@ class MFRecommender(
         bias = model.bias(items, ITEM) * self.scale_ if model.has_bias else np.zeros(len(items))
         self.item_bias_ = bias.astype(dtype)
         self._model = model
+        self._prepare_items()
         if not (np.isfinite(self.components_).all() and np.isfinite(self.item_bias_).all()):
             raise ValueError(
                 f"The ratings in X are too large for parameters in {dtype}; scale them, or pass X "
@@ -427,16 +384,17 @@ class MFRecommender(
     def _n_features_out(self):
         return self.components_.shape[0] + self._model.has_bias
 
-    def _items(self):
-        """The items' table in the solver's units."""
-        model = self._model
-        items = model.table(self.components_.shape[1], ITEM, self.components_.dtype)
+    def _prepare_items(self):
+        """The items' table in the solver's units, and an item without entries."""
+        model, n_items = self._model, self.components_.shape[1]
+        table = model.table(n_items + 1, ITEM, self.components_.dtype)
+        items = table[:-1]
         model.factors(items)[...] = self.components_.T / np.sqrt(self.scale_)
         if model.has_bias:
             model.bias(items, ITEM)[...] = self.item_bias_ / self.scale_
-        return items
+        self._item_table = ItemTable(table, model.factor_columns)
 
-    def _catalogue(self, item_ids=None):
+    def _find_catalogue(self, item_ids=None):
         if item_ids is None:
             return Catalogue(self.n_features_in_, getattr(self, "feature_names_in_", None))
         labels = check_names(item_ids)
@@ -446,28 +404,35 @@ class MFRecommender(
             )
         return LabelledCatalogue(labels, "item_ids")
 
-    def _cells(self, X):
-        """The cells of rows to serve."""
+    def _check_rows(self, X):
+        """Rows of users in the dtype of the fit, in canonical CSR."""
         check_is_fitted(self)
-        csr = door.validate_cells(self, X, self._model.is_implicit, reset=False)
+        csr = validation.validate_cells(self, X, self._model.is_implicit, reset=False)
         dtype = self.components_.dtype
         if csr.dtype != dtype:
             with np.errstate(over="ignore"):
                 csr = csr.astype(dtype)
-            door.check_predictions(csr.data)
+            validation.check_predictions(csr.data)
         return csr
 
-    def _fold_in(self, csr):
-        """Tables of the users and of the items, in the solver's units."""
-        items = self._items()
-        users = als.fold_in(
-            self._model, self._standardised(csr), items, self._squares, n_threads(self.n_jobs)
-        )
-        return users, items
+    def _find_seen(self, rows):
+        return rows
 
-    def _in_units(self, scores):
-        """Products of the tables' rows as scores in the units of X."""
-        return scores * scores.dtype.type(self.scale_) + scores.dtype.type(self.mean_)
+    def _row_vectors(self, rows):
+        users = self._fold_in(rows)
+        kind = users.dtype.type
+        mean = np.full(len(users), self.mean_, users.dtype)
+        return RowVectors(users, kind(self.scale_), mean)
+
+    def _fold_in(self, rows):
+        """The users' table, in the solver's units."""
+        return als.fold_in(
+            self._model,
+            standardise(rows, self.mean_, self.scale_),
+            self._item_table.table,
+            self._squares,
+            n_threads(self.n_jobs),
+        )
 
     def transform(self, X):
         """Find users' vectors from their cells, the items' vectors being given.
@@ -486,17 +451,17 @@ class MFRecommender(
             The vectors ``p_u``, then, if there are biases, ``b_u``. Zeros for a row without
             cells.
         """
-        return self._known(X)
+        return self._transform(X)
 
-    def _known(self, X):
+    def _transform(self, X):
         """What `transform` returns, always as an array."""
-        users, _ = self._fold_in(self._cells(X))
+        users = self._fold_in(self._check_rows(X))
         model = self._model
-        known = model.factors(users) * np.sqrt(self.scale_)
+        vectors = model.factors(users) * np.sqrt(self.scale_)
         if model.has_bias:
             bias = model.bias(users, USER)[:, None] * self.scale_
-            known = np.concatenate([known, bias], axis=1)
-        return known.astype(users.dtype, copy=False)
+            vectors = np.concatenate([vectors, bias], axis=1)
+        return vectors.astype(users.dtype, copy=False)
 
     def inverse_transform(self, X):
         """Scores of all items.
@@ -525,7 +490,7 @@ class MFRecommender(
             scores = X[:, :n_components] @ self.components_
             if self._model.has_bias:
                 scores += X[:, n_components:] + self.item_bias_ + self.mean_
-        return door.check_predictions(scores)
+        return validation.check_predictions(scores)
 
     def user_vectors(self, X):
         """Users as query vectors, for an index of nearest neighbours by inner product.
@@ -541,7 +506,7 @@ class MFRecommender(
             Their products with `item_vectors` are the scores; with biases two coordinates are
             appended to that end.
         """
-        return self._vectors(self._known(X), is_user=True)
+        return self._with_constants(self._transform(X), is_user=True)
 
     def item_vectors(self):
         """Items as vectors, for an index of nearest neighbours by inner product.
@@ -553,15 +518,17 @@ class MFRecommender(
         """
         check_is_fitted(self)
         bias = [self.item_bias_[:, None]] if self._model.has_bias else []
-        return self._vectors(np.concatenate([self.components_.T, *bias], axis=1), is_user=False)
+        vectors = np.concatenate([self.components_.T, *bias], axis=1)
+        return self._with_constants(vectors, is_user=False)
 
-    def _vectors(self, known, *, is_user):
+    def _with_constants(self, vectors, *, is_user):
+        """Vectors that end in a bias, with the coordinates that meet the other side's bias."""
         if not self._model.has_bias:
-            return known
-        one = np.ones((known.shape[0], 1), known.dtype)
-        factors, bias = known[:, :-1], known[:, -1:]
+            return vectors
+        one = np.ones((vectors.shape[0], 1), vectors.dtype)
+        factors, bias = vectors[:, :-1], vectors[:, -1:]
         if is_user:
-            return np.concatenate([factors, one, bias + known.dtype.type(self.mean_)], axis=1)
+            return np.concatenate([factors, one, bias + vectors.dtype.type(self.mean_)], axis=1)
         return np.concatenate([factors, bias, one], axis=1)
 
     def predict_pairs(self, X, rows, items):
@@ -582,13 +549,7 @@ class MFRecommender(
             Ratings, or for implicit feedback scores that are mostly between 0 and 1. Users and
             items that are not known count as those without cells: their vectors and biases are 0.
         """
-        csr = self._cells(X)
-        rows, items = read_pairs(rows, items, csr.shape[0], self._catalogue())
-        used, rows = np.unique(rows, return_inverse=True)
-        users, table = self._fold_in(with_empty_row(csr)[used])
-        unknown = self._model.table(1, ITEM, table.dtype)
-        table = np.concatenate([table, unknown])  # last, where -1 finds it
-        return self._in_units(products(users, table, rows, items))
+        return self._predict_pairs(X, rows, items)
 
     def recommend(
         self,
@@ -661,27 +622,18 @@ class MFRecommender(
         0  bob  milk     1
         1  eve   tea     1
         """
-        door.check_flag(exclude_seen, "exclude_seen")
-        check_output(output)
-        csr = self._cells(X)
-        catalogue = self._catalogue(item_ids)
-        seen = csr if exclude_seen else None
-        options = {"candidates": candidates, "exclude": exclude}
-        left = choose_from(catalogue, seen, csr.shape[0], **options)
-        items, scores = best_items(*self._fold_in(csr), n_items, *left, n_threads(self.n_jobs))
-        return recommended(X, catalogue, items, self._in_units(scores), user_ids, output)
+        return self._recommend(
+            X, n_items, exclude_seen, candidates, exclude, output, user_ids, item_ids
+        )
 
-    def _ranked_cells(self, X, relevant, k, *, exclude_seen=True, candidates=None, exclude=None):
-        """Positions of the ``k`` best items of each row, to be judged by relevant cells, CSR."""
-        door.check_flag(exclude_seen, "exclude_seen")
-        csr = self._cells(X)
-        return rank_hidden(
-            *self._fold_in(csr),
+    def _rank_held_out(self, X, relevant, k, *, exclude_seen=True, candidates=None, exclude=None):
+        """Positions of the ``k`` best items of each row, to be judged by relevant entries, CSR."""
+        validation.check_flag(exclude_seen, "exclude_seen")
+        return self._rank(
+            self._check_rows(X),
             k,
             relevant,
-            self._catalogue(),
-            csr if exclude_seen else None,
-            n_threads(self.n_jobs),
+            exclude_seen=exclude_seen,
             candidates=candidates,
             exclude=exclude,
         )
@@ -711,13 +663,7 @@ class MFRecommender(
             In place of the two arrays if `output` asks for it, with the columns "item",
             "similar_item", "similarity" and "rank".
         """
-        check_is_fitted(self)
-        check_output(output)
-        catalogue = self._catalogue(item_ids)
-        asked = catalogue.positions(items, "items")
-        factors = self._model.factors(self._items())
-        threads = n_threads(self.n_jobs)
-        return similar("item", catalogue, factors, asked, n_items, output, threads)
+        return self._similar_items(items, n_items, output, item_ids)
 
     def similar_users(self, X, rows=None, n_users=10, *, output="default", user_ids=None):
         """The users most similar to given ones.
@@ -757,10 +703,7 @@ class MFRecommender(
         array([[1, 2],
                [3, 4]])
         """
-        check_output(output)
-        users, _ = self._fold_in(self._cells(X))
-        factors, threads = self._model.factors(users), n_threads(self.n_jobs)
-        return similar_rows(X, factors, rows, n_users, user_ids, output, threads)
+        return self._similar_users(X, rows, n_users, output, user_ids)
 
     def score(self, X, y=None):
         """How well cells that are hidden from the fold-in are predicted.
@@ -787,22 +730,20 @@ class MFRecommender(
         ValueError
             If no row has two cells.
         """
-        visible, hidden = _cells.hide_by_hash(self._cells(X), HIDDEN_SHARE)
+        visible, hidden = sparse_entries.hide_by_hash(self._check_rows(X), HIDDEN_SHARE)
         judged = np.diff(hidden.indptr) > 0
         if not judged.any():
             raise ValueError(
                 "score hides some cells of each row and judges how they are predicted from the "
                 "others: it needs a row with at least two cells in X."
             )
-        users, table = self._fold_in(visible[judged])
-        hidden = hidden[judged]
+        visible, hidden = visible[judged], hidden[judged]
         if self._model.is_implicit:
-            seen, threads = visible[judged], n_threads(self.n_jobs)
-            ranked = rank_hidden(users, table, RANKED, hidden, self._catalogue(), seen, threads)
-            return float(ndcg_at_k(hidden, ranked, RANKED))
+            return float(ndcg_at_k(hidden, self._rank(visible, RANKED, hidden), RANKED))
         from sklearn.metrics import r2_score  # here: slow to import
 
-        predicted = products(users, table, _cells.rows_of(hidden), hidden.indices)
+        users, rows = self._fold_in(visible), sparse_entries.rows_of(hidden)
+        predicted = products(users, self._item_table.table, rows, hidden.indices)
         true = (hidden.data.astype(np.float64) - self.mean_) / self.scale_
         largest = np.abs(true).max()
         if largest > largest_squared(np.float64):

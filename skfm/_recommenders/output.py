@@ -4,7 +4,7 @@ from importlib import import_module
 
 import numpy as np
 
-from skfm._utils import validation as door
+from skfm._utils import validation
 from skfm._utils.ids import read_ids
 
 OUTPUTS = ("default", "pandas", "polars")
@@ -12,7 +12,7 @@ OUTPUTS = ("default", "pandas", "polars")
 
 def check_output(output):
     """Refuse an unknown output, or one whose package is not there, before anything is computed."""
-    door.check_option(output, "output", OUTPUTS)
+    validation.check_option(output, "output", OUTPUTS)
     if output != "default":
         try:
             import_module(output)

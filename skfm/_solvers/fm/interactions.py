@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from skfm._kernels import structs
 from skfm._kernels.interactions import decide_general
@@ -95,11 +96,24 @@ class Interactions(Kept):
             masks = own_class == np.arange(n_classes)[:, None, None]
             sums = np.stack([rows @ (factors * mask.T) for mask in masks], axis=1)
         layers = np.einsum("de,nef->ndf", self.partners.astype(factors.dtype), sums)
-        itself = np.einsum("jf,jf->j", factors, factors) * self.partners.diagonal()[own_class]
-        squares = rows.multiply(rows).tocsr() @ itself
+        squares = _squared(rows) @ (_lengths(rows, factors) * self.partners.diagonal()[own_class])
         output = rows @ linear + (np.einsum("nef,nef->n", sums, layers) - squares) / 2
         flat = len(sums), -1
         return output.astype(factors.dtype), sums.reshape(flat), layers.reshape(flat)
+
+
+def _squared(rows):
+    return sparse.csr_matrix((rows.data * rows.data, rows.indices, rows.indptr), shape=rows.shape)
+
+
+def _lengths(rows, factors):
+    """Squared lengths of the factors of features that occur in rows, which may be few; else 0."""
+    occurs = np.zeros(len(factors), bool)
+    occurs[rows.indices] = True
+    used = np.flatnonzero(occurs)
+    lengths = np.zeros(len(factors), factors.dtype)
+    lengths[used] = np.einsum("jf,jf->j", factors[used], factors[used])
+    return lengths
 
 
 def all_pairs(n_features, n_components):
