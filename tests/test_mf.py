@@ -1478,6 +1478,20 @@ def test_clone_and_pickle(kind):
 
 
 @pytest.mark.parametrize("kind", SERVED)
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_few_items_are_excluded_for_one_row_as_for_many(kind, exclude_seen):
+    """For few rows they are hidden; for many, the others make a table of their own."""
+    X = make(40, 20)
+    model = quietly(model_for(kind).fit, X)
+    exclude = [2, 3, 11]
+    items, scores = model.recommend(X, 20, exclude=exclude, exclude_seen=exclude_seen)
+    assert items.shape == (40, 17) and not np.isin(items, exclude).any()
+    for row in range(40):
+        alone = model.recommend(X[row : row + 1], 20, exclude=exclude, exclude_seen=exclude_seen)
+        assert_same_outputs(alone, (items[row : row + 1], scores[row : row + 1]))
+
+
+@pytest.mark.parametrize("kind", SERVED)
 def test_tables_of_items_are_prepared_once(kind, monkeypatch):
     """By fit and by unpickling, not by predictions; pickles do not hold them."""
     X = make(40, 20)

@@ -5,7 +5,7 @@ import numbers
 import numpy as np
 from scipy import sparse
 
-from skfm._recommenders.candidates import pattern_of
+from skfm._recommenders.candidates import hide_others, pattern_of
 from skfm._recommenders.catalogue import check_positions
 from skfm._recommenders.vectors import padded
 from skfm._solvers import top_k
@@ -18,15 +18,18 @@ def find_best(rows, item_table, n_items, candidates, n_threads):
     Returns their positions and products; -1 where too few are left.
     """
     validation.check_number(n_items, "n_items", numbers.Integral, low=1)
-    positions, hidden = candidates
-    n_candidates = item_table.n_items if positions is None else positions.size
+    n_candidates = candidates.count(item_table.n_items)
     if n_candidates == 0:
         raise ValueError(
             "There are 0 items to choose from: pass other candidates, or exclude fewer items."
         )
+    n_left_out = item_table.n_items - n_candidates
+    if n_left_out and n_left_out * len(rows) < n_candidates:
+        candidates = hide_others(candidates, len(rows), item_table.n_items)
+    positions, hidden = candidates
     tiles = item_table.select(positions)
     if hidden is None:
-        hidden = sparse.csr_matrix((len(rows), n_candidates), dtype=bool)
+        hidden = sparse.csr_matrix((len(rows), tiles.n_columns), dtype=bool)
     elif positions is not None:
         hidden = pattern_of(hidden)[:, positions]
     if not hidden.has_sorted_indices:
@@ -41,8 +44,7 @@ def find_best(rows, item_table, n_items, candidates, n_threads):
 
 def find_best_or_none(rows, item_table, k, candidates, n_threads):
     """Positions of the ``k`` best candidates of each row; -1 where there are fewer, or none."""
-    positions = candidates.positions
-    n_candidates = item_table.n_items if positions is None else positions.size
+    n_candidates = candidates.count(item_table.n_items)
     best = np.full((len(rows), k), -1)
     if n_candidates:
         n_best = min(k, n_candidates)

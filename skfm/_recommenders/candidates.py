@@ -15,6 +15,10 @@ class Candidates(NamedTuple):
     positions: np.ndarray | None  # of those that any row may get; None: all of them
     hidden: sparse.csr_matrix | None  # items that a row may not get, among all items; None: none
 
+    def count(self, n_items):
+        """How many items any row may get, of ``n_items``."""
+        return n_items if self.positions is None else self.positions.size
+
 
 def find_candidates(catalogue, seen, n_rows, *, candidates=None, exclude=None):
     """The items that rows may get.
@@ -33,6 +37,27 @@ def find_candidates(catalogue, seen, n_rows, *, candidates=None, exclude=None):
     elif exclude is not None:
         allowed[catalogue.positions(exclude, "exclude")] = False
     return Candidates(None if allowed.all() else np.flatnonzero(allowed), hidden)
+
+
+def hide_others(candidates, n_rows, n_items):
+    """The same items where any row may get all but the hidden ones.
+
+    Where few are left out, for few rows, this is quicker than a table of the others alone.
+    """
+    is_left_out = np.ones(n_items, bool)
+    is_left_out[candidates.positions] = False
+    left_out = np.flatnonzero(is_left_out)
+    hidden = sparse.csr_matrix(
+        (
+            np.ones(n_rows * left_out.size, bool),
+            np.tile(left_out, n_rows),
+            np.arange(n_rows + 1) * left_out.size,
+        ),
+        shape=(n_rows, n_items),
+    )
+    if candidates.hidden is not None:
+        hidden = hidden + pattern_of(candidates.hidden)
+    return Candidates(None, hidden)
 
 
 def unless_relevant(seen, relevant):

@@ -70,8 +70,17 @@ class LabelledCatalogue(Catalogue):
     def __init__(self, labels, called="item_ids_"):
         super().__init__(len(labels), labels)
         self.called = called
-        self._ids, places = Ids.learn(labels, "item")  # in an order of their own
-        self._position = np.argsort(places)
+        self._ids = self._position = None  # made where labels are looked up
+
+    def __getstate__(self):
+        return super().__getstate__() | {"_ids": None, "_position": None}
+
+    def _learn(self):
+        """Ids in an order of their own, and their positions among the items."""
+        if self._position is None:
+            self._ids, places = Ids.learn(self.names, "item")
+            self._position = np.argsort(places)
+        return self._ids, self._position
 
     def positions(self, ids, argument):
         column = read_ids(ids, "item")
@@ -94,13 +103,15 @@ class LabelledCatalogue(Catalogue):
     def find(self, ids, *, expected=False):
         """Positions of items, -1 for unknown ones; if ids of its types are expected, others are
         warned of."""
-        find = self._ids.find_expected if expected else self._ids.find
+        known, position = self._learn()
+        find = known.find_expected if expected else known.find
         places = find(read_ids(ids, "item"), "item")
-        return np.where(places < 0, -1, self._position[places])
+        return np.where(places < 0, -1, position[places])
 
     def difference(self, ids):
         """How the types of ids differ from those that the model knows, as `Ids.difference`."""
-        return self._ids.difference(read_ids(ids, "item"))
+        known, _ = self._learn()
+        return known.difference(read_ids(ids, "item"))
 
 
 def _are_booleans(column):

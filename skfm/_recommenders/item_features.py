@@ -127,6 +127,8 @@ def check_names(ids):
     names = read_ids(ids, "item").copy()  # the caller's array may change
     if not names.size:
         raise ValueError("item_ids is empty; name the items, or pass None.")
+    if set(map(type, names)) == {str} and len(set(names)) == names.size:
+        return names  # found quickly, as item_ids may come with each call
     _, places = Ids.learn(names, "item")
     order = np.argsort(places, kind="stable")
     twice = np.zeros(names.size, bool)

@@ -88,7 +88,9 @@ class Interactions(Kept):
         both (n_rows, n_classes * n_components). The output of a row joined from two is the sum
         of both outputs and the product of one's sums and the other's layers. For pairs only.
         """
-        own_class = self.feature_class[features]
+        rows, used = _without_empty_columns(rows)
+        linear, factors = linear[used], factors[used]
+        own_class = self.feature_class[features][used]
         n_classes = len(self.partners)
         if n_classes == 1:
             sums = (rows @ factors)[:, None]
@@ -96,24 +98,27 @@ class Interactions(Kept):
             masks = own_class == np.arange(n_classes)[:, None, None]
             sums = np.stack([rows @ (factors * mask.T) for mask in masks], axis=1)
         layers = np.einsum("de,nef->ndf", self.partners.astype(factors.dtype), sums)
-        squares = _squared(rows) @ (_lengths(rows, factors) * self.partners.diagonal()[own_class])
+        itself = np.einsum("jf,jf->j", factors, factors) * self.partners.diagonal()[own_class]
+        squared = rows.data * rows.data, rows.indices, rows.indptr
+        squares = sparse.csr_matrix(squared, shape=rows.shape) @ itself
         output = rows @ linear + (np.einsum("nef,nef->n", sums, layers) - squares) / 2
         flat = len(sums), -1
         return output.astype(factors.dtype), sums.reshape(flat), layers.reshape(flat)
 
 
-def _squared(rows):
-    return sparse.csr_matrix((rows.data * rows.data, rows.indices, rows.indptr), shape=rows.shape)
+def _without_empty_columns(rows):
+    """Rows with the columns alone that have an entry, and which these are.
 
-
-def _lengths(rows, factors):
-    """Squared lengths of the factors of features that occur in rows, which may be few; else 0."""
-    occurs = np.zeros(len(factors), bool)
-    occurs[rows.indices] = True
-    used = np.flatnonzero(occurs)
-    lengths = np.zeros(len(factors), factors.dtype)
-    lengths[used] = np.einsum("jf,jf->j", factors[used], factors[used])
-    return lengths
+    So a single row costs no more where there are many features.
+    """
+    n_columns = rows.shape[1]
+    has_entry = np.zeros(n_columns, bool)
+    has_entry[rows.indices] = True
+    used = np.flatnonzero(has_entry)
+    place = np.empty(n_columns, rows.indices.dtype)
+    place[used] = np.arange(used.size)
+    compact = rows.data, place[rows.indices], rows.indptr
+    return sparse.csr_matrix(compact, shape=(rows.shape[0], used.size)), used
 
 
 def all_pairs(n_features, n_components):
