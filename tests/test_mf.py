@@ -1383,7 +1383,7 @@ def test_score_of_a_perfect_and_of_a_poor_model():
 def test_score_needs_two_cells():
     model = model_for("als").fit(make())
     for X in (sparse.identity(20, format="csr"), sparse.csr_matrix((3, 20)), np.eye(20)[:2]):
-        with pytest.raises(ValueError, match="two cells"):
+        with pytest.raises(ValueError, match="two entries"):
             model.score(X)
     assert np.isfinite(model_for("implicit", 1).fit(np.ones((3, 2))).score(np.ones((3, 2))))
 
@@ -1563,7 +1563,7 @@ def test_verbose(capsys):
         assert capsys.readouterr() == ("", "")
         loud = quietly(model_for(kind, max_iter=3, tol=0, verbose=1).fit, X)
         printed = capsys.readouterr()
-        assert printed.out == "" and "3/3" in printed.err and "cells/s" in printed.err
+        assert printed.out == "" and "3/3" in printed.err and "entries/s" in printed.err
         assert_same(quiet, loud)
 
 
@@ -1692,12 +1692,12 @@ def test_more_components_than_data(kind):
 def test_nothing_to_learn_from():
     for kind in EXPLICIT:
         for X in (np.zeros((4, 3)), sparse.csr_matrix((4, 3))):
-            with pytest.raises(ValueError, match=r"no stored cells.* rating"):
+            with pytest.raises(ValueError, match=r"no stored entries.* rating"):
                 model_for(kind).fit(X)
     zeros = make()
     zeros.data[:] = 0
     for X in (np.zeros((4, 3)), sparse.csr_matrix((4, 3)), zeros):
-        with pytest.raises(ValueError, match=r"no stored cells.* positive value"):
+        with pytest.raises(ValueError, match=r"no stored entries.* positive value"):
             model_for("implicit").fit(X)
 
 
@@ -2209,7 +2209,7 @@ def test_ratings_that_are_added_up_are_warned_of(form):
         kind = {"csr": sparse.csr_array, "csc": sparse.csc_array}[form]
         X = kind((X.data[order], minor[order], indptr), shape=(2, 2))
     (message,) = said_of(X)
-    assert "2 of the 5 values in X belong to cells that occur before" in message
+    assert "2 of the 5 values in X are duplicate entries" in message
     assert "UserItemEncoder" in message
     assert said_of(X, feedback="implicit") == []
     X = X.copy()
@@ -2269,7 +2269,7 @@ def test_nothing_becomes_nan(kind, data):
     summed = X.tocsr()
     model = model_for(kind, **parameters)
     if kind == "implicit" and not summed.data.any():
-        with pytest.raises(ValueError, match="no stored cells"):
+        with pytest.raises(ValueError, match="no stored entries"):
             model.fit(X)
         return
     quietly(model.fit, X)

@@ -51,7 +51,7 @@ class Catalogue(Kept):
         return np.array([place[name] for name in ids], dtype=np.int64)
 
     def show(self, items):
-        """Items as they are given back: names if there are any; None where nothing is."""
+        """Items as users see them: names if there are any; None where there is no item."""
         if self.names is None:
             return items
         there = items >= 0
@@ -63,7 +63,7 @@ class Catalogue(Kept):
 
 
 class LabelledCatalogue(Catalogue):
-    """The items of a model that knows them by their labels alone, of whatever kind."""
+    """The items of a model that knows them only by their labels, of any type."""
 
     takes_positions = False  # -1 is a label like any other
 
@@ -101,8 +101,7 @@ class LabelledCatalogue(Catalogue):
         return positions
 
     def find(self, ids, *, expected=False):
-        """Positions of items, -1 for unknown ones; if ids of its types are expected, others are
-        warned of."""
+        """Positions of items, -1 for unknown ones; ``expected`` warns of ids of other types."""
         known, position = self._learn()
         find = known.find_expected if expected else known.find
         places = find(read_ids(ids, "item"), "item")

@@ -316,7 +316,7 @@ class FMRecommender(RecommenderMixin, KeptEstimator, PrintableEstimator):
         validation.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
     def fit(self, X, y, sample_weight=None):
-        """Learn from events.
+        """Fit the model to events.
 
         Parameters
         ----------
@@ -430,12 +430,13 @@ class FMRecommender(RecommenderMixin, KeptEstimator, PrintableEstimator):
     def _store(self, sides, parameters):
         """Parameters in the units of X and item_features; features never seen get zeros."""
         problem, n_contexts = sides.problem, sides.contexts.n_used
-        linear, factors = problem.unscaled(*parameters[1:])
+        intercept, linear, factors = parameters
+        linear, factors = problem.unscaled(linear, factors)
         is_logistic = self.loss == "logistic"
         self._centered = find_centers(
-            problem, parameters[0], linear, self.n_features_in_, may_differ_by_context=is_logistic
+            problem, intercept, linear, self.n_features_in_, may_differ_by_context=is_logistic
         )
-        intercept, linear = problem.from_centered(parameters[0], linear, factors)
+        intercept, linear = problem.from_centered(intercept, linear, factors)
         if is_logistic:
             self.intercept_ = float(intercept[0])
         else:  # what is the same for all items was not learned
@@ -490,7 +491,7 @@ class FMRecommender(RecommenderMixin, KeptEstimator, PrintableEstimator):
         return RowVectors(table, kind(1), offset)
 
     def user_vectors(self, X):
-        """Contexts as query vectors, for an index of nearest neighbours by inner product.
+        """Return contexts as query vectors for a nearest-neighbour index by inner product.
 
         Parameters
         ----------
@@ -508,7 +509,7 @@ class FMRecommender(RecommenderMixin, KeptEstimator, PrintableEstimator):
         return np.column_stack([layers, *extra])
 
     def item_vectors(self):
-        """Items as vectors, for an index of nearest neighbours by inner product.
+        """Return items as vectors for a nearest-neighbour index by inner product.
 
         Returns
         -------
@@ -521,28 +522,28 @@ class FMRecommender(RecommenderMixin, KeptEstimator, PrintableEstimator):
         return self._items.copy()
 
     def predict_pairs(self, X, rows, items):
-        """Scores of pairs of a context and an item.
+        """Predict the scores of pairs of a context and an item.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_features)
             Contexts.
         rows : array-like of int of shape (n_pairs,)
-            Rows of X; -1 for a context of which nothing is known.
+            Rows of X; -1 stands for an unknown context.
         items : array-like of shape (n_pairs,)
-            Names of items; None for an item of which nothing is known.
+            Names of items; None stands for an unknown item.
 
         Returns
         -------
         scores : ndarray of shape (n_pairs,)
-            For "logistic" log-odds that an item was chosen rather than drawn. Else only their
-            differences within a row mean something. What is not known contributes nothing, as
+            For "logistic", the log-odds that an item was chosen and not drawn. Otherwise, only
+            differences within a row are meaningful. Unknown contexts and items contribute 0, like
             rows of zeros and features that were not seen in `fit`.
         """
         return self._predict_pairs(X, rows, items)
 
     def predict(self, X):
-        """The item with the highest score for each context, seen or not.
+        """Predict the item with the highest score for each context, seen or not.
 
         Parameters
         ----------
@@ -568,20 +569,21 @@ class FMRecommender(RecommenderMixin, KeptEstimator, PrintableEstimator):
         output="default",
         user_ids=None,
     ):
-        """The items with the highest scores for each context.
+        """Recommend the items with the highest scores in each context.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_features)
             Contexts.
         n_items : int, default=10
-            How many items. If there are fewer to choose from, all of them are ranked.
+            Number of items. If there are fewer to choose from, all of them are ranked.
         exclude_seen : bool, default=True
-            Whether to leave out what the same user, see `user_fields`, chose in `fit`.
+            Whether to leave out what the same user (see `user_fields`) chose in `fit`.
         candidates : array-like of shape (n_candidates,), default=None
-            Recommend among these items only: names, or a mask of all items.
+            Recommend only these items: names, or a mask of all items.
         exclude : array-like of items, or sparse matrix of shape (n_rows, n_items), default=None
-            Items never to recommend, or cells, stored zeros included: those items for those rows.
+            Items never to recommend; or a matrix whose stored entries, zeros included, are the
+            items not to recommend in each row.
         output : {"default", "pandas", "polars"}, default="default"
             "default" returns two arrays with a row for each context. "pandas" and "polars" return
             a DataFrame of that package with a row for each recommended item.
@@ -610,24 +612,24 @@ class FMRecommender(RecommenderMixin, KeptEstimator, PrintableEstimator):
         return self._recommend(X, n_items, exclude_seen, candidates, exclude, output, user_ids)
 
     def similar_items(self, items, n_items=10, *, output="default"):
-        """The items most similar to given ones.
+        """Find the items most similar to given items.
 
         Parameters
         ----------
         items : array-like of shape (n_queries,)
             Names of items.
         n_items : int, default=10
-            How many, at most the number of all items. Then the last place is empty, as in
-            `recommend`.
+            Number of similar items, at most the number of all items. In that case the last place
+            is empty, as in `recommend`.
         output : {"default", "pandas", "polars"}, default="default"
             What to return, as in `recommend`.
 
         Returns
         -------
         similar : ndarray of shape (n_queries, n_items)
-            Names, most similar first; never the item itself.
+            Names, most similar first. An item is never similar to itself.
         similarities : ndarray of shape (n_queries, n_items)
-            Cosines of the angles between their vectors.
+            Cosine similarities of their vectors.
         frame : DataFrame of shape (n_similar, 4)
             In place of the two arrays if `output` asks for it, with the columns "item",
             "similar_item", "similarity" and "rank".
@@ -635,19 +637,20 @@ class FMRecommender(RecommenderMixin, KeptEstimator, PrintableEstimator):
         return self._similar_items(items, n_items, output)
 
     def similar_users(self, X, rows=None, n_users=10, *, output="default", user_ids=None):
-        """The contexts most similar to given ones: those that want the same items.
+        """Find the contexts most similar to given contexts: those that prefer the same items.
 
-        Pass one row for each user to find similar users: several rows of one user would be found
-        similar to each other.
+        To find similar users, pass one row for each user. Several rows of one user are similar to
+        each other.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_features)
             Contexts to compare.
         rows : array-like of int of shape (n_queries,), default=None
-            The rows of X to which similar ones are wanted. None is all of them.
+            The rows of X for which to find similar rows. None means all of them.
         n_users : int, default=10
-            How many, at most the number of rows. Then the last place is empty, as in `recommend`.
+            Number of similar rows, at most the number of rows. In that case the last place is
+            empty, as in `recommend`.
         output : {"default", "pandas", "polars"}, default="default"
             What to return, as in `recommend`.
         user_ids : array-like of shape (n_users,), default=None
@@ -657,9 +660,9 @@ class FMRecommender(RecommenderMixin, KeptEstimator, PrintableEstimator):
         Returns
         -------
         similar : ndarray of shape (n_queries, n_users)
-            Rows of X, most similar first, or names; never the row itself.
+            Rows of X, or names, most similar first. A row is never similar to itself.
         similarities : ndarray of shape (n_queries, n_users)
-            Cosines of the angles between their vectors.
+            Cosine similarities of their vectors.
         frame : DataFrame of shape (n_similar, 4)
             In place of the two arrays if `output` asks for it, with the columns "user",
             "similar_user", "similarity" and "rank".
@@ -667,7 +670,7 @@ class FMRecommender(RecommenderMixin, KeptEstimator, PrintableEstimator):
         return self._similar_users(X, rows, n_users, output, user_ids)
 
     def add_items(self, item_features, item_ids=None):
-        """Make items known that appeared after `fit`. They are ranked by their features alone.
+        """Add items that appeared after `fit`. They are ranked by their features alone.
 
         Parameters
         ----------
@@ -684,13 +687,13 @@ class FMRecommender(RecommenderMixin, KeptEstimator, PrintableEstimator):
         Raises
         ------
         ValueError
-            If an item is known already, or the columns are others.
+            If an item is already known, or the columns differ from those in `fit`.
         """
         check_is_fitted(self)
         n_given = self.item_coef_.size - self._n_identities
         if n_given == 0:
             raise ValueError(
-                "The model was fitted without item_features, so it can say nothing of new items; "
+                "The model was fitted without item_features, so it cannot rank new items; "
                 "pass item_features to the constructor and fit again."
             )
         names, given = read_features(item_features, item_ids, n_given)
@@ -721,36 +724,36 @@ class FMRecommender(RecommenderMixin, KeptEstimator, PrintableEstimator):
         candidates=None,
         exclude=None,
     ):
-        """Held-out events, and what the model ranks first where they happened.
+        """Rank items in the contexts of held-out events, to evaluate the rankings.
 
         There is one ranking for each user and context: events of the same user in equal rows of X
-        are judged together. Who the user is say `groups`, or if there are none, `user_fields`.
-        A user that `fit` has not seen has no id there, so without `groups` each of their events
-        is judged alone: equal rows may be those of many people.
+        are judged together. `groups` identify the users or, if None, the fields in `user_fields`
+        do. Users who were not in `fit` cannot be told apart by these fields: equal rows may belong
+        to many people. So without `groups`, each of their events is judged alone.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_events, n_features)
             Contexts of the events.
         y : array-like of shape (n_events,)
-            Items chosen. Those that the model does not know are misses.
+            Items chosen. Items that the model does not know count as misses.
         k : int, default=10
-            How many items to rank, at least 1.
+            Number of items to rank, at least 1.
         groups : array-like of shape (n_events,), default=None
-            Who chose: an id of the user of each event. Events whose id is missing (None or NaN)
-            are judged alone. None takes the users of `fit`, see `user_fields`.
+            The id of each event's user. Events whose id is missing (None or NaN) are judged alone.
+            If None, the users are those of `fit`, see `user_fields`.
         sample_weight : array-like of shape (n_events,), default=None
             Weights of the events: their gains.
         exclude_seen : bool, default=True
-            Whether to leave out what the same user chose in `fit`, unless it is in y once more.
+            Whether to leave out what the same user chose in `fit`, unless it is in y again.
         candidates, exclude : default=None
-            As for `recommend`; of cells to exclude, a row for each event.
+            See `recommend`. A matrix of entries to exclude has a row for each event.
 
         Returns
         -------
         relevant : CSR matrix of shape (n_rankings, n_items or more)
-            Weight of each item in each ranking; items that are not known follow those that are.
-            Rankings are in the order of their first events.
+            Weight of each item in each ranking; unknown items follow the known ones. Rankings are
+            in the order of their first events.
         items : ndarray of shape (n_rankings, k)
             Positions of items, best first, as the functions of :mod:`skfm.metrics` take them: -1
             where too few are left for a row.
@@ -779,9 +782,9 @@ class FMRecommender(RecommenderMixin, KeptEstimator, PrintableEstimator):
         return held_out.relevant, items
 
     def score(self, X, y, sample_weight=None, groups=None):
-        """NDCG of the first ten items, mean over rankings, one for each user and context.
+        """Compute the mean NDCG of the first ten items, with a ranking for each user and context.
 
-        See `rank_held_out` for which events are judged together.
+        `rank_held_out` explains which events are judged together.
 
         Parameters
         ----------
@@ -792,8 +795,8 @@ class FMRecommender(RecommenderMixin, KeptEstimator, PrintableEstimator):
         sample_weight : array-like of shape (n_events,), default=None
             Weights of the events: their gains.
         groups : array-like of shape (n_events,), default=None
-            Who chose: an id of the user of each event, as in `rank_held_out`. None goes by
-            `user_fields`.
+            The id of each event's user, as in `rank_held_out`. If None, `user_fields` identify the
+            users.
 
         Returns
         -------

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.ranking.training import Choices
 from skfm._utils import validation
 
@@ -65,4 +66,5 @@ def initial_parameters(sides, scale, rng):
     problem = sides.problem
     factors = problem.random_factors(1, problem.n_used, scale, rng)
     factors[:, sides.contexts.n_used + np.flatnonzero(sides.explained.mask)] = 0
-    return np.zeros(1), np.zeros((1, problem.n_used), factors.dtype), factors
+    linear = np.zeros((1, problem.n_used), factors.dtype)
+    return Parameters(np.zeros(1), linear, factors)

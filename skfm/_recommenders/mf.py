@@ -27,7 +27,7 @@ from skfm._utils.threads import n_threads
 from skfm._utils.warnings import warn
 from skfm.metrics import ndcg_at_k
 
-HIDDEN_SHARE = 0.2  # of each row's cells, for `score`
+HIDDEN_SHARE = 0.2  # of each row's entries, for `score`
 RANKED = 10  # items, for the `score` of implicit feedback
 
 
@@ -250,8 +250,8 @@ class MFRecommender(
         validation.check_option(self.solver, "solver", ("auto", "als", "sgd"))
         if self.feedback == "implicit" and self.solver == "sgd":
             raise ValueError(
-                "solver='sgd' learns from stored cells only and knows no implicit feedback, which "
-                "is about all cells; use solver='als'."
+                "solver='sgd' learns from stored entries only, but implicit feedback is about all "
+                "entries of the matrix; use solver='als'."
             )
         validation.check_auto_or_number(self.alpha, "alpha", low=0, boundaries="neither")
         validation.check_auto_or_number(self.nu, "nu", low=0)
@@ -303,8 +303,8 @@ class MFRecommender(
         Raises
         ------
         ValueError
-            If a parameter or X is not usable (NaN or infinity, negative confidences, no cells),
-            or if training diverges.
+            If a parameter or X is not usable (NaN or infinity, negative confidences, no
+            entries), or if training diverges.
 
         Warns
         -----
@@ -321,7 +321,7 @@ class MFRecommender(
         csr = validation.validate_cells(self, X, is_implicit, reset=True)
         if csr.nnz == 0:
             raise ValueError(
-                "X has no stored cells to learn from: it needs at least one "
+                "X has no stored entries to learn from: it needs at least one "
                 f"{'positive value' if is_implicit else 'rating'}."
             )
         model = self._make_model(csr)
@@ -345,7 +345,7 @@ class MFRecommender(
             n_threads=n_threads(self.n_jobs),
             verbose=bool(self.verbose),
         )
-        progress = Progress(settings, csr.nnz, "cells")
+        progress = Progress(settings, csr.nnz, "entries")
         if self.solver == "sgd":
             items, history = sgd.train(model, csr, items, settings, rng, progress)
         else:
@@ -435,21 +435,21 @@ class MFRecommender(
         )
 
     def transform(self, X):
-        """Find users' vectors from their cells, the items' vectors being given.
+        """Find the vectors of users from their rows, with the items' vectors held fixed.
 
-        Each row is a small ridge regression of its own, the one that training solves for a user,
-        so rows that were in `fit` and new ones are treated alike.
+        Each row is a separate small ridge regression, the one that training solves for a user. So
+        users who were in `fit` and new users are treated alike.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            Cells as in `fit`.
+            Ratings or confidences, as in `fit`.
 
         Returns
         -------
         users : ndarray of shape (n_users, n_components) or (n_users, n_components + 1)
-            The vectors ``p_u``, then, if there are biases, ``b_u``. Zeros for a row without
-            cells.
+            The vectors ``p_u``, followed by the biases ``b_u`` if there are any. Zeros for a row
+            without entries.
         """
         return self._transform(X)
 
@@ -464,7 +464,7 @@ class MFRecommender(
         return vectors.astype(users.dtype, copy=False)
 
     def inverse_transform(self, X):
-        """Scores of all items.
+        """Compute the scores of all items.
 
         Parameters
         ----------
@@ -474,7 +474,7 @@ class MFRecommender(
         Returns
         -------
         scores : ndarray of shape (n_users, n_items)
-            Dense: for many users and items rather use `recommend` or `predict_pairs`.
+            A dense array. For many users and items, use `recommend` or `predict_pairs` instead.
         """
         check_is_fitted(self)
         try:
@@ -493,23 +493,23 @@ class MFRecommender(
         return validation.check_predictions(scores)
 
     def user_vectors(self, X):
-        """Users as query vectors, for an index of nearest neighbours by inner product.
+        """Return users as query vectors for a nearest-neighbour index by inner product.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            Cells as in `fit`.
+            Ratings or confidences, as in `fit`.
 
         Returns
         -------
         vectors : ndarray of shape (n_users, n_components) or (n_users, n_components + 2)
-            Their products with `item_vectors` are the scores; with biases two coordinates are
-            appended to that end.
+            Their products with `item_vectors` are the scores. With biases, two coordinates are
+            appended for this purpose.
         """
         return self._with_constants(self._transform(X), is_user=True)
 
     def item_vectors(self):
-        """Items as vectors, for an index of nearest neighbours by inner product.
+        """Return items as vectors for a nearest-neighbour index by inner product.
 
         Returns
         -------
@@ -532,22 +532,23 @@ class MFRecommender(
         return np.concatenate([factors, bias, one], axis=1)
 
     def predict_pairs(self, X, rows, items):
-        """Scores of pairs of a user and an item.
+        """Predict the scores of pairs of a user and an item.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            What is known of the users: cells as in `fit`.
+            What is known of the users: ratings or confidences, as in `fit`.
         rows : array-like of int of shape (n_pairs,)
-            The users: rows of X; -1 for a user who is not known.
+            The users, as rows of X; -1 stands for an unknown user.
         items : array-like of shape (n_pairs,)
-            The items: columns of X, or their names; -1 or None for an item that is not known.
+            The items, as columns of X or names; -1 or None stands for an unknown item.
 
         Returns
         -------
         scores : ndarray of shape (n_pairs,)
-            Ratings, or for implicit feedback scores that are mostly between 0 and 1. Users and
-            items that are not known count as those without cells: their vectors and biases are 0.
+            Ratings, or for implicit feedback scores that are mostly between 0 and 1. The vectors
+            and biases of unknown users and items are 0, like those of users and items without
+            entries.
         """
         return self._predict_pairs(X, rows, items)
 
@@ -563,20 +564,21 @@ class MFRecommender(
         user_ids=None,
         item_ids=None,
     ):
-        """The items with the highest scores for each user.
+        """Recommend the items with the highest scores to each user.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            What is known of the users: cells as in `fit`.
+            What is known of the users: ratings or confidences, as in `fit`.
         n_items : int, default=10
-            How many items. If there are fewer to choose from, all of them are ranked.
+            Number of items. If there are fewer to choose from, all of them are ranked.
         exclude_seen : bool, default=True
-            Whether to leave out the items that a user has a cell for.
+            Whether to leave out the items for which a user has an entry in X.
         candidates : array-like of shape (n_candidates,), default=None
-            Recommend among these items only: columns of X, a mask of them, or names.
+            Recommend only these items: columns of X, a mask of them, or names.
         exclude : array-like of items, or sparse matrix of shape (n_users, n_items), default=None
-            Items never to recommend, or cells, stored zeros included: those items for those users.
+            Items never to recommend; or a matrix whose stored entries, zeros included, are the
+            items not to recommend to each user.
         output : {"default", "pandas", "polars"}, default="default"
             "default" returns two arrays with a row for each user. "pandas" and "polars" return a
             DataFrame of that package with a row for each recommended item.
@@ -592,10 +594,11 @@ class MFRecommender(
         -------
         items : ndarray of shape (n_users, n_items)
             Columns of X, best first, or names if there are any. Where too few are left for a
-            user, -1, or None among names. Beware that NumPy takes the index -1 for the last item:
-            rather than to look up names yourself, pass `item_ids`.
+            user, -1, or None among names. NumPy takes the index -1 for the last item: to get
+            names, pass `item_ids` instead of indexing them.
         scores : ndarray of shape (n_users, n_items)
-            Their scores; of equal ones the first column comes first. -inf where there is no item.
+            Their scores; of equal scores, the first column comes first. -inf where there is no
+            item.
         frame : DataFrame of shape (n_recommendations, 4)
             In place of the two arrays if `output` asks for it, with the columns "user", "item",
             "score" and "rank", which is 1 for the best item. Users follow each other as in X.
@@ -639,15 +642,15 @@ class MFRecommender(
         )
 
     def similar_items(self, items, n_items=10, *, output="default", item_ids=None):
-        """The items most similar to given ones.
+        """Find the items most similar to given items.
 
         Parameters
         ----------
         items : array-like of shape (n_queries,)
             Columns of X, or names.
         n_items : int, default=10
-            How many, at most the number of all items. Then the last place is empty, as in
-            `recommend`.
+            Number of similar items, at most the number of all items. In that case the last place
+            is empty, as in `recommend`.
         output : {"default", "pandas", "polars"}, default="default"
             What to return, as in `recommend`.
         item_ids : array-like of shape (n_features,), default=None
@@ -656,9 +659,9 @@ class MFRecommender(
         Returns
         -------
         similar : ndarray of shape (n_queries, n_items)
-            Columns of X, most similar first, or names; never the item itself.
+            Columns of X, or names, most similar first. An item is never similar to itself.
         similarities : ndarray of shape (n_queries, n_items)
-            Cosines of the angles between their vectors; 0 with items without cells.
+            Cosine similarities of their vectors; 0 for items without entries.
         frame : DataFrame of shape (n_similar, 4)
             In place of the two arrays if `output` asks for it, with the columns "item",
             "similar_item", "similarity" and "rank".
@@ -666,16 +669,18 @@ class MFRecommender(
         return self._similar_items(items, n_items, output, item_ids)
 
     def similar_users(self, X, rows=None, n_users=10, *, output="default", user_ids=None):
-        """The users most similar to given ones.
+        """Find the users most similar to given users.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            Users to compare: cells as in `fit`. They need not have been there in `fit`.
+            Users to compare: ratings or confidences, as in `fit`. Users who were not in `fit` may
+            be among them.
         rows : array-like of int of shape (n_queries,), default=None
-            The users, as rows of X, to whom similar ones are wanted. None is all of them.
+            The users, as rows of X, for whom to find similar users. None means all of them.
         n_users : int, default=10
-            How many, at most the number of rows. Then the last place is empty, as in `recommend`.
+            Number of similar users, at most the number of rows. In that case the last place is
+            empty, as in `recommend`.
         output : {"default", "pandas", "polars"}, default="default"
             What to return, as in `recommend`.
         user_ids : array-like of shape (n_users,), default=None
@@ -685,9 +690,9 @@ class MFRecommender(
         Returns
         -------
         similar : ndarray of shape (n_queries, n_users)
-            Rows of X, most similar first, or names; never the user itself.
+            Rows of X, or names, most similar first. A user is never similar to itself.
         similarities : ndarray of shape (n_queries, n_users)
-            Cosines of the angles between their vectors; 0 with users without cells.
+            Cosine similarities of their vectors; 0 for users without entries.
         frame : DataFrame of shape (n_similar, 4)
             In place of the two arrays if `output` asks for it, with the columns "user",
             "similar_user", "similarity" and "rank".
@@ -706,16 +711,17 @@ class MFRecommender(
         return self._similar_users(X, rows, n_users, output, user_ids)
 
     def score(self, X, y=None):
-        """How well cells that are hidden from the fold-in are predicted.
+        """Score predictions of entries that are hidden from the fold-in.
 
-        A fifth of each row's cells is hidden, at least one of two. Which ones depends on the
-        row's own columns alone, so that models are always compared on the same cells, and a
-        search over `n_components` finds the best rather than the largest.
+        A fifth of each row's entries is hidden, and at least one of two. Which entries are hidden
+        depends only on the columns of the row. So models are always compared on the same entries,
+        and a search over `n_components` finds the best value instead of the largest.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            Cells as in `fit`; for an honest score, of users that were not in it.
+            Ratings or confidences, as in `fit`. For an unbiased score, pass users who were not in
+            `fit`.
         y : None
             Ignored.
 
@@ -728,14 +734,14 @@ class MFRecommender(
         Raises
         ------
         ValueError
-            If no row has two cells.
+            If no row has two entries.
         """
         visible, hidden = sparse_entries.hide_by_hash(self._check_rows(X), HIDDEN_SHARE)
         judged = np.diff(hidden.indptr) > 0
         if not judged.any():
             raise ValueError(
-                "score hides some cells of each row and judges how they are predicted from the "
-                "others: it needs a row with at least two cells in X."
+                "score hides some entries of each row and judges how they are predicted from the "
+                "others: it needs a row with at least two entries in X."
             )
         visible, hidden = visible[judged], hidden[judged]
         if self._model.is_implicit:

@@ -7,9 +7,9 @@ from skfm._utils.pipelines import last_step
 def recommend(estimator, X, n_items=10, *, output="default", user_ids=None, **options):
     """Recommend with a pipeline, or a search, that ends in a recommender.
 
-    A :class:`~sklearn.pipeline.Pipeline` hands on `predict` and `transform`, but not `recommend`.
+    A :class:`~sklearn.pipeline.Pipeline` has `predict` and `transform`, but no `recommend`.
     This function transforms X by the steps before the recommender, and calls its `recommend`. Of a
-    search such as :class:`~sklearn.model_selection.GridSearchCV` it takes the best estimator.
+    search such as :class:`~sklearn.model_selection.GridSearchCV`, it uses the best estimator.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def recommend(estimator, X, n_items=10, *, output="default", user_ids=None, **op
 
     See Also
     --------
-    MFRecommender.recommend : Recommend by the cells of users.
+    MFRecommender.recommend : Recommend by what users have rated or chosen.
     FMRecommender.recommend : Recommend by the features of contexts.
 
     Examples

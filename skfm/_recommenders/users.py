@@ -64,7 +64,7 @@ class Users(Kept):
         if X.dtype.itemsize < self._dtype.itemsize and not self._is_short:
             raise ValueError(
                 f"X is {X.dtype}, but fit had {self._dtype}, with values that {X.dtype} rounds: "
-                f"whose rows are whose cannot be told. Pass X in {self._dtype}, or {remedy}."
+                f"the users of its rows cannot be told. Pass X in {self._dtype}, or {remedy}."
             )
         X = X.astype(self._dtype, copy=False)
         if self._keys.size == 0:
