@@ -797,7 +797,7 @@ def test_names_stay_what_they_are(names):
     assert set(left.ravel()) == set(names) - set(some)
 
 
-def test_owners_are_known_in_other_precision_or_it_is_said():
+def test_users_are_known_in_other_precision_or_it_is_said():
     X, items, _ = make_log()
     single = small().fit(X.astype(np.float32), items)
     both = [single.recommend(X.astype(dtype), 5)[0] for dtype in (np.float32, np.float64)]

@@ -6,7 +6,6 @@ import numpy as np
 from scipy import sparse
 
 from skfm._recommenders.candidates import hide_others, pattern_of
-from skfm._recommenders.catalogue import check_positions
 from skfm._recommenders.vectors import padded
 from skfm._solvers import top_k
 from skfm._utils import validation
@@ -65,8 +64,3 @@ def find_similar(vectors, asked, n, argument, n_threads):
     n_best = min(int(n), len(table))
     itself = np.arange(asked.size + 1), asked
     return top_k.best(table[asked], top_k.make_tiles(table), n_best, itself, n_threads)
-
-
-def check_rows(rows, n_rows):
-    """Positions of rows of X; all of them if None."""
-    return np.arange(n_rows) if rows is None else check_positions(rows, n_rows, "rows")

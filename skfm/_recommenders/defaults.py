@@ -26,6 +26,11 @@ class Defaults:
 EXPLICIT = Defaults(n_components=32, alpha=1.2, nu=0.5, unobserved_weight=0.0)
 
 
+def unless_auto(value, default):
+    """The value of a parameter, or its default if it is "auto"."""
+    return default if isinstance(value, str) else value
+
+
 def implicit_defaults(csr, unobserved_weight="auto"):
     """Defaults for a matrix of confidences.
 
@@ -45,10 +50,7 @@ def implicit_defaults(csr, unobserved_weight="auto"):
     density = csr.nnz / (n_rows * n_columns)
     largest = float(csr.data.max())  # divided out first, so that no sum overflows
     mean = max(largest * float(np.mean(csr.data / largest, dtype=np.float64)), tiny)
-    weight = unobserved_weight
-    if weight == "auto":
-        weight = max(UNOBSERVED_PULL * density * mean, tiny)
-    weight = float(weight)
+    weight = float(unless_auto(unobserved_weight, max(UNOBSERVED_PULL * density * mean, tiny)))
     pull = weight / density / mean  # of unobserved cells together, relative to those stored
     noise = math.sqrt(n_rows / csr.nnz) + math.sqrt(n_columns / csr.nnz)
     shrinkage = noise * min(LARGEST_PENALTY, PENALTY / n_columns**POWER)

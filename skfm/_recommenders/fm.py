@@ -12,6 +12,7 @@ from skfm._fm.feature_groups import check_labels
 from skfm._fm.interactions import carried, check_interactions
 from skfm._recommenders.candidates import is_matrix, read_excluded
 from skfm._recommenders.catalogue import LabelledCatalogue
+from skfm._recommenders.defaults import unless_auto
 from skfm._recommenders.fm_problem import (
     check_fields,
     find_chosen,
@@ -394,13 +395,11 @@ class FMRecommender(RecommenderMixin, KeptEstimator, PrintableEstimator):
         return self
 
     def _settings(self, n_rows, fit_linear):
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            batch_size = auto_batch_size(n_rows, UPDATES[SOLVER])
+        batch_size = unless_auto(self.batch_size, auto_batch_size(n_rows, UPDATES[SOLVER]))
         return Settings(
             solver=SOLVER,
             loss_shape=float(self.max_draws),
-            learning_rate=RATE if self.learning_rate == "auto" else float(self.learning_rate),
+            learning_rate=float(unless_auto(self.learning_rate, RATE)),
             floor=float(self.initial_accumulator),
             batch_size=int(batch_size),
             max_iter=int(self.max_iter),
@@ -413,12 +412,11 @@ class FMRecommender(RecommenderMixin, KeptEstimator, PrintableEstimator):
         )
 
     def _penalties(self):
-        given = self.alpha, self.alpha_linear
-        alphas = [
-            auto if alpha == "auto" else float(alpha)
-            for alpha, auto in zip(given, ALPHAS[self.loss], strict=True)
-        ]
-        return Penalties(*alphas)
+        alpha, alpha_linear = ALPHAS[self.loss]
+        return Penalties(
+            factors=float(unless_auto(self.alpha, alpha)),
+            linear=float(unless_auto(self.alpha_linear, alpha_linear)),
+        )
 
     def _check_interactions(self, of_contexts, of_items):
         both = np.concatenate([of_contexts, of_items])

@@ -10,7 +10,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfm._recommenders.catalogue import Catalogue, LabelledCatalogue
-from skfm._recommenders.defaults import EXPLICIT, implicit_defaults
+from skfm._recommenders.defaults import EXPLICIT, implicit_defaults, unless_auto
 from skfm._recommenders.input_warnings import warn_of_misuse
 from skfm._recommenders.item_features import check_names
 from skfm._recommenders.mf_units import check_penalties, find_units, standardise
@@ -269,18 +269,13 @@ class MFRecommender(
     def _make_model(self, csr):
         is_implicit = self.feedback == "implicit"
         auto = implicit_defaults(csr, self.unobserved_weight) if is_implicit else EXPLICIT
-
-        def chosen(name, kind):
-            value = getattr(self, name)
-            return kind(getattr(auto, name) if isinstance(value, str) else value)
-
         return problem.Model(
-            n_components=chosen("n_components", int),
+            n_components=int(unless_auto(self.n_components, auto.n_components)),
             is_implicit=is_implicit,
             has_bias=bool(self.fit_bias) and not is_implicit,
-            alpha=chosen("alpha", float),
+            alpha=float(unless_auto(self.alpha, auto.alpha)),
             alpha_bias=float(self.alpha_bias),
-            nu=chosen("nu", float),
+            nu=float(unless_auto(self.nu, auto.nu)),
             unobserved_weight=auto.unobserved_weight,
         )
 

@@ -6,13 +6,12 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skfm._recommenders.best_items import (
-    check_rows,
     find_best,
     find_best_or_none,
     find_similar,
 )
 from skfm._recommenders.candidates import find_candidates, unless_relevant
-from skfm._recommenders.catalogue import Catalogue, read_pairs
+from skfm._recommenders.catalogue import Catalogue, check_positions, read_pairs
 from skfm._recommenders.output import check_output, index_of, long_frame, name_rows
 from skfm._recommenders.vectors import with_empty_row
 from skfm._utils import validation
@@ -93,7 +92,7 @@ class RecommenderMixin:
         factors = row_vectors.table[:, item_table.factors]
         vectors = factors * item_table.vectors().any(axis=0)  # what no item has does not count
         n_rows = len(vectors)
-        asked = check_rows(rows, n_rows)
+        asked = np.arange(n_rows) if rows is None else check_positions(rows, n_rows, "rows")
         if user_ids is None and output != "default":
             user_ids = index_of(X)
         users = Catalogue(n_rows, None if user_ids is None else name_rows(user_ids, n_rows))

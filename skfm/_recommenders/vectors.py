@@ -23,9 +23,6 @@ class RowVectors(NamedTuple):
     scale: np.floating
     offset: np.ndarray  # (n_rows,)
 
-    def take(self, rows):
-        return RowVectors(self.table[rows], self.scale, self.offset[rows])
-
     def scores_of_pairs(self, item_table, rows, items):
         """Scores of pairs of a row and an item; -1 is an item of which nothing is known."""
         return products(self.table, item_table.table, rows, items) * self.scale + self.offset[rows]
