@@ -1,4 +1,4 @@
-"""``solver="als"`` from the estimators' door: what falls, what stays, what it can bear."""
+"""``solver="als"`` from the estimators' side: what falls, what stays, what it can bear."""
 
 import pickle
 import warnings

@@ -1,4 +1,4 @@
-"""How FMRegressor and FMClassifier behave, from the door to the predictions."""
+"""How FMRegressor and FMClassifier behave, from the checks to the predictions."""
 
 import pickle
 import sys
