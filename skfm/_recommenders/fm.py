@@ -1,10 +1,12 @@
 """Learning to rank: the items that a context wants first, by their features."""
 
 import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -49,6 +51,17 @@ from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or
 from skfm._utils.ids import join_ids
 from skfm._utils.pickling import Versioned
 from skfm._utils.threads import n_threads
+from skfm._utils.typing import (
+    ColumnLike,
+    Float,
+    FloatArray,
+    Int,
+    IntArray,
+    MatrixLike,
+    Seed,
+    SparseMatrix,
+    SupportsSparse,
+)
 from skfm._utils.warnings import warn
 from skfm.metrics import ndcg_at_k
 
@@ -239,32 +252,32 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
 
     def __init__(
         self,
-        n_components=64,
+        n_components: Int = 64,
         *,
-        loss="warp",
-        item_features=None,
-        item_ids=None,
-        item_fields=None,
-        item_identity=("item",),
-        feature_fields=None,
-        user_fields=None,
-        interactions=None,
-        fit_linear=True,
-        negatives="uniform",
-        max_draws=10,
-        alpha="auto",
-        alpha_linear="auto",
-        learning_rate="auto",
-        initial_accumulator=1.0,
-        batch_size="auto",
-        max_iter=100,
-        tol=1e-4,
-        n_iter_no_change=5,
-        init_scale=0.05,
-        random_state=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        loss: Literal["warp", "bpr", "logistic"] = "warp",
+        item_features: MatrixLike | None = None,
+        item_ids: ColumnLike | None = None,
+        item_fields: ColumnLike | None = None,
+        item_identity: Sequence[Any] = ("item",),
+        feature_fields: ColumnLike | None = None,
+        user_fields: Sequence[Any] | None = None,
+        interactions: Sequence[Sequence[Any]] | None = None,
+        fit_linear: bool | Sequence[Any] = True,
+        negatives: Literal["uniform", "popularity"] | Float = "uniform",
+        max_draws: Int = 10,
+        alpha: Float | Literal["auto"] = "auto",
+        alpha_linear: Float | Literal["auto"] = "auto",
+        learning_rate: Float | Literal["auto"] = "auto",
+        initial_accumulator: Float = 1.0,
+        batch_size: Int | Literal["auto"] = "auto",
+        max_iter: Int = 100,
+        tol: Float = 1e-4,
+        n_iter_no_change: Int = 5,
+        init_scale: Float = 0.05,
+        random_state: Seed = None,
+        n_jobs: Int | None = None,
+        verbose: Int = 0,
+    ) -> None:
         self.n_components = n_components
         self.loss = loss
         self.item_features = item_features
@@ -321,7 +334,7 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         door.check_number(self.init_scale, "init_scale", real, low=0)
         door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: MatrixLike, y: ColumnLike, sample_weight: ArrayLike | None = None) -> Self:
         """Learn from events.
 
         Parameters
@@ -574,7 +587,7 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         ones = np.ones((len(layers), 1), layers.dtype)
         return padded(layers, ones), padded(sums, output[:, None])
 
-    def user_vectors(self, X):
+    def user_vectors(self, X: MatrixLike) -> FloatArray:
         """Contexts as query vectors, for an index of nearest neighbours by inner product.
 
         Parameters
@@ -592,7 +605,7 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         extra = (one, own) if self._fitted_loss == "logistic" else (one,)
         return np.column_stack([layers, *extra])
 
-    def item_vectors(self):
+    def item_vectors(self) -> FloatArray:
         """Items as vectors, for an index of nearest neighbours by inner product.
 
         Returns
@@ -605,7 +618,7 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         extra = (output, np.ones_like(output))
         return np.column_stack([sums, *extra[: 1 + (self._fitted_loss == "logistic")]])
 
-    def predict_pairs(self, X, rows, items):
+    def predict_pairs(self, X: MatrixLike, rows: ArrayLike, items: ColumnLike) -> FloatArray:
         """Scores of pairs of a context and an item.
 
         Parameters
@@ -630,7 +643,7 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         table = np.concatenate([table, np.zeros_like(table[:1])])  # last, where -1 finds it
         return products(contexts, table, rows, items) + own[rows]
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> NDArray[Any]:
         """The item with the highest score for each context, seen or not.
 
         Parameters
@@ -648,15 +661,15 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
 
     def recommend(
         self,
-        X,
-        n_items=10,
+        X: MatrixLike,
+        n_items: Int = 10,
         *,
-        exclude_seen=True,
-        candidates=None,
-        exclude=None,
-        output="default",
-        user_ids=None,
-    ):
+        exclude_seen: bool = True,
+        candidates: ColumnLike | None = None,
+        exclude: ColumnLike | SupportsSparse | None = None,
+        output: Literal["default", "pandas", "polars"] = "default",
+        user_ids: ColumnLike | None = None,
+    ) -> Any:
         """The items with the highest scores for each context.
 
         Parameters
@@ -712,7 +725,13 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
     def _seen(self, X):
         return self._owners.seen_by(X, self._catalogue.n_items)
 
-    def similar_items(self, items, n_items=10, *, output="default"):
+    def similar_items(
+        self,
+        items: ColumnLike,
+        n_items: Int = 10,
+        *,
+        output: Literal["default", "pandas", "polars"] = "default",
+    ) -> Any:
         """The items most similar to given ones.
 
         Parameters
@@ -741,7 +760,15 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         vectors, threads = self._item_parts[1], n_threads(self.n_jobs)
         return similar("item", self._catalogue, vectors, asked, n_items, output, threads)
 
-    def similar_users(self, X, rows=None, n_users=10, *, output="default", user_ids=None):
+    def similar_users(
+        self,
+        X: MatrixLike,
+        rows: ArrayLike | None = None,
+        n_users: Int = 10,
+        *,
+        output: Literal["default", "pandas", "polars"] = "default",
+        user_ids: ColumnLike | None = None,
+    ) -> Any:
         """The contexts most similar to given ones: those that want the same items.
 
         Pass one row for each user to find similar users: several rows of one user would be found
@@ -777,7 +804,7 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         threads = n_threads(self.n_jobs)
         return similar_rows(X, vectors, rows, n_users, user_ids, output, threads)
 
-    def add_items(self, item_features, item_ids=None):
+    def add_items(self, item_features: MatrixLike, item_ids: ColumnLike | None = None) -> Self:
         """Make items known that appeared after `fit`. They are ranked by their features alone.
 
         Parameters
@@ -824,16 +851,16 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
 
     def ranked_events(
         self,
-        X,
-        y,
-        k=RANKED,
+        X: MatrixLike,
+        y: ColumnLike,
+        k: Int = RANKED,
         *,
-        groups=None,
-        sample_weight=None,
-        exclude_seen=True,
-        candidates=None,
-        exclude=None,
-    ):
+        groups: ColumnLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        exclude_seen: bool = True,
+        candidates: ColumnLike | None = None,
+        exclude: ColumnLike | SupportsSparse | None = None,
+    ) -> tuple[SparseMatrix, IntArray]:
         """Held-out events, and what the model ranks first where they happened.
 
         There is one ranking for each user and context: events of the same user in equal rows of X
@@ -880,8 +907,10 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         relevant, ranking, first = hide_chosen(X, self._catalogue, y, sample_weight, users)
         if are_cells(exclude):
             exclude = unite(read_cells(exclude, X.shape[0], self._catalogue), ranking, first.size)
+        contexts, table = self._tables(layers[first])
         items = rank_hidden(
-            *self._tables(layers[first]),
+            contexts,
+            table,
             k,
             relevant[:, : self._catalogue.n_items],
             self._catalogue,
@@ -892,7 +921,13 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         )
         return relevant, items
 
-    def score(self, X, y, sample_weight=None, groups=None):
+    def score(
+        self,
+        X: MatrixLike,
+        y: ColumnLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ColumnLike | None = None,
+    ) -> float:
         """NDCG of the first ten items, mean over rankings, one for each user and context.
 
         See `ranked_events` for which events are judged together.

@@ -2,8 +2,10 @@
 
 import numbers
 from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -36,6 +38,7 @@ from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or
 from skfm._utils.memory import largest_squared
 from skfm._utils.progress import Progress
 from skfm._utils.threads import n_threads
+from skfm._utils.typing import ColumnLike, Float, FloatArray, Int, MatrixLike, Seed, SupportsSparse
 from skfm._utils.warnings import warn
 from skfm.metrics import ndcg_at_k
 
@@ -208,23 +211,23 @@ class MFRecommender(
 
     def __init__(
         self,
-        n_components="auto",
+        n_components: Int | Literal["auto"] = "auto",
         *,
-        feedback="explicit",
-        solver="auto",
-        alpha="auto",
-        alpha_bias=3.0,
-        nu="auto",
-        unobserved_weight="auto",
-        fit_bias=True,
-        learning_rate=0.1,
-        init_scale=0.1,
-        max_iter=100,
-        tol=1e-4,
-        random_state=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        feedback: Literal["explicit", "implicit"] = "explicit",
+        solver: Literal["auto", "als", "sgd"] = "auto",
+        alpha: Float | Literal["auto"] = "auto",
+        alpha_bias: Float = 3.0,
+        nu: Float | Literal["auto"] = "auto",
+        unobserved_weight: Float | Literal["auto"] = "auto",
+        fit_bias: bool = True,
+        learning_rate: Float | Literal["auto"] = 0.1,
+        init_scale: Float = 0.1,
+        max_iter: Int = 100,
+        tol: Float = 1e-4,
+        random_state: Seed = None,
+        n_jobs: Int | None = None,
+        verbose: Int = 0,
+    ) -> None:
         self.n_components = n_components
         self.feedback = feedback
         self.solver = solver
@@ -290,7 +293,7 @@ class MFRecommender(
             unobserved_weight=auto.unobserved_weight,
         )
 
-    def fit(self, X, y=None):
+    def fit(self, X: MatrixLike, y: Any = None) -> Self:
         """Learn the items' vectors.
 
         Parameters
@@ -469,7 +472,7 @@ class MFRecommender(
         """Products of the tables' rows as scores in the units of X."""
         return scores * scores.dtype.type(self.scale_) + scores.dtype.type(self.mean_)
 
-    def transform(self, X):
+    def transform(self, X: MatrixLike) -> FloatArray:
         """Find users' vectors from their cells, the items' vectors being given.
 
         Each row is a small ridge regression of its own, the one that training solves for a user,
@@ -498,7 +501,7 @@ class MFRecommender(
             known = np.concatenate([known, bias], axis=1)
         return known.astype(users.dtype, copy=False)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: ArrayLike) -> FloatArray:
         """Scores of all items.
 
         Parameters
@@ -527,7 +530,7 @@ class MFRecommender(
                 scores += X[:, n_components:] + self.item_bias_ + self.mean_
         return door.check_predictions(scores)
 
-    def user_vectors(self, X):
+    def user_vectors(self, X: MatrixLike) -> FloatArray:
         """Users as query vectors, for an index of nearest neighbours by inner product.
 
         Parameters
@@ -543,7 +546,7 @@ class MFRecommender(
         """
         return self._vectors(self._known(X), is_user=True)
 
-    def item_vectors(self):
+    def item_vectors(self) -> FloatArray:
         """Items as vectors, for an index of nearest neighbours by inner product.
 
         Returns
@@ -564,7 +567,7 @@ class MFRecommender(
             return np.concatenate([factors, one, bias + known.dtype.type(self.mean_)], axis=1)
         return np.concatenate([factors, bias, one], axis=1)
 
-    def predict_pairs(self, X, rows, items):
+    def predict_pairs(self, X: MatrixLike, rows: ArrayLike, items: ColumnLike) -> FloatArray:
         """Scores of pairs of a user and an item.
 
         Parameters
@@ -592,16 +595,16 @@ class MFRecommender(
 
     def recommend(
         self,
-        X,
-        n_items=10,
+        X: MatrixLike,
+        n_items: Int = 10,
         *,
-        exclude_seen=True,
-        candidates=None,
-        exclude=None,
-        output="default",
-        user_ids=None,
-        item_ids=None,
-    ):
+        exclude_seen: bool = True,
+        candidates: ColumnLike | None = None,
+        exclude: ColumnLike | SupportsSparse | None = None,
+        output: Literal["default", "pandas", "polars"] = "default",
+        user_ids: ColumnLike | None = None,
+        item_ids: ColumnLike | None = None,
+    ) -> Any:
         """The items with the highest scores for each user.
 
         Parameters
@@ -667,8 +670,9 @@ class MFRecommender(
         catalogue = self._catalogue(item_ids)
         seen = csr if exclude_seen else None
         options = {"candidates": candidates, "exclude": exclude}
-        left = choose_from(catalogue, seen, csr.shape[0], **options)
-        items, scores = best_items(*self._fold_in(csr), n_items, *left, n_threads(self.n_jobs))
+        columns, hidden = choose_from(catalogue, seen, csr.shape[0], **options)
+        users, table = self._fold_in(csr)
+        items, scores = best_items(users, table, n_items, columns, hidden, n_threads(self.n_jobs))
         return recommended(X, catalogue, items, self._in_units(scores), user_ids, output)
 
     def _ranked_cells(self, X, relevant, k, *, exclude_seen=True, candidates=None, exclude=None):
@@ -686,7 +690,14 @@ class MFRecommender(
             exclude=exclude,
         )
 
-    def similar_items(self, items, n_items=10, *, output="default", item_ids=None):
+    def similar_items(
+        self,
+        items: ColumnLike,
+        n_items: Int = 10,
+        *,
+        output: Literal["default", "pandas", "polars"] = "default",
+        item_ids: ColumnLike | None = None,
+    ) -> Any:
         """The items most similar to given ones.
 
         Parameters
@@ -719,7 +730,15 @@ class MFRecommender(
         threads = n_threads(self.n_jobs)
         return similar("item", catalogue, factors, asked, n_items, output, threads)
 
-    def similar_users(self, X, rows=None, n_users=10, *, output="default", user_ids=None):
+    def similar_users(
+        self,
+        X: MatrixLike,
+        rows: ArrayLike | None = None,
+        n_users: Int = 10,
+        *,
+        output: Literal["default", "pandas", "polars"] = "default",
+        user_ids: ColumnLike | None = None,
+    ) -> Any:
         """The users most similar to given ones.
 
         Parameters
@@ -762,7 +781,7 @@ class MFRecommender(
         factors, threads = self._model.factors(users), n_threads(self.n_jobs)
         return similar_rows(X, factors, rows, n_users, user_ids, output, threads)
 
-    def score(self, X, y=None):
+    def score(self, X: MatrixLike, y: Any = None) -> float:
         """How well cells that are hidden from the fold-in are predicted.
 
         A fifth of each row's cells is hidden, at least one of two. Which ones depends on the
