@@ -1,9 +1,11 @@
 """Learning to rank: the items that a context wants first, by their features."""
 
 import numbers
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -51,6 +53,7 @@ from skfm._utils.equal_rows import merge_rows
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.ids import join_ids
 from skfm._utils.threads import n_threads
+from skfm._utils.typing import ColumnLike, Float, FloatArray, Int, MatrixLike, Seed, SupportsSparse
 from skfm._utils.warnings import warn
 from skfm.metrics import ndcg_at_k
 
@@ -232,32 +235,32 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
 
     def __init__(
         self,
-        n_components=64,
+        n_components: Int = 64,
         *,
-        loss="warp",
-        item_features=None,
-        item_ids=None,
-        item_fields=None,
-        item_identity=("item",),
-        feature_fields=None,
-        user_fields=None,
-        interactions=None,
-        fit_linear=True,
-        negatives="uniform",
-        max_draws=10,
-        alpha="auto",
-        alpha_linear="auto",
-        learning_rate="auto",
-        initial_accumulator=1.0,
-        batch_size="auto",
-        max_iter=100,
-        tol=1e-4,
-        n_iter_no_change=5,
-        init_scale=0.05,
-        random_state=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        loss: Literal["warp", "bpr", "logistic"] = "warp",
+        item_features: MatrixLike | None = None,
+        item_ids: ColumnLike | None = None,
+        item_fields: ColumnLike | None = None,
+        item_identity: Sequence[Any] = ("item",),
+        feature_fields: ColumnLike | None = None,
+        user_fields: Sequence[Any] | None = None,
+        interactions: Sequence[Sequence[Any]] | None = None,
+        fit_linear: bool | Sequence[Any] = True,
+        negatives: Literal["uniform", "popularity"] | Float = "uniform",
+        max_draws: Int = 10,
+        alpha: Float | Literal["auto"] = "auto",
+        alpha_linear: Float | Literal["auto"] = "auto",
+        learning_rate: Float | Literal["auto"] = "auto",
+        initial_accumulator: Float = 1.0,
+        batch_size: Int | Literal["auto"] = "auto",
+        max_iter: Int = 100,
+        tol: Float = 1e-4,
+        n_iter_no_change: Int = 5,
+        init_scale: Float = 0.05,
+        random_state: Seed = None,
+        n_jobs: Int | None = None,
+        verbose: Int = 0,
+    ) -> None:
         self.n_components = n_components
         self.loss = loss
         self.item_features = item_features
@@ -316,7 +319,7 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         validation.check_number(self.init_scale, "init_scale", real, low=0)
         validation.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: MatrixLike, y: ColumnLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit the model to events.
 
         Parameters
@@ -496,7 +499,7 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         table = padded(parts.layers, np.ones((len(offset), 1), kind))
         return RowVectors(table, kind(1), offset)
 
-    def user_vectors(self, X):
+    def user_vectors(self, X: MatrixLike) -> FloatArray:
         """Return contexts as query vectors for a nearest-neighbour index by inner product.
 
         Parameters
@@ -514,7 +517,7 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         extra = (one, vectors.offset) if self._fitted_loss == "logistic" else (one,)
         return np.column_stack([layers, *extra])
 
-    def item_vectors(self):
+    def item_vectors(self) -> FloatArray:
         """Return items as vectors for a nearest-neighbour index by inner product.
 
         Returns
@@ -527,7 +530,7 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
             return np.column_stack([self._items, np.ones_like(self._items[:, 0])])
         return self._items.copy()
 
-    def predict_pairs(self, X, rows, items):
+    def predict_pairs(self, X: MatrixLike, rows: ArrayLike, items: ColumnLike) -> FloatArray:
         """Predict the scores of pairs of a context and an item.
 
         Parameters
@@ -548,7 +551,7 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         """
         return self._predict_pairs(X, rows, items)
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> NDArray[Any]:
         """Predict the item with the highest score for each context, seen or not.
 
         Parameters
@@ -566,15 +569,15 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
 
     def recommend(
         self,
-        X,
-        n_items=10,
+        X: MatrixLike,
+        n_items: Int = 10,
         *,
-        exclude_seen=True,
-        candidates=None,
-        exclude=None,
-        output="default",
-        user_ids=None,
-    ):
+        exclude_seen: bool = True,
+        candidates: ColumnLike | None = None,
+        exclude: ColumnLike | SupportsSparse | None = None,
+        output: Literal["default", "pandas", "polars"] = "default",
+        user_ids: ColumnLike | None = None,
+    ) -> Any:
         """Recommend the items with the highest scores in each context.
 
         Parameters
@@ -617,7 +620,13 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         """
         return self._recommend(X, n_items, exclude_seen, candidates, exclude, output, user_ids)
 
-    def similar_items(self, items, n_items=10, *, output="default"):
+    def similar_items(
+        self,
+        items: ColumnLike,
+        n_items: Int = 10,
+        *,
+        output: Literal["default", "pandas", "polars"] = "default",
+    ) -> Any:
         """Find the items most similar to given items.
 
         Parameters
@@ -642,7 +651,15 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         """
         return self._similar_items(items, n_items, output)
 
-    def similar_users(self, X, rows=None, n_users=10, *, output="default", user_ids=None):
+    def similar_users(
+        self,
+        X: MatrixLike,
+        rows: ArrayLike | None = None,
+        n_users: Int = 10,
+        *,
+        output: Literal["default", "pandas", "polars"] = "default",
+        user_ids: ColumnLike | None = None,
+    ) -> Any:
         """Find the contexts most similar to given contexts: those that prefer the same items.
 
         To find similar users, pass one row for each user. Several rows of one user are similar to
@@ -675,7 +692,7 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         """
         return self._similar_users(X, rows, n_users, output, user_ids)
 
-    def add_items(self, item_features, item_ids=None):
+    def add_items(self, item_features: MatrixLike, item_ids: ColumnLike | None = None) -> Self:
         """Add items that appeared after `fit`. They are ranked by their features alone.
 
         Parameters
@@ -787,7 +804,13 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         )
         return held_out.relevant, items
 
-    def score(self, X, y, sample_weight=None, groups=None):
+    def score(
+        self,
+        X: MatrixLike,
+        y: ColumnLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ColumnLike | None = None,
+    ) -> float:
         """Compute the mean NDCG of the first ten items, with a ranking for each user and context.
 
         `rank_held_out` explains which events are judged together.

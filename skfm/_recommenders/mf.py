@@ -2,8 +2,10 @@
 
 import numbers
 from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
@@ -24,6 +26,7 @@ from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or
 from skfm._utils.memory import largest_squared
 from skfm._utils.progress import Progress
 from skfm._utils.threads import n_threads
+from skfm._utils.typing import ColumnLike, Float, FloatArray, Int, MatrixLike, Seed, SupportsSparse
 from skfm._utils.warnings import warn
 from skfm.metrics import ndcg_at_k
 
@@ -200,23 +203,23 @@ class MFRecommender(
 
     def __init__(
         self,
-        n_components="auto",
+        n_components: Int | Literal["auto"] = "auto",
         *,
-        feedback="explicit",
-        solver="auto",
-        alpha="auto",
-        alpha_bias=3.0,
-        nu="auto",
-        unobserved_weight="auto",
-        fit_bias=True,
-        learning_rate=0.1,
-        init_scale=0.1,
-        max_iter=100,
-        tol=1e-4,
-        random_state=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        feedback: Literal["explicit", "implicit"] = "explicit",
+        solver: Literal["auto", "als", "sgd"] = "auto",
+        alpha: Float | Literal["auto"] = "auto",
+        alpha_bias: Float = 3.0,
+        nu: Float | Literal["auto"] = "auto",
+        unobserved_weight: Float | Literal["auto"] = "auto",
+        fit_bias: bool = True,
+        learning_rate: Float | Literal["auto"] = 0.1,
+        init_scale: Float = 0.1,
+        max_iter: Int = 100,
+        tol: Float = 1e-4,
+        random_state: Seed = None,
+        n_jobs: Int | None = None,
+        verbose: Int = 0,
+    ) -> None:
         self.n_components = n_components
         self.feedback = feedback
         self.solver = solver
@@ -279,7 +282,7 @@ class MFRecommender(
             unobserved_weight=auto.unobserved_weight,
         )
 
-    def fit(self, X, y=None):
+    def fit(self, X: MatrixLike, y: Any = None) -> Self:
         """Learn the items' vectors.
 
         Parameters
@@ -429,7 +432,7 @@ class MFRecommender(
             n_threads(self.n_jobs),
         )
 
-    def transform(self, X):
+    def transform(self, X: MatrixLike) -> FloatArray:
         """Find the vectors of users from their rows, with the items' vectors held fixed.
 
         Each row is a separate small ridge regression, the one that training solves for a user. So
@@ -458,7 +461,7 @@ class MFRecommender(
             vectors = np.concatenate([vectors, bias], axis=1)
         return vectors.astype(users.dtype, copy=False)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X: ArrayLike) -> FloatArray:
         """Compute the scores of all items.
 
         Parameters
@@ -487,7 +490,7 @@ class MFRecommender(
                 scores += X[:, n_components:] + self.item_bias_ + self.mean_
         return validation.check_predictions(scores)
 
-    def user_vectors(self, X):
+    def user_vectors(self, X: MatrixLike) -> FloatArray:
         """Return users as query vectors for a nearest-neighbour index by inner product.
 
         Parameters
@@ -503,7 +506,7 @@ class MFRecommender(
         """
         return self._with_constants(self._transform(X), is_user=True)
 
-    def item_vectors(self):
+    def item_vectors(self) -> FloatArray:
         """Return items as vectors for a nearest-neighbour index by inner product.
 
         Returns
@@ -526,7 +529,7 @@ class MFRecommender(
             return np.concatenate([factors, one, bias + vectors.dtype.type(self.mean_)], axis=1)
         return np.concatenate([factors, bias, one], axis=1)
 
-    def predict_pairs(self, X, rows, items):
+    def predict_pairs(self, X: MatrixLike, rows: ArrayLike, items: ColumnLike) -> FloatArray:
         """Predict the scores of pairs of a user and an item.
 
         Parameters
@@ -549,16 +552,16 @@ class MFRecommender(
 
     def recommend(
         self,
-        X,
-        n_items=10,
+        X: MatrixLike,
+        n_items: Int = 10,
         *,
-        exclude_seen=True,
-        candidates=None,
-        exclude=None,
-        output="default",
-        user_ids=None,
-        item_ids=None,
-    ):
+        exclude_seen: bool = True,
+        candidates: ColumnLike | None = None,
+        exclude: ColumnLike | SupportsSparse | None = None,
+        output: Literal["default", "pandas", "polars"] = "default",
+        user_ids: ColumnLike | None = None,
+        item_ids: ColumnLike | None = None,
+    ) -> Any:
         """Recommend the items with the highest scores to each user.
 
         Parameters
@@ -636,7 +639,14 @@ class MFRecommender(
             exclude=exclude,
         )
 
-    def similar_items(self, items, n_items=10, *, output="default", item_ids=None):
+    def similar_items(
+        self,
+        items: ColumnLike,
+        n_items: Int = 10,
+        *,
+        output: Literal["default", "pandas", "polars"] = "default",
+        item_ids: ColumnLike | None = None,
+    ) -> Any:
         """Find the items most similar to given items.
 
         Parameters
@@ -663,7 +673,15 @@ class MFRecommender(
         """
         return self._similar_items(items, n_items, output, item_ids)
 
-    def similar_users(self, X, rows=None, n_users=10, *, output="default", user_ids=None):
+    def similar_users(
+        self,
+        X: MatrixLike,
+        rows: ArrayLike | None = None,
+        n_users: Int = 10,
+        *,
+        output: Literal["default", "pandas", "polars"] = "default",
+        user_ids: ColumnLike | None = None,
+    ) -> Any:
         """Find the users most similar to given users.
 
         Parameters
@@ -705,7 +723,7 @@ class MFRecommender(
         """
         return self._similar_users(X, rows, n_users, output, user_ids)
 
-    def score(self, X, y=None):
+    def score(self, X: MatrixLike, y: Any = None) -> float:
         """Score predictions of entries that are hidden from the fold-in.
 
         A fifth of each row's entries is hidden, and at least one of two. Which entries are hidden
