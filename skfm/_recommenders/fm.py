@@ -53,7 +53,17 @@ from skfm._utils.equal_rows import merge_rows
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.ids import join_ids
 from skfm._utils.threads import n_threads
-from skfm._utils.typing import ColumnLike, Float, FloatArray, Int, MatrixLike, Seed, SupportsSparse
+from skfm._utils.typing import (
+    ColumnLike,
+    Float,
+    FloatArray,
+    Int,
+    IntArray,
+    MatrixLike,
+    Seed,
+    SparseMatrix,
+    SupportsSparse,
+)
 from skfm._utils.warnings import warn
 from skfm.metrics import ndcg_at_k
 
@@ -737,16 +747,16 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
 
     def rank_held_out(
         self,
-        X,
-        y,
-        k=RANKED,
+        X: MatrixLike,
+        y: ColumnLike,
+        k: Int = RANKED,
         *,
-        groups=None,
-        sample_weight=None,
-        exclude_seen=True,
-        candidates=None,
-        exclude=None,
-    ):
+        groups: ColumnLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        exclude_seen: bool = True,
+        candidates: ColumnLike | None = None,
+        exclude: ColumnLike | SupportsSparse | None = None,
+    ) -> tuple[SparseMatrix, IntArray]:
         """Rank items in the contexts of held-out events, to evaluate the rankings.
 
         There is one ranking for each user and context: events of the same user in equal rows of X
