@@ -329,6 +329,8 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     group of features. These, and ``a``, have wide Normal-Gamma priors. For one-hot data, the noise
     precision ``a`` differs between levels, such as users (see `noise_by_level`).
 
+    Read more in the :doc:`user guide </which_solver>`.
+
     Parameters
     ----------
     n_components : int, default=8
@@ -600,7 +602,7 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
     The model is that of :class:`BayesianFMRegressor` with a probit likelihood: the probability of
     the second class is ``Phi(f(x))``, where ``Phi`` is the standard normal distribution function.
     Predicted probabilities are averages over the posterior samples, so they are less extreme where
-    little is known.
+    little is known. Read more in the :doc:`user guide </which_solver>`.
 
     Parameters
     ----------
