@@ -1,7 +1,7 @@
-"""How good rankings are: metrics over rows, and scorers for scikit-learn's model selection.
+"""Ranking metrics, and scorers for scikit-learn's model selection.
 
-All metrics compare the items that a recommender puts first with cells that were hidden from it.
-Greater is better for each, and 1 the highest value.
+All metrics compare the items that a recommender ranks first with entries that were held out.
+Greater is better, and the maximum is 1.
 """
 
 import numbers
@@ -28,36 +28,36 @@ __all__ = [
 
 
 def ndcg_at_k(Y_hidden, items, k=10, *, average=True):
-    """Normalized discounted cumulative gain of the first `k` places.
+    """Normalized discounted cumulative gain (NDCG) of the first `k` places.
 
-    A relevant item brings its value in `Y_hidden`, divided by ``log2(rank + 1)``: the first place
-    counts fully. The sum is divided by that of the best possible ranking of the row, which is
-    cut at `k`, too.
+    A relevant item contributes its value in `Y_hidden`, divided by ``log2(rank + 1)``. The sum
+    over the first `k` places is divided by that of the best possible ranking of the row, also cut
+    at `k`.
 
     Parameters
     ----------
     Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        Values above 0 are relevant items, the value is the gain. Zeros and negative values,
-        stored or not, are not relevant. Duplicate entries are summed.
+        Held-out entries. The relevant items are those with positive values, which are their gains.
+        Zeros and negative values, stored or not, are not relevant. Duplicate entries are summed.
     items : array-like of int, shape (n_rows, n_ranked)
-        Column positions, best first. -1 stands for a place without an item. Only the first `k`
-        columns are read; places that are missing are misses.
+        Column indices of the ranked items, best first. -1 marks a place without an item. Only the
+        first `k` columns are used; missing places count as misses.
     k : int, default=10
-        Number of places that count.
+        Number of places to evaluate.
     average : bool, default=True
-        Whether to return the mean of the rows or the value of each.
+        Whether to return the mean over the rows or the value of each row.
 
     Returns
     -------
     ndcg : float or ndarray of shape (n_judged,)
-        Rows without a relevant item are not judged: they are left out of the mean and of the
-        array, which is in the order of the rows.
+        Mean over the rows, or one value per row, in the order of the rows. Rows without a
+        relevant item are left out.
 
     Raises
     ------
     ValueError
-        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
-        in the first `k` places of a row.
+        If no row has a relevant item, if the shapes of `items` and `Y_hidden` do not match, or if
+        an item occurs twice in the first `k` places of a row.
 
     Examples
     --------
@@ -85,35 +85,35 @@ def ndcg_at_k(Y_hidden, items, k=10, *, average=True):
 
 
 def recall_at_k(Y_hidden, items, k=10, *, average=True):
-    """Share of a row's relevant items that are in the first `k` places.
+    """Fraction of the relevant items of a row that are in the first `k` places.
 
-    The divisor is the number of relevant items even if that is above `k`. A row with more than
-    `k` of them cannot reach 1.
+    The divisor is the number of relevant items even if it exceeds `k`. A row with more than `k`
+    relevant items cannot reach 1.
 
     Parameters
     ----------
     Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        Values above 0 are relevant items. Zeros and negative values, stored or not, are not.
-        Duplicate entries are summed.
+        Held-out entries. The relevant items are those with positive values. Zeros and negative
+        values, stored or not, are not relevant. Duplicate entries are summed.
     items : array-like of int, shape (n_rows, n_ranked)
-        Column positions, best first. -1 stands for a place without an item. Only the first `k`
-        columns are read; places that are missing are misses.
+        Column indices of the ranked items, best first. -1 marks a place without an item. Only the
+        first `k` columns are used; missing places count as misses.
     k : int, default=10
-        Number of places that count.
+        Number of places to evaluate.
     average : bool, default=True
-        Whether to return the mean of the rows or the value of each.
+        Whether to return the mean over the rows or the value of each row.
 
     Returns
     -------
     recall : float or ndarray of shape (n_judged,)
-        Rows without a relevant item are not judged: they are left out of the mean and of the
-        array, which is in the order of the rows.
+        Mean over the rows, or one value per row, in the order of the rows. Rows without a
+        relevant item are left out.
 
     Raises
     ------
     ValueError
-        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
-        in the first `k` places of a row.
+        If no row has a relevant item, if the shapes of `items` and `Y_hidden` do not match, or if
+        an item occurs twice in the first `k` places of a row.
 
     Examples
     --------
@@ -126,34 +126,34 @@ def recall_at_k(Y_hidden, items, k=10, *, average=True):
 
 
 def precision_at_k(Y_hidden, items, k=10, *, average=True):
-    """Share of the first `k` places that hold relevant items.
+    """Fraction of the first `k` places that hold relevant items.
 
-    The divisor is `k`, even if a row has fewer relevant items or fewer ranked ones.
+    The divisor is `k`, even if a row has fewer relevant or fewer ranked items.
 
     Parameters
     ----------
     Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        Values above 0 are relevant items. Zeros and negative values, stored or not, are not.
-        Duplicate entries are summed.
+        Held-out entries. The relevant items are those with positive values. Zeros and negative
+        values, stored or not, are not relevant. Duplicate entries are summed.
     items : array-like of int, shape (n_rows, n_ranked)
-        Column positions, best first. -1 stands for a place without an item. Only the first `k`
-        columns are read; places that are missing are misses.
+        Column indices of the ranked items, best first. -1 marks a place without an item. Only the
+        first `k` columns are used; missing places count as misses.
     k : int, default=10
-        Number of places that count.
+        Number of places to evaluate.
     average : bool, default=True
-        Whether to return the mean of the rows or the value of each.
+        Whether to return the mean over the rows or the value of each row.
 
     Returns
     -------
     precision : float or ndarray of shape (n_judged,)
-        Rows without a relevant item are not judged: they are left out of the mean and of the
-        array, which is in the order of the rows.
+        Mean over the rows, or one value per row, in the order of the rows. Rows without a
+        relevant item are left out.
 
     Raises
     ------
     ValueError
-        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
-        in the first `k` places of a row.
+        If no row has a relevant item, if the shapes of `items` and `Y_hidden` do not match, or if
+        an item occurs twice in the first `k` places of a row.
 
     Examples
     --------
@@ -168,34 +168,34 @@ def precision_at_k(Y_hidden, items, k=10, *, average=True):
 def average_precision_at_k(Y_hidden, items, k=10, *, average=True):
     """Average precision of the first `k` places; its mean over rows is known as MAP.
 
-    At each place that holds a relevant item, the precision of the ranking down to there is
-    taken. The sum is divided by the number of relevant items of the row, even if that is above
-    `k`: then the row cannot reach 1. (Others divide by `k` in that case; ranx divides as here.)
+    The precision is computed at each place that holds a relevant item. The sum is divided by the
+    number of relevant items of the row, even if it exceeds `k`; such a row cannot reach 1. (Some
+    packages divide by `k` instead; ranx divides as here.)
 
     Parameters
     ----------
     Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        Values above 0 are relevant items. Zeros and negative values, stored or not, are not.
-        Duplicate entries are summed.
+        Held-out entries. The relevant items are those with positive values. Zeros and negative
+        values, stored or not, are not relevant. Duplicate entries are summed.
     items : array-like of int, shape (n_rows, n_ranked)
-        Column positions, best first. -1 stands for a place without an item. Only the first `k`
-        columns are read; places that are missing are misses.
+        Column indices of the ranked items, best first. -1 marks a place without an item. Only the
+        first `k` columns are used; missing places count as misses.
     k : int, default=10
-        Number of places that count.
+        Number of places to evaluate.
     average : bool, default=True
-        Whether to return the mean of the rows or the value of each.
+        Whether to return the mean over the rows or the value of each row.
 
     Returns
     -------
     average_precision : float or ndarray of shape (n_judged,)
-        Rows without a relevant item are not judged: they are left out of the mean and of the
-        array, which is in the order of the rows.
+        Mean over the rows, or one value per row, in the order of the rows. Rows without a
+        relevant item are left out.
 
     Raises
     ------
     ValueError
-        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
-        in the first `k` places of a row.
+        If no row has a relevant item, if the shapes of `items` and `Y_hidden` do not match, or if
+        an item occurs twice in the first `k` places of a row.
 
     Examples
     --------
@@ -209,34 +209,34 @@ def average_precision_at_k(Y_hidden, items, k=10, *, average=True):
 
 
 def mrr(Y_hidden, items, k=10, *, average=True):
-    """Mean reciprocal rank: 1 divided by the place of the first relevant item.
+    """Mean reciprocal rank (MRR) of the first relevant item.
 
     A row without a relevant item in the first `k` places gets 0.
 
     Parameters
     ----------
     Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        Values above 0 are relevant items. Zeros and negative values, stored or not, are not.
-        Duplicate entries are summed.
+        Held-out entries. The relevant items are those with positive values. Zeros and negative
+        values, stored or not, are not relevant. Duplicate entries are summed.
     items : array-like of int, shape (n_rows, n_ranked)
-        Column positions, best first. -1 stands for a place without an item. Only the first `k`
-        columns are read; places that are missing are misses.
+        Column indices of the ranked items, best first. -1 marks a place without an item. Only the
+        first `k` columns are used; missing places count as misses.
     k : int, default=10
-        Number of places that count.
+        Number of places to evaluate.
     average : bool, default=True
-        Whether to return the mean of the rows or the value of each.
+        Whether to return the mean over the rows or the value of each row.
 
     Returns
     -------
     reciprocal_rank : float or ndarray of shape (n_judged,)
-        Rows without a relevant item are not judged: they are left out of the mean and of the
-        array, which is in the order of the rows.
+        Mean over the rows, or one value per row, in the order of the rows. Rows without a
+        relevant item are left out.
 
     Raises
     ------
     ValueError
-        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
-        in the first `k` places of a row.
+        If no row has a relevant item, if the shapes of `items` and `Y_hidden` do not match, or if
+        an item occurs twice in the first `k` places of a row.
 
     Examples
     --------
@@ -250,32 +250,32 @@ def mrr(Y_hidden, items, k=10, *, average=True):
 
 
 def hit_rate(Y_hidden, items, k=10, *, average=True):
-    """Share of the rows that have a relevant item in the first `k` places.
+    """Fraction of the rows that have a relevant item in the first `k` places.
 
     Parameters
     ----------
     Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        Values above 0 are relevant items. Zeros and negative values, stored or not, are not.
-        Duplicate entries are summed.
+        Held-out entries. The relevant items are those with positive values. Zeros and negative
+        values, stored or not, are not relevant. Duplicate entries are summed.
     items : array-like of int, shape (n_rows, n_ranked)
-        Column positions, best first. -1 stands for a place without an item. Only the first `k`
-        columns are read; places that are missing are misses.
+        Column indices of the ranked items, best first. -1 marks a place without an item. Only the
+        first `k` columns are used; missing places count as misses.
     k : int, default=10
-        Number of places that count.
+        Number of places to evaluate.
     average : bool, default=True
-        Whether to return the mean of the rows or the value of each, 0 or 1.
+        Whether to return the mean over the rows or the value of each row, 0 or 1.
 
     Returns
     -------
     rate : float or ndarray of shape (n_judged,)
-        Rows without a relevant item are not judged: they are left out of the mean and of the
-        array, which is in the order of the rows.
+        Mean over the rows, or one value per row, in the order of the rows. Rows without a
+        relevant item are left out.
 
     Raises
     ------
     ValueError
-        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
-        in the first `k` places of a row.
+        If no row has a relevant item, if the shapes of `items` and `Y_hidden` do not match, or if
+        an item occurs twice in the first `k` places of a row.
 
     Examples
     --------
@@ -298,67 +298,66 @@ METRICS = {
 
 
 def make_ranking_scorer(metric, k=10, **recommend_options):
-    """Make a scorer that ranks items and compares the ranking with hidden cells.
+    """Make a scorer that ranks items and evaluates the ranking on held-out entries.
 
-    The scorer is what the parameter ``scoring`` of scikit-learn's
+    The scorer can be used as the parameter ``scoring`` of
     :class:`~sklearn.model_selection.GridSearchCV` and
-    :func:`~sklearn.model_selection.cross_val_score` takes. Pass the visible cells as ``X`` and
-    the hidden ones as ``y``: see :func:`skfm.model_selection.split_cells`.
+    :func:`~sklearn.model_selection.cross_val_score`. Pass the visible entries as ``X`` and the
+    held-out entries as ``y``: see :func:`skfm.model_selection.split_cells`.
 
     Parameters
     ----------
     metric : {"ndcg", "recall", "precision", "average_precision", "mrr", "hit_rate"} or callable
-        One of the metrics of this module, or a function with the signature
-        ``metric(Y_hidden, items, k)`` for which greater is better.
+        Metric of this module, or a function with the signature ``metric(Y_hidden, items, k)`` for
+        which greater is better.
     k : int, default=10
-        Number of places that count.
+        Number of places to evaluate.
     **recommend_options : dict
-        Handed to ``recommend``, such as ``exclude_seen=False``. They are the same for all rows
+        Arguments of ``recommend``, such as ``exclude_seen=False``. They are the same for all rows
         and all folds.
 
     Returns
     -------
     scorer : callable
         ``scorer(estimator, X, Y_hidden, groups=None)`` calls ``estimator.recommend(X, ...)`` and
-        returns the metric, a float. It can be pickled. For :class:`~skfm.FMRecommender` the items
-        chosen are in the place of `Y_hidden`, one for each row of X, and `groups` may say who
-        chose each; see Notes.
+        returns the metric, a float. It can be pickled. For :class:`~skfm.FMRecommender`,
+        `Y_hidden` contains the chosen item of each row of X, and `groups` may identify the users;
+        see Notes.
 
-        The estimator may be a :class:`~sklearn.pipeline.Pipeline` whose last step recommends: X
-        goes through the steps before it, which must keep the columns. It may be a fitted search
-        such as :class:`~sklearn.model_selection.GridSearchCV`: its best estimator is scored.
-        Names of items, which an estimator gives that was fitted on a DataFrame, are turned back
-        into positions.
+        The estimator may be a :class:`~sklearn.pipeline.Pipeline` whose last step is a
+        recommender. The preceding steps transform X and must preserve its columns. The estimator
+        may also be a fitted search such as :class:`~sklearn.model_selection.GridSearchCV`, whose
+        best estimator is evaluated. If the estimator was fitted on a DataFrame and returns names
+        of items, they are converted to column indices.
 
     Raises
     ------
     ValueError, TypeError
-        If a parameter is invalid. When called, if X, `Y_hidden` and the estimator do not fit
-        each other.
+        If a parameter is invalid or, when the scorer is called, if X, `Y_hidden` and the estimator
+        are inconsistent.
 
     Notes
     -----
-    Items that a user has already are left out of a ranking, unless ``exclude_seen=False`` is
-    given. Those that are hidden as well are not left out: the user chose them once more, and they
-    are hits where the model ranks them high. (Of recommenders from elsewhere, ``recommend``
-    decides.) Where people often choose the same again, ``exclude_seen=False`` is the honest
-    setting: it lets all seen items compete.
+    Items that a user already has are left out of the ranking, unless ``exclude_seen=False`` is
+    given. Items that are held out as well are not left out: the user chose them again, so they are
+    relevant. (For recommenders from other packages, their ``recommend`` decides.) If users often
+    choose an item again, use ``exclude_seen=False``, so that all seen items are ranked.
 
-    In a matrix each row is a user, and `groups` is ignored. Events, for
-    :class:`~skfm.FMRecommender`, are judged together if they are of the same user in the same
-    context: see :meth:`FMRecommender.ranked_events <skfm.FMRecommender.ranked_events>`. With
-    scikit-learn's metadata routing enabled, the scorer requests `groups`, so
-    ``cross_val_score(..., params={"groups": users})`` hands them on;
+    In a user-item matrix, each row is a user, and `groups` is ignored. For
+    :class:`~skfm.FMRecommender`, events of the same user in the same context are evaluated
+    together: see :meth:`FMRecommender.ranked_events <skfm.FMRecommender.ranked_events>`. If
+    scikit-learn's metadata routing is enabled, the scorer requests `groups`, so that
+    ``cross_val_score(..., params={"groups": users})`` passes them on;
     ``scorer.set_score_request(groups=False)`` declines them.
 
-    :class:`~sklearn.model_selection.GridSearchCV` takes a sparse ``y``, but
-    :func:`~sklearn.model_selection.cross_val_score` refuses it at its door. Call it within
-    ``sklearn.config_context(skip_parameter_validation=True)``, pass ``Y_hidden.toarray()`` if
-    that is small, or search a grid of one point, ``GridSearchCV(model, {}, ...)``.
+    :class:`~sklearn.model_selection.GridSearchCV` accepts a sparse ``y``, but
+    :func:`~sklearn.model_selection.cross_val_score` rejects it. Call the latter within
+    ``sklearn.config_context(skip_parameter_validation=True)``, pass ``Y_hidden.toarray()`` if it
+    is small, or search a grid with a single candidate, ``GridSearchCV(model, {}, ...)``.
 
     Examples
     --------
-    A recommender that ranks by popularity, scored on other rows than it was fitted on:
+    A recommender that ranks by popularity, evaluated on rows that it was not fitted on:
 
     >>> import numpy as np
     >>> from sklearn.base import BaseEstimator
@@ -405,13 +404,14 @@ class _RankingScorer:
         return f"make_ranking_scorer({metric}, k={self.k}{options})"
 
     def set_score_request(self, *, groups):
-        """Whether metadata routing hands on ids of users, as scikit-learn's scorers are told.
+        """Set whether metadata routing passes `groups` to the scorer.
 
         Parameters
         ----------
         groups : bool, None or str
-            True, the default of new scorers: hand them on if they are given. False: do not. None:
-            raise an error if they are given. A string: hand on what is given under that name.
+            With True, the default of new scorers, they are passed on if given; with False, they
+            are not. With None, an error is raised if they are given. A string is the name under
+            which they are given.
 
         Returns
         -------
@@ -422,12 +422,12 @@ class _RankingScorer:
         return self
 
     def get_metadata_routing(self):
-        """What metadata the scorer requests.
+        """Get the metadata that the scorer requests.
 
         Returns
         -------
         request : MetadataRequest
-            As scikit-learn's metadata routing asks for it.
+            Request in the format of scikit-learn's metadata routing.
         """
         request = MetadataRequest(owner=self)
         request.score.add_request(param="groups", alias=self.groups_request)

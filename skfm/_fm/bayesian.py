@@ -344,18 +344,18 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
         nonzero entry. It is divided by the square root of the mean number of nonzero entries per
         row.
     degree : int, default=2
-        Maximum degree of the interactions, from 2 to 10. If it is above 2, the products of all sets
-        of three and more features are added to ``sum <v_i, v_j> x_i x_j``. Each degree has
+        Maximum degree of the interactions, from 2 to 10. If it is above 2, the products of all
+        sets of three and more features are added to ``sum <v_i, v_j> x_i x_j``. Each degree has
         `n_components` factors of its own. Training takes longer.
     fit_lower : bool, default=True
-        Whether to also fit the interactions of fewer than `degree` features. (The intercept and the
-        linear weights have parameters of their own.)
+        Whether to also fit the interactions of fewer than `degree` features. (The intercept and
+        the linear weights have parameters of their own.)
     interactions : list of pairs of fields, default=None
         Pairs of fields whose features interact, in either order. ``("user", "user")`` stands for
         the interactions within a field. None means all pairs. Only for ``degree=2``.
     feature_fields : array-like of shape (n_features,), default=None
-        Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the fields
-        that X carries, if it comes from :class:`~skfm.preprocessing.EventEncoder`.
+        Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the
+        fields that X carries, if it comes from :class:`~skfm.preprocessing.EventEncoder`.
     feature_groups : array-like of shape (n_features,) or "single", default=None
         Group of each feature, as a label. The features of a group share a prior. Use one group for
         each kind of feature (users, items, genres); `skfm.preprocessing.feature_groups` derives
@@ -368,16 +368,16 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
         Whether to fit the linear weights ``w_j``. If False, they are 0. A list contains the fields
         whose features have linear weights.
     noise_by_level : bool, default=True
-        Whether the noise differs between the levels of one-hot groups, such as users or items. This
-        applies to groups of at least 30 features, of which each row has at most one. If False, all
-        rows have the same noise.
+        Whether the noise differs between the levels of one-hot groups, such as users or items.
+        This applies to groups of at least 30 features, of which each row has at most one. If
+        False, all rows have the same noise.
     max_memory : float, default=256
         Memory for the posterior samples that are stored for predictions, in megabytes. When this
         limit is reached, every second sample is dropped.
     warm_start : bool, default=False
-        Whether `fit` continues the chain of the previous fit for `max_iter` more iterations. On the
-        same rows, the new samples are added to the previous ones, without burn-in. On other rows,
-        they replace the previous ones, and only the starting point of the chain is kept.
+        Whether `fit` continues the chain of the previous fit for `max_iter` more iterations. On
+        the same rows, the new samples are added to the previous ones, without burn-in. On other
+        rows, they replace the previous ones, and only the starting point of the chain is kept.
     random_state : int, RandomState instance or None, default=None
         Seed of all draws. Pass an int for reproducible results, which do not depend on `n_jobs`.
     n_jobs : int, default=None
@@ -390,9 +390,9 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     Attributes
     ----------
     alpha_ : float
-        Posterior mean of the noise precision ``a``. Its inverse is in the unit of y squared. If the
-        noise differs between levels, it is the precision for average levels. For very small y, it
-        is limited to the largest float.
+        Posterior mean of the noise precision ``a``. Its inverse is in the unit of y squared. If
+        the noise differs between levels, it is the precision for average levels. For very small y,
+        it is limited to the largest float.
     n_iter_ : int
         Number of iterations on the current rows, including those before a warm start.
     n_draws_ : int
@@ -402,8 +402,8 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
         chain has converged, and then fluctuates.
     r_hat_ : dict
         Split R-hat [4]_ over the iterations after the burn-in of a few quantities: the training
-        loss, the intercept, the root mean squares of the linear weights ("coef") and of the factors
-        ("components"), and the noise precision. R-hat is about 1 if the first half of the
+        loss, the intercept, the root mean squares of the linear weights ("coef") and of the
+        factors ("components"), and the noise precision. R-hat is about 1 if the first half of the
         iterations agrees with the second half. Empty if there are fewer than 4 iterations.
     effective_sample_size_ : dict
         For the same quantities, the number of independent samples that would estimate their means
@@ -617,18 +617,18 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
         nonzero entry. It is divided by the square root of the mean number of nonzero entries per
         row.
     degree : int, default=2
-        Maximum degree of the interactions, from 2 to 10. If it is above 2, the products of all sets
-        of three and more features are added to ``sum <v_i, v_j> x_i x_j``. Each degree has
+        Maximum degree of the interactions, from 2 to 10. If it is above 2, the products of all
+        sets of three and more features are added to ``sum <v_i, v_j> x_i x_j``. Each degree has
         `n_components` factors of its own. Training takes longer.
     fit_lower : bool, default=True
-        Whether to also fit the interactions of fewer than `degree` features. (The intercept and the
-        linear weights have parameters of their own.)
+        Whether to also fit the interactions of fewer than `degree` features. (The intercept and
+        the linear weights have parameters of their own.)
     interactions : list of pairs of fields, default=None
         Pairs of fields whose features interact, in either order. ``("user", "user")`` stands for
         the interactions within a field. None means all pairs. Only for ``degree=2``.
     feature_fields : array-like of shape (n_features,), default=None
-        Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the fields
-        that X carries, if it comes from :class:`~skfm.preprocessing.EventEncoder`.
+        Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the
+        fields that X carries, if it comes from :class:`~skfm.preprocessing.EventEncoder`.
     feature_groups : array-like of shape (n_features,) or "single", default=None
         Group of each feature, as a label. The features of a group share a prior. Use one group for
         each kind of feature (users, items, genres); `skfm.preprocessing.feature_groups` derives
@@ -644,9 +644,9 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
         Memory for the posterior samples that are stored for predictions, in megabytes. When this
         limit is reached, every second sample is dropped.
     warm_start : bool, default=False
-        Whether `fit` continues the chain of the previous fit for `max_iter` more iterations. On the
-        same rows, the new samples are added to the previous ones, without burn-in. On other rows,
-        they replace the previous ones, and only the starting point of the chain is kept.
+        Whether `fit` continues the chain of the previous fit for `max_iter` more iterations. On
+        the same rows, the new samples are added to the previous ones, without burn-in. On other
+        rows, they replace the previous ones, and only the starting point of the chain is kept.
     random_state : int, RandomState instance or None, default=None
         Seed of all draws. Pass an int for reproducible results, which do not depend on `n_jobs`.
     n_jobs : int, default=None
@@ -669,9 +669,9 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
         until the chain has converged, and then fluctuates.
     r_hat_ : dict
         Split R-hat [2]_ over the iterations after the burn-in of a few quantities: the training
-        loss, the intercept, the root mean squares of the linear weights ("coef") and of the factors
-        ("components"). R-hat is about 1 if the first half of the iterations agrees with the second
-        half. Empty if there are fewer than 4 iterations.
+        loss, the intercept, the root mean squares of the linear weights ("coef") and of the
+        factors ("components"). R-hat is about 1 if the first half of the iterations agrees with
+        the second half. Empty if there are fewer than 4 iterations.
     effective_sample_size_ : dict
         For the same quantities, the number of independent samples that would estimate their means
         as precisely as the iterations do. Empty if there are fewer than 4 iterations.

@@ -48,8 +48,8 @@ class FMRegressor(RegressorMixin, BaseFM):
     loss : {"squared_error", "absolute_error", "huber", "quantile", "poisson"}, \
             default="squared_error"
         Loss to minimize. "absolute_error" estimates the median, and "quantile" the quantile given
-        by `quantile`. "huber" is quadratic for small errors and linear for large ones. "poisson" is
-        for counts: it is half the Poisson deviance with a log link. `predict` then returns the
+        by `quantile`. "huber" is quadratic for small errors and linear for large ones. "poisson"
+        is for counts: it is half the Poisson deviance with a log link. `predict` then returns the
         mean, and y is not standardized.
     epsilon : float, default=1.0
         Error at which "huber" changes from quadratic to linear, in standard deviations of y. Must
@@ -58,25 +58,25 @@ class FMRegressor(RegressorMixin, BaseFM):
         Quantile that ``loss="quantile"`` estimates, between 0 and 1.
     solver : {"adagrad", "adam", "als", "ftrl", "sgd"}, default="adagrad"
         Algorithm that minimizes the objective. "als" is block coordinate descent: it sets the
-        parameters of one feature after the other to their optimum, given all others [5]_. It has no
-        learning rate and needs few passes over the rows, of which it stores a copy by columns. The
-        other solvers take gradient steps on mini-batches: "adagrad" [2]_; "adam" [3]_, whose
+        parameters of one feature after the other to their optimum, given all others [5]_. It has
+        no learning rate and needs few passes over the rows, of which it stores a copy by columns.
+        The other solvers take gradient steps on mini-batches: "adagrad" [2]_; "adam" [3]_, whose
         moments are lazily updated, only for features that occur in the mini-batch; "ftrl" [4]_,
         which can set parameters to exactly 0; and "sgd", plain gradient steps, divided by the
         square root of the number of rows in the mini-batch that have the feature. For "adam" and
         "sgd", the learning rate decays as 1/sqrt(epoch).
     alpha : float, "auto", dict or list of float, default="auto"
         L2 regularization strength of the factors, non-negative. The penalty of feature j is
-        ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, where ``n_j`` is the weighted number of rows in which
-        the feature is nonzero, and y has been scaled to variance 1. Tune this parameter first.
-        "auto" estimates a strength for each feature during the fit by empirical Bayes [7]_, from
-        the size of the factors. If little is known about the features that a feature interacts
-        with, its factors are smaller. The estimation starts at about 1; a stream that begins with
-        `partial_fit` keeps this value.
+        ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, where ``n_j`` is the weighted number of rows in
+        which the feature is nonzero, and y has been scaled to variance 1. Tune this parameter
+        first. "auto" estimates a strength for each feature during the fit by empirical Bayes [7]_,
+        from the size of the factors. If little is known about the features that a feature
+        interacts with, its factors are smaller. The estimation starts at about 1; a stream that
+        begins with `partial_fit` keeps this value.
     alpha_linear : float, "auto", dict or list of float, default="auto"
         L2 regularization strength of the linear weights, non-negative, as in ridge regression: the
-        penalty of feature j is ``alpha_linear / 2 * w_j^2``. The intercept is not penalized. "auto"
-        is as for `alpha`.
+        penalty of feature j is ``alpha_linear / 2 * w_j^2``. The intercept is not penalized.
+        "auto" is as for `alpha`.
     alpha_l1 : float, dict or list of float, default=0.0
         L1 regularization strength of the linear weights, non-negative, for "ftrl":
         ``alpha_l1 * |w_j|``. It sets unimportant weights to 0.
@@ -84,39 +84,39 @@ class FMRegressor(RegressorMixin, BaseFM):
         Group lasso regularization strength of the factors, non-negative, for "ftrl":
         ``alpha_l21 * sqrt(n_j) * ||v_j||``. It sets all factors of unimportant features to 0.
     degree : int, default=2
-        Maximum degree of the interactions, from 2 to 10. If it is above 2, the products of all sets
-        of three and more features are added to ``sum <v_i, v_j> x_i x_j`` [6]_. Each degree has
-        `n_components` factors of its own. Training takes longer.
+        Maximum degree of the interactions, from 2 to 10. If it is above 2, the products of all
+        sets of three and more features are added to ``sum <v_i, v_j> x_i x_j`` [6]_. Each degree
+        has `n_components` factors of its own. Training takes longer.
     fit_lower : bool, default=True
-        Whether to also fit the interactions of fewer than `degree` features. (The intercept and the
-        linear weights have parameters of their own.)
+        Whether to also fit the interactions of fewer than `degree` features. (The intercept and
+        the linear weights have parameters of their own.)
     interactions : list of pairs of fields, default=None
         Pairs of fields whose features interact, in either order. ``("user", "user")`` stands for
         the interactions within a field. None means all pairs. Only for ``degree=2``.
     feature_fields : array-like of shape (n_features,), default=None
-        Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the fields
-        that X carries, if it comes from :class:`~skfm.preprocessing.EventEncoder`.
+        Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the
+        fields that X carries, if it comes from :class:`~skfm.preprocessing.EventEncoder`.
     feature_groups : array-like of shape (n_features,), default=None
         Group of each feature, as a label, for different regularization strengths. Each of the four
-        penalties may then be a number for all groups, a dict that maps labels to numbers, or a list
-        of numbers in the order of the sorted labels.
+        penalties may then be a number for all groups, a dict that maps labels to numbers, or a
+        list of numbers in the order of the sorted labels.
     learning_rate : float or "auto", default="auto"
         Initial learning rate, positive; "als" has none. Features are scaled internally to a root
         mean square of 1 over their nonzero entries, so the learning rate does not depend on their
         units. "auto" is 0.1 for "adagrad", 0.02 for "adam", 0.2 for "ftrl" and 0.05 for "sgd".
     initial_accumulator : float, default=0.1
-        Initial value of the accumulated squared gradients of "adagrad" and "ftrl", positive. With a
-        small value, the first steps are long even if the gradients are small.
+        Initial value of the accumulated squared gradients of "adagrad" and "ftrl", positive. With
+        a small value, the first steps are long even if the gradients are small.
     batch_size : int or "auto", default="auto"
         Mini-batch size. "auto" uses all rows if there are at most 1024, so that their order does
-        not matter and weights are equivalent to repetition. For larger data, it is 1024 to 4096, or
-        128 for "sgd". In `partial_fit`, "sgd" takes the number of rows seen so far as the size of
-        the data.
+        not matter and weights are equivalent to repetition. For larger data, it is 1024 to 4096,
+        or 128 for "sgd". In `partial_fit`, "sgd" takes the number of rows seen so far as the size
+        of the data.
     max_iter : int, default=300
         Maximum number of epochs: passes over the rows or, for "als", over the columns.
     tol : float, default=1e-4
-        Tolerance of the stopping criterion. Training stops when the objective, divided by the total
-        sample weight, has not decreased by at least `tol` below the best value so far for
+        Tolerance of the stopping criterion. Training stops when the objective, divided by the
+        total sample weight, has not decreased by at least `tol` below the best value so far for
         `n_iter_no_change` consecutive epochs. If the objective is below 0.1, the tolerance is
         smaller, down to ``10 * tol`` times the objective.
     n_iter_no_change : int, default=5
@@ -124,9 +124,9 @@ class FMRegressor(RegressorMixin, BaseFM):
         of epochs with a bad objective after which training restarts with a smaller learning rate.
     early_stopping : bool or "auto", default="auto"
         Whether to also stop training when the score on validation data has not increased by at
-        least `tol` above the best score so far for `n_iter_no_change` consecutive epochs. The model
-        keeps the parameters of the best epoch, unless it is refitted (see `refit`). "auto" uses
-        early stopping if `fit` gets validation data.
+        least `tol` above the best score so far for `n_iter_no_change` consecutive epochs. The
+        model keeps the parameters of the best epoch, unless it is refitted (see `refit`). "auto"
+        uses early stopping if `fit` gets validation data.
     validation_fraction : float or int, default=0.1
         Fraction or number of the rows that are held out for `early_stopping` if `fit` gets no
         validation data. They are drawn at random. If the rows are ordered in time, a random split
@@ -138,9 +138,10 @@ class FMRegressor(RegressorMixin, BaseFM):
     refit : bool, default=True
         Whether to refit the model on all rows, for the best number of epochs, if
         ``early_stopping=True`` has held out rows. If False, the model keeps the parameters of the
-        best epoch. There is no refit if `fit` gets validation data, which is never trained on; with
-        ``warm_start=True``, because the next `fit` would be validated on rows that its initial
-        parameters have learned from; or if training left a saddle point before the best epoch.
+        best epoch. There is no refit if `fit` gets validation data, which is never trained on;
+        with ``warm_start=True``, because the next `fit` would be validated on rows that its
+        initial parameters have learned from; or if training left a saddle point before the best
+        epoch.
     callback : callable, default=None
         ``callback(estimator, epoch, loss)`` is called after each epoch, with the number of the
         epoch, starting at 1, and the objective. The estimator has the current parameters and can
@@ -187,8 +188,9 @@ class FMRegressor(RegressorMixin, BaseFM):
         Number of epochs, or of calls of `partial_fit`. The epochs of a refit do not count.
     loss_curve_ : list of float
         Objective of each epoch, divided by the total sample weight, for the standardized targets.
-        The loss of a row is computed just before the step that uses it; for "als", the objective is
-        computed after the epoch. The list includes epochs that diverged, but not those of a refit.
+        The loss of a row is computed just before the step that uses it; for "als", the objective
+        is computed after the epoch. The list includes epochs that diverged, but not those of a
+        refit.
     validation_scores_ : list of float
         Score of each epoch on the validation data. Only with early stopping.
     n_features_in_ : int
@@ -440,28 +442,29 @@ class FMClassifier(ClassifierMixin, BaseFM):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, by label, which are multiplied by the sample weights. "balanced"
         weights each class by ``h / n_rows_of_class``, where ``h`` is the harmonic mean of these
-        numbers of rows. The total weight is then the effective number of rows, so that the strength
-        of the regularization relative to the loss is preserved.
+        numbers of rows. The total weight is then the effective number of rows, so that the
+        strength of the regularization relative to the loss is preserved.
     solver : {"adagrad", "adam", "als", "ftrl", "sgd"}, default="adagrad"
         Algorithm that minimizes the objective. "als" is block coordinate descent: it sets the
-        parameters of one feature after the other to their optimum, given all others [5]_. It has no
-        learning rate and needs few passes over the rows, of which it stores a copy by columns. The
-        other solvers take gradient steps on mini-batches: "adagrad" [2]_; "adam" [3]_, whose
+        parameters of one feature after the other to their optimum, given all others [5]_. It has
+        no learning rate and needs few passes over the rows, of which it stores a copy by columns.
+        The other solvers take gradient steps on mini-batches: "adagrad" [2]_; "adam" [3]_, whose
         moments are lazily updated, only for features that occur in the mini-batch; "ftrl" [4]_,
         which can set parameters to exactly 0; and "sgd", plain gradient steps, divided by the
         square root of the number of rows in the mini-batch that have the feature. For "adam" and
         "sgd", the learning rate decays as 1/sqrt(epoch).
     alpha : float, "auto", dict or list of float, default="auto"
         L2 regularization strength of the factors, non-negative. The penalty of feature j is
-        ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, where ``n_j`` is the weighted number of rows in which
-        the feature is nonzero. Tune this parameter first. "auto" estimates a strength for each
-        feature during the fit by empirical Bayes [7]_, from the size of the factors. If little is
-        known about the features that a feature interacts with, its factors are smaller. The
-        estimation starts at about 0.4; a stream that begins with `partial_fit` keeps this value.
+        ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, where ``n_j`` is the weighted number of rows in
+        which the feature is nonzero. Tune this parameter first. "auto" estimates a strength for
+        each feature during the fit by empirical Bayes [7]_, from the size of the factors. If
+        little is known about the features that a feature interacts with, its factors are smaller.
+        The estimation starts at about 0.4; a stream that begins with `partial_fit` keeps this
+        value.
     alpha_linear : float, "auto", dict or list of float, default="auto"
         L2 regularization strength of the linear weights, non-negative, as in ridge regression: the
-        penalty of feature j is ``alpha_linear / 2 * w_j^2``. The intercept is not penalized. "auto"
-        is as for `alpha`.
+        penalty of feature j is ``alpha_linear / 2 * w_j^2``. The intercept is not penalized.
+        "auto" is as for `alpha`.
     alpha_l1 : float, dict or list of float, default=0.0
         L1 regularization strength of the linear weights, non-negative, for "ftrl":
         ``alpha_l1 * |w_j|``. It sets unimportant weights to 0.
@@ -469,39 +472,39 @@ class FMClassifier(ClassifierMixin, BaseFM):
         Group lasso regularization strength of the factors, non-negative, for "ftrl":
         ``alpha_l21 * sqrt(n_j) * ||v_j||``. It sets all factors of unimportant features to 0.
     degree : int, default=2
-        Maximum degree of the interactions, from 2 to 10. If it is above 2, the products of all sets
-        of three and more features are added to ``sum <v_i, v_j> x_i x_j`` [6]_. Each degree has
-        `n_components` factors of its own. Training takes longer.
+        Maximum degree of the interactions, from 2 to 10. If it is above 2, the products of all
+        sets of three and more features are added to ``sum <v_i, v_j> x_i x_j`` [6]_. Each degree
+        has `n_components` factors of its own. Training takes longer.
     fit_lower : bool, default=True
-        Whether to also fit the interactions of fewer than `degree` features. (The intercept and the
-        linear weights have parameters of their own.)
+        Whether to also fit the interactions of fewer than `degree` features. (The intercept and
+        the linear weights have parameters of their own.)
     interactions : list of pairs of fields, default=None
         Pairs of fields whose features interact, in either order. ``("user", "user")`` stands for
         the interactions within a field. None means all pairs. Only for ``degree=2``.
     feature_fields : array-like of shape (n_features,), default=None
-        Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the fields
-        that X carries, if it comes from :class:`~skfm.preprocessing.EventEncoder`.
+        Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the
+        fields that X carries, if it comes from :class:`~skfm.preprocessing.EventEncoder`.
     feature_groups : array-like of shape (n_features,), default=None
         Group of each feature, as a label, for different regularization strengths. Each of the four
-        penalties may then be a number for all groups, a dict that maps labels to numbers, or a list
-        of numbers in the order of the sorted labels.
+        penalties may then be a number for all groups, a dict that maps labels to numbers, or a
+        list of numbers in the order of the sorted labels.
     learning_rate : float or "auto", default="auto"
         Initial learning rate, positive; "als" has none. Features are scaled internally to a root
         mean square of 1 over their nonzero entries, so the learning rate does not depend on their
         units. "auto" is 0.15 for "adagrad", 0.02 for "adam", 0.2 for "ftrl" and 0.05 for "sgd".
     initial_accumulator : float, default=0.1
-        Initial value of the accumulated squared gradients of "adagrad" and "ftrl", positive. With a
-        small value, the first steps are long even if the gradients are small.
+        Initial value of the accumulated squared gradients of "adagrad" and "ftrl", positive. With
+        a small value, the first steps are long even if the gradients are small.
     batch_size : int or "auto", default="auto"
         Mini-batch size. "auto" uses all rows if there are at most 1024, so that their order does
-        not matter and weights are equivalent to repetition. For larger data, it is 1024 to 4096, or
-        128 for "sgd". In `partial_fit`, "sgd" takes the number of rows seen so far as the size of
-        the data.
+        not matter and weights are equivalent to repetition. For larger data, it is 1024 to 4096,
+        or 128 for "sgd". In `partial_fit`, "sgd" takes the number of rows seen so far as the size
+        of the data.
     max_iter : int, default=300
         Maximum number of epochs: passes over the rows or, for "als", over the columns.
     tol : float, default=1e-4
-        Tolerance of the stopping criterion. Training stops when the objective, divided by the total
-        sample weight, has not decreased by at least `tol` below the best value so far for
+        Tolerance of the stopping criterion. Training stops when the objective, divided by the
+        total sample weight, has not decreased by at least `tol` below the best value so far for
         `n_iter_no_change` consecutive epochs. If the objective is below 0.1, the tolerance is
         smaller, down to ``10 * tol`` times the objective.
     n_iter_no_change : int, default=5
@@ -509,13 +512,14 @@ class FMClassifier(ClassifierMixin, BaseFM):
         of epochs with a bad objective after which training restarts with a smaller learning rate.
     early_stopping : bool or "auto", default="auto"
         Whether to also stop training when the score on validation data has not increased by at
-        least `tol` above the best score so far for `n_iter_no_change` consecutive epochs. The model
-        keeps the parameters of the best epoch, unless it is refitted (see `refit`). "auto" uses
-        early stopping if `fit` gets validation data.
+        least `tol` above the best score so far for `n_iter_no_change` consecutive epochs. The
+        model keeps the parameters of the best epoch, unless it is refitted (see `refit`). "auto"
+        uses early stopping if `fit` gets validation data.
     validation_fraction : float or int, default=0.1
         Fraction or number of the rows that are held out for `early_stopping` if `fit` gets no
         validation data. They are drawn at random, stratified by class. If the rows are ordered in
-        time, a random split is too optimistic: pass the latest rows as `X_val` and `y_val` instead.
+        time, a random split is too optimistic: pass the latest rows as `X_val` and `y_val`
+        instead.
     scoring : str, callable or None, default="loss"
         Score for `early_stopping`. "loss" is the negative mean loss. Otherwise, the name of a
         scorer of scikit-learn, a callable with the signature ``scoring(estimator, X, y)``, or None
@@ -523,9 +527,10 @@ class FMClassifier(ClassifierMixin, BaseFM):
     refit : bool, default=True
         Whether to refit the model on all rows, for the best number of epochs, if
         ``early_stopping=True`` has held out rows. If False, the model keeps the parameters of the
-        best epoch. There is no refit if `fit` gets validation data, which is never trained on; with
-        ``warm_start=True``, because the next `fit` would be validated on rows that its initial
-        parameters have learned from; or if training left a saddle point before the best epoch.
+        best epoch. There is no refit if `fit` gets validation data, which is never trained on;
+        with ``warm_start=True``, because the next `fit` would be validated on rows that its
+        initial parameters have learned from; or if training left a saddle point before the best
+        epoch.
     callback : callable, default=None
         ``callback(estimator, epoch, loss)`` is called after each epoch, with the number of the
         epoch, starting at 1, and the objective. The estimator has the current parameters and can
@@ -565,8 +570,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
         Linear weights ``w_j``; 0 for features that do not occur in training.
     components_ : ndarray of shape ([n_classes,] n_components, n_features)
-        Vectors ``v_j``, as columns; 0 for features that do not occur in training. There is no first
-        axis for binary problems.
+        Vectors ``v_j``, as columns; 0 for features that do not occur in training. There is no
+        first axis for binary problems.
     alpha_, alpha_linear_ : float or ndarray of shape (n_features,)
         Regularization strengths that were used: `alpha` and `alpha_linear` or, for "auto", the
         estimate for each feature, which is 0 for features that do not occur in training.
@@ -574,8 +579,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         Number of epochs, or of calls of `partial_fit`. The epochs of a refit do not count.
     loss_curve_ : list of float
         Objective of each epoch, divided by the total sample weight. The loss of a row is computed
-        just before the step that uses it; for "als", the objective is computed after the epoch. The
-        list includes epochs that diverged, but not those of a refit.
+        just before the step that uses it; for "als", the objective is computed after the epoch.
+        The list includes epochs that diverged, but not those of a refit.
     validation_scores_ : list of float
         Score of each epoch on the validation data. Only with early stopping.
     n_features_in_ : int

@@ -110,11 +110,11 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         scores.
 
         "warp" [3]_ samples items until the score of one of them comes within a margin of 1 of the
-        score of the chosen item, at most `max_draws` times. The fewer draws this takes, the further
-        down the chosen item is estimated to be ranked, and the larger is the weight of the event,
-        ``log(1 + rank) / log(1 + n_others)``. Here, ``rank`` is the number of other items divided
-        by the number of draws, rounded down, and at least 1. This loss emphasizes the top of the
-        ranking.
+        score of the chosen item, at most `max_draws` times. The fewer draws this takes, the
+        further down the chosen item is estimated to be ranked, and the larger is the weight of the
+        event, ``log(1 + rank) / log(1 + n_others)``. Here, ``rank`` is the number of other items
+        divided by the number of draws, rounded down, and at least 1. This loss emphasizes the top
+        of the ranking.
 
         "logistic" is the log loss of chosen items as positives and sampled items as negatives. It
         also fits an intercept and the context's part ``a(x)``.
@@ -133,31 +133,31 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         all columns.
     item_identity : sequence of fields, default=("item",)
         Fields of the indicator features. Each item has one indicator in each of these fields; if
-        empty, items have no indicators. The indicators of items that are not chosen in `fit` are 0,
-        so these items are scored by their other features only.
+        empty, items have no indicators. The indicators of items that are not chosen in `fit` are
+        0, so these items are scored by their other features only.
     feature_fields : array-like of shape (n_features,), default=None
-        Field of each column of X, as a label. None uses the fields that X carries, if it comes from
-        :class:`~skfm.preprocessing.EventEncoder`, and otherwise "context" for all columns.
+        Field of each column of X, as a label. None uses the fields that X carries, if it comes
+        from :class:`~skfm.preprocessing.EventEncoder`, and otherwise "context" for all columns.
     user_fields : sequence of fields, default=None
         Fields of X that together identify the user. The items that a user has chosen in any event
         are not sampled as negatives for the user's other events, `recommend` leaves them out, and
-        `score` evaluates them together. None uses all columns: rows belong to the same user if they
-        are equal. A row of zeros belongs to no user.
+        `score` evaluates them together. None uses all columns: rows belong to the same user if
+        they are equal. A row of zeros belongs to no user.
     interactions : list of pairs of fields, default=None
         Pairs of fields whose features interact. None means all pairs.
     fit_linear : bool or list of fields, default=True
         Whether features have linear weights. A list contains the fields whose features have them.
     negatives : {"uniform", "popularity"} or float, default="uniform"
         Distribution of the sampled items, among the items in y. "uniform" samples all items with
-        the same probability, and "popularity" in proportion to the weight of their events. A number
-        between 0 and 1 is the exponent of this weight.
+        the same probability, and "popularity" in proportion to the weight of their events. A
+        number between 0 and 1 is the exponent of this weight.
     max_draws : int, default=10
         Maximum number of draws per event and epoch for "warp", at most a million.
     alpha : float or "auto", default="auto"
         L2 regularization strength of the vectors, non-negative. The penalty of feature j is
         ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, where ``n_j`` is the weighted number of events with
-        the feature. Tune this parameter first. If it is too large, all vectors are 0, and items are
-        ranked by popularity. "auto" is 1 for "warp", 0.2 for "bpr" and 0.35 for "logistic".
+        the feature. Tune this parameter first. If it is too large, all vectors are 0, and items
+        are ranked by popularity. "auto" is 1 for "warp", 0.2 for "bpr" and 0.35 for "logistic".
     alpha_linear : float or "auto", default="auto"
         L2 regularization strength of the linear weights, non-negative. "auto" is 30 for "warp" and
         otherwise 10.

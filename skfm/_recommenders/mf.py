@@ -101,9 +101,9 @@ class MFRecommender(
     alpha : float or "auto", default="auto"
         L2 regularization strength of the vectors, positive. Tune this parameter first. "auto" is
         1.2 for explicit feedback. For implicit feedback, it depends on the matrix: it decreases
-        with the numbers of entries per user and per item, and with the number of items (see Notes).
-        (The package `implicit` uses the name `alpha` for a factor that multiplies the confidences;
-        here, multiply X instead.)
+        with the numbers of entries per user and per item, and with the number of items (see
+        Notes). (The package `implicit` uses the name `alpha` for a factor that multiplies the
+        confidences; here, multiply X instead.)
     alpha_bias : float, default=3.0
         L2 regularization strength of the biases, positive.
     nu : float or "auto", default="auto"
@@ -160,13 +160,13 @@ class MFRecommender(
     n_iter_ : int
         Number of iterations.
     loss_curve_ : list of float
-        Objective of each iteration, divided by the number of stored entries. For "sgd", the loss of
-        an entry is computed just before its step.
+        Objective of each iteration, divided by the number of stored entries. For "sgd", the loss
+        of an entry is computed just before its step.
     n_features_in_ : int
         Number of items seen during `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the items seen during `fit`. Defined only if all names are strings. `recommend` and
-        `similar_items` then return names instead of column indices.
+        Names of the items seen during `fit`. Defined only if all names are strings. `recommend`
+        and `similar_items` then return names instead of column indices.
 
     See Also
     --------
@@ -778,8 +778,8 @@ class MFRecommender(
         """Evaluate the predictions for entries that are held out of the fold-in.
 
         One fifth of the entries of each row is held out, and at least one of two. The choice
-        depends only on the columns of the row, so that all models are compared on the same entries,
-        and a search over `n_components` finds the best model rather than the largest.
+        depends only on the columns of the row, so that all models are compared on the same
+        entries, and a search over `n_components` finds the best model rather than the largest.
 
         Parameters
         ----------

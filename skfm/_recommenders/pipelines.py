@@ -5,49 +5,50 @@ from skfm._utils.pipelines import last_step
 
 
 def recommend(estimator, X, n_items=10, *, output="default", user_ids=None, **options):
-    """Recommend with a pipeline, or a search, that ends in a recommender.
+    """Recommend items with a pipeline or a search whose final estimator is a recommender.
 
-    A :class:`~sklearn.pipeline.Pipeline` hands on `predict` and `transform`, but not `recommend`.
-    This function transforms X by the steps before the recommender, and calls its `recommend`. Of a
-    search such as :class:`~sklearn.model_selection.GridSearchCV` it takes the best estimator.
+    A :class:`~sklearn.pipeline.Pipeline` delegates `predict` and `transform` to its last step, but
+    not `recommend`. This function transforms X with the preceding steps and calls `recommend` of
+    the recommender. For a search such as :class:`~sklearn.model_selection.GridSearchCV`, it uses
+    the best estimator.
 
     Parameters
     ----------
     estimator : estimator
-        A fitted pipeline whose last step is a :class:`~skfm.MFRecommender`, a
+        Fitted pipeline whose last step is a :class:`~skfm.MFRecommender`, a
         :class:`~skfm.FMRecommender` or another estimator with a method `recommend`; a fitted
-        search over one; or the recommender itself.
+        search over such a pipeline; or the recommender itself.
     X : array-like of shape (n_rows, n_features)
-        The users, or contexts, to recommend to: what the pipeline was fitted on, such as a log.
+        Users or contexts, in the format that the pipeline was fitted on, such as a log.
     n_items : int, default=10
-        How many items to recommend to each.
+        Number of items to recommend for each row.
     output : {"default", "pandas", "polars"}, default="default"
-        What to return: two arrays, or a DataFrame with a row for each recommended item.
+        What to return: two arrays ("default"), or a DataFrame with one row per recommendation.
     user_ids : array-like of shape (n_rows,), default=None
-        Names of the rows of X in a DataFrame, such as a column of X. None takes the index of X, as
-        it was before the pipeline, if X is a DataFrame of pandas, else the numbers of rows.
+        Names of the rows of X in the DataFrame, such as a column of X. None uses the index of X
+        before the pipeline if X is a pandas DataFrame, and otherwise the row numbers.
     **options : dict
         Further arguments of the recommender's `recommend`, such as `candidates`.
 
     Returns
     -------
     items : ndarray of shape (n_rows, n_items)
-        Items, best first, as the recommender returns them.
+        Recommended items, best first, as returned by the recommender.
     scores : ndarray of shape (n_rows, n_items)
-        Their scores.
+        Scores of these items.
     frame : DataFrame of shape (n_recommendations, 4)
-        In place of the two arrays if `output` asks for it, with the columns "user", "item",
-        "score" and "rank".
+        Instead of the two arrays, depending on `output`; with the columns "user", "item", "score"
+        and "rank".
 
     Raises
     ------
     TypeError
-        If there is no recommender at the end of `estimator`.
+        If the final estimator is not a recommender.
 
     See Also
     --------
-    MFRecommender.recommend : Recommend by the cells of users.
-    FMRecommender.recommend : Recommend by the features of contexts.
+    MFRecommender.recommend : Recommend items from the entries of users.
+    FMRecommender.recommend : Recommend items from the features of contexts.
 
     Examples
     --------

@@ -52,9 +52,9 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
         events at the same time, it is the one that comes last in the log. Use sums for counts and
         amounts, and the last value or the mean for ratings.
 
-        "auto" counts the events, as "sum" does, if the training log has no values or if all of them
-        are 1. Otherwise it uses the last event, and issues a warning with the number of repeated
-        pairs.
+        "auto" counts the events, as "sum" does, if the training log has no values or if all of
+        them are 1. Otherwise it uses the last event, and issues a warning with the number of
+        repeated pairs.
     handle_unknown : {"error", "ignore"}, default="error"
         Whether users or items that are not in the training log raise an error, or their events are
         ignored. :meth:`encode_users` and :meth:`encode_items` return -1 for ignored ids.
@@ -64,14 +64,14 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
     Attributes
     ----------
     user_ids_ : ndarray of shape (n_users,)
-        User of each row of the matrix: sorted, or in order of first appearance if the ids cannot be
-        sorted. Numbers keep their type, everything else is in an array of objects.
+        User of each row of the matrix: sorted, or in order of first appearance if the ids cannot
+        be sorted. Numbers keep their type, everything else is in an array of objects.
     item_ids_ : ndarray of shape (n_items,)
         Item of each column of the matrix, in the same way.
     columns_ : dict of {str: str or int}
         Columns of the training log that were used as "user", "item", "value" and "time": the name
-        in a DataFrame if it is unique, and otherwise the position. `transform` finds the columns of
-        another log by these names if it has names, and otherwise by position.
+        in a DataFrame if it is unique, and otherwise the position. `transform` finds the columns
+        of another log by these names if it has names, and otherwise by position.
     n_columns_ : int
         Number of columns of the training log.
     column_names_ : list or None
