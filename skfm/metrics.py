@@ -49,7 +49,7 @@ def ndcg_at_k(Y_hidden, items, k=10, *, average=True):
 
     Returns
     -------
-    ndcg : float or ndarray of shape (n_judged,)
+    ndcg : float or ndarray of shape (n_evaluated,)
         Mean over the rows, or one value per row, in the order of the rows. Rows without a
         relevant item are left out.
 
@@ -105,7 +105,7 @@ def recall_at_k(Y_hidden, items, k=10, *, average=True):
 
     Returns
     -------
-    recall : float or ndarray of shape (n_judged,)
+    recall : float or ndarray of shape (n_evaluated,)
         Mean over the rows, or one value per row, in the order of the rows. Rows without a
         relevant item are left out.
 
@@ -145,7 +145,7 @@ def precision_at_k(Y_hidden, items, k=10, *, average=True):
 
     Returns
     -------
-    precision : float or ndarray of shape (n_judged,)
+    precision : float or ndarray of shape (n_evaluated,)
         Mean over the rows, or one value per row, in the order of the rows. Rows without a
         relevant item are left out.
 
@@ -187,7 +187,7 @@ def average_precision_at_k(Y_hidden, items, k=10, *, average=True):
 
     Returns
     -------
-    average_precision : float or ndarray of shape (n_judged,)
+    average_precision : float or ndarray of shape (n_evaluated,)
         Mean over the rows, or one value per row, in the order of the rows. Rows without a
         relevant item are left out.
 
@@ -228,7 +228,7 @@ def mrr(Y_hidden, items, k=10, *, average=True):
 
     Returns
     -------
-    reciprocal_rank : float or ndarray of shape (n_judged,)
+    reciprocal_rank : float or ndarray of shape (n_evaluated,)
         Mean over the rows, or one value per row, in the order of the rows. Rows without a
         relevant item are left out.
 
@@ -267,7 +267,7 @@ def hit_rate(Y_hidden, items, k=10, *, average=True):
 
     Returns
     -------
-    rate : float or ndarray of shape (n_judged,)
+    rate : float or ndarray of shape (n_evaluated,)
         Mean over the rows, or one value per row, in the order of the rows. Rows without a
         relevant item are left out.
 

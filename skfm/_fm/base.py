@@ -227,8 +227,8 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         Raises
         ------
         ValueError
-            If a parameter or the data is not usable (NaN or infinity, lengths that do not fit,
-            negative weights, one class only), or if training diverges for every step size tried.
+            If a parameter or the data is invalid (NaN or infinity, inconsistent lengths, negative
+            weights, a single class), or if training diverges with every learning rate tried.
         """
         with all_or_nothing(self):
             return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))

@@ -133,8 +133,8 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
         Raises
         ------
         ValueError
-            If a parameter or the data is not usable (NaN or infinity, lengths that do not fit,
-            negative weights, not two classes), or if values are too large to compute with.
+            If a parameter or the data is invalid (NaN or infinity, inconsistent lengths, negative
+            weights, not two classes), or if values are too large to compute with.
 
         Warns
         -----

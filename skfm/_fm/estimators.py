@@ -59,7 +59,7 @@ class FMRegressor(RegressorMixin, BaseFM):
     solver : {"adagrad", "adam", "als", "ftrl", "sgd"}, default="adagrad"
         Algorithm that minimizes the objective. "als" is block coordinate descent: it sets the
         parameters of one feature after the other to their optimum, given all others [5]_. It has
-        no learning rate and needs few passes over the rows, of which it stores a copy by columns.
+        no learning rate, needs few passes over the rows, and stores a copy of X by columns.
         The other solvers take gradient steps on mini-batches: "adagrad" [2]_; "adam" [3]_, whose
         moments are lazily updated, only for features that occur in the mini-batch; "ftrl" [4]_,
         which can set parameters to exactly 0; and "sgd", plain gradient steps, divided by the
@@ -70,9 +70,9 @@ class FMRegressor(RegressorMixin, BaseFM):
         ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, where ``n_j`` is the weighted number of rows in
         which the feature is nonzero, and y has been scaled to variance 1. Tune this parameter
         first. "auto" estimates a strength for each feature during the fit by empirical Bayes [7]_,
-        from the size of the factors. If little is known about the features that a feature
-        interacts with, its factors are smaller. The estimation starts at about 1; a stream that
-        begins with `partial_fit` keeps this value.
+        from the size of the factors. Features whose interaction partners have uncertain parameters
+        get smaller factors. The estimation starts at about 1; a stream that begins with
+        `partial_fit` keeps this value.
     alpha_linear : float, "auto", dict or list of float, default="auto"
         L2 regularization strength of the linear weights, non-negative, as in ridge regression: the
         penalty of feature j is ``alpha_linear / 2 * w_j^2``. The intercept is not penalized.
@@ -447,7 +447,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
     solver : {"adagrad", "adam", "als", "ftrl", "sgd"}, default="adagrad"
         Algorithm that minimizes the objective. "als" is block coordinate descent: it sets the
         parameters of one feature after the other to their optimum, given all others [5]_. It has
-        no learning rate and needs few passes over the rows, of which it stores a copy by columns.
+        no learning rate, needs few passes over the rows, and stores a copy of X by columns.
         The other solvers take gradient steps on mini-batches: "adagrad" [2]_; "adam" [3]_, whose
         moments are lazily updated, only for features that occur in the mini-batch; "ftrl" [4]_,
         which can set parameters to exactly 0; and "sgd", plain gradient steps, divided by the
@@ -457,10 +457,9 @@ class FMClassifier(ClassifierMixin, BaseFM):
         L2 regularization strength of the factors, non-negative. The penalty of feature j is
         ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, where ``n_j`` is the weighted number of rows in
         which the feature is nonzero. Tune this parameter first. "auto" estimates a strength for
-        each feature during the fit by empirical Bayes [7]_, from the size of the factors. If
-        little is known about the features that a feature interacts with, its factors are smaller.
-        The estimation starts at about 0.4; a stream that begins with `partial_fit` keeps this
-        value.
+        each feature during the fit by empirical Bayes [7]_, from the size of the factors. Features
+        whose interaction partners have uncertain parameters get smaller factors. The estimation
+        starts at about 0.4; a stream that begins with `partial_fit` keeps this value.
     alpha_linear : float, "auto", dict or list of float, default="auto"
         L2 regularization strength of the linear weights, non-negative, as in ridge regression: the
         penalty of feature j is ``alpha_linear / 2 * w_j^2``. The intercept is not penalized.

@@ -581,7 +581,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         return padded(layers, ones), padded(sums, output[:, None])
 
     def user_vectors(self, X):
-        """Contexts as query vectors, for an index of nearest neighbours by inner product.
+        """Return vectors of contexts, as queries for an index for maximum inner product search.
 
         Parameters
         ----------
@@ -591,7 +591,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         Returns
         -------
         vectors : ndarray of shape (n_rows, n_vector)
-            Their products with `item_vectors` are the scores.
+            The inner products with `item_vectors` are the scores.
         """
         _, own, layers = self._contexts(X)
         one = np.ones_like(own)
@@ -599,12 +599,12 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         return np.column_stack([layers, *extra])
 
     def item_vectors(self):
-        """Items as vectors, for an index of nearest neighbours by inner product.
+        """Return vectors of items, for an index for maximum inner product search.
 
         Returns
         -------
         vectors : ndarray of shape (n_items, n_vector)
-            See `user_vectors`; in the order of `item_ids_`.
+            See `user_vectors`. In the order of `item_ids_`.
         """
         check_is_fitted(self)
         output, sums = self._item_parts
@@ -612,23 +612,24 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         return np.column_stack([sums, *extra[: 1 + (self._fitted_loss == "logistic")]])
 
     def predict_pairs(self, X, rows, items):
-        """Scores of pairs of a context and an item.
+        """Predict the scores of pairs of a context and an item.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_features)
             Contexts.
         rows : array-like of int of shape (n_pairs,)
-            Rows of X; -1 for a context of which nothing is known.
+            Contexts, as rows of X; -1 for an unknown context.
         items : array-like of shape (n_pairs,)
-            Names of items; None for an item of which nothing is known.
+            Names of items; None for an unknown item.
 
         Returns
         -------
         scores : ndarray of shape (n_pairs,)
-            For "logistic" log-odds that an item was chosen rather than drawn. Else only their
-            differences within a row mean something. What is not known contributes nothing, as
-            rows of zeros and features that were not seen in `fit`.
+            For "logistic", the log-odds that an item was chosen rather than sampled. For the other
+            losses, only the differences between the scores of a row are meaningful. Unknown
+            contexts and items contribute nothing, like rows of zeros and features that do not
+            occur in training.
         """
         X, own, layers = self._contexts(X, and_unknown=True)
         rows, items = read_pairs(rows, items, X.shape[0] - 1, self._catalogue)
@@ -637,7 +638,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         return products(contexts, table, rows, items) + own[rows]
 
     def predict(self, X):
-        """The item with the highest score for each context, seen or not.
+        """Predict the item with the highest score for each context, whether seen or not.
 
         Parameters
         ----------
@@ -663,37 +664,38 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         output="default",
         user_ids=None,
     ):
-        """The items with the highest scores for each context.
+        """Recommend the items with the highest scores for each context.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_features)
             Contexts.
         n_items : int, default=10
-            How many items. If there are fewer to choose from, all of them are ranked.
+            Number of items to recommend. If there are fewer candidates, all of them are ranked.
         exclude_seen : bool, default=True
-            Whether to leave out what the same user, see `user_fields`, chose in `fit`.
+            Whether to leave out the items that the same user chose in `fit` (see `user_fields`).
         candidates : array-like of shape (n_candidates,), default=None
-            Recommend among these items only: names, or a mask of all items.
+            Recommend only these items: names, or a mask of all items.
         exclude : array-like of items, or sparse matrix of shape (n_rows, n_items), default=None
-            Items never to recommend, or cells, stored zeros included: those items for those rows.
+            Items that are never recommended or, as a sparse matrix, entries (including stored
+            zeros) that mark items not to recommend for single rows.
         output : {"default", "pandas", "polars"}, default="default"
-            "default" returns two arrays with a row for each context. "pandas" and "polars" return
-            a DataFrame of that package with a row for each recommended item.
+            "default" returns two arrays with one row per context. "pandas" and "polars" return a
+            DataFrame of that package with one row per recommendation.
         user_ids : array-like of shape (n_rows,), default=None
-            Names of the contexts in a DataFrame, such as the users; a name may come several times.
-            None takes the index of X if X is a DataFrame of pandas, else the numbers of rows.
+            Names of the contexts in the DataFrame, such as the users; names may be repeated. None
+            uses the index of X if X is a pandas DataFrame, and otherwise the row numbers.
 
         Returns
         -------
         items : ndarray of shape (n_rows, n_items)
-            Names of items, best first. None where too few are left for a row.
+            Names of items, best first. If a row has too few items, the remaining places are None.
         scores : ndarray of shape (n_rows, n_items)
-            Their scores; -inf where there is no item.
+            Scores of the items; -inf for places without an item.
         frame : DataFrame of shape (n_recommendations, 4)
-            In place of the two arrays if `output` asks for it, with the columns "user", "item",
-            "score" and "rank", which is 1 for the best item. Contexts follow each other as in X.
-            Those for which too few items are left have fewer rows.
+            Instead of the two arrays, depending on `output`; with the columns "user", "item",
+            "score" and "rank", which is 1 for the best item. Contexts are in the order of X. Those
+            with too few items have fewer rows.
 
         Raises
         ------
@@ -719,26 +721,26 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         return self._owners.seen_by(X, self._catalogue.n_items)
 
     def similar_items(self, items, n_items=10, *, output="default"):
-        """The items most similar to given ones.
+        """Find the items that are most similar to given items.
 
         Parameters
         ----------
         items : array-like of shape (n_queries,)
             Names of items.
         n_items : int, default=10
-            How many, at most the number of all items. Then the last place is empty, as in
-            `recommend`.
+            Number of similar items, at most the number of all items. In that case, the last place
+            is empty, as in `recommend`.
         output : {"default", "pandas", "polars"}, default="default"
-            What to return, as in `recommend`.
+            Type of the result, as in `recommend`.
 
         Returns
         -------
         similar : ndarray of shape (n_queries, n_items)
-            Names, most similar first; never the item itself.
+            Names of items, most similar first. The item itself is not included.
         similarities : ndarray of shape (n_queries, n_items)
-            Cosines of the angles between their vectors.
+            Cosine similarities of the vectors.
         frame : DataFrame of shape (n_similar, 4)
-            In place of the two arrays if `output` asks for it, with the columns "item",
+            Instead of the two arrays, depending on `output`; with the columns "item",
             "similar_item", "similarity" and "rank".
         """
         check_is_fitted(self)
@@ -748,33 +750,34 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         return similar("item", self._catalogue, vectors, asked, n_items, output, threads)
 
     def similar_users(self, X, rows=None, n_users=10, *, output="default", user_ids=None):
-        """The contexts most similar to given ones: those that want the same items.
+        """Find the contexts that are most similar to given contexts, and prefer the same items.
 
-        Pass one row for each user to find similar users: several rows of one user would be found
-        similar to each other.
+        To find similar users, pass one row per user: several rows of a user would be similar to
+        each other.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_features)
             Contexts to compare.
         rows : array-like of int of shape (n_queries,), default=None
-            The rows of X to which similar ones are wanted. None is all of them.
+            Rows of X for which to find similar ones. None means all of them.
         n_users : int, default=10
-            How many, at most the number of rows. Then the last place is empty, as in `recommend`.
+            Number of similar rows, at most the number of rows. In that case, the last place is
+            empty, as in `recommend`.
         output : {"default", "pandas", "polars"}, default="default"
-            What to return, as in `recommend`.
+            Type of the result, as in `recommend`.
         user_ids : array-like of shape (n_users,), default=None
-            Names of the rows of X, by which they are returned. None: their numbers, or, in a
-            DataFrame, the index of X if X is one of pandas.
+            Names of the rows of X, which are returned instead of their numbers. None returns the
+            numbers or, if both X and the output are DataFrames, and X is a pandas one, its index.
 
         Returns
         -------
         similar : ndarray of shape (n_queries, n_users)
-            Rows of X, most similar first, or names; never the row itself.
+            Rows of X, most similar first, or names. The row itself is not included.
         similarities : ndarray of shape (n_queries, n_users)
-            Cosines of the angles between their vectors.
+            Cosine similarities of the vectors.
         frame : DataFrame of shape (n_similar, 4)
-            In place of the two arrays if `output` asks for it, with the columns "user",
+            Instead of the two arrays, depending on `output`; with the columns "user",
             "similar_user", "similarity" and "rank".
         """
         check_output(output)
@@ -840,44 +843,45 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         candidates=None,
         exclude=None,
     ):
-        """Held-out events, and what the model ranks first where they happened.
+        """Rank the items for held-out events, for the functions in :mod:`skfm.metrics`.
 
         There is one ranking for each user and context: events of the same user in equal rows of X
-        are judged together. Who the user is say `groups`, or if there are none, `user_fields`.
-        A user that `fit` has not seen has no id there, so without `groups` each of their events
-        is judged alone: equal rows may be those of many people.
+        are evaluated together. Users are identified by `groups` or, without `groups`, by
+        `user_fields`. New users cannot be identified by `user_fields`, because equal rows may
+        belong to many users, so without `groups` each of their events is evaluated alone.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_events, n_features)
             Contexts of the events.
         y : array-like of shape (n_events,)
-            Items chosen. Those that the model does not know are misses.
+            Chosen items. Items that the model does not know are misses.
         k : int, default=10
-            How many items to rank, at least 1.
+            Number of items to rank, at least 1.
         groups : array-like of shape (n_events,), default=None
-            Who chose: an id of the user of each event. Events whose id is missing (None or NaN)
-            are judged alone. None takes the users of `fit`, see `user_fields`.
+            User id of each event. Events with a missing id (None or NaN) are evaluated alone. None
+            uses the users of `fit` (see `user_fields`).
         sample_weight : array-like of shape (n_events,), default=None
-            Weights of the events: their gains.
+            Weights of the events, used as gains.
         exclude_seen : bool, default=True
-            Whether to leave out what the same user chose in `fit`, unless it is in y once more.
+            Whether to leave out the items that the same user chose in `fit`, unless they are also
+            in y.
         candidates, exclude : default=None
-            As for `recommend`; of cells to exclude, a row for each event.
+            As for `recommend`. If `exclude` is a matrix, it has one row per event.
 
         Returns
         -------
         relevant : CSR matrix of shape (n_rankings, n_items or more)
-            Weight of each item in each ranking; items that are not known follow those that are.
-            Rankings are in the order of their first events.
+            Weight of each item in each ranking. Unknown items follow the known ones. Rankings are
+            in the order of their first events.
         items : ndarray of shape (n_rankings, k)
-            Positions of items, best first, as the functions of :mod:`skfm.metrics` take them: -1
-            where too few are left for a row.
+            Indices of the items, best first, as in :mod:`skfm.metrics`. -1 for places without an
+            item.
 
         Raises
         ------
         ValueError
-            If `y`, `sample_weight` or `groups` does not hold a value for each row of X.
+            If `y`, `sample_weight` or `groups` does not have one value per row of X.
         """
         k = door.check_number(k, "k", numbers.Integral, low=1, high=np.iinfo(np.int32).max)
         door.check_flag(exclude_seen, "exclude_seen")
@@ -899,7 +903,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         return relevant, items
 
     def score(self, X, y, sample_weight=None, groups=None):
-        """NDCG of the first ten items, mean over rankings, one for each user and context.
+        """Return the mean NDCG of the first ten items, with one ranking per user and context.
 
         See `ranked_events` for which events are judged together.
 
@@ -908,9 +912,9 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         X : {array-like, sparse matrix, sparse array} of shape (n_events, n_features)
             Contexts of held-out events.
         y : array-like of shape (n_events,)
-            Items chosen.
+            Chosen items.
         sample_weight : array-like of shape (n_events,), default=None
-            Weights of the events: their gains.
+            Weights of the events, used as gains.
         groups : array-like of shape (n_events,), default=None
             Who chose: an id of the user of each event, as in `ranked_events`. None goes by
             `user_fields`.
@@ -923,12 +927,12 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         Raises
         ------
         ValueError
-            If `y`, `sample_weight` or `groups` does not hold a value for each row of X.
+            If `y`, `sample_weight` or `groups` does not have one value per row of X.
 
         Notes
         -----
-        With scikit-learn's metadata routing enabled, `groups` is requested by default: searches,
-        cross-validation and pipelines hand it on to here, as they do to
+        If scikit-learn's metadata routing is enabled, `groups` is requested by default: searches,
+        cross-validation and pipelines pass it to this method, as they do to
         :class:`~sklearn.model_selection.GroupKFold`.
         """
         relevant, items = self.ranked_events(X, y, sample_weight=sample_weight, groups=groups)

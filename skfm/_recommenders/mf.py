@@ -540,23 +540,23 @@ class MFRecommender(
         return door.check_predictions(scores)
 
     def user_vectors(self, X):
-        """Users as query vectors, for an index of nearest neighbours by inner product.
+        """Return vectors of users, as queries for an index for maximum inner product search.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            Cells as in `fit`.
+            Entries as in `fit`.
 
         Returns
         -------
         vectors : ndarray of shape (n_users, n_components) or (n_users, n_components + 2)
-            Their products with `item_vectors` are the scores; with biases two coordinates are
-            appended to that end.
+            The inner products with `item_vectors` are the scores. With biases, two coordinates are
+            appended for this purpose.
         """
         return self._vectors(self._known(X), is_user=True)
 
     def item_vectors(self):
-        """Items as vectors, for an index of nearest neighbours by inner product.
+        """Return vectors of items, for an index for maximum inner product search.
 
         Returns
         -------
@@ -577,22 +577,22 @@ class MFRecommender(
         return np.concatenate([factors, bias, one], axis=1)
 
     def predict_pairs(self, X, rows, items):
-        """Scores of pairs of a user and an item.
+        """Predict the scores of user-item pairs.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            What is known of the users: cells as in `fit`.
+            Known entries of the users, as in `fit`.
         rows : array-like of int of shape (n_pairs,)
-            The users: rows of X; -1 for a user who is not known.
+            Users, as rows of X; -1 for an unknown user.
         items : array-like of shape (n_pairs,)
-            The items: columns of X, or their names; -1 or None for an item that is not known.
+            Items, as columns of X or by name; -1 or None for an unknown item.
 
         Returns
         -------
         scores : ndarray of shape (n_pairs,)
-            Ratings, or for implicit feedback scores that are mostly between 0 and 1. Users and
-            items that are not known count as those without cells: their vectors and biases are 0.
+            Ratings or, for implicit feedback, scores that are mostly between 0 and 1. The vectors
+            and biases of unknown users and items are 0, as for those without entries.
         """
         csr = self._cells(X)
         rows, items = read_pairs(rows, items, csr.shape[0], self._catalogue())
@@ -614,43 +614,45 @@ class MFRecommender(
         user_ids=None,
         item_ids=None,
     ):
-        """The items with the highest scores for each user.
+        """Recommend the items with the highest scores for each user.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            What is known of the users: cells as in `fit`.
+            Known entries of the users, as in `fit`.
         n_items : int, default=10
-            How many items. If there are fewer to choose from, all of them are ranked.
+            Number of items to recommend. If there are fewer candidates, all of them are ranked.
         exclude_seen : bool, default=True
-            Whether to leave out the items that a user has a cell for.
+            Whether to leave out the items for which the user has an entry.
         candidates : array-like of shape (n_candidates,), default=None
-            Recommend among these items only: columns of X, a mask of them, or names.
+            Recommend only these items: columns of X, a mask of the columns, or names.
         exclude : array-like of items, or sparse matrix of shape (n_users, n_items), default=None
-            Items never to recommend, or cells, stored zeros included: those items for those users.
+            Items that are never recommended or, as a sparse matrix, entries (including stored
+            zeros) that mark items not to recommend to single users.
         output : {"default", "pandas", "polars"}, default="default"
-            "default" returns two arrays with a row for each user. "pandas" and "polars" return a
-            DataFrame of that package with a row for each recommended item.
+            "default" returns two arrays with one row per user. "pandas" and "polars" return a
+            DataFrame of that package with one row per recommendation.
         user_ids : array-like of shape (n_users,), default=None
-            Names of the users in a DataFrame. None takes the index of X if X is a DataFrame of
-            pandas, else the numbers of rows.
+            Names of the users in the DataFrame. None uses the index of X if X is a pandas
+            DataFrame, and otherwise the row numbers.
         item_ids : array-like of shape (n_features,), default=None
             Names of the columns of X, such as `item_ids_` of a
-            :class:`~skfm.preprocessing.UserItemEncoder`. With these, `candidates`, `exclude` and
-            the result name items by them. None takes the names that X had in `fit`, if any.
+            :class:`~skfm.preprocessing.UserItemEncoder`. They are then used in `candidates`,
+            `exclude` and the result. None uses the feature names seen during `fit`, if any.
 
         Returns
         -------
         items : ndarray of shape (n_users, n_items)
-            Columns of X, best first, or names if there are any. Where too few are left for a
-            user, -1, or None among names. Beware that NumPy takes the index -1 for the last item:
-            rather than to look up names yourself, pass `item_ids`.
+            Columns of X, best first, or names if available. If a user has too few items, the
+            remaining places are -1, or None among names. In NumPy, the index -1 refers to the last
+            item: pass `item_ids` instead of looking up the names yourself.
         scores : ndarray of shape (n_users, n_items)
-            Their scores; of equal ones the first column comes first. -inf where there is no item.
+            Scores of the items. Among equal scores, the first column comes first. -inf for places
+            without an item.
         frame : DataFrame of shape (n_recommendations, 4)
-            In place of the two arrays if `output` asks for it, with the columns "user", "item",
-            "score" and "rank", which is 1 for the best item. Users follow each other as in X.
-            Users for whom too few items are left have fewer rows.
+            Instead of the two arrays, depending on `output`; with the columns "user", "item",
+            "score" and "rank", which is 1 for the best item. Users are in the order of X. Users
+            with too few items have fewer rows.
 
         Raises
         ------
@@ -699,28 +701,28 @@ class MFRecommender(
         )
 
     def similar_items(self, items, n_items=10, *, output="default", item_ids=None):
-        """The items most similar to given ones.
+        """Find the items that are most similar to given items.
 
         Parameters
         ----------
         items : array-like of shape (n_queries,)
-            Columns of X, or names.
+            Items, as columns of X or by name.
         n_items : int, default=10
-            How many, at most the number of all items. Then the last place is empty, as in
-            `recommend`.
+            Number of similar items, at most the number of all items. In that case, the last place
+            is empty, as in `recommend`.
         output : {"default", "pandas", "polars"}, default="default"
-            What to return, as in `recommend`.
+            Type of the result, as in `recommend`.
         item_ids : array-like of shape (n_features,), default=None
             Names of the columns of X, as in `recommend`.
 
         Returns
         -------
         similar : ndarray of shape (n_queries, n_items)
-            Columns of X, most similar first, or names; never the item itself.
+            Columns of X, most similar first, or names. The item itself is not included.
         similarities : ndarray of shape (n_queries, n_items)
-            Cosines of the angles between their vectors; 0 with items without cells.
+            Cosine similarities of the vectors; 0 for items without entries.
         frame : DataFrame of shape (n_similar, 4)
-            In place of the two arrays if `output` asks for it, with the columns "item",
+            Instead of the two arrays, depending on `output`; with the columns "item",
             "similar_item", "similarity" and "rank".
         """
         check_is_fitted(self)
@@ -732,30 +734,32 @@ class MFRecommender(
         return similar("item", catalogue, factors, asked, n_items, output, threads)
 
     def similar_users(self, X, rows=None, n_users=10, *, output="default", user_ids=None):
-        """The users most similar to given ones.
+        """Find the users that are most similar to given users.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            Users to compare: cells as in `fit`. They need not have been there in `fit`.
+            Entries of the users to compare, as in `fit`. The users need not be part of the
+            training data.
         rows : array-like of int of shape (n_queries,), default=None
-            The users, as rows of X, to whom similar ones are wanted. None is all of them.
+            Users, as rows of X, for whom to find similar users. None means all of them.
         n_users : int, default=10
-            How many, at most the number of rows. Then the last place is empty, as in `recommend`.
+            Number of similar users, at most the number of rows. In that case, the last place is
+            empty, as in `recommend`.
         output : {"default", "pandas", "polars"}, default="default"
-            What to return, as in `recommend`.
+            Type of the result, as in `recommend`.
         user_ids : array-like of shape (n_users,), default=None
-            Names of the rows of X, by which users are returned. None: their numbers, or, in a
-            DataFrame, the index of X if X is one of pandas.
+            Names of the rows of X, which are returned instead of their numbers. None returns the
+            numbers or, if both X and the output are DataFrames, and X is a pandas one, its index.
 
         Returns
         -------
         similar : ndarray of shape (n_queries, n_users)
-            Rows of X, most similar first, or names; never the user itself.
+            Rows of X, most similar first, or names. The user is not included.
         similarities : ndarray of shape (n_queries, n_users)
-            Cosines of the angles between their vectors; 0 with users without cells.
+            Cosine similarities of the vectors; 0 for users without entries.
         frame : DataFrame of shape (n_similar, 4)
-            In place of the two arrays if `output` asks for it, with the columns "user",
+            Instead of the two arrays, depending on `output`; with the columns "user",
             "similar_user", "similarity" and "rank".
 
         Examples

@@ -61,7 +61,7 @@ def recommend(estimator, X, n_items=10, *, output="default", user_ids=None, **op
     >>> model = model.fit(log[["user"]], log["item"])
     >>> users = log[["user"]].drop_duplicates()
     >>> best = recommend(model, users, n_items=1, output="pandas", user_ids=users["user"])
-    >>> best[["user", "item", "rank"]]  # ann has had both
+    >>> best[["user", "item", "rank"]]  # ann has chosen both
       user  item  rank
     0  bob  milk     1
     """

@@ -301,8 +301,8 @@ class EventEncoder(KeptEstimator, TransformerMixin, PrintableEstimator):
         sklearn.exceptions.NotFittedError
             If the encoder is not fitted.
         ValueError
-            If X is not a log like that of the fit, with other columns, missing ids, missing times
-            or times of another kind, or with no numbers where the fit found numbers; or if a
+            If X is not a log like the training log: other columns, missing ids, missing times,
+            times of another type, or values that are not numbers in a numerical column; or if a
             value is too large for `dtype`.
         TypeError
             If ids or other values cannot be hashed.
