@@ -2,8 +2,9 @@
 
 import copy
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Self
 
+from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
 
@@ -46,6 +47,7 @@ from skfm._utils.parameters import (
 )
 from skfm._utils.pickling import ORIGIN
 from skfm._utils.threads import n_threads
+from skfm._utils.typing import MatrixLike
 from skfm._utils.validation import is_option
 from skfm._utils.warnings import warn_not_converged
 
@@ -150,24 +152,33 @@ class BaseFM(FittedFM):
         super()._check_parameters()
         check_scoring(self)
 
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    def fit(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: MatrixLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Fit the model.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Training rows: one-hot encoded ids, attributes, numbers. float32 is trained in
-            float32, everything else in float64.
+            Training rows. float32 is trained in float32, everything else in float64.
         y : array-like of shape (n_samples,)
             Targets: numbers for a regressor, labels of any type for a classifier.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows; a row of weight 2 counts as two rows, one of weight 0 as none.
+            Sample weights. A row of weight 2 counts as two rows, and a row of weight 0 is ignored.
         X_val : array-like or sparse, of shape (n_val, n_features), default=None
-            Rows for early stopping. The user guide shows how a `Pipeline` transforms them.
+            Validation rows for early stopping. The user guide shows how a `Pipeline` transforms
+            them.
         y_val : array-like of shape (n_val,), default=None
-            Their targets.
+            Targets of the validation rows.
         sample_weight_val : array-like of shape (n_val,), default=None
-            Their weights.
+            Sample weights of the validation rows.
 
         Returns
         -------
@@ -177,8 +188,8 @@ class BaseFM(FittedFM):
         Raises
         ------
         ValueError
-            If a parameter or the data is not usable (NaN or infinity, lengths that do not fit,
-            negative weights, one class only), or if training diverges for every step size tried.
+            If a parameter or the data is invalid (NaN or infinity, inconsistent lengths, negative
+            weights, a single class), or if training diverges with every learning rate tried.
         """
         with all_or_nothing(self):
             return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))

@@ -9,6 +9,7 @@ from sklearn.utils import check_array
 from skfm._fm.feature_groups import check_labels
 from skfm._utils import validation
 from skfm._utils.ids import Ids, find_missing, read_ids, refuse_rows
+from skfm._utils.parameters import FLOAT_TYPES
 from skfm._utils.sparse import check_sparse
 
 FIELD = "item_features"  # of features of which nothing else is said
@@ -66,7 +67,7 @@ def read_features(features, ids, n_columns=None):
         X = check_array(
             features,
             accept_sparse="csr",
-            dtype=validation.FLOAT_TYPES,
+            dtype=FLOAT_TYPES,
             input_name="item_features",
         )
     except (TypeError, ValueError) as error:

@@ -4,7 +4,7 @@ import inspect
 import math
 import sys
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
 
@@ -68,7 +68,7 @@ class PrintableEstimator(BaseEstimator):
     def _check_parameters(self):
         check_parameters(vars(self), self._constraints)
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters of this estimator.
 
         Parameters
