@@ -8,16 +8,10 @@ from helpers import from_python, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from skfm._kernels import coordinate_descent as kernels
-from skfm._kernels import losses, quadratic_bounds
+from skfm._kernels import losses, normal_equations, quadratic_bounds
 from skfm._kernels.coloring import COLORS, block_columns, color_columns
-from skfm._kernels.coordinate_descent import (
-    BLOCK,
-    DAMPING,
-    OVERRELAXATION,
-    sum_rows,
-    update_columns,
-)
+from skfm._kernels.coordinate_descent import BLOCK, sum_rows, update_columns
+from skfm._kernels.normal_equations import DAMPING, OVERRELAXATION
 from skfm._kernels.structs import Columns, Machine, Prior, Rows
 from skfm._solvers.fm import coordinate_descent
 from skfm._solvers.fm import sweeps as passes
@@ -27,7 +21,7 @@ from skfm._solvers.fm.relation_blocks import stack_blocks
 from skfm._solvers.fm.sweeps import PADDING, Sweeper, find_classes
 
 PAIRS = None
-solve = from_python(kernels.solve)
+solve = from_python(normal_equations.solve)
 COUNTS = 300, 0, 1, 7, 8, 129, 40, 128  # rows of each column; all that is near a chunk's end
 N_ROWS, N_COLUMNS, N_GROUPS = 300, len(COUNTS), 3
 ALL_KINDS = [

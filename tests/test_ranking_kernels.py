@@ -12,21 +12,24 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skfm import FMRecommender
 from skfm._fm.interactions import check_interactions
-from skfm._kernels import ranking as kernels
+from skfm._kernels import negative_sampling
+from skfm._kernels.ranking import differentiate as differentiate_kernel
+from skfm._kernels.splitmix64 import splitmix64 as splitmix64_kernel
 from skfm._solvers.fm.minibatch import Settings
 from skfm._solvers.fm.problem import Penalties
 from skfm._solvers.ranking import training
+from skfm._solvers.ranking.negative_sampling import index_seen, share_out
 
 N_CONTEXT, N_ITEMS = 5, 6
 
-random_bits, find_bit, draw_unseen, draw_free, differentiate = map(
+splitmix64, find_bit, draw_unseen, draw_free, differentiate = map(
     from_python,
     (
-        kernels.random_bits,
-        kernels.find_bit,
-        kernels.draw_unseen,
-        kernels.draw_free,
-        kernels.differentiate,
+        splitmix64_kernel,
+        negative_sampling.find_bit,
+        negative_sampling.draw_unseen,
+        negative_sampling.draw_free,
+        differentiate_kernel,
     ),
 )
 
@@ -35,7 +38,7 @@ def make_seen(begin):
     rng = np.random.default_rng(0)
     cells = rng.random((20, 6)) < rng.random((20, 1))
     cells[0], cells[1] = False, True
-    return cells, training._look_up(sparse.csr_matrix(cells), begin)
+    return cells, index_seen(sparse.csr_matrix(cells), begin)
 
 
 def draw(random, begin, seen, owner):
@@ -44,7 +47,7 @@ def draw(random, begin, seen, owner):
     arguments = seen.item, seen.bits, *known, word[0], word[1] - word[0]
     item = draw_unseen(random, begin, *arguments)
     with np.errstate(over="ignore"):
-        random = np.uint64(random_bits(~random))
+        random = np.uint64(splitmix64(~random))
     return item if item >= 0 else draw_free(random, begin, seen, owner)
 
 
@@ -74,7 +77,7 @@ def test_draws_follow_shares(shares):
     cells, seen = make_seen(begin)
     n = 3000
     with np.errstate(over="ignore"):
-        bits = [np.uint64(random_bits(np.uint64(k))) for k in range(1, n + 1)]
+        bits = [np.uint64(splitmix64(np.uint64(k))) for k in range(1, n + 1)]
     for owner in np.flatnonzero(~cells.all(axis=1))[:8]:
         drawn = [draw(b, begin, seen, owner) for b in bits]
         wanted = shares * ~cells[owner]
@@ -85,8 +88,8 @@ def test_draws_follow_shares(shares):
 
 def test_shares_follow_popularity():
     popularity = np.array([1.0, 10.0, 100.0])
-    assert_array_equal(training._share_out(popularity, 0.0), [0, 1, 2, 3])
-    shares = np.diff(training._share_out(popularity, 0.5))
+    assert_array_equal(share_out(popularity, 0.0), [0, 1, 2, 3])
+    shares = np.diff(share_out(popularity, 0.5))
     wanted = np.sqrt(popularity)
     assert_allclose(shares / shares.sum(), wanted / wanted.sum(), rtol=1e-6)
     assert shares.sum() < 2**32
@@ -94,7 +97,7 @@ def test_shares_follow_popularity():
 
 def test_random_bits_have_no_pattern():
     with np.errstate(over="ignore"):
-        bits = [int(random_bits(np.uint64(n))) for n in range(1, 2001)]
+        bits = [int(splitmix64(np.uint64(n))) for n in range(1, 2001)]
     ones = np.array([[b >> k & 1 for k in range(64)] for b in bits])
     assert abs(ones.mean() - 0.5) < 0.01
     assert np.abs(ones.mean(axis=0) - 0.5).max() < 0.06
@@ -348,7 +351,7 @@ def test_bits_say_who_has_been_seen_whether_items_share_them_or_not():
     n_items = 1000
     cells = rng.random((30, n_items)) < np.linspace(0, 0.2, 30)[:, None]
     begin = np.arange(n_items + 1)
-    seen = training._look_up(sparse.csr_matrix(cells), begin)
+    seen = index_seen(sparse.csr_matrix(cells), begin)
     n_words = np.diff(seen.bit_ptr)
     assert (n_words * 64 < n_items).any() and (n_words * 64 >= n_items).any()
     for owner in range(30):
@@ -360,7 +363,7 @@ def test_bits_say_who_has_been_seen_whether_items_share_them_or_not():
         if n_words[owner] * 64 >= n_items:
             assert_array_equal(marked, cells[owner])
         else:
-            assert marked[~cells[owner]].mean() < 2 / kernels.BITS
+            assert marked[~cells[owner]].mean() < 2 / negative_sampling.BITS
         for _ in range(50):
             i = draw(np.uint64(rng.integers(2**63)), begin, seen, owner)
             assert not cells[owner, i]

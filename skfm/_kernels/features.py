@@ -3,8 +3,7 @@
 import numpy as np
 
 from skfm._kernels._jit import jit
-
-MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
+from skfm._kernels.splitmix64 import GAMMA
 
 
 @jit
@@ -47,8 +46,8 @@ def hash_rows(indptr, indices, bits, chosen, result):
         for e in range(np.uintp(indptr[i]), np.uintp(indptr[i + 1])):
             j = np.uintp(indices[e])
             if chosen[j]:
-                h = (np.uint64(j) * MIX) ^ np.uint64(bits[e])
-                h = (h ^ (h >> np.uint64(29))) * MIX
-                h = (h ^ (h >> np.uint64(32))) * MIX
+                h = (np.uint64(j) * GAMMA) ^ np.uint64(bits[e])
+                h = (h ^ (h >> np.uint64(29))) * GAMMA
+                h = (h ^ (h >> np.uint64(32))) * GAMMA
                 total += h ^ (h >> np.uint64(29))
         result[i] = total

@@ -19,10 +19,11 @@ from skfm._kernels import minibatch
 from skfm._kernels._jit import jit, jit_inline, jit_inner
 from skfm._kernels.barrier import meet
 from skfm._kernels.batches import plan_batches
-from skfm._kernels.features import MIX
 from skfm._kernels.interactions import enter
 from skfm._kernels.losses import log_loss
 from skfm._kernels.minibatch import ROW_COST, share
+from skfm._kernels.negative_sampling import draw_any, draw_free, draw_unseen, find_bit
+from skfm._kernels.splitmix64 import GAMMA, splitmix64
 from skfm._kernels.structs import (
     Events,
     Items,
@@ -41,106 +42,7 @@ N_STEPS, N_FORWARD_STEPS = 6, 3
 # Steps of minibatch.py that have been taken when ..., of one output.
 GATHERED, COMPUTED, DIFFERENTIATED, UPDATED = (np.int64(n) for n in (1, 2, 3, 6))
 
-N_TRIES = 4  # draws of all items, before one of the free ones
-BITS = 16  # for each item seen, at least: one in so many unseen items falls on the bit of one
-ROOM = 4  # owners may have so many times as many words, if each item has a bit of its own then
 TOGETHER = 64  # rows that take a turn
-_HALF = np.uint64(32)
-
-
-@jit_inline
-def random_bits(number):
-    """Bits without a pattern, of a number (Steele, Lea, Flood 2014: SplitMix64)."""
-    h = number
-    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return h ^ (h >> np.uint64(31))
-
-
-@jit_inline
-def find_bit(item, n_words, n_items):
-    """The word and the bit on which an item falls among a power of two of words.
-
-    If there are enough bits, each item has its own.
-    """
-    place = np.uint64(item)
-    if n_words * 64 < n_items:
-        place = place * MIX >> np.uint64(32)
-    return np.int64(place >> np.uint64(6)) & (n_words - 1), place & np.uint64(63)
-
-
-@jit
-def mark_seen(seen, n_items):
-    """Set the bits of the items that owners have seen."""
-    for owner in range(seen.total.size):
-        first = seen.bit_ptr[owner]
-        n_words = seen.bit_ptr[owner + 1] - first
-        for m in range(seen.ptr[owner], seen.ptr[owner + 1]):
-            word, bit = find_bit(seen.item[m], n_words, n_items)
-            seen.bits[first + word] |= np.uint64(1) << bit
-
-
-@jit_inline
-def draw_any(random, begin):
-    """An item, each with its share. There are less than 2^32 shares."""
-    n_items = begin.size - 1
-    n_shares = begin[n_items]
-    item = np.int64(((random >> _HALF) * np.uint64(n_shares)) >> _HALF)
-    return item if n_shares == n_items else _find_share(begin, item)
-
-
-@jit_inline
-def draw_unseen(random, begin, seen_item, seen_bits, first, last, first_word, n_words):
-    """An item that its owner has not seen, each with its share; -1 if a few draws found none.
-
-    What the owner has seen is at ``first:last`` and, as bits, in words from ``first_word`` on.
-    Most items drawn have not been seen, which the bit says at once.
-    """
-    n_items = begin.size - 1
-    for _ in range(N_TRIES):
-        item = draw_any(random, begin)
-        word, bit = find_bit(item, n_words, n_items)
-        if seen_bits[first_word + word] >> bit & np.uint64(1) == 0:
-            return item
-        if n_words * 64 < n_items:
-            m = _count_below(seen_item, first, last, item)
-            if m == last or seen_item[m] != item:
-                return item
-        random = random_bits(random)
-    return np.int64(-1)
-
-
-@jit_inner
-def draw_free(bits, begin, seen, owner):
-    """The same in one draw of those that are free, jumping over the shares of seen items; -1 if
-    there are none."""
-    n_free = seen.total[owner]
-    if n_free <= 0:
-        return np.int64(-1)
-    share = np.int64(((bits >> _HALF) * np.uint64(n_free)) >> _HALF)
-    first = seen.ptr[owner]
-    m = _count_below(seen.free, first, seen.ptr[owner + 1], share + 1)
-    if m > first:
-        share += begin[np.int64(seen.item[m - 1]) + 1] - seen.free[m - 1]
-    return share if begin[begin.size - 1] == begin.size - 1 else _find_share(begin, share)
-
-
-@jit_inline
-def _find_share(begin, share):
-    """The item with a share."""
-    return _count_below(begin, np.int64(1), begin.size, share + 1) - 1
-
-
-@jit_inline
-def _count_below(values, low, high, limit):
-    """The first place in ``low:high`` of sorted values that is not below the limit."""
-    while low < high:
-        middle = (low + high) // 2
-        if values[middle] < limit:
-            low = middle + 1
-        else:
-            high = middle
-    return low
 
 
 @jit_inline
@@ -280,13 +182,13 @@ def compare(
                 own += context[r, f] * flat[f]
                 sums[r, f] = flat[f]
             row[a], score[a] = r, own
-            key[a] = random_bits(seed + np.uint64(events.first + r0 + r + 1) * MIX)
+            key[a] = splitmix64(seed + np.uint64(events.first + r0 + r + 1) * GAMMA)
         n_tried = 0
         while n > 0:
             n_tried += 1
             for a in range(n):  # an item for each, and where it says whether it has been seen
                 owner = owners[r0 + row[a]]
-                item[a] = draw_any(random_bits(key[a] + np.uint64(n_tried) * MIX), begin)
+                item[a] = draw_any(splitmix64(key[a] + np.uint64(n_tried) * GAMMA), begin)
                 first_word = bit_ptr[owner]
                 place, bit[a] = find_bit(item[a], bit_ptr[owner + 1] - first_word, n_items)
                 word[a] = first_word + place
@@ -301,7 +203,7 @@ def compare(
             for a in range(n):
                 if bit[a] != 0:  # perhaps the item has been seen
                     owner = owners[r0 + row[a]]
-                    random = random_bits(key[a] + np.uint64(n_tried) * MIX)
+                    random = splitmix64(key[a] + np.uint64(n_tried) * GAMMA)
                     item[a] = draw_unseen(
                         random,
                         begin,
@@ -314,7 +216,7 @@ def compare(
                     )
                     if item[a] < 0:
                         # Anew, for the first draws have said that the item of these bits was seen.
-                        item[a] = draw_free(random_bits(~random), begin, seen, owner)
+                        item[a] = draw_free(splitmix64(~random), begin, seen, owner)
             for a in range(n):  # scores of the items drawn
                 i, r = item[a], np.uintp(row[a])
                 total = zero

@@ -10,7 +10,8 @@ that its blocks are made of, are in one class of features; see interactions.py.
 import numpy as np
 
 from skfm._kernels._jit import jit, jit_inner
-from skfm._kernels.coordinate_descent import BLOCK, CHUNK, DAMPING, add_up, pose, solve
+from skfm._kernels.coordinate_descent import BLOCK, CHUNK, add_up
+from skfm._kernels.normal_equations import DAMPING, pose, solve
 
 
 @jit

@@ -12,7 +12,6 @@ from skfm._kernels.structs import (
     Items,
     Meetings,
     Pairs,
-    Seen,
     Window,
     WindowColumns,
     WindowRows,
@@ -20,6 +19,7 @@ from skfm._kernels.structs import (
 from skfm._solvers.fm.minibatch import Trainer
 from skfm._solvers.fm.problem import make_problem
 from skfm._solvers.ranking.item_regression import Explained
+from skfm._solvers.ranking.negative_sampling import index_seen, share_out
 from skfm._solvers.training import run_epochs
 from skfm._utils.memory import aligned_zeros, plain, read_only
 from skfm._utils.progress import Progress
@@ -39,7 +39,6 @@ JOINED = (  # what a problem knows of its features
     "penalty_share",
 )
 HUGE = 1e100  # larger numbers, and NaN, are not looked into
-SHARES = 1 << 30  # of all items together, when negatives are drawn by popularity
 
 
 @dataclass
@@ -94,42 +93,6 @@ def make_ranking_problem(X, choices, weight, loss, penalties, interactions):
     return Sides(joint, contexts, items, explained)
 
 
-def _share_out(popularity, exponent):
-    """Running totals of whole shares of the items, at least one each."""
-    shares = np.ones(popularity.size, np.int64)
-    if exponent:
-        wanted = popularity.astype(np.float64) ** exponent
-        shares += np.floor(wanted / wanted.sum() * SHARES).astype(np.int64)
-    return np.append(0, np.cumsum(shares))
-
-
-def _look_up(seen, begin):
-    """Which shares are free of what each owner has seen."""
-    ptr = seen.indptr.astype(np.int64)
-    item = seen.indices.astype(np.int64)
-    taken = np.append(0, np.cumsum(begin[item + 1] - begin[item]))
-    before = taken[:-1] - np.repeat(taken[ptr[:-1]], np.diff(ptr))
-    n_items = begin.size - 1
-    words = _power_of_two(np.maximum(-(-np.diff(ptr) * kernels.BITS // 64), 1))
-    enough = _power_of_two(-(-n_items // 64))
-    words[words * kernels.ROOM >= enough] = enough
-    looked_up = Seen(
-        ptr,
-        item,
-        begin[item] - before,
-        begin[-1] - np.diff(taken[ptr]),
-        bit_ptr=np.append(0, np.cumsum(words)),
-        bits=np.zeros(words.sum(), np.uint64),
-    )
-    kernels.mark_seen(looked_up, n_items)
-    return looked_up
-
-
-def _power_of_two(n):
-    """The next one that is not less."""
-    return 2 ** np.ceil(np.log2(n)).astype(np.int64)
-
-
 class _Ranker(Trainer):
     kernels = kernels
     cure = (
@@ -144,7 +107,7 @@ class _Ranker(Trainer):
         dtype = self.state.factors.dtype
         ids = sides.problem.indices.dtype  # as in the contexts: planned by the same code
         problem, explained = sides.problem, sides.explained
-        begin = _share_out(sides.items.weight, choices.exponent)
+        begin = share_out(sides.items.weight, choices.exponent)
         self.choices = choices
         self.max_draws = int(settings.loss_shape)
         self.explained = explained if explained.groups else None
@@ -161,7 +124,7 @@ class _Ranker(Trainer):
             layers=aligned_zeros(shape, dtype),
             begin=begin,
         )
-        self.seen = _look_up(choices.seen, begin)
+        self.seen = index_seen(choices.seen, begin)
         self.fixed_seed, self.seed = (self._draw_seed() for _ in range(2))
         self._make_room(dtype)
 
