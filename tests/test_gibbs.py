@@ -208,10 +208,10 @@ class NoMean(Wrong):
 class NoCopies(Chain):
     """Rows of any weight count once."""
 
-    def _draw_hidden(self, rng):
+    def _draw_latent(self, rng):
         self.copies[:] = 1
         self.problem.weight[:] = 1
-        return super()._draw_hidden(rng)
+        return super()._draw_latent(rng)
 
 
 class HalfSquares(Chain):
@@ -268,7 +268,7 @@ def test_hidden_numbers_have_the_moments_of_truncated_normal_ones():
     kinds = np.array([(f, c, s) for f in outputs for c in weights for s in (-1.0, 1.0)])
     f, weight, signs = np.tile(kinds, (each, 1)).T
     chain = rows_with_outputs(f, weight=weight, signs=signs)
-    loss = chain._draw_hidden(np.random.default_rng(1))
+    loss = chain._draw_latent(np.random.default_rng(1))
     assert_allclose(loss, -(weight * stats.norm.logcdf(f * signs)).sum())
     assert_allclose(chain.goal + chain.rows.error, f, atol=1e-12)
     hidden = (chain.goal * signs).reshape(each, -1).T
@@ -293,7 +293,7 @@ def test_hidden_numbers_of_far_outputs_are_finite(weight, dtype):
         weights = None if weight is None else np.full(f.size, weight)
         chain = chain_for(X, 0 * f, [0], 0, weight=weights, signs=np.full(f.size, sign))
         chain.raw[:] = f
-        assert np.isfinite(chain._draw_hidden(np.random.default_rng(0)))
+        assert np.isfinite(chain._draw_latent(np.random.default_rng(0)))
         assert np.isfinite(chain.goal).all()
         if weight in (None, 1.0, 3.0):
             assert (chain.goal * sign >= 0).all()

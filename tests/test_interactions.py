@@ -38,11 +38,12 @@ from skfm import BayesianFMClassifier, BayesianFMRegressor, FMClassifier, FMRegr
 from skfm._fm import base, posterior
 from skfm._kernels import interactions as kernels
 from skfm._kernels import losses, structs
-from skfm._kernels.interactions import decide_general
-from skfm._kernels.predict import decide
+from skfm._kernels.interactions import predict_general
+from skfm._kernels.predict import predict
 from skfm._solvers.fm import coordinate_descent, gibbs, minibatch, relation_blocks
 from skfm._solvers.fm import sweeps as passes
 from skfm._solvers.fm.interactions import Interactions, all_pairs
+from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.problem import Penalties, make_problem
 
 enter, derive, move_layers = map(from_python, (kernels.enter, kernels.derive, kernels.move_layers))
@@ -240,12 +241,12 @@ def by_hand(name, n_components=3):
     """A kernel's record for one of these names, and the twin's allowed pairs and degrees."""
     if name in TABLES:
         partners = np.array(TABLES[name], dtype=bool)
-        feature_class = np.minimum(CLASSES, len(partners) - 1)
+        interaction_group = np.minimum(CLASSES, len(partners) - 1)
         begin = np.zeros(len(partners) + 1, np.int64)
         record = structs.Interactions(
-            len(partners), feature_class, partners, begin, np.ones(N_FEATURES, bool)
+            len(partners), interaction_group, partners, begin, np.ones(N_FEATURES, bool)
         )
-        return record, partners[feature_class][:, feature_class], np.full(n_components, 2)
+        return record, partners[interaction_group][:, interaction_group], np.full(n_components, 2)
     degrees = np.array(DEGREES[name])
     n_layers = degrees.max() - 1
     begin = np.array([(degrees < degree).sum() for degree in range(2, n_layers + 3)])
@@ -354,9 +355,9 @@ def decide_rows(X, parameters, record, index_type, bounds=None):
     rows = X.indptr.astype(np.int64), X.indices.astype(index_type), X.data
     parameters = intercept, coef.astype(X.dtype), factors
     if record is None:
-        decide(*rows, *parameters, start, stop, output)
+        predict(*rows, *parameters, start, stop, output)
     else:
-        decide_general(*rows, parameters, record, start, stop, output)
+        predict_general(*rows, parameters, record, start, stop, output)
     return output
 
 
@@ -447,7 +448,8 @@ def two_problems(kind, n_outputs, dtype=np.float64):
     ]
     n_used = problems[0].n_used
     intercept, coef, components = random_parameters(rng, n_outputs, 3, n_used)
-    start = intercept, coef.astype(dtype), np.swapaxes(components, 1, 2).astype(dtype)
+    factors = np.swapaxes(components, 1, 2).astype(dtype)
+    start = Parameters(intercept, coef.astype(dtype), factors)
     assert problems[0].interactions.record(problems[0].used) is None
     assert problems[1].interactions.record(problems[1].used).partners.size == 4
     return problems, start
@@ -673,10 +675,10 @@ def test_als_lowers_the_objective_with_parts_that_repeat(machine, n_classes, mon
     found = []
 
     def noting(problem):
-        found.append(relation_blocks.find_relations(problem))
+        found.append(relation_blocks.find_relation_blocks(problem))
         return found[-1]
 
-    monkeypatch.setattr(passes, "find_relations", noting)
+    monkeypatch.setattr(passes, "find_relation_blocks", noting)
     rng = np.random.default_rng(0)
     users = rng.integers(5, size=60)
     bags = rng.normal(size=(5, 6)) * (rng.random((5, 6)) < 0.9)
@@ -1192,7 +1194,9 @@ DESIGNS = {
 
 def set_weights(theta, interactions):
     """Sets of features that are multiplied, and what their products are multiplied by."""
-    allowed = interactions.partners[interactions.feature_class][:, interactions.feature_class]
+    allowed = interactions.partners[interactions.interaction_group][
+        :, interactions.interaction_group
+    ]
     for degree in np.unique(interactions.degrees):
         sets = reference.product_sets(degree, allowed)
         own = np.flatnonzero(interactions.degrees == degree)

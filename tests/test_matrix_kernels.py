@@ -949,7 +949,7 @@ def test_the_warning_is_at_the_line_that_called_fit(n_components):
 class _Losses:
     """A trainer whose losses are given, and whose parameters are the number of epochs."""
 
-    cure = "Do something else."
+    remedy = "Do something else."
     n_batches = 1000
     finds_rate = False
     saddles = 0  # that can be left

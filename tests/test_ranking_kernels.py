@@ -16,6 +16,7 @@ from skfm._kernels import negative_sampling
 from skfm._kernels.ranking import differentiate as differentiate_kernel
 from skfm._kernels.splitmix64 import splitmix64 as splitmix64_kernel
 from skfm._solvers.fm.minibatch import Settings
+from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.problem import Penalties
 from skfm._solvers.ranking import training
 from skfm._solvers.ranking.negative_sampling import index_seen, share_out
@@ -145,9 +146,10 @@ def make_case(loss, masked, weighted, max_draws=4, seed=0, n_own=0):
         linear[...] = rng.normal(size=linear.shape)
     settings = Settings(
         solver="sgd",
-        loss_shape=float(max_draws),
+        loss_parameter=0.0,
+        max_draws=max_draws,
         learning_rate=1e-6,
-        floor=1.0,
+        initial_accumulator=1.0,
         batch_size=n_rows,
         max_iter=1,
         tol=0.0,
@@ -157,8 +159,8 @@ def make_case(loss, masked, weighted, max_draws=4, seed=0, n_own=0):
         n_threads=1,
         verbose=False,
     )
-    start = np.zeros(1), linear, factors
-    trainer = training._Ranker(sides, choices, start, settings, np.random.RandomState(seed))
+    start = Parameters(np.zeros(1), linear, factors)
+    trainer = training.make_trainer(sides, choices, start, settings, np.random.RandomState(seed))
     weight = weight if weight.size else np.ones(n_rows)
     return trainer, sides, choices, X, weight, start
 
@@ -180,15 +182,15 @@ def joined(sides, choices, X):
 def test_a_step_goes_down_the_slope(loss, masked, weighted, n_own):
     trainer, sides, choices, X, weight, start = make_case(loss, masked, weighted, n_own=n_own)
     # Events move those that are not explained; what comes after an epoch is tested below.
-    assert sides.explained.mask.any() == (n_own == 1 and masked != "unlike")
-    is_still = np.append(np.zeros(sides.contexts.n_used, bool), sides.explained.mask)
-    trainer._explain = lambda: None
+    assert sides.regression.mask.any() == (n_own == 1 and masked != "unlike")
+    is_still = np.append(np.zeros(sides.contexts.n_used, bool), sides.regression.mask)
+    trainer.steps._regress = lambda: None
     contexts, items = joined(sides, choices, X)
     interactions = sides.problem.interactions
-    own_class = interactions.feature_class[sides.problem.used]
-    allowed = interactions.partners[np.ix_(own_class, own_class)]
+    own_group = interactions.interaction_group[sides.problem.used]
+    allowed = interactions.partners[np.ix_(own_group, own_group)]
     trainer.epoch()
-    negative = trainer.pairs.negative.copy()
+    negative = trainer.steps.pairs.negative.copy()
     rows, _ = trainer.planner.rows(0)
     seen = choices.seen.toarray().astype(bool)
 
@@ -201,10 +203,10 @@ def test_a_step_goes_down_the_slope(loss, masked, weighted, n_own):
 
     fixed, losses = [], []
     for place, r in enumerate(rows):
-        n_free = int((~seen[choices.owner[r]]).sum())
+        n_free = int((~seen[choices.user[r]]).sum())
         j = int(negative[place])
         if j >= 0:
-            assert not seen[choices.owner[r], j]
+            assert not seen[choices.user[r], j]
         elif loss != "warp":
             assert n_free == 0
         n_tried = None
@@ -259,9 +261,9 @@ def test_draws_are_bounded(max_draws):
     trainer.epoch()
     losses = trainer.scratch.rows.losses
     assert (losses <= 1).all()
-    assert (losses[trainer.pairs.negative < 0] == 0).all()
+    assert (losses[trainer.steps.pairs.negative < 0] == 0).all()
     if max_draws == 1:  # nobody's rank looks better than the first draw says
-        assert set(np.round(trainer.pairs.slope[1][losses > 0], 9)) == {1.0}
+        assert set(np.round(trainer.steps.pairs.slope[1][losses > 0], 9)) == {1.0}
 
 
 def test_measuring_draws_the_same_each_time():
@@ -293,8 +295,8 @@ def test_explaining_keeps_the_sums(masked):
     sides = training.make_ranking_problem(
         users, choices, np.empty(0), 0, Penalties(0.1, 0.1), interactions
     )
-    explained = sides.explained
-    assert_array_equal(np.flatnonzero(explained.mask), 2 * n_items + np.arange(n_given))
+    regression = sides.regression
+    assert_array_equal(np.flatnonzero(regression.mask), 2 * n_items + np.arange(n_given))
     assert (sides.problem.factor_penalty > 0).sum() == 3 * n_items
     planted = 3 * rng.normal(size=(n_given, 4))
     factors = rng.normal(size=(2 * n_items + n_given, 4))
@@ -303,19 +305,19 @@ def test_explaining_keeps_the_sums(masked):
     linear = rng.normal(size=len(factors))
 
     def parts():
-        return interactions.parts(explained.rows, explained.features, linear, factors)
+        return interactions.parts(regression.rows, regression.features, linear, factors)
 
     before = [part.copy() for part in parts()]
     for _ in range(20):
-        explained.estimate(linear, factors)
+        regression.estimate(linear, factors)
     for got, wanted in zip(parts(), before, strict=True):
         assert_allclose(got, wanted, atol=1e-9)
     scale = sides.problem.scale[-n_given:, None]
     learned = factors[-n_given:] / scale
     assert np.corrcoef(learned.ravel(), planted.ravel())[0, 1] > 0.97
     # A new item's output is estimated without its own features.
-    output, layers = explained.bring(linear, factors)
-    alone = interactions.parts(explained.without_own, explained.features, linear, factors)
+    output, layers = regression.contributions(linear, factors)
+    alone = interactions.parts(regression.without_own, regression.features, linear, factors)
     assert_allclose(output, alone[0], atol=1e-9)
     assert_allclose(layers, alone[2], atol=1e-9)
 

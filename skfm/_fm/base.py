@@ -15,9 +15,9 @@ from skfm._fm.early_stopping import Listener, check_scoring, make_score, split
 from skfm._fm.feature_groups import check_groups, check_penalty
 from skfm._fm.interactions import carried, check_interactions
 from skfm._fm.target_transform import Link
-from skfm._solvers.fm import coordinate_descent, minibatch
+from skfm._solvers.fm import coordinate_descent, minibatch, streams
 from skfm._solvers.fm.interactions import compute_outputs
-from skfm._solvers.fm.optimizer_state import Memory, get_parameters
+from skfm._solvers.fm.optimizer_state import OptimizerMemory, get_parameters
 from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.problem import Penalties, Scaling, make_problem
 from skfm._solvers.fm.saddle_points import NOTHING, strength
@@ -45,7 +45,7 @@ class _Stream(Kept):
     settled: dict  # the estimator's parameters that cannot change
     link: Link
     scaling: Scaling
-    memory: Memory | None  # "als" has none
+    memory: OptimizerMemory | None  # "als" has none
     rng: np.random.RandomState
     seen: set  # digests of the chunks
 
@@ -465,12 +465,12 @@ class BaseFM(KeptEstimator, PrintableEstimator):
             is_cumulative=self.solver == "ftrl",
         )
         rate = self.learning_rate
-        rates = minibatch.RATES_OF_CLASSES if is_classifier(self) else minibatch.RATES
+        rates = minibatch.CLASSIFIER_RATES if is_classifier(self) else minibatch.RATES
         settings = minibatch.Settings(
             solver=self.solver,
-            loss_shape=link.shape,
+            loss_parameter=link.shape,
             learning_rate=rates.get(self.solver) if rate == "auto" else float(rate),
-            floor=float(self.initial_accumulator),
+            initial_accumulator=float(self.initial_accumulator),
             batch_size=self.batch_size if self.batch_size == "auto" else int(self.batch_size),
             max_iter=int(max_iter),
             tol=float(self.tol),
@@ -521,7 +521,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
                 start = self._scaled(previous, problem, link, rng, places)
             else:
                 start = self._continued(memory.state, places, problem, rng)
-            parameters, history, memory = minibatch.train_chunk(
+            parameters, history, memory = streams.train_chunk(
                 problem, start, *course, memory, listener
             )
         if history.converged or (history.stopped and score is not None):
@@ -604,7 +604,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         n_outputs, dtype = link.intercept.size, problem.data.dtype
         linear = np.zeros((n_outputs, problem.n_used), dtype=dtype)
         factors = problem.random_factors(n_outputs, problem.n_used, float(self.init_scale), rng)
-        return link.intercept, linear, factors
+        return Parameters(link.intercept, linear, factors)
 
     def _scaled(self, fitted, problem, link, rng, known=()):
         """Fitted parameters in the units of the solver, for a warm start.
@@ -624,7 +624,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         is_new = ~factors.any(axis=2, keepdims=True)
         is_new[:, np.asarray(known, dtype=int)] = False
         factors = np.where(is_new, random_factors, factors)
-        return intercept, linear.astype(dtype), factors.astype(dtype)
+        return Parameters(intercept, linear.astype(dtype), factors.astype(dtype))
 
     def _continued(self, state, places, problem, rng):
         """A stream's parameters; features other than at these places get random factors."""
@@ -636,7 +636,7 @@ class BaseFM(KeptEstimator, PrintableEstimator):
         factors[:, is_new] = problem.random_factors(
             intercept.size, n_new, float(self.init_scale), rng
         )
-        return intercept, linear, factors
+        return Parameters(intercept, linear, factors)
 
     def _store(self, parameters, problem, link):
         """Solver's parameters in the units of X and y; features never seen get zeros."""

@@ -29,11 +29,11 @@ def find_bit(item, n_words, n_items):
 
 @jit
 def mark_seen(seen, n_items):
-    """Set the bits of the items that owners have seen."""
-    for owner in range(seen.total.size):
-        first = seen.bit_ptr[owner]
-        n_words = seen.bit_ptr[owner + 1] - first
-        for m in range(seen.ptr[owner], seen.ptr[owner + 1]):
+    """Set the bits of the items that users have seen."""
+    for user in range(seen.total.size):
+        first = seen.bit_ptr[user]
+        n_words = seen.bit_ptr[user + 1] - first
+        for m in range(seen.ptr[user], seen.ptr[user + 1]):
             word, bit = find_bit(seen.item[m], n_words, n_items)
             seen.bits[first + word] |= np.uint64(1) << bit
 
@@ -49,9 +49,9 @@ def draw_any(random, begin):
 
 @jit_inline
 def draw_unseen(random, begin, seen_item, seen_bits, first, last, first_word, n_words):
-    """An item that its owner has not seen, each with its share; -1 if a few draws found none.
+    """An item that its user has not seen, each with its share; -1 if a few draws found none.
 
-    What the owner has seen is at ``first:last`` and, as bits, in words from ``first_word`` on.
+    What the user has seen is at ``first:last`` and, as bits, in words from ``first_word`` on.
     Most items drawn have not been seen, which the bit says at once.
     """
     n_items = begin.size - 1
@@ -69,15 +69,15 @@ def draw_unseen(random, begin, seen_item, seen_bits, first, last, first_word, n_
 
 
 @jit_inner
-def draw_free(bits, begin, seen, owner):
+def draw_free(bits, begin, seen, user):
     """The same in one draw of those that are free, jumping over the shares of seen items; -1 if
     there are none."""
-    n_free = seen.total[owner]
+    n_free = seen.total[user]
     if n_free <= 0:
         return np.int64(-1)
     share = np.int64(((bits >> _HALF) * np.uint64(n_free)) >> _HALF)
-    first = seen.ptr[owner]
-    m = _count_below(seen.free, first, seen.ptr[owner + 1], share + 1)
+    first = seen.ptr[user]
+    m = _count_below(seen.free, first, seen.ptr[user + 1], share + 1)
     if m > first:
         share += begin[np.int64(seen.item[m - 1]) + 1] - seen.free[m - 1]
     return share if begin[begin.size - 1] == begin.size - 1 else _find_share(begin, share)

@@ -6,29 +6,29 @@ import numpy as np
 
 from skfm._kernels._jit import jit_inner
 
-# Of a draw, how much of the distance from its mean the last one had stays, with the sign turned:
-# sums of draws and what they depend on wander through their distribution faster than with 0.
+# A sample keeps this share of the previous one's distance from the mean, with the sign reversed:
+# sums of parameters then mix faster than with 0.
 OVERRELAXATION = 0.5
-DAMPING = 1000  # times the rounding of a number: what the diagonals are raised by
-LEAST_PIVOT = 1e-13  # of a diagonal element; what is less is rounding
+DAMPING = 1000  # machine epsilons by which the diagonals are raised, relatively
+LEAST_PIVOT = 1e-13  # relative to the diagonal element; smaller pivots are rounding errors
 
 
 @jit_inner
-def pose(machine, prior, precision, rounding, j, start, stop, with_linear, gram, step):
-    """The normal equations of the step from the present parameters, in place of the products.
+def pose(model, prior, precision, rounding, j, start, stop, with_linear, gram, step):
+    """Turn the products in ``gram`` into the normal equations of the next step.
 
-    The diagonal is larger by what rounding may have taken from it: without penalties a step is
-    then shorter, instead of anywhere, along what the rows say nothing of.
+    The diagonal is raised by the possible rounding error: without penalties, steps in directions
+    about which the rows say nothing are then short instead of arbitrary.
     """
     n = stop - start + with_linear
     g = np.uintp(prior.group[j])
     for a in range(n):
         if start + a < stop:
             c = start + a
-            theta, scale = machine.factors[j, c], prior.factor_scale[j]
+            theta, scale = model.factors[j, c], prior.factor_scale[j]
         else:
-            c = machine.n_components
-            theta, scale = machine.linear[j], prior.linear_scale[j]
+            c = model.n_components
+            theta, scale = model.linear[j], prior.linear_scale[j]
         strength = scale * prior.precision[g, c]
         step[a] = strength * (prior.mean[g, c] - theta) - precision * gram[a, n]
         for b in range(a, n):
@@ -38,11 +38,11 @@ def pose(machine, prior, precision, rounding, j, start, stop, with_linear, gram,
 
 @jit_inner
 def solve(matrix, step, n, noise, j, start, with_linear):
-    """Solve ``matrix x = step`` in place, by Cholesky's decomposition in the upper triangle.
+    """Solve ``matrix x = step`` in place, by a Cholesky decomposition in the upper triangle.
 
-    With noise ``z`` the result is a draw from the normal distribution around ``x``, with the
-    inverse of the matrix as covariance: overrelaxed, that is correlated with what was there
-    before, the point 0 (Adler 1981). Coordinates that the others determine stay where they are.
+    With noise ``z``, the result is a sample from the normal distribution with mean ``x`` and the
+    inverse of the matrix as covariance. It is overrelaxed: negatively correlated with the previous
+    sample, which is the point 0 (Adler 1981). Coordinates that the others determine do not move.
     """
     for a in range(n):
         diagonal = matrix[a, a]

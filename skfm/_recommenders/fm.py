@@ -40,6 +40,7 @@ from skfm._recommenders.users import Owners, chosen_columns, hide_chosen, unite,
 from skfm._solvers.fm.batches import auto_batch_size
 from skfm._solvers.fm.minibatch import Settings
 from skfm._solvers.fm.optimizer_state import UPDATES
+from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.problem import Penalties, subtract
 from skfm._solvers.ranking import training as ranking
 from skfm._utils import validation as door
@@ -373,9 +374,10 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         start = self._initial(sides, rng)
         settings = Settings(
             solver=SOLVER,
-            loss_shape=float(self.max_draws),
+            loss_parameter=0.0,
+            max_draws=int(self.max_draws),
             learning_rate=rate,
-            floor=float(self.initial_accumulator),
+            initial_accumulator=float(self.initial_accumulator),
             batch_size=batch_size,
             max_iter=int(self.max_iter),
             tol=float(self.tol),
@@ -418,7 +420,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
                 "item_identity."
             )
         of_items = slice(of_contexts.size, None)
-        has_partners = interactions.partners.any(axis=0)[interactions.feature_class[of_items]]
+        has_partners = interactions.partners.any(axis=0)[interactions.interaction_group[of_items]]
         is_idle = ~has_partners & ~interactions.has_linear[of_items]
         if is_idle.any():
             raise ValueError(
@@ -450,7 +452,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         exponent = {"uniform": 0.0, "popularity": 1.0}.get(self.negatives, self.negatives)
         choices = ranking.Choices(
             item=chosen.astype(np.int64),
-            owner=self._owners.of_row,
+            user=self._owners.of_row,
             features=door.as_csr(features[used]),
             n_own=len(self.item_identity),
             exponent=float(exponent),
@@ -476,8 +478,8 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
     def _initial(self, sides, rng):
         problem = sides.problem
         factors = problem.random_factors(1, problem.n_used, float(self.init_scale), rng)
-        factors[:, sides.contexts.n_used + np.flatnonzero(sides.explained.mask)] = 0
-        return np.zeros(1), np.zeros((1, problem.n_used), factors.dtype), factors
+        factors[:, sides.contexts.n_used + np.flatnonzero(sides.regression.mask)] = 0
+        return Parameters(np.zeros(1), np.zeros((1, problem.n_used), factors.dtype), factors)
 
     def _store(self, sides, parameters):
         """Parameters in the units of X and item_features; features never seen get zeros."""

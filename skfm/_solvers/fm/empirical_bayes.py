@@ -1,8 +1,8 @@
 """Penalties that the data choose: empirical Bayes, while training goes on.
 
 Penalties are normal priors on the scaled parameters. Training finds the mode, and every few epochs
-the variances of the priors follow by expectation maximisation: the mean square of the parameters
-that have a prior in common, their uncertainty included. With weights ``c_i`` times the second
+the variances of the priors are updated by expectation maximisation: to the mean square of the
+parameters that share a prior, including their uncertainty. With weights ``c_i`` times the second
 derivative of the loss by the output, derivatives ``h_ijf`` of the output by ``v_jf`` and the
 dispersion ``d`` of the loss (1 if its scale is known), the posterior variances are about ::
 
@@ -10,20 +10,20 @@ dispersion ``d`` of the loss (1 if its scale is known), the posterior variances 
     E_jf = sum_i c_i x_ij^2 (sum of x_il^2 s_lf over the partners l of j)
 
 ``E_jf`` is what the uncertainty of a feature's partners adds to the expected loss, which is a
-penalty on ``v_jf``: it shrinks the factors of features that meet others of which little is known.
-So the penalty of ``v_j`` is ``d * precision + mean_f E_jf``; that of ``w_j`` is ``d * precision``.
+penalty on ``v_jf``: it shrinks the factors of features whose partners are uncertain. So the
+penalty of ``v_j`` is ``d * precision + mean_f E_jf``; that of ``w_j`` is ``d * precision``.
 
-The linear weights of dense columns are looked at together (`dense_columns`), since columns that
-nearly say the same leave each weight more uncertain than its own second derivative says.
+The linear weights of dense columns are treated jointly (`dense_columns`), because collinear
+columns leave each weight more uncertain than its own second derivative says.
 
-Residuals of a fit that hardly knows the rows it is asked about are larger than those of its own
-rows. With ``p`` the share of parameters in the rows that the data determine, ``sum of (1 - s_jf
-precision) / n_rows``, the dispersion of targets of unknown scale is their mean square, divided by
-``1 - p``. Classes have a scale of their own, but where they can be told apart, shrinkage alone
-makes probabilities doubtful, and penalties meant for doubtful classes would keep them so. There
-the dispersion is the mean square of left-out residuals, about ``1 / (1 - p)`` times the others, in
-units of the variance that the probabilities claim, if that is less than 1. It is measured near the
-first penalties, since it would fall with penalties that fall with it.
+Residuals of new rows are larger than those of training rows. With ``p`` the share of parameters in
+the rows that the data determine, ``sum of (1 - s_jf precision) / n_rows``, the dispersion of
+targets of unknown scale is their mean square, divided by ``1 - p``. Classes have a known scale,
+but if they are separable, only shrinkage keeps probabilities away from 0 and 1, and penalties for
+uncertain classes would keep them so. There the dispersion is the mean square of left-out
+residuals, about ``1 / (1 - p)`` times the others, in units of the variance that the probabilities
+claim, if that is less than 1. It is measured near the first penalties, since it would fall with
+penalties that fall with it.
 
 A Gamma prior on each precision, at values for which linear terms and pairs together vary about as
 much as the target may, counts as PRIOR times as many parameters as there are: without it, point
@@ -40,8 +40,8 @@ from skfm._solvers.fm.dense_columns import DenseColumns
 N_UPDATES = 8
 PRIOR = 0.03
 LEAST_STEPS = 60  # before the first update: weights have to grow before they say anything
-CHUNK = 1 << 16  # rows looked at together
-MOST_ENTRIES = 500_000  # of the rows that are looked at
+CHUNK = 1 << 16  # rows processed together
+MOST_ENTRIES = 500_000  # of the sampled rows
 # How far the logarithm of factors' precision moves, in the steps of expectation maximisation.
 LEAP = {True: 1.0, False: 1.8}  # whether targets are standardised
 # Precisions to begin with, for each entry of a row: of factors and of linear weights.
@@ -53,55 +53,69 @@ WARM = {True: 20, False: 10}  # epochs before the first update
 EVERY = 2  # epochs between updates
 STARTING = {True: 1.0, False: 0.4}  # the factors' penalty until then, times the root of n_j
 LEAST_LEFT = 0.05  # of 1 - p above
-LEAST_OF_CLASSES = 0.1  # their dispersion
+LEAST_OF_CLASSES = 0.1  # the smallest dispersion of class labels
 HUGE = 1e100  # weights beside which penalties are nothing; their squares are no numbers
 LEAST = 1e-8  # of other targets, whose variance is about 1
 STANDARDISED = (losses.SQUARED_ERROR, losses.ABSOLUTE_ERROR, losses.HUBER, losses.QUANTILE)
 CLASSES = (losses.LOG_LOSS, losses.SOFTMAX)
 
 
+class ByKind(NamedTuple):
+    """A value for factors and one for linear weights."""
+
+    factors: float | np.ndarray
+    linear: float | np.ndarray
+
+
 def starting_penalties(loss, mean_row_length, n_features, n_rows):
-    """Of factors, times the root of a feature's weight, and of linear weights: until updates."""
+    """Penalties until the first update.
+
+    Those of factors are multiplied by the square root of a feature's weight.
+    """
     is_standardised, caution = loss in STANDARDISED, _caution(loss, n_features, n_rows)
     linear = max(LINEAR[is_standardised] * mean_row_length, LEAST_LINEAR)
-    return caution * STARTING[is_standardised], caution * linear
+    return ByKind(caution * STARTING[is_standardised], caution * linear)
 
 
 def _caution(loss, n_features, n_rows):
-    """How much larger first penalties are: rows that are fewer than features say nearly nothing of
-    most, and classes of such rows can be told apart by chance."""
+    """The factor of the first penalties: fewer rows than features say hardly anything about most
+    features, and classes of such rows can be separated by chance."""
     if loss not in CLASSES:
         return 1.0
     return np.clip((n_features / n_rows) ** 2, 1.0, MOST_CAUTION)
 
 
 class Searched(NamedTuple):
-    """What a search knows at the end of a fit, for the next one that goes on."""
+    """What a search has found by the end of a fit, for a fit that continues from it."""
 
     n_epochs: int = 0
-    precisions: tuple | None = None
-    of_classes: float | None = None
+    precisions: ByKind | None = None
+    class_dispersion: float | None = None
 
 
 class PenaltySearch:
     """When to update the penalties of a problem, and to what.
 
-    ``finds`` says whether those of factors and of linear weights are to be found. The arrays of
-    the problem are changed in place. ``earlier`` is what a fit before has left, to go on from.
+    ``finds`` says whether to find those of factors and of linear weights. The arrays of the
+    problem are changed in place. ``earlier`` is what the search of an earlier fit has found.
     """
 
     def __init__(self, problem, settings, finds, n_batches, earlier=None, by_sweeps=False):
         self.problem = problem
-        self.loss_shape = settings.loss_shape
+        self.loss_parameter = settings.loss_parameter
         self.pairs = np.flatnonzero(problem.interactions.degrees == 2)
-        self.finds = finds[0] and self.pairs.size > 0, finds[1]
+        finds = ByKind(*finds)
+        self.finds = finds._replace(factors=finds.factors and self.pairs.size > 0)
         is_standardised = problem.loss in STANDARDISED
         length = max(problem.mean_row_length, 1.0)
         shape = problem.n_used, problem.total_weight
         of_factors = _caution(problem.loss, *shape) * FACTORS[is_standardised] * length
-        self.start = of_factors, starting_penalties(problem.loss, length, *shape)[1]
+        start = starting_penalties(problem.loss, length, *shape)
+        self.start = start._replace(factors=of_factors)
         earlier = earlier or Searched()
-        self.n_epochs_before, self.precisions, self.of_classes = earlier
+        self.n_epochs_before = earlier.n_epochs
+        self.precisions = earlier.precisions
+        self.class_dispersion = earlier.class_dispersion
         self.variances = None
         self.correction = 1.0  # of the dispersion, for what the rows themselves determine
         if by_sweeps:  # each of which goes as far as several epochs
@@ -121,7 +135,7 @@ class PenaltySearch:
 
     def searched(self, n_epochs):
         """After so many epochs of this fit."""
-        return Searched(self.n_epochs_before + n_epochs, self.precisions, self.of_classes)
+        return Searched(self.n_epochs_before + n_epochs, self.precisions, self.class_dispersion)
 
     def before(self, epoch, trainer):
         """Update before the epochs that are due; returns whether the penalties have changed."""
@@ -132,68 +146,64 @@ class PenaltySearch:
 
     def _update(self, parameters, raw):
         problem = self.problem
-        _, linear, factors = (part.astype(np.float64) for part in parameters)
-        factors = factors[:, :, self.pairs]
-        curvature, measured = weighted_curvatures(problem, self.loss_shape, raw)
+        linear = parameters.linear.astype(np.float64)
+        factors = parameters.factors.astype(np.float64)[:, :, self.pairs]
+        curvature, measured = weighted_curvatures(problem, self.loss_parameter, raw)
         dispersion = self._dispersion(measured)
         free = _free_share(problem, len(raw))
         curvature = curvature / free
-        penalties = problem.factor_penalty[:, None], problem.linear_penalty
         is_first, knows_variances = self.precisions is None, self.variances is not None
-        precisions = tuple(  # what is given stays as it is
-            penalty / dispersion if is_first or not is_found else precision
-            for penalty, is_found, precision in zip(
-                penalties, self.finds, self.precisions or (None, None), strict=True
-            )
-        )
+        penalties = ByKind(problem.factor_penalty[:, None], problem.linear_penalty)
+        precisions = ByKind(*(penalty / dispersion for penalty in penalties))
+        if not is_first:  # penalties that are given stay as they are
+            if self.finds.factors:
+                precisions = precisions._replace(factors=self.precisions.factors)
+            if self.finds.linear:
+                precisions = precisions._replace(linear=self.precisions.linear)
         variances = self.variances if knows_variances else np.zeros(factors.shape)
         told, told_linear, of_partners = self._information(factors, curvature, variances)
-        variances = 1 / ((told + of_partners) / dispersion + precisions[0])
+        variances = 1 / ((told + of_partners) / dispersion + precisions.factors)
         if not knows_variances:
             of_partners = self._information(factors, curvature, variances)[2]
-            variances = 1 / ((told + of_partners) / dispersion + precisions[0])
-        of_linear = 1 / (told_linear / dispersion + precisions[1])
+            variances = 1 / ((told + of_partners) / dispersion + precisions.factors)
+        of_linear = 1 / (told_linear / dispersion + precisions.linear)
         dense = self.dense.columns
         if dense.size:
-            priors = np.broadcast_to(precisions[1], problem.n_used)[dense]
+            priors = np.broadcast_to(precisions.linear, problem.n_used)[dense]
             for output, information in enumerate(self.dense.information(curvature, self.sample)):
                 of_linear[output, dense] = self.dense.variances(information / dispersion, priors)
         has_linear = problem.interactions.has_linear[problem.used]
-        used = (1 - precisions[0] * variances).sum()
-        used += (1 - precisions[1] * of_linear)[:, has_linear].sum()
+        used = (1 - precisions.factors * variances).sum()
+        used += (1 - precisions.linear * of_linear)[:, has_linear].sum()
         self.correction = 1 / max(1 - free * used / (problem.total_weight * len(raw)), LEAST_LEFT)
         dispersion = self._dispersion(measured)
         if problem.loss in CLASSES and not is_first:
-            self.of_classes = dispersion
+            self.class_dispersion = dispersion
         self.variances = variances
-        start = tuple(value / dispersion for value in self.start)
+        start = ByKind(*(value / dispersion for value in self.start))
         if is_first:
             self.precisions = start
         else:
             squares = np.square(factors) / free + variances
             squares_linear = (np.square(linear) / free + of_linear)[:, has_linear]
-            goals = tuple(
-                values.size * (1 + PRIOR) / (values.sum() + PRIOR * values.size / value)
-                if values.size
-                else value
-                for values, value in zip((squares, squares_linear), start, strict=True)
-            )
+            goals = ByKind(_goal(squares, start.factors), _goal(squares_linear, start.linear))
             leap = LEAP[problem.loss in STANDARDISED]
-            self.precisions = precisions[0] * (goals[0] / precisions[0]) ** leap, goals[1]
-        of_factors = None
-        if self.finds[0]:
-            of_factors = dispersion * self.precisions[0] + of_partners.mean(axis=(0, 2))
-        problem.set_penalties(
-            of_factors, dispersion * self.precisions[1] if self.finds[1] else None
-        )
+            leaped = precisions.factors * (goals.factors / precisions.factors) ** leap
+            self.precisions = ByKind(leaped, goals.linear)
+        factor_penalty, linear_penalty = None, None
+        if self.finds.factors:
+            factor_penalty = dispersion * self.precisions.factors + of_partners.mean(axis=(0, 2))
+        if self.finds.linear:
+            linear_penalty = dispersion * self.precisions.linear
+        problem.set_penalties(factors=factor_penalty, linear=linear_penalty)
 
     def _dispersion(self, measured):
         if self.problem.loss in STANDARDISED:
             return measured * self.correction
         if self.problem.loss not in CLASSES:
             return measured
-        if self.of_classes is not None:
-            return self.of_classes
+        if self.class_dispersion is not None:
+            return self.class_dispersion
         return np.clip(measured * self.correction**2, LEAST_OF_CLASSES, 1.0)
 
     def _information(self, factors, curvature, variances):
@@ -206,20 +216,20 @@ class PenaltySearch:
         told_linear = np.zeros(factors.shape[:2])
         interactions = problem.interactions
         partners = interactions.partners.astype(np.float64)
-        own_class = interactions.feature_class[problem.used]
-        own = partners.diagonal()[own_class]
-        n_classes = len(partners)
+        own_group = interactions.interaction_group[problem.used]
+        own = partners.diagonal()[own_group]
+        n_groups = len(partners)
         n_pairs = factors.shape[2]
         n_rows = problem.n_rows if self.sample is None else self.sample.size
         for first in range(0, n_rows, CHUNK):
             chosen = slice(first, min(first + CHUNK, n_rows))
             if self.sample is not None:
                 chosen = self.sample[chosen]
-            by_class = problem.scaled_rows(chosen, own_class, n_classes)
-            squared, cubed, fourth = _powers(by_class)
+            by_group = problem.scaled_rows(chosen, own_group, n_groups)
+            squared, cubed, fourth = _powers(by_group)
             for output, values in enumerate(factors):
-                weight = np.repeat(curvature[output, chosen], n_classes)[:, None]
-                layers = _by_partners(by_class @ values, partners)
+                weight = np.repeat(curvature[output, chosen], n_groups)[:, None]
+                layers = _by_partners(by_group @ values, partners)
                 unsure = _by_partners(squared @ variances[output], partners)
                 of_squares = np.hstack([weight * np.square(layers), weight * unsure, weight])
                 of_squares = squared.T @ of_squares
@@ -243,6 +253,13 @@ class PenaltySearch:
         weight = problem.weight[self.sample] if problem.weight.size else np.ones(rows.shape[0])
         per_entry = np.repeat(weight.astype(np.float64), np.diff(rows.indptr))
         return np.bincount(rows.indices, per_entry, problem.n_used)
+
+
+def _goal(squares, start):
+    """The precision that maximises the expected likelihood and the prior around ``start``."""
+    if not squares.size:
+        return start
+    return squares.size * (1 + PRIOR) / (squares.sum() + PRIOR * squares.size / start)
 
 
 def _sample_rows(problem):
@@ -275,20 +292,23 @@ def _powers(rows):
 
 
 def _by_partners(sums, partners):
-    """From sums by class, those over each class's partners; both (n_rows * n_classes, n)."""
+    """Sums over the partners of each interaction group, from sums by group.
+
+    Both are of shape (n_rows * n_groups, n).
+    """
     if len(partners) == 1:
         return sums * partners[0, 0]
     shaped = sums.reshape(-1, len(partners), sums.shape[1])
     return np.einsum("de,nef->ndf", partners, shaped).reshape(sums.shape)
 
 
-def weighted_curvatures(problem, shape, raw):
+def weighted_curvatures(problem, parameter, raw):
     """Those of `curvatures` times the rows' weights, and the dispersion."""
-    curvature, dispersion = curvatures(problem, shape, raw)
+    curvature, dispersion = curvatures(problem, parameter, raw)
     return curvature * problem.weight if problem.weight.size else curvature, dispersion
 
 
-def curvatures(problem, shape, raw):
+def curvatures(problem, parameter, raw):
     """Second derivatives of the loss by the outputs, or what is expected of them, (n_outputs,
     n_rows), and the dispersion of these rows: what a loss of unknown scale is divided by."""
     loss, target = problem.loss, problem.target
@@ -319,13 +339,15 @@ def curvatures(problem, shape, raw):
     if loss == losses.SQUARED_ERROR:
         return np.ones_like(raw), mean(np.square(residual))
     if loss == losses.HUBER:
-        inside = mean((np.abs(residual) <= shape).astype(np.float64))
-        return np.full_like(raw, inside), mean(np.minimum(np.abs(residual), shape) ** 2) / inside
+        inside = mean((np.abs(residual) <= parameter).astype(np.float64))
+        return np.full_like(raw, inside), mean(
+            np.minimum(np.abs(residual), parameter) ** 2
+        ) / inside
     if loss == losses.ABSOLUTE_ERROR:
         size = mean(np.abs(residual))
         return np.full_like(raw, 1 / size), size
-    size = mean(np.where(residual > 0, (1 - shape) * residual, -shape * residual))
-    return np.full_like(raw, shape * (1 - shape) / size), size
+    size = mean(np.where(residual > 0, (1 - parameter) * residual, -parameter * residual))
+    return np.full_like(raw, parameter * (1 - parameter) / size), size
 
 
 def _free_share(problem, n_outputs):

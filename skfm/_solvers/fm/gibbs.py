@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import log_ndtr, ndtri_exp
 
-from skfm._kernels.structs import Machine, Prior
+from skfm._kernels.structs import Model, Prior
 from skfm._solvers.fm.coordinate_descent import shift
 from skfm._solvers.fm.level_noise import find_level_noise
 from skfm._solvers.fm.priors import GroupPrecisions, Hyperprior, expected_precision
@@ -15,9 +15,9 @@ from skfm._utils.pickling import Kept
 from skfm._utils.threads import share
 
 N_HELD = 5  # first iterations, in which priors stay as they are
-REFRESH = 10  # iterations after which sums and outputs are computed anew, for less rounding
+REFRESH = 10  # iterations after which sums and outputs are recomputed, against rounding errors
 PROBIT_CHUNK = 1 << 16  # rows
-MAX_COPIES = 16  # hidden numbers of a row
+MAX_COPIES = 16  # latent targets of a row
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Draw(Kept):
     group_mean: np.ndarray  # (n_groups, n_components + 1)
     group_precision: np.ndarray
     common_precision: np.ndarray  # (n_components + 1,), of all groups; see priors.py
-    # See noise.py; empty where the noise of all rows is the same.
+    # See level_noise.py; empty if the noise of all rows is the same.
     level_precision: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_used,)
     freedom: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_groups,)
 
@@ -52,8 +52,8 @@ class Chain:
     """A chain of draws. Each iteration has random numbers of its own, from the key and its number,
     so that neither threads nor interruptions between iterations matter.
 
-    ``signs`` (n_rows,), if given, are labels -1 and 1: the target then is a hidden number with
-    that sign and unit noise around the output (Albert and Chib 1993).
+    ``signs`` (n_rows,), if given, are labels -1 and 1: the target then is a latent variable of
+    that sign, with unit noise around the output (Albert and Chib 1993).
     """
 
     def __init__(self, problem, group, draw, iteration, settings, key, signs=None):
@@ -62,7 +62,7 @@ class Chain:
         self.key = key
         self.iteration = iteration
         self.group = group.astype(np.uint32)
-        # Which of the parameters there are: not all features have linear weights.
+        # Which parameters exist: not all features have linear weights.
         self.exists = np.ones(draw.theta.shape)
         self.exists[:, -1] = problem.interactions.has_linear[problem.used]
         self.group_size = self._sum_groups(self.exists, draw.group_mean.shape[0])
@@ -76,10 +76,10 @@ class Chain:
         self.sweeper = Sweeper(problem, settings.n_threads)
         dtype = problem.data.dtype
         theta = draw.theta.astype(dtype)
-        self.machine = self.sweeper.machine(theta[:, -1], theta[:, :-1])
+        self.model = self.sweeper.model(theta[:, -1], theta[:, :-1])
         self.intercept = draw.intercept
         self.noise_precision = draw.noise_precision
-        # Of what nothing is known, or is not fitted, draws would be wild: it is 0.
+        # Groups without parameters: their mean is 0, as draws would be arbitrary.
         self.is_absent = self.group_size == 0
         self.group_mean = np.where(self.is_absent, 0, draw.group_mean)
         self.group_precision = np.where(self.is_absent, np.inf, draw.group_precision)
@@ -90,7 +90,7 @@ class Chain:
         if signs is None and settings.noise_by_level:
             self.level_noise = find_level_noise(problem, self.group, self.weight, draw)
         has_weights = problem.weight.size > 0 or self.level_noise is not None
-        self.rows = self.sweeper.rows(self.machine, has_weights)
+        self.rows = self.sweeper.rows(self.model, has_weights)
         self._weigh(1.0 if self.level_noise is None else self.level_noise.of_rows())
         self.signs = signs
         self.copies = np.ones(problem.n_rows, dtype=np.int64)
@@ -101,7 +101,7 @@ class Chain:
         self._refresh()
 
     def _weigh(self, factor):
-        """Tell the kernels what rows weigh, beside their common precision."""
+        """Set the weights of the rows, besides their common precision."""
         if self.rows.root.size:
             self.rows.root[:] = np.sqrt(self.weight * factor)
 
@@ -117,22 +117,22 @@ class Chain:
         )
 
     def scalars(self):
-        """A few numbers that tell whether the chain has arrived; see diagnostics.py."""
-        linear, factors, n_components = self.machine
+        """A few numbers that show whether the chain has converged; see diagnostics.py."""
+        linear, factors = self.model.linear, self.model.factors[:, : self.model.n_components]
         found = {"intercept": self.intercept}
         if self.signs is None:
             found["noise_precision"] = self.noise_precision
-        for name, values in (("coef", linear), ("components", factors[:, :n_components])):
+        for name, values in (("coef", linear), ("components", factors)):
             squares = np.square(values, dtype=np.float64)
             found[name] = float(np.sqrt(squares.mean())) if values.size else 0.0
         return found
 
     def _theta(self):
-        linear, factors, n_components = self.machine
-        return np.column_stack([factors[:, :n_components], linear])
+        model = self.model
+        return np.column_stack([model.factors[:, : model.n_components], model.linear])
 
     def _refresh(self):
-        self.sweeper.sum_rows(self.machine, self.intercept, self.rows.sums, self.raw)
+        self.sweeper.sum_rows(self.model, self.intercept, self.rows.sums, self.raw)
         np.subtract(self.raw, self.goal, out=self.rows.error)
 
     def step(self):
@@ -143,7 +143,7 @@ class Chain:
         if self.signs is None:
             loss = self._draw_noise_precision(rng)
         else:
-            loss = self._draw_hidden(rng)
+            loss = self._draw_latent(rng)
         if self.iteration > N_HELD:
             self._draw_groups(rng)
         settings, n_columns = self.settings, self.problem.n_used
@@ -156,11 +156,11 @@ class Chain:
             self.group_precision,
             self.group_mean,
         )
-        noise = rng.standard_normal((n_columns, self.machine.n_components + 1))
+        noise = rng.standard_normal((n_columns, self.model.n_components + 1))
         self.sweeper.sweep(
-            self.rows, self.machine, prior, self.noise_precision, noise, settings.fit_linear
+            self.rows, self.model, prior, self.noise_precision, noise, settings.fit_linear
         )
-        # Hidden numbers are drawn around outputs, which may be small against those numbers.
+        # Latent targets are drawn around outputs, which may be much smaller than they are.
         if self.iteration % REFRESH == 0 or self.signs is not None:
             self._refresh()
         if self.iteration > N_HELD:
@@ -182,11 +182,11 @@ class Chain:
         self.noise_precision = rng.standard_gamma((prior.shape + self.total_weight) / 2) / rate
         return loss
 
-    def _draw_hidden(self, rng):
-        """Draw the hidden numbers, which have the labels' signs; returns the loss.
+    def _draw_latent(self, rng):
+        """Draw the latent targets, which have the labels' signs; returns the loss.
 
-        A row of weight c has the mean of c of them: of as many draws if c is a small whole number,
-        else of one, stretched to the variance of that mean.
+        A row of weight c gets the mean of c of them: of c draws if c is a small integer, otherwise
+        of one, scaled to the variance of that mean.
         """
         output, signs, weight = self.raw, self.signs, self.problem.weight
         bounds = np.append(0, np.cumsum(self.copies))
@@ -249,9 +249,9 @@ class Chain:
             output += np.expm1(degree * log_scale) * part
             scales[self.kinds[degree]] = np.exp(log_scale)
         if (scales != 1).any():
-            linear, factors, n_components = self.machine
-            linear *= scales[-1]
-            factors[:, :n_components] *= scales[:-1]
+            model = self.model
+            model.linear[:] *= scales[-1]
+            model.factors[:, : model.n_components] *= scales[:-1]
             self.group_mean = self.group_mean * scales
             self.group_precision = self.group_precision / scales**2
             self.common_precision = self.common_precision / scales**2
@@ -259,15 +259,17 @@ class Chain:
 
     def _parts(self, output):
         """What the parameters of each degree contribute to the outputs."""
-        linear, factors, n_components = self.machine
+        model = self.model
         *degrees, last = self.kinds
         parts, rest = {}, output - self.intercept
         for degree in degrees:
-            own = Machine(np.zeros_like(linear), np.zeros_like(factors), n_components)
+            own = Model(
+                np.zeros_like(model.linear), np.zeros_like(model.factors), model.n_components
+            )
             if degree == 1:
-                own.linear[:] = linear
+                own.linear[:] = model.linear
             else:
-                own.factors[:, self.kinds[degree]] = factors[:, self.kinds[degree]]
+                own.factors[:, self.kinds[degree]] = model.factors[:, self.kinds[degree]]
             raw = np.empty_like(self.raw)
             self.sweeper.sum_rows(own, 0.0, np.empty_like(self.rows.sums), raw)
             parts[degree] = raw.astype(np.float64)

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from skfm._kernels.features import measure_features
+from skfm._kernels.structs import ScaledRows
 from skfm._solvers.fm.empirical_bayes import starting_penalties
 from skfm._solvers.fm.interactions import Interactions
 from skfm._utils.memory import largest_squared, read_only
@@ -84,6 +85,12 @@ class Problem:
             for part in (slice(first, first + CHUNK) for first in chunks)
         )
 
+    def scaled_source(self):
+        """The rows as the kernels take them."""
+        return ScaledRows(
+            self.indptr, self.indices, self.data, self.position, self.center, 1 / self.scale
+        )
+
     def random_factors(self, n_outputs, n, scale, rng):
         """For some features. They are the smaller the longer rows are: so rows start alike.
 
@@ -104,19 +111,22 @@ class Problem:
         per_entry = np.repeat(weight.astype(np.float64), np.diff(self.indptr))
         return np.bincount(self.position[self.indices], per_entry, self.n_used)
 
-    def scaled_rows(self, chosen=slice(None), own_class=None, n_classes=1):
-        """Some rows as the solvers see them, in float64; with classes of features, each row cut
-        into one for each class, one after the other: so all sums by class are one product."""
+    def scaled_rows(self, chosen=slice(None), own_group=None, n_groups=1):
+        """Some rows as the solvers see them, in float64.
+
+        With interaction groups, each row is split into one row for each group, one after the
+        other: all sums by group are then one matrix product.
+        """
         rows = sparse.csr_array(
             (self.data, self.indices, self.indptr), (self.n_rows, self.position.size)
         )[chosen]
         places = self.position[rows.indices].astype(np.int64)
         data = (rows.data - self.center[places].astype(np.float64)) / self.scale[places]
-        if n_classes == 1:
+        if n_groups == 1:
             return sparse.csr_array((data, places, rows.indptr), (rows.shape[0], self.n_used))
         row = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
-        row = row * n_classes + own_class[places]
-        shape = rows.shape[0] * n_classes, self.n_used
+        row = row * n_groups + own_group[places]
+        shape = rows.shape[0] * n_groups, self.n_used
         return sparse.csr_array((data, (row, places)), shape=shape)
 
     def set_penalties(self, factors, linear):
@@ -287,17 +297,10 @@ def make_problem(
         X = _fill(X, earlier.used[earlier.center != 0])
     indptr = X.indptr.astype(np.int64)
     total_weight = weight.sum(dtype=np.float64) if weight.size else float(X.shape[0])
-
-    def measure(center):
-        sums = np.zeros(n_features), np.zeros(n_features), np.zeros(n_features)
-        entries = indptr, read_only(X.indices), read_only(X.data)
-        measure_features(*entries, weight, center, *sums)
-        return sums
-
     center = np.zeros(n_features)
     if earlier is not None:
         center[earlier.used] = earlier.center
-    count, total, square = measure(center)
+    count, total, square = _measure(X, weight, center)
     if not np.isfinite(square).all():
         raise ValueError(
             f"Column {np.flatnonzero(~np.isfinite(square))[0]} of X (counted from 0) has values "
@@ -305,20 +308,8 @@ def make_problem(
             "sklearn.preprocessing.MaxAbsScaler, or sample_weight if that is what is large."
         )
     if may_center and interactions.may_center and earlier is None:
-        full = np.flatnonzero(count > (1 - 1e-9) * total_weight)
-        if full.size:  # also in rows of hardly any weight
-            full = full[np.bincount(X.indices, minlength=n_features)[full] == X.shape[0]]
-        mean = total[full] / count[full]
-        spread = np.maximum(square[full] / count[full] - mean**2, 0)
-        far = full[mean**2 > FAR**2 * spread]
-        if far.size:
-            center[far] = mean[np.isin(full, far)]
-            center = center.astype(dtype).astype(np.float64)
-            centered = measure(center)[2]
-            constant = far[centered[far] <= 1e-24 * square[far]]
-            center[constant] = 0  # nothing would be left of it
-            square = np.where(center != 0, centered, square)
-    # What is too small to be squared cannot matter: it counts as never seen.
+        center, square = _center_far_columns(X, weight, total_weight, count, total, square)
+    # Columns whose values are too small to be squared count as never seen.
     occurs = count > 0
     is_used = square > 1e6 * np.finfo(dtype).tiny * count
     mean_row_length = float(count[is_used].sum() / total_weight)
@@ -375,6 +366,38 @@ def make_problem(
         mean_row_length=mean_row_length,
         seen_weight=seen_weight,
     )
+
+
+def _measure(X, weight, center):
+    """For each column, sums over its entries: of weights, and of weighted differences from the
+    center and their squares."""
+    sums = np.zeros(X.shape[1]), np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    indptr = X.indptr.astype(np.int64)
+    measure_features(indptr, read_only(X.indices), read_only(X.data), weight, center, *sums)
+    return sums
+
+
+def _center_far_columns(X, weight, total_weight, count, total, square):
+    """Centers, 0 for most columns, and the sums of squares around them.
+
+    Columns with an entry in each row are centered if their mean is far from 0, unless they are
+    constant.
+    """
+    center = np.zeros(X.shape[1])
+    full = np.flatnonzero(count > (1 - 1e-9) * total_weight)
+    if full.size:  # also in rows of hardly any weight
+        full = full[np.bincount(X.indices, minlength=center.size)[full] == X.shape[0]]
+    mean = total[full] / count[full]
+    spread = np.maximum(square[full] / count[full] - mean**2, 0)
+    far = full[mean**2 > FAR**2 * spread]
+    if not far.size:
+        return center, square
+    center[far] = mean[np.isin(full, far)]
+    center = center.astype(X.dtype).astype(np.float64)
+    centered = _measure(X, weight, center)[2]
+    constant = far[centered[far] <= 1e-24 * square[far]]
+    center[constant] = 0  # nothing would be left of it
+    return center, np.where(center != 0, centered, square)
 
 
 def subtract(X, center):
