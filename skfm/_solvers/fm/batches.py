@@ -5,6 +5,7 @@ import numpy as np
 from skfm._kernels.batches import plan_batches
 from skfm._kernels.structs import PlanScratch, Window, WindowColumns, WindowRows
 from skfm._kernels.update_rules import SGD
+from skfm._solvers.fm.optimizer_state import UPDATES
 
 WINDOW_ENTRIES = 1 << 21
 KEPT_BYTES = 512 << 20
@@ -19,6 +20,14 @@ def auto_batch_size(n_rows, update):
     if update is SGD and n_rows > 1024:
         return 128
     return 1024 if n_rows < 400_000 else 2048 if n_rows < 800_000 else 4096
+
+
+def make_planner(problem, settings, rng):
+    """The planner for a problem, with the mini-batch size of the settings."""
+    batch_size = settings.batch_size
+    if batch_size == "auto":
+        batch_size = auto_batch_size(problem.n_rows, UPDATES[settings.solver])
+    return Planner(problem, batch_size, rng)
 
 
 class Planner:

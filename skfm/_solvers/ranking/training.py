@@ -21,10 +21,11 @@ from skfm._kernels.structs import (
     WindowColumns,
     WindowRows,
 )
-from skfm._solvers.fm.minibatch import Trainer, count_threads, make_planner
+from skfm._solvers.fm.batches import make_planner
 from skfm._solvers.fm.optimizer import Optimizer
 from skfm._solvers.fm.problem import Problem, make_problem
 from skfm._solvers.fm.scratch import make_scratch
+from skfm._solvers.fm.trainer import Trainer, count_threads
 from skfm._solvers.ranking.item_regression import ItemRegression
 from skfm._solvers.ranking.negative_sampling import index_seen, share_out
 from skfm._solvers.training import run_epochs
@@ -98,7 +99,7 @@ def make_ranking_problem(X, choices, weight, loss, penalties, interactions):
 
 
 class PairSteps:
-    """Batches of pairs of a chosen and a sampled item: the `BatchSteps` of ranking.
+    """Batches of pairs of a chosen and a sampled item: the `trainer.BatchSteps` of ranking.
 
     After each epoch, items' parameters are regressed on their given features.
     """
