@@ -93,6 +93,14 @@ class Searched(NamedTuple):
     class_dispersion: float | None = None
 
 
+class Information(NamedTuple):
+    """What the rows say of parameters; see the top of this file."""
+
+    factors: np.ndarray  # (n_outputs, n_used, n_pairs)
+    linear: np.ndarray  # (n_outputs, n_used)
+    partners: np.ndarray  # (n_outputs, n_used, n_pairs), E
+
+
 class PenaltySearch:
     """When to update the penalties of a problem, and to what.
 
@@ -161,12 +169,13 @@ class PenaltySearch:
             if self.finds.linear:
                 precisions = precisions._replace(linear=self.precisions.linear)
         variances = self.variances if knows_variances else np.zeros(factors.shape)
-        told, told_linear, of_partners = self._information(factors, curvature, variances)
-        variances = 1 / ((told + of_partners) / dispersion + precisions.factors)
+        known = self._information(factors, curvature, variances)
+        of_partners = known.partners
+        variances = 1 / ((known.factors + of_partners) / dispersion + precisions.factors)
         if not knows_variances:
-            of_partners = self._information(factors, curvature, variances)[2]
-            variances = 1 / ((told + of_partners) / dispersion + precisions.factors)
-        of_linear = 1 / (told_linear / dispersion + precisions.linear)
+            of_partners = self._information(factors, curvature, variances).partners
+            variances = 1 / ((known.factors + of_partners) / dispersion + precisions.factors)
+        of_linear = 1 / (known.linear / dispersion + precisions.linear)
         dense = self.dense.columns
         if dense.size:
             priors = np.broadcast_to(precisions.linear, problem.n_used)[dense]
@@ -207,10 +216,7 @@ class PenaltySearch:
         return np.clip(measured * self.correction**2, LEAST_OF_CLASSES, 1.0)
 
     def _information(self, factors, curvature, variances):
-        """What the rows tell of factors and linear weights, and E: see the docstring above.
-
-        Of shapes (n_outputs, n_used, n_pairs), (n_outputs, n_used) and that of the first.
-        """
+        """What the rows say of factors, linear weights and the uncertainty of partners."""
         problem = self.problem
         told, of_partners = np.zeros(factors.shape), np.zeros(factors.shape)
         told_linear = np.zeros(factors.shape[:2])
@@ -245,7 +251,7 @@ class PenaltySearch:
                 for values in (told, of_partners)
             )
             told_linear = _of_all_rows(told_linear, self.known, problem.count)
-        return told, told_linear, np.maximum(of_partners, 0)
+        return Information(told, told_linear, np.maximum(of_partners, 0))
 
     def _count_in_sample(self):
         problem = self.problem

@@ -1,6 +1,7 @@
 """Which products of features a model has, for all features of X or for some of them."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,6 +10,14 @@ from skfm._kernels.interactions import predict_general
 from skfm._kernels.predict import predict
 from skfm._utils.memory import read_only
 from skfm._utils.pickling import Kept
+
+
+class Parts(NamedTuple):
+    """What rows of some features contribute to rows that have other features as well."""
+
+    output: np.ndarray  # (n_rows,), their outputs alone, without the intercept
+    sums: np.ndarray  # (n_rows, n_groups * n_components), by interaction group
+    layers: np.ndarray  # (n_rows, n_groups * n_components)
 
 
 @dataclass
@@ -88,12 +97,10 @@ class Interactions(Kept):
         return np.einsum("cjf,cjf->cj", factors, sums[:, own_group]) - own
 
     def parts(self, rows, features, linear, factors):
-        """What rows of some of the features contribute to rows that have other features as well.
+        """The `Parts` of rows of some of the features, for pairs only.
 
-        Returns their outputs alone, without the intercept, and their sums by interaction group and
-        layers, both of shape (n_rows, n_groups * n_components). The output of a row joined from
-        two parts is the sum of their outputs and the product of the sums of one and the layers of
-        the other. For pairs only.
+        The output of a row joined from two parts is the sum of their outputs and the product of
+        the sums of one and the layers of the other.
         """
         own_group = self.interaction_group[features]
         n_groups = len(self.partners)
@@ -107,7 +114,7 @@ class Interactions(Kept):
         squares = rows.multiply(rows).tocsr() @ itself
         output = rows @ linear + (np.einsum("nef,nef->n", sums, layers) - squares) / 2
         flat = len(sums), -1
-        return output.astype(factors.dtype), sums.reshape(flat), layers.reshape(flat)
+        return Parts(output.astype(factors.dtype), sums.reshape(flat), layers.reshape(flat))
 
 
 def all_pairs(n_features, n_components):

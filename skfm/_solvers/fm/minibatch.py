@@ -112,9 +112,11 @@ def train(
     optimizer = Optimizer(problem, start, settings, memory, count)
     trainer = make_trainer(problem, optimizer, settings, rng)
     if is_fitted:  # on data that has changed, the start may be worse than the intercept
-        if settings.fit_intercept and trainer.measure()[0] > loss_limit(baseline):
+        loss, _ = trainer.measure()
+        if settings.fit_intercept and loss > loss_limit(baseline):
             trainer.move_intercept()
-        baseline = max(baseline, trainer.measure()[0])
+            loss, _ = trainer.measure()
+        baseline = max(baseline, loss)
     if listener is not None:
         listener.least_patience = -(-LEAST_PATIENCE // trainer.n_batches)
     progress = Progress(settings, problem.n_rows, "rows")

@@ -394,7 +394,7 @@ def _center_far_columns(X, weight, total_weight, count, total, square):
         return center, square
     center[far] = mean[np.isin(full, far)]
     center = center.astype(X.dtype).astype(np.float64)
-    centered = _measure(X, weight, center)[2]
+    _, _, centered = _measure(X, weight, center)
     constant = far[centered[far] <= 1e-24 * square[far]]
     center[constant] = 0  # nothing would be left of it
     return center, np.where(center != 0, centered, square)

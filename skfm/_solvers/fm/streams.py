@@ -32,7 +32,7 @@ def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):
         optimizer = Optimizer(problem, start, settings, memory.copy())
         trainer = make_trainer(problem, optimizer, settings, rng)
         guard = Guard(optimizer.state, optimizer.update)
-        before = trainer.measure()[0]
+        before, _ = trainer.measure()
         if not before <= FAR_LOSS * max(baseline, 1.0):
             raise ValueError(
                 f"Rows of this chunk are too large for the model: its mean loss on them is "

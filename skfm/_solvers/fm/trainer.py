@@ -46,6 +46,14 @@ class BatchSteps(Protocol):
         """Call the kernel."""
 
 
+class Outputs(NamedTuple):
+    """What the present parameters make of all rows."""
+
+    raw: np.ndarray  # (n_outputs, n_rows)
+    slope: np.ndarray  # (n_outputs, n_rows), derivatives of the weighted losses by raw outputs
+    objective: float
+
+
 class Trainer:
     """One training run on planned batches; `run_epochs` says what its methods are for.
 
@@ -182,7 +190,7 @@ class Trainer:
 
     def outputs(self):
         """Raw outputs of the present parameters (n_outputs, n_rows); changes nothing."""
-        return self._slopes()[0]
+        return self._compute_outputs().raw
 
     def _each_batch(self):
         """Compute batch after batch; yields its rows while the scratch holds their results."""
@@ -205,16 +213,16 @@ class Trainer:
         parameters = self.parameters()
         if saddle_points.strength(self.problem, parameters.factors) > saddle_points.WEAK:
             return False
-        _, slope, start = self._slopes()
-        least = start
-        for output, steps in saddle_points.ways_down(self.problem, slope):
+        before = self._compute_outputs()
+        least = before.objective
+        for output, steps in saddle_points.ways_down(self.problem, before.slope):
             for step in steps:
                 moved = self._with_component(parameters, output, step)
                 _, objective = self.measure_at(moved)
                 if not objective < least - self.settings.tol:
                     break
                 best, least = moved, objective
-        if least == start:
+        if least == before.objective:
             return False
         self.set_parameters(best, forget=False)
         return True
@@ -230,17 +238,19 @@ class Trainer:
         """
         if not self.steps.has_row_losses or not self.dense.columns.size:
             return np.inf
-        raw, slope, start = self._slopes()
-        curvature, _ = weighted_curvatures(self.problem, self.settings.loss_parameter, raw)
-        step, linear_step = self.dense.newton_steps(curvature, slope, self.parameters().linear)
-        return self._step(step, linear_step, start)
+        before = self._compute_outputs()
+        curvature, _ = weighted_curvatures(self.problem, self.settings.loss_parameter, before.raw)
+        step, linear_step = self.dense.newton_steps(
+            curvature, before.slope, self.parameters().linear
+        )
+        return self._step(step, linear_step, before.objective)
 
     def move_intercept(self):
         """Take a Newton step of the intercept alone, if it lowers the objective."""
-        raw, slope, start = self._slopes()
-        curvature, _ = weighted_curvatures(self.problem, self.settings.loss_parameter, raw)
+        before = self._compute_outputs()
+        curvature, _ = weighted_curvatures(self.problem, self.settings.loss_parameter, before.raw)
         total = np.maximum(curvature.sum(axis=1), np.finfo(np.float64).tiny)
-        self._step(-slope.sum(axis=1) / total, 0.0, start)
+        self._step(-before.slope.sum(axis=1) / total, 0.0, before.objective)
 
     def _step(self, step, linear_step, start):
         """Move intercepts and linear weights by the largest share of a step that lowers the
@@ -257,15 +267,14 @@ class Trainer:
                 return objective
         return start
 
-    def _slopes(self):
-        """Raw outputs, derivatives of the loss by them (n_outputs, n_rows), and the objective."""
+    def _compute_outputs(self):
         raw = np.empty((self.scratch.rows.output.shape[0], self.problem.n_rows))
         slope, total = np.empty(raw.shape), 0.0
         for rows in self._each_batch():
             raw[:, rows] = self.scratch.rows.output[:, : rows.size]
             slope[:, rows] = self.scratch.rows.gradient[:, : rows.size]
             total += self.scratch.rows.losses[: rows.size].sum()
-        return raw, slope, total / self.problem.total_weight + self.penalty()
+        return Outputs(raw, slope, total / self.problem.total_weight + self.penalty())
 
     def _with_component(self, parameters, output, component):
         """The parameters with another component in the place of the smallest one for pairs."""

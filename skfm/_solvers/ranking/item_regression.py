@@ -54,8 +54,8 @@ class ItemRegression:
 
     def contributions(self, linear, factors):
         """Outputs and layers of the regressed features alone, for each item."""
-        output, _, layers = self.interactions.parts(self.given, self.features, linear, factors)
-        return output, layers
+        parts = self.interactions.parts(self.given, self.features, linear, factors)
+        return parts.output, parts.layers
 
     def estimate(self, linear, factors):
         """Fit the regression; changes both arrays, which are of all items' features."""
@@ -69,7 +69,7 @@ class ItemRegression:
         linear[self.groups[0].own] += before - self._outputs(self.rows, linear, factors)
 
     def _outputs(self, rows, linear, factors):
-        return self.interactions.parts(rows, self.features, linear, factors)[0]
+        return self.interactions.parts(rows, self.features, linear, factors).output
 
 
 def _only(rows, chosen):
