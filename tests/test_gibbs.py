@@ -439,7 +439,7 @@ def test_sizes_of_parameters_have_their_distribution(probit):
     prior = Hyperprior(common=6.0)
     chain = chain_for(*(X, y, np.repeat([0, 1], [3, 2])), weight=weight, hyperprior=prior, **signs)
     theta = rng.normal(size=(5, 3))
-    chain.machine.linear[:], chain.machine.factors[:, :2] = theta[:, 2], theta[:, :2]
+    chain.model.linear[:], chain.model.factors[:, :2] = theta[:, 2], theta[:, :2]
     chain.group_mean = mean = rng.normal(size=(2, 3))
     chain.common_precision = common = rng.uniform(0.5, 2, size=3)
     chain._refresh()
@@ -448,7 +448,7 @@ def test_sizes_of_parameters_have_their_distribution(probit):
     for number in range(size(12_000, 4_000)):
         chain._rescale(rng)
         if number % 8 == 7:
-            linear, factors, _ = chain.machine
+            linear, factors, _ = chain.model
             scales.append([factors[0, 0] / theta[0, 0], linear[0] / theta[0, 2]])
     powers = np.array([scales[-1][0]] * 2 + [scales[-1][1]])
     assert_allclose(chain.group_mean, mean * powers)
@@ -511,7 +511,7 @@ def test_a_linear_model_has_the_posterior_of_bayesian_regression(weighted, fit_i
         chain.step()
     for k in range(n):
         chain.step()
-        draws[k] = [chain.intercept, *chain.machine.linear]
+        draws[k] = [chain.intercept, *chain.model.linear]
     Z = np.column_stack([np.full(25, float(fit_intercept)), X])
     inverse = noise * Z.T @ (weight[:, None] * Z) + np.diag([0, *np.full(4, precision)])
     right = noise * Z.T @ (weight * y) + precision * np.array([0, mean, mean, mean, mean])

@@ -957,7 +957,7 @@ class _Losses:
     def take_newton_step(self):
         return np.inf
 
-    def begin_anew(self):
+    def adapt_to_new_objective(self):
         pass
 
     def leave_saddle(self):
