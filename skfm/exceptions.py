@@ -31,12 +31,14 @@ class InconsistentVersionWarning(exceptions.InconsistentVersionWarning):
     ...     # model = joblib.load("model.joblib")
     """
 
-    def __init__(self, *, estimator_name, current_skfm_version, original_skfm_version):
+    def __init__(
+        self, *, estimator_name: str, current_skfm_version: str, original_skfm_version: str
+    ) -> None:
         self.estimator_name = estimator_name
         self.current_skfm_version = current_skfm_version
         self.original_skfm_version = original_skfm_version
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"{self.estimator_name} was pickled by skfm {self.original_skfm_version} and is "
             f"unpickled by skfm {self.current_skfm_version}. It may fail, or predict something "

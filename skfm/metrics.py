@@ -5,9 +5,12 @@ Greater is better for each, and 1 the highest value.
 """
 
 import numbers
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import MetadataRequest
@@ -15,6 +18,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 from skfm._utils import validation as door
 from skfm._utils.pipelines import last_step
 from skfm._utils.sparse import check_sparse
+from skfm._utils.typing import Estimator, FloatArray, Int, MatrixLike
 
 __all__ = [
     "average_precision_at_k",
@@ -27,7 +31,37 @@ __all__ = [
 ]
 
 
-def ndcg_at_k(Y_hidden, items, k=10, *, average=True):
+class _Metric(Protocol):
+    """A metric returns a number, or with ``average=False`` an array."""
+
+    @overload
+    def __call__(
+        self,
+        Y_hidden: MatrixLike,
+        items: ArrayLike,
+        k: Int = ...,
+        *,
+        average: Literal[True] = ...,
+    ) -> float: ...
+    @overload
+    def __call__(
+        self, Y_hidden: MatrixLike, items: ArrayLike, k: Int = ..., *, average: Literal[False]
+    ) -> FloatArray: ...
+    @overload
+    def __call__(
+        self, Y_hidden: MatrixLike, items: ArrayLike, k: Int = ..., *, average: bool
+    ) -> float | FloatArray: ...
+
+
+def _typed_by_average(metric: Any) -> _Metric:
+    """The same function; type checkers know what it returns."""
+    return metric
+
+
+@_typed_by_average
+def ndcg_at_k(
+    Y_hidden: MatrixLike, items: ArrayLike, k: Int = 10, *, average: bool = True
+) -> float | FloatArray:
     """Normalized discounted cumulative gain of the first `k` places.
 
     A relevant item brings its value in `Y_hidden`, divided by ``log2(rank + 1)``: the first place
@@ -84,7 +118,10 @@ def ndcg_at_k(Y_hidden, items, k=10, *, average=True):
     return _summary(np.minimum(ratio, 1), average)
 
 
-def recall_at_k(Y_hidden, items, k=10, *, average=True):
+@_typed_by_average
+def recall_at_k(
+    Y_hidden: MatrixLike, items: ArrayLike, k: Int = 10, *, average: bool = True
+) -> float | FloatArray:
     """Share of a row's relevant items that are in the first `k` places.
 
     The divisor is the number of relevant items even if that is above `k`. A row with more than
@@ -125,7 +162,10 @@ def recall_at_k(Y_hidden, items, k=10, *, average=True):
     return _summary(judged.hits.sum(axis=1) / judged.n_relevant, average)
 
 
-def precision_at_k(Y_hidden, items, k=10, *, average=True):
+@_typed_by_average
+def precision_at_k(
+    Y_hidden: MatrixLike, items: ArrayLike, k: Int = 10, *, average: bool = True
+) -> float | FloatArray:
     """Share of the first `k` places that hold relevant items.
 
     The divisor is `k`, even if a row has fewer relevant items or fewer ranked ones.
@@ -165,7 +205,10 @@ def precision_at_k(Y_hidden, items, k=10, *, average=True):
     return _summary(judged.hits.sum(axis=1) / k, average)
 
 
-def average_precision_at_k(Y_hidden, items, k=10, *, average=True):
+@_typed_by_average
+def average_precision_at_k(
+    Y_hidden: MatrixLike, items: ArrayLike, k: Int = 10, *, average: bool = True
+) -> float | FloatArray:
     """Average precision of the first `k` places; its mean over rows is known as MAP.
 
     At each place that holds a relevant item, the precision of the ranking down to there is
@@ -208,7 +251,10 @@ def average_precision_at_k(Y_hidden, items, k=10, *, average=True):
     return _summary((precisions * judged.hits).sum(axis=1) / judged.n_relevant, average)
 
 
-def mrr(Y_hidden, items, k=10, *, average=True):
+@_typed_by_average
+def mrr(
+    Y_hidden: MatrixLike, items: ArrayLike, k: Int = 10, *, average: bool = True
+) -> float | FloatArray:
     """Mean reciprocal rank: 1 divided by the place of the first relevant item.
 
     A row without a relevant item in the first `k` places gets 0.
@@ -249,7 +295,10 @@ def mrr(Y_hidden, items, k=10, *, average=True):
     return _summary(reciprocal.max(axis=1, initial=0), average)
 
 
-def hit_rate(Y_hidden, items, k=10, *, average=True):
+@_typed_by_average
+def hit_rate(
+    Y_hidden: MatrixLike, items: ArrayLike, k: Int = 10, *, average: bool = True
+) -> float | FloatArray:
     """Share of the rows that have a relevant item in the first `k` places.
 
     Parameters
@@ -297,7 +346,16 @@ METRICS = {
 }
 
 
-def make_ranking_scorer(metric, k=10, **recommend_options):
+_MetricName: TypeAlias = Literal[
+    "ndcg", "recall", "precision", "average_precision", "mrr", "hit_rate"
+]
+
+
+def make_ranking_scorer(
+    metric: _MetricName | Callable[[Any, Any, int], float],
+    k: Int = 10,
+    **recommend_options: Any,
+) -> "_RankingScorer":
     """Make a scorer that ranks items and compares the ranking with hidden cells.
 
     The scorer is what the parameter ``scoring`` of scikit-learn's
@@ -392,7 +450,8 @@ def make_ranking_scorer(metric, k=10, **recommend_options):
 class _RankingScorer:
     """What make_ranking_scorer returns: a class, since a closure cannot be pickled."""
 
-    groups_request = True  # users that come with the events are meant for it: it need not ask
+    # Users that come with the events are meant for it: it need not ask.
+    groups_request: bool | str | None = True
 
     def __init__(self, metric, k, options):
         self.metric = metric
@@ -404,7 +463,7 @@ class _RankingScorer:
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())
         return f"make_ranking_scorer({metric}, k={self.k}{options})"
 
-    def set_score_request(self, *, groups):
+    def set_score_request(self, *, groups: bool | str | None) -> "_RankingScorer":
         """Whether metadata routing hands on ids of users, as scikit-learn's scorers are told.
 
         Parameters
@@ -421,7 +480,7 @@ class _RankingScorer:
         self.groups_request = groups
         return self
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRequest:
         """What metadata the scorer requests.
 
         Returns
@@ -433,7 +492,13 @@ class _RankingScorer:
         request.score.add_request(param="groups", alias=self.groups_request)
         return request
 
-    def __call__(self, estimator, X, Y_hidden, groups=None):
+    def __call__(
+        self,
+        estimator: Estimator,
+        X: Any,
+        Y_hidden: MatrixLike,
+        groups: ArrayLike | None = None,
+    ) -> float:
         if Y_hidden is None:
             raise ValueError("Y_hidden is None: pass the hidden cells, in place of y.")
         recommender, X = last_step(estimator, X)

@@ -1,11 +1,13 @@
 """The classic factorization models, each from its features: an encoder and a machine."""
 
 from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from skfm._utils import validation as door
+from skfm._utils.typing import Estimator
 from skfm.preprocessing import EventEncoder
 
 __all__ = ["make_recipe"]
@@ -89,7 +91,22 @@ def _is_one_column(columns):
     return isinstance(columns, (list, tuple)) and len(columns) == 1
 
 
-def make_recipe(name, estimator, **columns):
+_Name: TypeAlias = Literal[
+    "mf",
+    "svd++",
+    "knn",
+    "knn++",
+    "attributes",
+    "timesvd",
+    "timesvd++",
+    "timesvd++ flipped",
+    "pitf",
+    "fpmc",
+    "parafac",
+]
+
+
+def make_recipe(name: _Name, estimator: Estimator, **columns: Any) -> Pipeline:
     """Make a factorization model of a log's features and a factorization machine.
 
     Parameters

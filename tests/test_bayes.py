@@ -326,7 +326,9 @@ def test_standard_deviations_are_those_of_levels(few_levels):
     model.set_params(noise_by_level=True).fit(X, y)
     new = np.zeros((2, 13))
     new[:, 6], new[:, 7] = [1, 0], 1
-    with_new, without = model._samples.noise_variance(*model._rows(new), model._course.group, 1)
+    with_new, without = model._samples.noise_variance(
+        model._rows(new), model._chain_state.group, 1
+    )
     law = 1 / (1 - 2 / model._samples.freedom[:, 0])
     assert_allclose(with_new / without, law.mean(), rtol=0.2)
 

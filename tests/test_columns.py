@@ -17,7 +17,8 @@ from skfm._solvers.fm import coordinate_descent
 from skfm._solvers.fm import sweeps as passes
 from skfm._solvers.fm.interactions import all_pairs
 from skfm._solvers.fm.parameters import Parameters
-from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._solvers.fm.penalties import Penalties
+from skfm._solvers.fm.problem import make_problem
 from skfm._solvers.fm.relation_blocks import stack_blocks
 from skfm._solvers.fm.sweeps import PADDING, Sweeper, find_colors
 
@@ -453,7 +454,7 @@ def test_centered_columns_have_an_entry_in_each_row():
 def problem_of(X, y, weight, kind, dtype, **options):
     weight = np.empty(0, dtype) if weight is None else weight.astype(dtype)
     rows = sparse.csr_matrix(X.astype(dtype))
-    penalties, pairs = Penalties(0.3, 0.7), all_pairs(X.shape[1], 3)
+    penalties, pairs = Penalties(linear=0.7, factors=0.3), all_pairs(X.shape[1], 3)
     return make_problem(rows, np.asarray(y), weight, CODES[kind], penalties, pairs, **options)
 
 
@@ -469,7 +470,8 @@ def test_a_descent_matches_the_twin(kind, n_outputs, n_components, weighted, opt
     problem = problem_of(X, y, weight, kind, np.float64)
     scaled = X[:, problem.used] / problem.scale
     parameters = random_parameters(rng, n_outputs, n_components, problem.n_used)
-    start = Parameters(*parameters[:2], np.swapaxes(parameters[2], 1, 2))
+    intercept, linear, factors = parameters
+    start = Parameters(intercept, linear, np.swapaxes(factors, 1, 2))
     order = Sweeper(problem, 1).columns.order
     n_sweeps = 9
     descent = coordinate_descent._Descent(problem, start, settings_for(kind, n_sweeps, **options))

@@ -15,7 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from skfm import FMClassifier, FMRegressor
 from skfm._solvers.fm.dense_columns import DenseColumns
 from skfm._solvers.fm.interactions import all_pairs
-from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._solvers.fm.penalties import Penalties
+from skfm._solvers.fm.problem import make_problem
 
 AUTO = {"alpha": "auto", "alpha_linear": "auto"}
 
@@ -29,7 +30,8 @@ def make(n_rows=40, seed=0, weight=None, **settings):
     X[rng.random(n_rows) < 0.6, 3] = 0
     problem = make_problem(
         *(sparse.csr_matrix(X), rng.normal(size=n_rows)),
-        *(np.empty(0) if weight is None else weight, CODES["squared_error"], Penalties(1.0, 2.0)),
+        *(np.empty(0) if weight is None else weight, CODES["squared_error"]),
+        Penalties(linear=2.0, factors=1.0),
         all_pairs(4, 2),
     )
     return problem, DenseColumns(problem, settings_for("squared_error", 1, **settings))

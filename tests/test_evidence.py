@@ -17,7 +17,8 @@ from skfm import FMClassifier, FMRegressor
 from skfm._kernels.losses import make_loss, total_loss
 from skfm._solvers.fm.empirical_bayes import PenaltySearch, curvatures
 from skfm._solvers.fm.interactions import Interactions, all_pairs
-from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._solvers.fm.penalties import Penalties, PenaltiesToFind
+from skfm._solvers.fm.problem import make_problem
 
 SOLVERS = ["adagrad", "adam", "als", "ftrl", "sgd"]
 AUTO = {"alpha": "auto", "alpha_linear": "auto", "random_state": 0}
@@ -74,13 +75,16 @@ def test_information_is_that_of_the_formula(fields, values, monkeypatch):
             np.full(2, 2), field.astype(np.uint8), partners, np.ones(8, bool), field
         )
     problem = make_problem(
-        *(X, np.zeros(20), np.empty(0), CODES["squared_error"], Penalties(None, None)),
+        *(X, np.zeros(20), np.empty(0), CODES["squared_error"]),
+        Penalties(linear=None, factors=None),
         interactions,
     )
-    search = PenaltySearch(problem, settings_for("squared_error", 1), (True, True), 1)
+    to_find = PenaltiesToFind(linear=True, factors=True)
+    search = PenaltySearch(problem, settings_for("squared_error", 1), to_find, 1)
     factors, variances = rng.normal(size=(1, 8, 2)), rng.uniform(size=(1, 8, 2))
     curvature = rng.uniform(size=(1, 20))
-    found = search._information(factors, curvature, variances)
+    told, of_partners = search._information(factors, curvature, variances)
+    found = told, search._told_linear(curvature), of_partners
     rows = X.toarray() / problem.scale
     expected = slow_information(rows, factors[0], curvature[0], variances[0], allowed)
     for one, other in zip(found, expected, strict=True):
@@ -129,6 +133,29 @@ def test_a_sample_of_many_rows_will_do(monkeypatch):
     assert set(looked) == {len(y) // 4}
     assert_allclose(some.alpha_linear_.mean(), whole.alpha_linear_.mean(), rtol=size(0.05, 0.5))
     assert_allclose(some.alpha_.mean(), whole.alpha_.mean(), rtol=size(0.1, 0.5))
+
+
+@pytest.mark.parametrize("solver", ["adagrad", "als"])
+def test_components_may_be_looked_at_in_parts(solver, monkeypatch):
+    X, y = make_clicks(size(3000, 200), 1.0)
+    fits = []
+    for n_together in (1, 100):
+        monkeypatch.setattr("skfm._solvers.fm.empirical_bayes.COMPONENTS", n_together)
+        fits.append(FMClassifier(5, **AUTO, solver=solver).fit(X, y))
+    for name in ("alpha_", "alpha_linear_"):
+        one, other = (getattr(model, name) for model in fits)
+        assert_allclose(one, other, rtol=1e-4)
+
+
+@pytest.mark.parametrize("loss, few, many", [("squared_error", 21, 9), ("log_loss", 11, 4)])
+def test_many_batches_need_fewer_epochs_before_the_first_update(loss, few, many):
+    problem = make_problem(
+        *(sparse.eye(5, format="csr"), np.ones(5), np.empty(0), CODES[loss]),
+        *(Penalties(None, None), all_pairs(5, 2)),
+    )
+    settings = settings_for(loss, 1)
+    first = {n: PenaltySearch(problem, settings, (True, True), n).due[0] for n in (1, 50, 200)}
+    assert first == {1: 61, 50: few, 200: many}
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0])

@@ -19,7 +19,7 @@ from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.pipeline import Pipeline
 
-from skfm._fm import base
+from skfm._fm import outputs
 from skfm._solvers import top_k
 from skfm._solvers.fm import minibatch, sweeps
 from skfm._solvers.mf import als, principal_axes, sgd
@@ -39,7 +39,7 @@ def threads_for_little_work(monkeypatch):
         monkeypatch.setattr(module, "THREAD_WORK", 1)
     monkeypatch.setattr(minibatch, "ROWS_A_THREAD", 1)
     monkeypatch.setattr(sgd, "SMALL", 1)
-    monkeypatch.setattr(base, "ROWS_PER_THREAD", 1)
+    monkeypatch.setattr(outputs, "ROWS_PER_THREAD", 1)
 
 
 def test_fuzz(family, seed):

@@ -18,8 +18,9 @@ from skfm._solvers.fm import diagnostics, gibbs, sweeps
 from skfm._solvers.fm import level_noise as noise
 from skfm._solvers.fm.gibbs import N_HELD, REFRESH, Chain, Draw, Settings, first_draw
 from skfm._solvers.fm.interactions import all_pairs
+from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.fm.priors import GroupPrecisions, Hyperprior
-from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._solvers.fm.problem import make_problem
 from skfm._utils.equal_rows import merge_rows
 
 
@@ -49,7 +50,7 @@ def chain_for(
         np.asarray(y, dtype=X.dtype),
         np.empty(0, X.dtype) if weight is None else np.asarray(weight, dtype=X.dtype),
         losses.SQUARED_ERROR if signs is None else losses.LOG_LOSS,
-        Penalties(0.0, 0.0),
+        Penalties(linear=0.0, factors=0.0),
         all_pairs(X.shape[1], n_components),
     )
     group = np.asarray(group)

@@ -35,7 +35,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
 
 from skfm import BayesianFMClassifier, BayesianFMRegressor, FMClassifier, FMRegressor
-from skfm._fm import base, posterior
+from skfm._fm import outputs, posterior
 from skfm._kernels import interactions as kernels
 from skfm._kernels import losses, structs
 from skfm._kernels.interactions import predict_general
@@ -44,7 +44,8 @@ from skfm._solvers.fm import coordinate_descent, gibbs, minibatch, relation_bloc
 from skfm._solvers.fm import sweeps as passes
 from skfm._solvers.fm.interactions import Interactions, all_pairs
 from skfm._solvers.fm.parameters import Parameters
-from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._solvers.fm.penalties import Penalties
+from skfm._solvers.fm.problem import make_problem
 
 enter, derive, move_layers = map(from_python, (kernels.enter, kernels.derive, kernels.move_layers))
 SOLVERS = ["adagrad", "als", *in_full("adam", "ftrl", "sgd")]  # each compiles for itself
@@ -440,16 +441,15 @@ def two_problems(kind, n_outputs, dtype=np.float64):
     n_rows = size(60, 20)
     X, y = make_X(rng, n_rows, N_FEATURES).astype(dtype), make_y(rng, kind, n_outputs, n_rows)
     weight = rng.uniform(0.5, 2, size=n_rows).astype(dtype)
+    penalties = Penalties(linear=0.7, factors=0.3)
     problems = [
-        make_problem(
-            *(sparse.csr_matrix(X), y, weight, CODES[kind], Penalties(0.3, 0.7), interactions)
-        )
+        make_problem(sparse.csr_matrix(X), y, weight, CODES[kind], penalties, interactions)
         for interactions in TWO_WAYS
     ]
     n_used = problems[0].n_used
     intercept, coef, components = random_parameters(rng, n_outputs, 3, n_used)
-    factors = np.swapaxes(components, 1, 2).astype(dtype)
-    start = Parameters(intercept, coef.astype(dtype), factors)
+    factors = np.swapaxes(components, 1, 2)
+    start = Parameters(intercept, coef.astype(dtype), factors.astype(dtype))
     assert problems[0].interactions.record(problems[0].used) is None
     assert problems[1].interactions.record(problems[1].used).partners.size == 4
     return problems, start
@@ -542,7 +542,7 @@ def test_bayesian_predictions_are_means_of_twins(machine, kind):
     )
     model.fit(X, y)
     allowed, degrees, has_linear = terms_of(model)
-    scaling, samples = model._course.scaling, model._samples
+    scaling, samples = model._chain_state.scaling, model._samples
     assert_array_equal(scaling.used, np.arange(6))
     Z = (X - scaling.center) / scaling.scale
     assert not samples.linear[:, ~has_linear].any() and samples.linear[:, has_linear].all()
@@ -735,9 +735,9 @@ def busy_threads(monkeypatch):
     monkeypatch.setattr(passes, "THREAD_WORK", 1)
     monkeypatch.setattr(gibbs, "PROBIT_CHUNK", 16)
     monkeypatch.setattr(posterior, "BLOCK_BYTES", 1000)
-    monkeypatch.setattr(base, "ROWS_PER_THREAD", 10)
+    monkeypatch.setattr(outputs, "ROWS_PER_THREAD", 10)
     numbers = []
-    for module in (passes, minibatch, base):
+    for module in (passes, minibatch, outputs):
         run = module.run_together
 
         def counting(work, n_threads, *place, run=run):
@@ -982,7 +982,7 @@ def test_what_must_not_change_between_chunks(name, value):
         other = pickle.loads(pickle.dumps(started))
         before = started.get_params()[name]
         started.set_params(**{name: value})
-        with pytest.raises(ValueError, match=rf"\b{name}=.*now .*start anew"):
+        with pytest.raises(ValueError, match=rf"\b{name}=.*now .*start again"):
             started.partial_fit(X[100:], y[100:])
         started.set_params(**{name: before}).partial_fit(X[100:], y[100:])
         assert_same(started, other.partial_fit(X[100:], y[100:]))
@@ -1256,7 +1256,7 @@ def ranks_of(design, kind, n_worlds, n_draws=3, *, labels=False, burn_in=60, thi
         problem = make_problem(
             *(sparse.csr_matrix(X), y if signs is None else signs, np.empty(0)),
             losses.SQUARED_ERROR if signs is None else losses.LOG_LOSS,
-            Penalties(0.0, 0.0),
+            Penalties(linear=0.0, factors=0.0),
             interactions,
         )
         start = gibbs.first_draw(problem, group, 2, 1.0, 0.0, np.random.RandomState(world))

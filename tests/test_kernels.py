@@ -25,7 +25,8 @@ from skfm._solvers.fm.batches import Planner, auto_batch_size
 from skfm._solvers.fm.interactions import all_pairs
 from skfm._solvers.fm.optimizer_state import UPDATES, get_parameters, make_state
 from skfm._solvers.fm.parameters import Parameters
-from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._solvers.fm.penalties import Penalties
+from skfm._solvers.fm.problem import make_problem
 from skfm._utils.memory import plain
 
 PAIRS = None
@@ -46,7 +47,9 @@ scalar_loss, softmax_loss = map(from_python, (losses.scalar_loss, losses.softmax
 def as_problem(X, y, weight, kind, dtype=np.float64, lasso=(0.0, 0.0)):
     weight = np.empty(0, dtype) if weight is None else weight.astype(dtype)
     X = sparse.csr_matrix(X.astype(dtype))
-    penalties = Penalties(ALPHA, ALPHA_LINEAR, factor_lasso=lasso[1], linear_lasso=lasso[0])
+    penalties = Penalties(
+        linear=ALPHA_LINEAR, factors=ALPHA, linear_lasso=lasso[0], factor_lasso=lasso[1]
+    )
     return make_problem(X, np.asarray(y), weight, CODES[kind], penalties, all_pairs(X.shape[1], 3))
 
 
@@ -250,7 +253,8 @@ def test_plan_is_at_most_twice_the_input(dtype, values, batch_size):
         (data.astype(dtype), columns.ravel(), np.arange(n_rows + 1) * n_fields),
         shape=(n_rows, n_fields * n_levels),
     )
-    target, weight, penalties = np.zeros(n_rows), np.empty(0, dtype), Penalties(0.1, 1.0)
+    target, weight = np.zeros(n_rows), np.empty(0, dtype)
+    penalties = Penalties(linear=1.0, factors=0.1)
     problem = make_problem(
         X, target, weight, CODES["log_loss"], penalties, all_pairs(X.shape[1], 3)
     )

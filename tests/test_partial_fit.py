@@ -21,7 +21,8 @@ from sklearn.metrics import log_loss
 from skfm import FMClassifier, FMRegressor
 from skfm._solvers.fm import minibatch
 from skfm._solvers.fm.interactions import all_pairs
-from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._solvers.fm.penalties import Penalties
+from skfm._solvers.fm.problem import make_problem
 from skfm.datasets import make_fm_classification, make_fm_regression
 
 SOLVERS = [solver for solver in ALL_SOLVERS if solver != "als"]  # which takes all rows at once
@@ -785,7 +786,7 @@ def test_what_is_settled_cannot_change(loss, n_classes, parameters):
     _, *fitted = states(loss, n_classes)
     _, chunk, _ = good_chunks(n_classes)
     for model in fitted:
-        assert_refused(model, learning(chunk), "partial_fit goes on with", **parameters)
+        assert_refused(model, learning(chunk), "partial_fit continues with", **parameters)
 
 
 @pytest.mark.parametrize("parameters", [{"quantile": 0.9}, {"epsilon": 0.1}])

@@ -26,7 +26,7 @@ from skfm import (
 )
 from skfm._solvers.fm.interactions import Interactions, all_pairs
 from skfm._utils.packing import Columns, Runs, packed, unpacked
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 from skfm.exceptions import InconsistentVersionError, InconsistentVersionWarning
 from skfm.preprocessing import EventEncoder, UserItemEncoder
 
@@ -103,7 +103,7 @@ def parts_of(model):
         elif type(part).__module__.startswith("skfm.") and part not in found:
             found.append(part)
             waiting.extend(vars(part).values())
-    return [part for part in found if isinstance(part, Kept)]
+    return [part for part in found if isinstance(part, Versioned)]
 
 
 # Versions
@@ -132,7 +132,7 @@ def test_all_that_is_kept_carries_the_version(models):
     class Recorder(pickle.Pickler):
         def reducer_override(self, thing):
             kind = type(thing)
-            if kind.__module__.startswith("skfm.") and not issubclass(kind, (Kept, tuple)):
+            if kind.__module__.startswith("skfm.") and not issubclass(kind, (Versioned, tuple)):
                 unstamped.add(kind.__name__)
             return NotImplemented
 
@@ -165,7 +165,7 @@ def test_what_is_missing_is_said(models):
     for kind, name in (
         (FMRegressor, "_interactions"),
         (FMRegressor, "components_"),
-        (BayesianFMRegressor, "_course"),
+        (BayesianFMRegressor, "_chain_state"),
         (MFRecommender, "_squares"),
         (FMRecommender, "_item_parts"),
         (UserItemEncoder, "_users"),

@@ -616,7 +616,7 @@ def test_popular_items_may_be_drawn_more_often(negatives):
         ({"item_features": [[1e200], [2.0]]}, "Column 0 of item_features"),
         ({"item_features": pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"])}, "same name.*a"),
         ({"item_identity": ([1],)}, "item_identity must hold names"),
-        ({"feature_fields": 3}, "feature_fields must hold one label a column of X"),
+        ({"feature_fields": 3}, "feature_fields must hold one label for each column of X"),
         ({"feature_fields": ["item"], "fit_linear": ["item"]}, "field of X and one of items"),
     ],
 )

@@ -1,7 +1,5 @@
 """Kernels of ranking against slow twins: what is drawn, and which way parameters go."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import reference
@@ -17,7 +15,7 @@ from skfm._kernels.ranking import differentiate as differentiate_kernel
 from skfm._kernels.splitmix64 import splitmix64 as splitmix64_kernel
 from skfm._solvers.fm.minibatch import Settings
 from skfm._solvers.fm.parameters import Parameters
-from skfm._solvers.fm.problem import Penalties
+from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.ranking import training
 from skfm._solvers.ranking.negative_sampling import index_seen, share_out
 
@@ -126,19 +124,16 @@ def make_case(loss, masked, weighted, max_draws=4, seed=0, n_own=0):
     given = sparse.random(N_ITEMS, 3, 0.7, "csr", random_state=seed + 1)
     features = sparse.hstack([sparse.eye(N_ITEMS), given], format="csr")
     labels = np.array(["a"] * 2 + ["b"] * 3 + ["item"] * N_ITEMS + ["more"] * 3)
-    model = SimpleNamespace(
-        degree=2, fit_lower=True, interactions=MASKS[masked], fit_linear=True, n_components=3
-    )
-    interactions = check_interactions(model, labels, labels.size)
+    options = {"degree": 2, "fit_lower": True, "fit_linear": True, "n_components": 3}
+    interactions = check_interactions(labels, labels.size, interactions=MASKS[masked], **options)
     owner = rng.integers(8, size=n_rows)
     cells = sparse.csr_matrix((np.ones(n_rows, bool), (owner, item)), (8, N_ITEMS))
     cells.sort_indices()
     choices = training.Choices(item, owner, features, n_own, 0.5, cells)
     weight = rng.integers(1, 4, size=n_rows).astype(float) if weighted else np.empty(0)
     code = training.LOSSES[loss]
-    sides = training.make_ranking_problem(
-        X, choices, weight, code, Penalties(0.0, 0.0), interactions
-    )
+    penalties = Penalties(linear=0.0, factors=0.0)
+    sides = training.make_ranking_problem(X, choices, weight, code, penalties, interactions)
     factors = rng.normal(size=(1, sides.problem.n_used, 3))
     linear = np.zeros((1, sides.problem.n_used))
     linear[0, sides.contexts.n_used :] = rng.normal(size=sides.items.n_used)
@@ -284,17 +279,14 @@ def test_explaining_keeps_the_sums(masked):
     labels = np.array(["user"] * n_items + ["item"] * n_items + ["other"] * n_items)
     labels = np.append(labels, ["given"] * n_given)
     pairs = [("user", "item"), ("user", "given"), ("other", "other")] if masked else None
-    model = SimpleNamespace(
-        degree=2, fit_lower=True, interactions=pairs, fit_linear=True, n_components=4
-    )
-    interactions = check_interactions(model, labels, labels.size)
+    options = {"degree": 2, "fit_lower": True, "fit_linear": True, "n_components": 4}
+    interactions = check_interactions(labels, labels.size, interactions=pairs, **options)
     users = sparse.eye(n_items, format="csr")
     choices = training.Choices(
         np.arange(n_items), np.arange(n_items), features, 2, 0.0, sparse.csr_matrix(users > 0)
     )
-    sides = training.make_ranking_problem(
-        users, choices, np.empty(0), 0, Penalties(0.1, 0.1), interactions
-    )
+    penalties = Penalties(linear=0.1, factors=0.1)
+    sides = training.make_ranking_problem(users, choices, np.empty(0), 0, penalties, interactions)
     regression = sides.regression
     assert_array_equal(np.flatnonzero(regression.mask), 2 * n_items + np.arange(n_given))
     assert (sides.problem.factor_penalty > 0).sum() == 3 * n_items

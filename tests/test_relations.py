@@ -13,7 +13,8 @@ from skfm._kernels.structs import Prior
 from skfm._solvers.fm import relation_blocks
 from skfm._solvers.fm import sweeps as passes
 from skfm._solvers.fm.interactions import Interactions
-from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._solvers.fm.penalties import Penalties
+from skfm._solvers.fm.problem import make_problem
 from skfm._solvers.fm.sweeps import Sweeper
 
 N_USERS, N_ITEMS, N_RATERS = 9, 12, 7
@@ -47,7 +48,8 @@ def problem_for(X, y, weight, mask, n_components, no_linear=()):
         np.full(n_components, 2), classes, MASKS[mask], ~np.isin(FIELDS, no_linear), FIELDS
     )
     weight = np.empty(0, X.dtype) if weight is None else weight.astype(X.dtype)
-    arguments = y, weight, losses.SQUARED_ERROR, Penalties(0.5, 0.5), interactions
+    penalties = Penalties(linear=0.5, factors=0.5)
+    arguments = y, weight, losses.SQUARED_ERROR, penalties, interactions
     return make_problem(sparse.csr_matrix(X), *arguments)
 
 

@@ -13,7 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from skfm import FMClassifier, FMRegressor
 from skfm._solvers.fm import saddle_points
 from skfm._solvers.fm.interactions import Interactions, all_pairs
-from skfm._solvers.fm.problem import Penalties, make_problem
+from skfm._solvers.fm.penalties import Penalties
+from skfm._solvers.fm.problem import make_problem
 
 SOLVERS = ["adagrad", "adam", "ftrl", "sgd", "als"]
 
@@ -77,9 +78,8 @@ def test_one_epoch_after_the_other_learns_as_well(solver, n_rows):
 def as_problem(X, interactions, alpha=1.0, dtype=np.float64):
     rows = sparse.csr_matrix(X.astype(dtype))
     y = np.zeros(len(X))
-    return make_problem(
-        rows, y, np.empty(0, dtype), CODES["squared_error"], Penalties(alpha, 1.0), interactions
-    )
+    weight, penalties = np.empty(0, dtype), Penalties(linear=1.0, factors=alpha)
+    return make_problem(rows, y, weight, CODES["squared_error"], penalties, interactions)
 
 
 def slow_curvature(X, slope, allowed, penalty):

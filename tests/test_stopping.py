@@ -5,6 +5,7 @@ import pickle
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import reference
 from builders import GIVEN
@@ -29,7 +30,9 @@ from sklearn.preprocessing import OneHotEncoder
 
 from skfm import FMClassifier, FMRegressor
 from skfm._solvers.fm import minibatch
+from skfm._solvers.fm.coordinate_descent import _Descent
 from skfm._solvers.fm.minibatch import Trainer
+from skfm._utils import validation as checks
 from skfm.datasets import make_fm_regression
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -188,6 +191,59 @@ def test_what_is_wrong_with_validation_rows():
         FMClassifier(early_stopping=False).fit(*train, **validation)
     with pytest.raises(ValueError, match="validation_fraction"):
         FMClassifier(early_stopping=True).fit(X[:4], [0, 0, 0, 1])
+
+
+def count_calls(monkeypatch, place, name):
+    """A list that grows by each call of a function or method."""
+    calls, function = [], getattr(place, name)
+
+    def counted(*arguments, **options):
+        calls.append(arguments)
+        return function(*arguments, **options)
+
+    monkeypatch.setattr(place, name, counted)
+    return calls
+
+
+@pytest.mark.parametrize("scoring", ["loss", "r2"])
+def test_validation_rows_are_checked_once(scoring, monkeypatch):
+    X, y = make()
+    train, validation = split(pd.DataFrame(X.toarray()).add_prefix("x"), y)
+    checked = count_calls(monkeypatch, checks, "validate_data")
+    for max_iter in (2, 5):
+        model = model_for(scoring=scoring, max_iter=max_iter, tol=0.0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(*train, **validation)
+        assert len(model.validation_scores_) == max_iter
+        assert len(checked) == 2
+        checked.clear()
+    model.predict(validation["X_val"])
+    assert len(checked) == 1 and "_checked_rows" not in vars(model)
+
+
+@pytest.mark.parametrize("solver", ["adagrad", "als"])
+def test_a_listener_costs_no_copy_of_the_parameters(solver, monkeypatch):
+    """Training copies them once an epoch, to return to them; a listener gets that copy."""
+    X, y = make()
+    train, validation = split(X, y)
+    owner, name = (_Descent, "parameters") if solver == "als" else (Trainer, "parameters")
+    copies = count_calls(monkeypatch, owner, name)
+
+    def copies_an_epoch(**options):
+        numbers = []
+        for max_iter in (2, 5):
+            copies.clear()
+            model = model_for(solver=solver, max_iter=max_iter, tol=0.0, **options)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                model.fit(*train, **(validation if "callback" not in options else {}))
+            numbers.append(len(copies))
+        return (numbers[1] - numbers[0]) / 3
+
+    assert copies_an_epoch(early_stopping=True) == 1
+    assert copies_an_epoch(callback=lambda *told: None) == 1
 
 
 def test_no_convergence_warning_where_validation_stopped():
@@ -730,7 +786,7 @@ def test_groups_in_a_grid_search_and_a_stream():
         ({"alpha": [1.0, 2.0], "feature_groups": None}, "feature_groups"),
         ({"alpha": [1.0, -2.0]}, "alpha"),
         ({"alpha": [1.0, np.nan]}, "alpha"),
-        ({"feature_groups": ["a", "b"]}, "feature_groups must hold one label a feature"),
+        ({"feature_groups": ["a", "b"]}, "feature_groups must hold one label for each feature"),
         ({"alpha_l1": [1.0, 0.0]}, "alpha_l1 needs solver='ftrl'"),
     ],
 )
@@ -849,7 +905,7 @@ def test_equal_penalties_are_one_in_a_stream():
         ({"solver": "ftrl", "alpha_l1": {"a": 1.0}}, "alpha_l1 has no value for group 'b'"),
         ({"feature_groups": [0, 0, 0, 1, 1, np.nan]}, "feature_groups contains NaN"),
         ({"feature_groups": [0, 0, 0, 1, "a", None]}, "feature_groups"),
-        ({"feature_groups": 7 * ["a"]}, "feature_groups must hold one label a feature"),
+        ({"feature_groups": 7 * ["a"]}, "feature_groups must hold one label for each feature"),
     ],
 )
 @pytest.mark.parametrize("way", ["fit", "partial_fit"])

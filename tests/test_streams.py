@@ -216,9 +216,9 @@ def test_sparse_gaps_equal_dense_zeros():
 def test_the_unit_of_y_is_that_of_the_first_chunk():
     X, y = make("numbers")
     model = FMRegressor(random_state=0).partial_fit(X, y)
-    link = model._stream.link
+    transform = model._stream.target_transform
     model.partial_fit(X, 1000 * y)
-    assert model._stream.link == link
+    assert model._stream.target_transform == transform
     assert np.isfinite(model.predict(X)).all()
 
 

@@ -1,10 +1,12 @@
 """What training keeps, how it starts, what it subtracts, and what it says."""
 
 import io
+import multiprocessing
 import threading
 import warnings
 from types import SimpleNamespace
 
+import joblib
 import numpy as np
 import pytest
 from builders import GIVEN
@@ -224,6 +226,32 @@ def test_no_thread_is_left_when_one_cannot_start(monkeypatch):
         threads.run_together(lambda part, wait: wait(), 3)
     started[0].join(timeout=10)
     assert not started[0].is_alive()
+
+
+def test_n_jobs_follows_joblib(monkeypatch):
+    assert [threads.n_threads(n) for n in (None, 1, 5, np.int64(3))] == [1, 1, 5, 3]
+    assert threads.n_threads(-1) == joblib.cpu_count()
+    assert threads.n_threads(-10_000) == 1
+    with joblib.parallel_config(n_jobs=3):
+        assert [threads.n_threads(n) for n in (None, 2)] == [3, 2]
+    with joblib.parallel_config(backend="sequential"):
+        assert [threads.n_threads(n) for n in (None, 2, -1)] == [1, 1, 1]
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert threads.n_threads(-1) == 1
+
+
+@pytest.mark.parametrize("n_jobs", [0, 1.5, "all"])
+def test_n_jobs_that_make_no_sense(n_jobs):
+    with pytest.raises(ValueError, match="n_jobs must be None, a positive number or -1"):
+        threads.n_threads(n_jobs)
+
+
+def test_threads_in_a_process_that_cannot_have_children(monkeypatch):
+    """joblib would warn, and use one, as it could not start processes."""
+    monkeypatch.setattr(multiprocessing.current_process(), "_config", {"daemon": True})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [threads.n_threads(n) for n in (None, 1, 2)] == [1, 1, 2]
 
 
 def test_a_column_too_small_to_matter_leaves_the_callers_arrays_alone():

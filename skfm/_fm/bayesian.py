@@ -1,7 +1,6 @@
 """Bayesian factorization machines, by Gibbs sampling."""
 
 import numbers
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -13,51 +12,34 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm._fm import target_transform as targets
 from skfm._fm.feature_groups import check_or_derive_groups
-from skfm._fm.interactions import carried, check_interactions
-from skfm._fm.posterior import Samples
+from skfm._fm.features import EstimatorOfFeatures
+from skfm._fm.rows import Rows, without_ones
+from skfm._fm.sampling import ChainHistory, ChainState, run_chain, start_chain
 from skfm._solvers.fm.diagnostics import (
     LEAST_LENGTH,
     effective_sample_size,
     is_falling,
     split_r_hat,
 )
-from skfm._solvers.fm.gibbs import Chain, Draw, Settings, first_draw
-from skfm._solvers.fm.interactions import Interactions
-from skfm._solvers.fm.problem import Penalties, Scaling, make_problem
-from skfm._solvers.training import History
-from skfm._utils import validation as door
+from skfm._solvers.fm.gibbs import Chain, Settings
+from skfm._solvers.fm.penalties import Penalties
+from skfm._solvers.fm.problem import make_problem
+from skfm._utils import validation
 from skfm._utils.equal_rows import merge_rows
-from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
-from skfm._utils.pickling import Kept
-from skfm._utils.progress import Progress
+from skfm._utils.estimator import all_or_nothing
 from skfm._utils.threads import n_threads
 from skfm._utils.warnings import warn
 
-DIVERGED = (
-    "Sampling diverged: values are too large to compute with. Scale the columns of X (for "
-    "example with sklearn.preprocessing.MaxAbsScaler), look for numbers in y and sample_weight "
-    "that are far too large or small, or lower init_scale."
-)
 LARGEST_UNIT = 1e152  # of y: squared errors are numbers
 
 
-@dataclass
-class _Course(Kept):
-    """How far a chain has come, for who predicts and for who goes on."""
+class _BaseBayesianFM(EstimatorOfFeatures):
+    """What both share: parameters, fit, and means over the draws.
 
-    draw: Draw
-    iteration: int
-    key: np.ndarray  # of the random numbers
-    scaling: Scaling
-    interactions: Interactions
-    group: np.ndarray  # (n_features,)
-    digest: bytes  # of the rows
-
-
-class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
-    """Subclasses have ``_to_numbers(y)``, which checks targets and turns them into numbers,
-    ``_understand(numbers, weight)``, the target as the chain sees it and the signs of labels, and
-    ``_start()``, where the intercept starts."""
+    Subclasses have ``_to_numbers(y)``, which checks targets and turns them into numbers,
+    ``_make_target(numbers, weight)``, which returns the target in the units of the chain and the
+    signs of labels, and ``_first_intercept()``, where the chain starts.
+    """
 
     def __init__(
         self,
@@ -96,21 +78,16 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
     def _check_parameters(self):
         integer, real = numbers.Integral, numbers.Real
-        door.check_n_components(self.n_components)
-        door.check_number(self.max_iter, "max_iter", integer, low=1)
-        door.check_number(self.n_burn_in, "n_burn_in", integer, low=0)
-        door.check_number(self.init_scale, "init_scale", real, low=0)
-        door.check_number(self.max_memory, "max_memory", real, low=0, boundaries="neither")
+        validation.check_n_components(self.n_components)
+        validation.check_number(self.max_iter, "max_iter", integer, low=1)
+        validation.check_number(self.n_burn_in, "n_burn_in", integer, low=0)
+        validation.check_number(self.init_scale, "init_scale", real, low=0)
+        validation.check_number(self.max_memory, "max_memory", real, low=0, boundaries="neither")
         for name in ("fit_intercept", "warm_start"):
-            door.check_flag(getattr(self, name), name)
-        door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
+            validation.check_flag(getattr(self, name), name)
+        validation.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
     def fit(self, X, y, sample_weight=None):
         """Draw from the posterior distribution.
@@ -148,33 +125,74 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
 
     def _fit(self, X, y, sample_weight):
         self._check_parameters()
-        before = getattr(self, "_course", None) if self.warm_start else None
-        numeric = isinstance(self, RegressorMixin)
-        fields, groups = carried(self, X, "feature_fields"), carried(self, X, "feature_groups")
-        X, y, weight = door.validate_rows(self, X, y, sample_weight, numeric_target=numeric)
-        labels = self._to_numbers(y)
-        X, labels, weight = merge_rows(X, labels, weight)
-        target, signs = self._understand(labels, weight)
-        interactions = check_interactions(self, fields, X.shape[1])
-        if groups is None and before is not None and before.group.size == X.shape[1]:
+        before = getattr(self, "_chain_state", None) if self.warm_start else None
+        fields, groups = self._labels_of_features(X)
+        rows, signs = self._check_rows(X, y, sample_weight)
+        n_features = rows.X.shape[1]
+        interactions = self._check_interactions(fields, n_features)
+        if groups is None and before is not None and before.group.size == n_features:
             groups = self.feature_groups_
-        labels, group = check_or_derive_groups(groups, X, weight)
-        n_groups = labels.size
+        labels, group = check_or_derive_groups(groups, rows.X, rows.weight)
         if before is not None:
-            self._check_before(before, X.shape[1], interactions.n_components, n_groups)
-        flags = np.array([self.fit_intercept, self._noise_by_level()])
-        terms = group, flags, *vars(interactions).values()
-        digest = door.digest(X, target, weight, *terms)
+            before.check(n_features, interactions.n_components, labels.size)
+        digest = self._digest(rows, interactions, group)
         problem = make_problem(
-            X,
-            target,
-            weight[:0] if (weight == 1).all() else weight,
-            self._link.loss,
-            Penalties(0.0, 0.0),
+            rows.X,
+            rows.y,
+            without_ones(rows.weight),
+            self._target_transform.loss,
+            Penalties(linear=0.0, factors=0.0),
             interactions,
             may_center=self.fit_intercept,
         )
-        settings = Settings(
+        if before is not None and before.digest == digest:
+            start, n_burn_in, history = before.start(), 0, self._history()
+        else:
+            start = self._start_chain(before, problem, group, labels.size)
+            n_burn_in, history = int(self.n_burn_in), ChainHistory([], {})
+        settings = self._settings(interactions)
+        chain = Chain(
+            problem,
+            group[problem.used],
+            start.draw,
+            start.iteration,
+            settings,
+            start.key,
+            signs,
+        )
+        options = {"max_bytes": self._max_bytes(), "unit": self._target_transform.unit}
+        run_chain(chain, history, settings, n_burn_in=n_burn_in, **options)
+        self._keep(history)
+        self._chain_state = ChainState(
+            chain.draw(),
+            chain.iteration,
+            start.key,
+            problem.scaling(),
+            interactions,
+            group,
+            digest,
+        )
+        self._group_labels = labels
+        return self
+
+    def _check_rows(self, X, y, sample_weight):
+        """Rows with targets in the units of the chain, equal ones merged; and signs of labels."""
+        is_regressor = isinstance(self, RegressorMixin)
+        X, y, weight = validation.validate_rows(
+            self, X, y, sample_weight, numeric_target=is_regressor
+        )
+        X, y, weight = merge_rows(X, self._to_numbers(y), weight)
+        target, signs = self._make_target(y, weight)
+        return Rows(X, target, weight), signs
+
+    def _digest(self, rows, interactions, group):
+        """What tells rows, and the model's terms for them, from others."""
+        flags = np.array([self.fit_intercept, self._noise_by_level()])
+        terms = group, flags, *vars(interactions).values()
+        return validation.digest(rows.X, rows.y, rows.weight, *terms)
+
+    def _settings(self, interactions):
+        return Settings(
             max_iter=int(self.max_iter),
             fit_intercept=bool(self.fit_intercept),
             fit_linear=interactions.fit_linear,
@@ -182,106 +200,36 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
             n_threads=n_threads(self.n_jobs),
             verbose=bool(self.verbose),
         )
-        course, samples = self._begin(before, problem, n_groups, digest, group)
-        chain = Chain(
-            *(problem, group[problem.used], course.draw, course.iteration, settings, course.key),
-            signs,
-        )
-        self._run(chain, samples, settings, 0 if samples is not None else int(self.n_burn_in))
-        self._course = _Course(
-            *(chain.draw(), chain.iteration, course.key, problem.scaling(), interactions),
-            *(group, digest),
-        )
-        self._group_labels = labels
-        return self
 
-    @property
-    def feature_groups_(self):
-        check_is_fitted(self, "_course")
-        return self._group_labels[self._course.group]  # in pickles, strings would be large
-
-    def _noise_by_level(self):
-        return False
-
-    def _max_bytes(self):
-        return min(float(self.max_memory), 2.0**30) * 2**20
-
-    def _begin(self, before, problem, n_groups, digest, group):
-        """Where the chain starts, and the samples that it goes on with."""
-        if before is not None and before.digest == digest:
-            return before, self._samples.extended(self._max_bytes(), int(self.max_iter))
+    def _start_chain(self, before, problem, group, n_groups):
         if self.n_burn_in >= self.max_iter:
             raise ValueError(
                 f"n_burn_in={self.n_burn_in} must be below max_iter={self.max_iter}: the draws "
                 "after it make the predictions."
             )
         rng = check_random_state(self.random_state)
-        start = self._start() if self.fit_intercept else 0.0
-        places = group[problem.used], n_groups
-        draw = first_draw(problem, *places, float(self.init_scale), start, rng)
-        key = rng.randint(2**32, size=4, dtype=np.uint64) if before is None else before.key
-        iteration = 0
-        if before is not None:  # on other rows, from where it was
-            whole = np.zeros((group.size, draw.theta.shape[1]), draw.theta.dtype)
-            whole[problem.used] = draw.theta
-            whole[before.scaling.used] = before.draw.theta
-            draw.theta = whole[problem.used]
-            draw.theta[:, -1] *= problem.interactions.has_linear[problem.used]
-            if before.draw.level_precision.size:
-                whole = np.ones(group.size)
-                whole[before.scaling.used] = before.draw.level_precision
-                draw.level_precision, draw.freedom = whole[problem.used], before.draw.freedom
-            iteration = before.iteration
-        return _Course(draw, iteration, key[:2], None, None, None, None), None
+        intercept = self._first_intercept() if self.fit_intercept else 0.0
+        init_scale = float(self.init_scale)
+        return start_chain(before, problem, group, n_groups, init_scale, intercept, rng)
 
-    def _check_before(self, before, n_features, n_components, n_groups):
-        shape = n_features, n_components, n_groups
-        had = (
-            before.group.size,
-            before.draw.theta.shape[1] - 1,
-            before.draw.group_mean.shape[0],
-        )
-        if shape != had:
-            raise ValueError(
-                "warm_start needs the same (n_features, n_components, number of groups) as "
-                f"before: got {shape}, the fitted model has {had}. Set warm_start=False to start "
-                "anew."
-            )
+    def _history(self):
+        """Copies of what was kept of the chain, to be continued."""
+        trace = {name: [*values] for name, values in self._trace.items()}
+        samples = self._samples.extended(self._max_bytes(), int(self.max_iter))
+        return ChainHistory(list(self.loss_curve_), trace, samples)
 
-    def _run(self, chain, samples, settings, n_burn_in):
-        progress = Progress(settings, chain.problem.n_rows, "rows")
-        curve = [] if samples is None else list(self.loss_curve_)
-        trace = {} if samples is None else {name: [*own] for name, own in self._trace.items()}
-        with progress.until_end(History()):
-            for number in range(1, settings.max_iter + 1):
-                with np.errstate(all="ignore"):  # the loss tells
-                    loss = chain.step()
-                if not np.isfinite(loss):
-                    raise ValueError(DIVERGED)
-                loss = loss * self._link.unit * self._link.unit
-                curve.append(float(loss))
-                progress.epoch(number, loss)
-                if number > n_burn_in:
-                    for name, value in {"loss": curve[-1], **chain.scalars()}.items():
-                        trace.setdefault(name, []).append(value)
-                    draw = chain.draw()
-                    if samples is None:
-                        n_draws = settings.max_iter - n_burn_in
-                        samples = Samples(draw, self._max_bytes(), n_draws)
-                    if not samples.take(draw):
-                        raise ValueError(DIVERGED)
-        samples.trim()
-        self._samples = samples
-        self.loss_curve_ = curve
-        self.n_iter_ = len(curve)
-        self.n_draws_ = samples.n_kept
-        self._trace = trace
-        judged = trace if len(trace["loss"]) >= LEAST_LENGTH else {}
+    def _keep(self, history):
+        self._samples, self._trace = history.samples, history.trace
+        self.loss_curve_ = history.loss_curve
+        self.n_iter_ = len(history.loss_curve)
+        self.n_draws_ = history.samples.n_kept
+        losses = history.trace["loss"]
+        judged = history.trace if len(losses) >= LEAST_LENGTH else {}
         self.r_hat_ = {name: split_r_hat(values) for name, values in judged.items()}
         self.effective_sample_size_ = {
             name: effective_sample_size(values) for name, values in judged.items()
         }
-        if is_falling(trace["loss"]):
+        if is_falling(losses):
             warn(
                 f"max_iter={self.max_iter} iterations ended while the training loss was still "
                 "falling: the chain has not arrived where its draws should come from. Raise "
@@ -289,26 +237,38 @@ class _BaseBayesianFM(KeptEstimator, PrintableEstimator):
                 ConvergenceWarning,
             )
 
+    @property
+    def feature_groups_(self):
+        check_is_fitted(self, "_chain_state")
+        return self._group_labels[self._chain_state.group]  # in pickles, strings would be large
+
+    def _noise_by_level(self):
+        return False
+
+    def _max_bytes(self):
+        return min(float(self.max_memory), 2.0**30) * 2**20
+
     def _rows(self, X):
-        """Rows as the samples need them, and the columns that are new to these."""
+        """Checked rows in the units of the chain."""
         check_is_fitted(self)
-        return self._course.scaling.apply(door.validate_X(self, X))
+        return self._chain_state.scaling.apply(validation.validate_X(self, X))
 
-    def _predict_outputs(self, X, summarise):
-        return self._summarise(*self._rows(X), summarise)
-
-    def _summarise(self, rows, others, summarise):
-        """What ``summarise`` makes of the rows' outputs (n_samples, n_draws)."""
-        course, threads = self._course, n_threads(self.n_jobs)
+    def _summarise(self, rows, summarise):
+        """What ``summarise`` makes of the outputs of these rows, (n_samples, n_draws)."""
+        state = self._chain_state
         return self._samples.predict(
-            *(rows, course.scaling.used, others, course.group, course.interactions, course.key),
-            *(summarise, threads),
+            rows,
+            state.group,
+            state.interactions,
+            state.key,
+            summarise,
+            n_threads(self.n_jobs),
         )
 
     def _as_fitted(self, values):
         with np.errstate(over="ignore"):
-            values = values.astype(self._course.draw.theta.dtype, copy=False)
-        return door.check_predictions(values)
+            values = values.astype(self._chain_state.draw.theta.dtype, copy=False)
+        return validation.check_predictions(values)
 
 
 class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
@@ -519,7 +479,7 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
 
     def _check_parameters(self):
         super()._check_parameters()
-        door.check_flag(self.noise_by_level, "noise_by_level")
+        validation.check_flag(self.noise_by_level, "noise_by_level")
 
     def _noise_by_level(self):
         return bool(self.noise_by_level)
@@ -527,27 +487,27 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
     def _to_numbers(self, y):
         return np.asarray(y, dtype=np.float64)
 
-    def _understand(self, y, weight):
-        link = targets.of_numbers(y, weight, "squared_error", 0, self.fit_intercept, False)
+    def _make_target(self, y, weight):
+        transform = targets.of_numbers(y, weight, "squared_error", 0.0, self.fit_intercept, False)
         largest = min(float(np.finfo(weight.dtype).max) / 4, LARGEST_UNIT)
-        if max(link.unit, abs(link.shift)) > largest:
+        if max(transform.unit, abs(transform.shift)) > largest:
             other = "" if weight.dtype == np.float64 else ", or pass X in float64"
             raise ValueError(
                 f"y is too large for predictions in {weight.dtype} or their squared errors: "
-                f"its mean is {link.shift:.3g} and its standard deviation {link.unit:.3g}. Scale "
-                f"y{other}."
+                f"its mean is {transform.shift:.3g} and its standard deviation "
+                f"{transform.unit:.3g}. Scale y{other}."
             )
-        self._link = link
-        return link.target(y), None
+        self._target_transform = transform
+        return transform.apply(y), None
 
-    def _start(self):
+    def _first_intercept(self):
         return 0.0
 
     def _fit(self, X, y, sample_weight):
         super()._fit(X, y, sample_weight)
         precision = self._samples.noise_precision.mean()
         with np.errstate(over="ignore"):  # where y is tiny
-            precision = precision / self._link.unit / self._link.unit
+            precision = precision / self._target_transform.unit / self._target_transform.unit
         self.alpha_ = float(min(precision, np.finfo(np.float64).max))
         return self
 
@@ -569,24 +529,24 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
             Its standard deviations, only with ``return_std=True``: of the draws, and of the noise.
         """
         check_is_fitted(self)
-        door.check_flag(return_std, "return_std")
-        link = self._link
+        validation.check_flag(return_std, "return_std")
+        transform = self._target_transform
         if not return_std:
-            mean = self._predict_outputs(X, lambda outputs: outputs.mean(axis=1))
+            mean = self._summarise(self._rows(X), lambda outputs: outputs.mean(axis=1))
             with np.errstate(over="ignore"):
-                return self._as_fitted(mean * link.unit + link.shift)
+                return self._as_fitted(mean * transform.unit + transform.shift)
 
         def moments(outputs):
             with np.errstate(over="ignore", invalid="ignore"):  # the result is checked instead
                 return np.stack([outputs.mean(axis=1), outputs.var(axis=1)], axis=1)
 
-        rows, others = self._rows(X)
-        mean, variance = self._summarise(rows, others, moments).T
+        rows = self._rows(X)
+        mean, variance = self._summarise(rows, moments).T
         variance = variance + self._samples.noise_variance(
-            rows, others, self._course.group, n_threads(self.n_jobs)
+            rows, self._chain_state.group, n_threads(self.n_jobs)
         )
         with np.errstate(over="ignore"):
-            mean, std = mean * link.unit + link.shift, np.sqrt(variance) * link.unit
+            mean, std = mean * transform.unit + transform.shift, np.sqrt(variance) * transform.unit
         return self._as_fitted(mean), self._as_fitted(std)
 
 
@@ -729,17 +689,19 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
         if self.warm_start and before is not None and not np.array_equal(before, classes):
             raise ValueError(
                 f"warm_start needs the same classes as before: got {classes}, the fitted model "
-                f"has {before}. Set warm_start=False to start anew."
+                f"has {before}. Set warm_start=False to start again."
             )
         self.classes_ = classes
         return labels
 
-    def _understand(self, labels, weight):
+    def _make_target(self, labels, weight):
         self._rate = np.average(labels, weights=weight)
-        self._link = targets.of_classes(labels, weight, 2, "log_loss", self.fit_intercept)
+        self._target_transform = targets.of_classes(
+            labels, weight, 2, "log_loss", self.fit_intercept
+        )
         return labels.astype(np.float64), 2.0 * labels - 1
 
-    def _start(self):
+    def _first_intercept(self):
         return float(ndtri(self._rate))
 
     def predict(self, X):
@@ -775,4 +737,4 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
         return self._as_fitted(np.stack([1 - second, second], axis=1))
 
     def _second(self, X):
-        return self._predict_outputs(X, lambda outputs: ndtr(outputs).mean(axis=1))
+        return self._summarise(self._rows(X), lambda outputs: ndtr(outputs).mean(axis=1))

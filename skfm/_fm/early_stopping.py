@@ -1,24 +1,47 @@
 """After each epoch: the validation score, early stopping, the callback."""
 
+import numbers
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
+from skfm._fm.fitted import without_checks_of
+from skfm._fm.outputs import raw_outputs
+from skfm._fm.rows import Rows
 from skfm._solvers.training import NO_PROGRESS
+from skfm._utils.threads import n_threads
 
 
-def split(X, y, weight, fraction, stratify, seed):
-    """Rows for training and for validation, both with X, y and weights."""
+def stops_early(early_stopping, X_val, y_val, sample_weight_val):
+    """Whether to validate after each epoch, on rows that are given or set aside."""
+    if (X_val is None) != (y_val is None):
+        given, missing = ("X_val", "y_val") if y_val is None else ("y_val", "X_val")
+        raise ValueError(f"{given} was passed without {missing}; pass both.")
+    if X_val is None and sample_weight_val is not None:
+        raise ValueError("sample_weight_val was passed without X_val and y_val.")
+    if X_val is not None and early_stopping is False:
+        raise ValueError(
+            "X_val and y_val are for early stopping; set early_stopping=True or 'auto'."
+        )
+    return early_stopping is True or X_val is not None
+
+
+def split(rows, fraction, *, stratify, seed):
+    """Rows for training, and a fraction or number of rows for validation."""
     from sklearn.model_selection import train_test_split
 
+    fraction = int(fraction) if isinstance(fraction, numbers.Integral) else float(fraction)
+    by = rows.y if stratify else None
     try:
-        parts = train_test_split(
-            X, y, weight, test_size=fraction, stratify=y if stratify else None, random_state=seed
-        )
+        parts = train_test_split(*rows, test_size=fraction, stratify=by, random_state=seed)
     except ValueError as error:
         raise ValueError(
-            f"early_stopping cannot set aside validation_fraction={fraction} of {X.shape[0]} rows "
-            f"({error}). Pass X_val and y_val, or set early_stopping=False."
+            f"early_stopping cannot set aside validation_fraction={fraction} of "
+            f"{rows.X.shape[0]} rows ({error}). Pass X_val and y_val, or set "
+            "early_stopping=False."
         ) from error
-    return parts[::2], parts[1::2]
+    return Rows(*parts[::2]), Rows(*parts[1::2])
 
 
 def check_scoring(estimator):
@@ -37,95 +60,112 @@ def check_scoring(estimator):
     return check_scoring(estimator, scoring=estimator.scoring)
 
 
-def make_score(estimator, link, X, y, weight):
-    """A function of no arguments: the estimator's present score on validation rows."""
-    target = estimator._to_numbers(y, "y_val")
+class Score(NamedTuple):
+    """The estimator's present score on validation rows."""
+
+    scoring: str | Callable | None  # as given
+    compute: Callable[[], float]
+
+
+def make_score(estimator, transform, rows):
+    """The score on validation rows, which are checked already."""
+    target = estimator._to_numbers(rows.y, "y_val")
     scorer = check_scoring(estimator)
     if scorer is None:
-        with np.errstate(over="ignore"):
-            target, weight = link.target(target), estimator._make_weight(y, weight)
-        if not np.isfinite(target).all():
-            raise ValueError(
-                "y_val has values that are far too large beside those of y; scale both alike."
-            )
+        weight = estimator._make_weight(rows.y, rows.weight)
+        return Score("loss", _minus_loss(estimator, transform, rows.X, target, weight))
+    weights = {} if (rows.weight == 1).all() else {"sample_weight": rows.weight}
 
-        def minus_loss():  # not finite where training goes astray
-            raw = estimator._outputs(X, estimator._parameters())
-            return -link.mean_loss(raw, target, weight)
+    def compute():
+        with without_checks_of(rows.X, estimator):
+            try:
+                return scorer(estimator, rows.X, rows.y, **weights)
+            except TypeError as error:
+                if not weights:
+                    raise
+                raise TypeError(
+                    f"scoring={estimator.scoring!r} must take sample_weight, as rows have "
+                    f"weights ({error})."
+                ) from error
 
-        return minus_loss
-    if (weight == 1).all():
-        return lambda: scorer(estimator, X, y)
+    return Score(estimator.scoring, compute)
 
-    def weighted():
-        try:
-            return scorer(estimator, X, y, sample_weight=weight)
-        except TypeError as error:
-            raise TypeError(
-                f"scoring={estimator.scoring!r} must take sample_weight, as rows have weights "
-                f"({error})."
-            ) from error
 
-    return weighted
+def _minus_loss(estimator, transform, X, target, weight):
+    with np.errstate(over="ignore"):
+        target = transform.apply(target)
+    if not np.isfinite(target).all():
+        raise ValueError(
+            "y_val has values that are far too large beside those of y; scale both alike."
+        )
+    threads = n_threads(estimator.n_jobs)
+
+    def compute():
+        raw = raw_outputs(X, estimator._parameters(), estimator._interactions, threads)
+        score = -transform.mean_loss(raw, target, weight)
+        # Parameters may be so large that outputs overflow, where training diverges.
+        return -np.inf if np.isnan(score) else score
+
+    return compute
 
 
 class Listener:
     """Keeps the parameters with the best score, and says when to stop.
 
-    ``show(parameters)`` makes the estimator one with these parameters; ``score`` may be None.
+    ``show(parameters)`` gives the estimator these parameters of the solver. ``score`` is a `Score`
+    or None. ``callback(epoch, loss)``, or None, says whether to stop; epochs of earlier calls,
+    ``n_before``, count for it.
     """
 
-    def __init__(self, estimator, show, score, n_epochs):
-        self.estimator = estimator
+    def __init__(self, *, show, score, callback, n_before, tol, n_iter_no_change):
         self.show = show
         self.score = score
-        self.n_epochs = n_epochs  # those of earlier calls
+        self.callback = callback
+        self.n_before = n_before
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
         self.best = None
         self.best_epoch = 0  # the number of epochs before the parameters kept, if these are best
         self.cancelled = False  # by the callback
         self.scores = []
-        self.still = 0
+        self.n_without_progress = 0  # epochs in a row
         self.least_patience = 0  # epochs, whatever n_iter_no_change is
 
     def __call__(self, epoch, loss, parameters):
-        """Whether training is to stop: as somebody wants it to, or as there is NO_PROGRESS."""
+        """Whether training is to stop: True for the callback, NO_PROGRESS for the score."""
         if not (np.isfinite(loss) and all(np.isfinite(part).all() for part in parameters)):
             self.scores.append(-np.inf)  # it diverged: nothing to show, and it starts again
             return False
         self.show(parameters)
-        rests = self.score is not None and self._rests(parameters)
-        callback = self.estimator.callback
-        if callback is not None and callback(self.estimator, self.n_epochs + epoch, loss):
+        has_stalled = self.score is not None and self._has_stalled(parameters)
+        if self.callback is not None and self.callback(self.n_before + epoch, loss):
             self.cancelled = True
             return True
-        return NO_PROGRESS if rests else False
+        return NO_PROGRESS if has_stalled else False
 
-    def _rests(self, parameters):
-        score = float(self.score())
-        if np.isnan(score) and self.estimator.scoring == "loss":
-            score = -np.inf  # parameters so large that outputs overflow: training goes astray
+    def _has_stalled(self, parameters):
+        score = float(self.score.compute())
         if np.isnan(score):
-            raise ValueError(
-                f"scoring={self.estimator.scoring!r} gave NaN on the validation rows."
-            )
+            raise ValueError(f"scoring={self.score.scoring!r} gave NaN on the validation rows.")
         best = max(self.scores, default=-np.inf)
         self.scores.append(score)
-        self.still = 0 if score > best + self.estimator.tol else self.still + 1
+        is_progress = score > best + self.tol
+        self.n_without_progress = 0 if is_progress else self.n_without_progress + 1
         if score > best:
             self.best, self.best_epoch = parameters, len(self.scores)
-        if self.still < max(self.estimator.n_iter_no_change, self.least_patience):
+        if self.n_without_progress < max(self.n_iter_no_change, self.least_patience):
             return False
-        self.still = 0  # counts from zero if training goes on
+        self.n_without_progress = 0  # counts from zero if training continues
         return True
 
     def choose(self, parameters):
-        """The best of those heard, unless these, which training would keep, are better still.
+        """The parameters with the best score, unless those that training would keep are better.
 
-        They are where training went astray and returned to its start.
+        These are where training diverged and returned to its start.
         """
         if self.best is None:
             return parameters
         self.show(parameters)
-        if self.score() > max(self.scores):
+        if self.score.compute() > max(self.scores):
             self.best, self.best_epoch = parameters, 0
         return self.best

@@ -11,12 +11,12 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from skfm._fm import target_transform as targets
 from skfm._fm.base import BaseFM
-from skfm._utils import validation as door
+from skfm._utils import validation
 from skfm._utils.estimator import all_or_nothing
 
 
 def _takes_steps(model):
-    if door.is_option(model.solver, "als"):
+    if validation.is_option(model.solver, "als"):
         raise AttributeError(
             "solver='als' needs all rows at once; for partial_fit take a solver of gradient "
             "steps, such as 'adagrad'."
@@ -224,7 +224,7 @@ class FMRegressor(RegressorMixin, BaseFM):
     """
 
     _losses = tuple(targets.REGRESSION)
-    _shapes = ("epsilon", "quantile")
+    _loss_parameters = "epsilon", "quantile"
     _numeric_target = True
 
     def __init__(
@@ -300,13 +300,13 @@ class FMRegressor(RegressorMixin, BaseFM):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.target_tags.positive_only = door.is_option(self.loss, "poisson")
+        tags.target_tags.positive_only = validation.is_option(self.loss, "poisson")
         return tags
 
     def _check_parameters(self):
         super()._check_parameters()
-        door.check_number(self.epsilon, "epsilon", numbers.Real, low=0, boundaries="neither")
-        door.check_number(
+        validation.check_number(self.epsilon, "epsilon", numbers.Real, low=0, boundaries="neither")
+        validation.check_number(
             self.quantile, "quantile", numbers.Real, low=0, high=1, boundaries="neither"
         )
 
@@ -355,12 +355,12 @@ class FMRegressor(RegressorMixin, BaseFM):
             )
         return y
 
-    def _make_link(self, target, weight, more_will_come=False):
+    def _make_target_transform(self, target, weight, more_will_come=False):
         if self.loss == "poisson" and not (target.any() or more_will_come):
             raise ValueError("y must hold counts for loss='poisson', not all of them 0.")
-        shape = self.quantile if self.loss == "quantile" else self.epsilon
+        parameter = self.quantile if self.loss == "quantile" else self.epsilon
         return targets.of_numbers(
-            target, weight, self.loss, float(shape), self.fit_intercept, more_will_come
+            target, weight, self.loss, float(parameter), self.fit_intercept, more_will_come
         )
 
     def _show(self, intercept, coef, components):
@@ -391,11 +391,11 @@ class FMRegressor(RegressorMixin, BaseFM):
         if self.loss != "poisson":
             return output
         with np.errstate(over="ignore"):
-            return door.check_predictions(np.exp(output))
+            return validation.check_predictions(np.exp(output))
 
 
 def _has_probabilities(model):
-    if not door.is_option(model.loss, "log_loss"):
+    if not validation.is_option(model.loss, "log_loss"):
         raise AttributeError(f"loss={model.loss!r} gives no probabilities; use loss='log_loss'.")
     return True
 
@@ -595,7 +595,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
     """
 
     _losses = tuple(targets.CLASSIFICATION)
-    _shapes = ()
+    _loss_parameters = ()
     _numeric_target = False
 
     def __init__(
@@ -728,7 +728,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         if before is not None and not np.array_equal(before, classes):
             raise ValueError(
                 f"classes must be the same as before, {before}; got {classes}. Call fit, or "
-                "partial_fit of a clone, to start anew."
+                "partial_fit of a clone, to start again."
             )
         self.classes_ = classes
 
@@ -744,7 +744,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         if self.warm_start and before is not None and not np.array_equal(before, classes):
             raise ValueError(
                 f"warm_start needs the same classes as before: got {classes}, the fitted model "
-                f"has {before}. Set warm_start=False to start anew."
+                f"has {before}. Set warm_start=False to start again."
             )
         self.classes_ = classes
 
@@ -771,7 +771,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         if self.class_weight is None:
             return weight
         labels = self._to_numbers(y, "y")
-        if door.is_option(self.class_weight, "balanced"):
+        if validation.is_option(self.class_weight, "balanced"):
             factors = _balanced(np.bincount(labels, weight, self.classes_.size))
         else:
             factors = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
@@ -779,13 +779,13 @@ class FMClassifier(ClassifierMixin, BaseFM):
             raise ValueError("class_weight must give each class a positive, finite weight.")
         weight = weight * factors[labels].astype(weight.dtype)
         total = weight.sum(dtype=np.float64)
-        if not (weight > 0).all() or total > door.largest_sum(weight.dtype):
+        if not (weight > 0).all() or total > validation.largest_sum(weight.dtype):
             raise ValueError(
                 f"class_weight gives weights that are too small or large for {weight.dtype}."
             )
         return weight
 
-    def _make_link(self, target, weight, more_will_come=False):
+    def _make_target_transform(self, target, weight, more_will_come=False):
         n_classes = self.classes_.size
         return targets.of_classes(target, weight, n_classes, self.loss, self.fit_intercept)
 

@@ -6,18 +6,19 @@ from collections.abc import Mapping
 import numpy as np
 
 from skfm._solvers.fm.one_hot_fields import find_fields
-from skfm._utils import validation as door
+from skfm._utils import validation
 from skfm._utils.ids import find_missing
 
 SINGLE = "single"  # group, of all features
 
 
-def check_labels(labels, n_features, name, of="a feature"):
+def check_labels(labels, n_features, name, of="feature"):
     """An array with a label for each feature."""
     labels = np.asarray(labels)
     if labels.shape != (n_features,):
         raise ValueError(
-            f"{name} must hold one label {of}, shape ({n_features},); got shape {labels.shape}."
+            f"{name} must hold one label for each {of}, shape ({n_features},); got shape "
+            f"{labels.shape}."
         )
     if find_missing(labels).any():
         raise ValueError(f"{name} contains NaN or None; give every feature a label.")
@@ -45,7 +46,7 @@ def check_or_derive_groups(groups, X, weight):
         groups = derive_groups(X, weight)
     elif isinstance(groups, str):
         raise ValueError(
-            f'feature_groups must hold one label a feature, or be None or "{SINGLE}"; '
+            f'feature_groups must hold one label for each feature, or be None or "{SINGLE}"; '
             f"got {groups!r}."
         )
     return check_groups(groups, X.shape[1])
@@ -78,7 +79,7 @@ def check_penalty(value, name, groups):
     each group, in sorted order of their labels.
     """
     if isinstance(value, numbers.Number):
-        door.check_number(value, name, numbers.Real, low=0)
+        validation.check_number(value, name, numbers.Real, low=0)
         return float(value)
     if isinstance(value, str) or not (isinstance(value, Mapping) or np.ndim(value) == 1):
         raise TypeError(
@@ -105,5 +106,5 @@ def check_penalty(value, name, groups):
             f"{', '.join(map(repr, labels.tolist()[:10]))}."
         )
     for number in value:
-        door.check_number(number, f"each value of {name}", numbers.Real, low=0)
+        validation.check_number(number, f"each value of {name}", numbers.Real, low=0)
     return np.asarray(value, dtype=np.float64)[places]

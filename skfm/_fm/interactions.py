@@ -6,28 +6,29 @@ import numpy as np
 
 from skfm._fm.feature_groups import check_labels
 from skfm._solvers.fm.interactions import Interactions
-from skfm._utils import validation as door
+from skfm._utils import validation
 from skfm._utils.ids import distinct
 
 LARGEST_DEGREE = 10
 
 
-def carried(model, X, name):
-    """The model's labels of features, else those that X carries, else None.
+def given_or_carried(labels, X, name):
+    """The labels of features that are given, else those that X carries, else None.
 
     Encoders of `skfm.preprocessing` attach them to what they return.
     """
-    given = getattr(model, name)
-    return getattr(X, name, None) if given is None else given
+    return getattr(X, name, None) if labels is None else labels
 
 
-def check_interactions(model, fields, n_features):
-    """What the parameters `degree`, `fit_lower`, `interactions` and `fit_linear` ask for."""
-    door.check_number(model.degree, "degree", numbers.Integral, low=2, high=LARGEST_DEGREE)
-    door.check_flag(model.fit_lower, "fit_lower")
-    degree = int(model.degree)
-    degrees = np.arange(2, degree + 1) if model.fit_lower else np.array([degree])
-    if model.interactions is not None and degree > 2:
+def check_interactions(
+    fields, n_features, *, n_components, degree, fit_lower, interactions, fit_linear
+):
+    """What the parameters of these names ask for, given the features' labels or None."""
+    validation.check_number(degree, "degree", numbers.Integral, low=2, high=LARGEST_DEGREE)
+    validation.check_flag(fit_lower, "fit_lower")
+    degree = int(degree)
+    degrees = np.arange(2, degree + 1) if fit_lower else np.array([degree])
+    if interactions is not None and degree > 2:
         raise ValueError(
             f"interactions says which pairs count, but degree={degree} asks for larger products; "
             "set degree=2 or interactions=None."
@@ -36,18 +37,18 @@ def check_interactions(model, fields, n_features):
         fields = check_labels(fields, n_features, "feature_fields")
         fields = distinct(fields, "feature_fields")
     feature_class, partners = np.zeros(n_features, np.uint8), np.ones((1, 1), bool)
-    if model.interactions is not None:
-        feature_class, partners = _find_classes(model.interactions, fields)
-    linear = model.fit_linear
-    if isinstance(linear, (bool, np.bool_)):
-        has_linear = np.full(n_features, bool(linear))
+    if interactions is not None:
+        feature_class, partners = _find_classes(interactions, fields)
+    if isinstance(fit_linear, (bool, np.bool_)):
+        has_linear = np.full(n_features, bool(fit_linear))
     else:
-        linear = door.check_list(linear, "fit_linear", "True, False or a list of fields")
+        what = "True, False or a list of fields"
+        fit_linear = validation.check_list(fit_linear, "fit_linear", what)
         known, places = _require(fields, "fit_linear")
-        chosen = [_find(field, known, "fit_linear") for field in linear]
+        chosen = [_find(field, known, "fit_linear") for field in fit_linear]
         has_linear = np.isin(places, chosen)
     field = np.zeros(n_features, np.intp) if fields is None else fields[1]
-    degrees = np.repeat(degrees, int(model.n_components))
+    degrees = np.repeat(degrees, int(n_components))
     return Interactions(degrees, feature_class, partners, has_linear, field)
 
 
@@ -55,7 +56,7 @@ def _find_classes(interactions, fields):
     """A class for each feature, so that those of a class have the same partners; and a table."""
     known, places = _require(fields, "interactions")
     what = "a list of pairs of fields"
-    interactions = door.check_list(interactions, "interactions", what, ndim=2)
+    interactions = validation.check_list(interactions, "interactions", what, ndim=2)
     partners = np.zeros((known.size, known.size), bool)
     for pair in interactions:
         if isinstance(pair, str) or not np.iterable(pair) or len(pair) != 2:

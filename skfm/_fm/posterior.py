@@ -5,14 +5,15 @@ import copy
 import numpy as np
 
 from skfm._solvers.fm.interactions import compute_outputs
+from skfm._solvers.fm.parameters import Parameters
 from skfm._utils.memory import aligned_zeros
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 from skfm._utils.threads import share
 
 BLOCK_BYTES = 2 << 20  # of outputs at a time
 
 
-class Samples(Kept):
+class Samples(Versioned):
     """Draws of a chain in float32, evenly spaced, in a bounded number of bytes.
 
     Draws are kept until there is no more room. Then every second one is dropped, and from then on
@@ -83,8 +84,8 @@ class Samples(Kept):
         k = self.n_kept
         self.intercept[k] = draw.intercept
         with np.errstate(over="ignore"):
-            self.linear[k] = draw.theta[:, -1]
-            self.factors[k] = draw.theta[:, :-1]
+            self.linear[k] = draw.linear
+            self.factors[k] = draw.factors
         self.noise_precision[k] = draw.noise_precision
         self.group_mean[k], self.group_precision[k] = draw.group_mean, draw.group_precision
         self.level_precision[k], self.freedom[k] = draw.level_precision, draw.freedom
@@ -97,58 +98,58 @@ class Samples(Kept):
             if isinstance(array, np.ndarray):
                 setattr(self, name, array[: self.n_kept])
 
-    def predict(self, rows, used, others, group, interactions, key, summarise, n_threads):
-        """``summarise(outputs)`` for blocks of rows, joined; outputs are (n_rows, n_draws).
+    def predict(self, rows, group, interactions, key, summarise, n_threads):
+        """``summarise(outputs)`` for blocks of `ScaledRows`, joined; outputs: (n_rows, n_draws).
 
-        ``rows`` are scaled, as `Scaling.apply` makes them: their columns are the features
-        ``used`` in training and then ``others``. Of these nothing is known but their group's
-        prior: they are drawn from it, with random numbers of their own.
+        Of features that did not occur in training, nothing is known but their group's prior: they
+        are drawn from it, with random numbers of their own.
         """
+        X = rows.X
         linear, factors = self.linear, self.factors
-        columns, features = rows.indices, used
-        if others.size:
-            present, columns = np.unique(rows.indices, return_inverse=True)
+        columns, features = X.indices, rows.used
+        if rows.others.size:
+            present, columns = np.unique(X.indices, return_inverse=True)
             n_used = linear.shape[1]
             is_other = present >= n_used
-            new = others[present[is_other] - n_used]
+            new = rows.others[present[is_other] - n_used]
             theta = self._from_prior(new, group[new], key)
             theta[:, :, -1] *= interactions.has_linear[new]
             known = present[~is_other]
-            features = np.append(used[known], new)
+            features = np.append(rows.used[known], new)
             linear = np.concatenate([linear[:, known], theta[:, :, -1]], axis=1)
             factors = np.concatenate([factors[:, known], theta[:, :, :-1]], axis=1)
-        n_draws, n_rows = linear.shape[0], rows.shape[0]
-        tables = linear, np.ascontiguousarray(factors)
+        n_draws, n_rows = linear.shape[0], X.shape[0]
+        parameters = Parameters(self.intercept, linear, np.ascontiguousarray(factors))
         record = interactions.record(features)
-        indptr = rows.indptr.astype(np.int64)
+        indptr = X.indptr.astype(np.int64)
         height = max(1, BLOCK_BYTES // (4 * n_draws))
         parts = [None] * -(-n_rows // height)
         with np.errstate(over="ignore"):
-            short_values = rows.data.astype(np.float32)
+            short_values = X.data.astype(np.float32)
 
         def work(number):
             first, last = number * height, min(n_rows, (number + 1) * height)
             pointers = indptr[first : last + 1]
-            outputs = self._outputs(pointers, columns, rows.data, short_values, tables, record)
+            outputs = self._outputs(pointers, columns, X.data, short_values, parameters, record)
             parts[number] = summarise(outputs)
 
         share(work, len(parts), n_threads)
         return np.concatenate(parts)
 
-    def noise_variance(self, rows, others, group, n_threads):
-        """The mean variance (n_rows,) of the noise of rows as `predict` gets them.
+    def noise_variance(self, rows, group, n_threads):
+        """The mean variance (n_rows,) of the noise of `ScaledRows`.
 
         Of levels that are new, it is the mean of what their group's distribution says.
         """
         common = 1 / self.noise_precision
-        variance = np.full(rows.shape[0], common.mean())
+        variance = np.full(rows.X.shape[0], common.mean())
         if not self.level_precision.shape[1]:
             return variance
-        new = 1 - 2 / self.freedom[:, group[others]]
+        new = 1 - 2 / self.freedom[:, group[rows.others]]
         log_variance = -np.log(np.hstack([self.level_precision, new]))
         varies = np.flatnonzero(log_variance.any(axis=0))
         log_variance = log_variance[:, varies].T + 0.0
-        has_level = rows[:, varies]
+        has_level = rows.X[:, varies]
         has_level.data = np.ones_like(has_level.data, dtype=np.float64)
         height = max(1, BLOCK_BYTES // (8 * self.n_kept))
 
@@ -159,23 +160,27 @@ class Samples(Kept):
         share(work, -(-variance.size // height), n_threads)
         return variance
 
-    def _outputs(self, indptr, columns, values, short_values, tables, interactions):
+    def _outputs(self, indptr, columns, values, short_values, parameters, interactions):
         """Computed in float32; rows for which that overflows, in float64."""
         n_rows = indptr.size - 1
 
-        def compute(first, last, values, tables):
+        def compute(first, last, values, parameters):
             outputs = np.empty((last - first, self.n_kept), values.dtype)
             own = indptr[first : last + 1], columns, values
-            parameters = self.intercept, *tables
             compute_outputs(own, parameters, interactions, 0, last - first, outputs)
             return outputs.astype(np.float64, copy=False)
 
-        outputs = compute(0, n_rows, short_values, tables)
+        outputs = compute(0, n_rows, short_values, parameters)
         overflown = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
         if overflown.size:
-            exact = values.astype(np.float64), tuple(table.astype(np.float64) for table in tables)
+            values = values.astype(np.float64)
+            exact = Parameters(
+                parameters.intercept,
+                parameters.linear.astype(np.float64),
+                parameters.factors.astype(np.float64),
+            )
             for row in overflown:
-                outputs[row] = compute(row, row + 1, *exact)
+                outputs[row] = compute(row, row + 1, values, exact)
         if not np.isfinite(outputs).all():
             raise ValueError("X has values that are too large for predictions; scale them.")
         return outputs

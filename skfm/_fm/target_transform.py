@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skfm._kernels import losses
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 
 REGRESSION = {
     "squared_error": losses.SQUARED_ERROR,
@@ -20,31 +20,31 @@ LARGEST_COUNT = 1e12  # less than where the Poisson loss is an exponential no mo
 
 
 @dataclass
-class Link(Kept):
-    """How the solver's target relates to the user's: ``raw = solver's * unit + shift``."""
+class TargetTransform(Versioned):
+    """The solver's target from the user's, which is ``solver's * unit + shift``; and its loss."""
 
     loss: int
-    shape: float  # of the loss: Huber's epsilon, the quantile
+    loss_parameter: float  # epsilon of the Huber loss, the quantile
     intercept: np.ndarray  # (n_outputs,), where the solver's intercept starts
     baseline: float  # mean loss of that intercept alone
     unit: float = 1.0
     shift: float = 0.0
     is_constant: bool = False  # all targets were the same: the unit means nothing
 
-    def target(self, y):
+    def apply(self, y):
         """Numbers, or labels 0, 1, ..., as the solver sees them."""
         return (np.asarray(y, dtype=np.float64) - self.shift) / self.unit
 
     def mean_loss(self, raw, target, weight):
         """Mean loss of raw outputs of shape (n_rows, n_outputs)."""
         output = np.ascontiguousarray(((raw - self.shift) / self.unit).T, dtype=np.float64)
-        loss = losses.make_loss(self.loss, self.shape, output.shape[0])
+        loss = losses.make_loss(self.loss, self.loss_parameter, output.shape[0])
         total = losses.total_loss(loss, output, target, weight)
         return total / weight.sum(dtype=np.float64)
 
 
-def of_numbers(y, weight, loss, shape, fit_intercept, more_will_come):
-    """The link of a regression.
+def of_numbers(y, weight, loss, loss_parameter, fit_intercept, more_will_come):
+    """The transform of a regression.
 
     Targets are standardised, so that penalties mean the same whatever their unit; counts are not,
     for which the raw output is the logarithm of the mean.
@@ -67,18 +67,20 @@ def of_numbers(y, weight, loss, shape, fit_intercept, more_will_come):
         if is_constant:  # rounding is left
             unit = 1.0 if more_will_come else np.finfo(np.float64).eps
         if fit_intercept and loss != "squared_error":
-            share = shape if loss == "quantile" else 0.5
+            share = loss_parameter if loss == "quantile" else 0.5
             start = weighted_quantile((y - shift) / unit, weight, share)
         unit, shift, y = unit * largest, shift * largest, y * largest
-    link = Link(code, shape, np.array([start]), 0.0, unit, shift, is_constant)
+    transform = TargetTransform(
+        code, loss_parameter, np.array([start]), 0.0, unit, shift, is_constant
+    )
     weight = weight.astype(np.float64)
-    total = losses.constant_loss(code, float(shape), float(start), link.target(y), weight)
-    link.baseline = total / weight.sum(dtype=np.float64)
-    return link
+    total = losses.constant_loss(code, loss_parameter, float(start), transform.apply(y), weight)
+    transform.baseline = total / weight.sum(dtype=np.float64)
+    return transform
 
 
 def of_classes(labels, weight, n_classes, loss, fit_intercept):
-    """The link of a classification, ``labels`` being 0, 1, ...
+    """The transform of a classification, ``labels`` being 0, 1, ...
 
     Two classes are one output, more are as many: by softmax for the log loss, else each against
     the rest. The intercept starts where it is best alone; a class that these rows lack counts as
@@ -90,14 +92,14 @@ def of_classes(labels, weight, n_classes, loss, fit_intercept):
     if loss == "log_loss":
         baseline = float(-seen @ np.log(rate))
         if n_classes == 2:
-            return Link(losses.LOG_LOSS, 0.0, np.log(rate[1:] / rate[0]), baseline)
+            return TargetTransform(losses.LOG_LOSS, 0.0, np.log(rate[1:] / rate[0]), baseline)
         start = np.log(rate) if fit_intercept else np.zeros(n_classes)
-        return Link(losses.SOFTMAX, 0.0, start, baseline)
+        return TargetTransform(losses.SOFTMAX, 0.0, start, baseline)
     if n_classes == 2:
         rate, seen = rate[1:], seen[1:]
     start = 2 * rate - 1 if fit_intercept else np.zeros(rate.size)
     baseline = float((seen * (1 - start) ** 2 + (1 - seen) * (1 + start) ** 2).sum())
-    return Link(losses.SQUARED_HINGE, 0.0, start, baseline)
+    return TargetTransform(losses.SQUARED_HINGE, 0.0, start, baseline)
 
 
 def weighted_quantile(values, weight, share):

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfm._fm.feature_groups import check_labels
-from skfm._fm.interactions import carried, check_interactions
+from skfm._fm.interactions import check_interactions, given_or_carried
 from skfm._recommenders.item_features import (
     check_columns,
     column_names,
@@ -38,16 +38,17 @@ from skfm._recommenders.recommend import (
 )
 from skfm._recommenders.users import Owners, chosen_columns, hide_chosen, unite, users_of
 from skfm._solvers.fm.batches import auto_batch_size
+from skfm._solvers.fm.column_scaling import subtract
 from skfm._solvers.fm.minibatch import Settings
 from skfm._solvers.fm.optimizer_state import UPDATES
 from skfm._solvers.fm.parameters import Parameters
-from skfm._solvers.fm.problem import Penalties, subtract
+from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.ranking import training as ranking
 from skfm._utils import validation as door
 from skfm._utils.equal_rows import merge_rows
-from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
+from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.ids import join_ids
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 from skfm._utils.threads import n_threads
 from skfm._utils.warnings import warn
 from skfm.metrics import ndcg_at_k
@@ -60,7 +61,7 @@ CONTEXT = "context"  # the field of the features of X if nothing else is said
 
 
 @dataclass
-class _Centered(Kept):
+class _Centered(Versioned):
     """Parameters of features less their centers, of contexts and items."""
 
     center: np.ndarray  # (n_features + n_all_item_features,)
@@ -68,7 +69,7 @@ class _Centered(Kept):
     intercept: float
 
 
-class FMRecommender(KeptEstimator, PrintableEstimator):
+class FMRecommender(VersionedEstimator, PrintableEstimator):
     """Factorization machine that learns which items a context wants first.
 
     Each row of X describes an event by its context: who, with which attributes, after what, when.
@@ -349,7 +350,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
 
     def _fit(self, X, y, sample_weight):
         self._check_parameters()
-        fields = carried(self, X, "feature_fields")
+        fields = given_or_carried(self.feature_fields, X, "feature_fields")
         X, y, weight = door.validate_rows(
             self, X, read_choices(y), sample_weight, numeric_target=False, reset=True
         )
@@ -358,7 +359,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
         chosen = self._positions(catalogue, y)
         features = items.features(X.dtype)
         fields = [CONTEXT] * X.shape[1] if fields is None else fields
-        fields = check_labels(fields, X.shape[1], "feature_fields", "a column of X")
+        fields = check_labels(fields, X.shape[1], "feature_fields", "column of X")
         interactions = self._check_interactions(fields.astype(object), items.fields)
         door.check_weight_of_steps(weight)
         rng = check_random_state(self.random_state)
@@ -410,7 +411,15 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
 
     def _check_interactions(self, of_contexts, of_items):
         both = np.concatenate([of_contexts, of_items])
-        interactions = check_interactions(self, both, both.size)
+        interactions = check_interactions(
+            both,
+            both.size,
+            n_components=self.n_components,
+            degree=self.degree,
+            fit_lower=self.fit_lower,
+            interactions=self.interactions,
+            fit_linear=self.fit_linear,
+        )
         names = set(of_items)
         shared = [name for name in dict.fromkeys(of_contexts) if name in names]
         if shared and not (self.interactions is None and isinstance(self.fit_linear, bool)):
@@ -470,7 +479,7 @@ class FMRecommender(KeptEstimator, PrintableEstimator):
             choices,
             weight,
             ranking.LOSSES[self.loss],
-            Penalties(*alphas),
+            Penalties(factors=alphas[0], linear=alphas[1]),
             interactions,
         )
         return sides, choices

@@ -50,7 +50,7 @@ def read_items(model, y):
         fields = getattr(model.item_features, "feature_fields", None)
     if fields is None:
         fields = [FIELD] * given.shape[1]
-    fields = check_labels(fields, given.shape[1], "item_fields", "a column of item_features")
+    fields = check_labels(fields, given.shape[1], "item_fields", "column of item_features")
     return Items(names, identity, given, fields)
 
 

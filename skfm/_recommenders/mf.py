@@ -32,7 +32,7 @@ from skfm._solvers.mf.principal_axes import principal_axes, turn
 from skfm._solvers.mf.problem import ITEM, USER
 from skfm._utils import sparse_entries as _cells
 from skfm._utils import validation as door
-from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
+from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.memory import largest_squared
 from skfm._utils.progress import Progress
 from skfm._utils.threads import n_threads
@@ -54,7 +54,7 @@ class _Settings:
 
 
 class MFRecommender(
-    KeptEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, PrintableEstimator
+    VersionedEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, PrintableEstimator
 ):
     """Matrix factorization of users x items, for ratings and for implicit feedback.
 

@@ -1,10 +1,41 @@
 """Recommenders at the end of pipelines, and within searches."""
 
+from typing import Any, Literal, overload
+
 from skfm._recommenders.output import index_of
 from skfm._utils.pipelines import last_step
+from skfm._utils.typing import ColumnLike, Estimator, FloatArray, IdArray, Int
 
 
-def recommend(estimator, X, n_items=10, *, output="default", user_ids=None, **options):
+@overload
+def recommend(
+    estimator: Estimator,
+    X: Any,
+    n_items: Int = ...,
+    *,
+    output: Literal["default"] = ...,
+    user_ids: ColumnLike | None = ...,
+    **options: Any,
+) -> tuple[IdArray, FloatArray]: ...
+@overload
+def recommend(
+    estimator: Estimator,
+    X: Any,
+    n_items: Int = ...,
+    *,
+    output: Literal["pandas", "polars"],
+    user_ids: ColumnLike | None = ...,
+    **options: Any,
+) -> Any: ...
+def recommend(
+    estimator: Estimator,
+    X: Any,
+    n_items: Int = 10,
+    *,
+    output: Literal["default", "pandas", "polars"] = "default",
+    user_ids: ColumnLike | None = None,
+    **options: Any,
+) -> Any:
     """Recommend with a pipeline, or a search, that ends in a recommender.
 
     A :class:`~sklearn.pipeline.Pipeline` hands on `predict` and `transform`, but not `recommend`.

@@ -9,7 +9,7 @@ from skfm._recommenders.output import index_of, long_frame, name_rows
 from skfm._solvers import top_k
 from skfm._utils import validation as door
 from skfm._utils.ids import Ids, as_object_array, as_objects, find_missing, read_ids, simplify
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 from skfm._utils.sparse import check_sparse
 
 GROUP = 4  # columns of tables come in groups of so many
@@ -17,7 +17,7 @@ PAIRS = 1 << 18  # multiplied together
 N_NAMED = 5  # an error names this many unknown items
 
 
-class Catalogue(Kept):
+class Catalogue(Versioned):
     """The items of a fitted model, known by position and, if it has them, by name."""
 
     called = "the columns of X in fit"

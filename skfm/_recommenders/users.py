@@ -7,7 +7,7 @@ from skfm._recommenders.item_features import read_choices
 from skfm._utils import validation as door
 from skfm._utils.equal_rows import keys_of
 from skfm._utils.ids import distinct, find_missing, read_ids, simplify
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 
 
 def chosen_columns(model, fields):
@@ -26,7 +26,7 @@ def chosen_columns(model, fields):
     return chosen
 
 
-class Owners(Kept):
+class Owners(Versioned):
     """The owners of the rows of a fit, and which items they have chosen.
 
     A row without an entry in the columns that tell owners apart is an owner of its own.

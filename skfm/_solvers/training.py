@@ -25,7 +25,7 @@ class History:
     n_before_saddle: float = np.inf  # epochs before the first saddle point that was left
     cancelled: bool = False  # by the user's callback
     best_epoch: int = 0  # by the validation score; 0 is none
-    searched: tuple | None = None  # the record of what a search for penalties has found
+    searched: tuple | None = None  # what a search for penalties has found
 
 
 def advice(problem, *others):
@@ -67,7 +67,7 @@ class _Course:
         self.tol = tol
         self.patience = patience
         self.limit = loss_limit(baseline)
-        self.before = trainer.parameters()  # those before this epoch
+        self.before = trainer.parameters()  # those before the next epoch
         self.best_parameters = self.before
         self.best = np.inf
         self.epoch = self.best_epoch = 0  # the number of epochs before the parameters
@@ -234,7 +234,7 @@ def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
             progress.epoch(number, loss + shrinkage)
             history.converged = course.after_epoch(loss, shrinkage)
             if listen is not None:
-                stop = listen(number, loss + shrinkage, trainer.parameters())
+                stop = listen(number, loss + shrinkage, course.before)
                 if stop == NO_PROGRESS and not history.converged:
                     stop = course.may_rest and not course.leaves_saddle()
                 history.stopped = bool(stop)

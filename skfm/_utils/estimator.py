@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sklearn.base import BaseEstimator
 
-from skfm._utils.pickling import ORIGIN, Kept
+from skfm._utils.pickling import ORIGIN, Versioned
 from skfm._utils.warnings import warn
 from skfm._version import __version__
 from skfm.exceptions import InconsistentVersionWarning
@@ -28,7 +28,7 @@ def all_or_nothing(estimator):
     vars(estimator).pop(ORIGIN, None)  # what it is now, this version has made
 
 
-class KeptEstimator(Kept):
+class VersionedEstimator(Versioned):
     """Base of all estimators, before scikit-learn's."""
 
     def __setstate__(self, state):

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from skfm._utils.column_roles import ROLES
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 from skfm._utils.warnings import warn
 
 # Types whose values may be equal; those of two families never are. For NumPy, durations are
@@ -22,7 +22,7 @@ FAMILIES = (
 )
 
 
-class Ids(Kept):
+class Ids(Versioned):
     """Distinct ids and where each of them is. Numbers are searched, objects looked up."""
 
     def __init__(self, ids):

@@ -9,7 +9,7 @@ ORIGIN = "_pickled_by"  # in the object, if that was another version
 UNSTAMPED = "0.1.0.dev0 or older (its pickle does not say which)"
 
 
-class Kept:
+class Versioned:
     """A part of a fitted estimator, or one itself.
 
     Its state carries the version. Whatever another version has pickled remembers that, and says

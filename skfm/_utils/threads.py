@@ -7,11 +7,13 @@ or, where that would take longer than the work in between, within a kernel (`Bar
 
 import ctypes
 import itertools
+import multiprocessing
 import numbers
-import os
 import threading
+from functools import cache
 from queue import SimpleQueue
 
+import joblib
 import numpy as np
 
 from skfm._kernels import barrier
@@ -20,19 +22,22 @@ LOOKS = 3000  # at the others before a thread sleeps: some 100 microseconds
 
 
 def n_threads(n_jobs):
-    """scikit-learn's ``n_jobs``: None is 1, -1 all processors, -2 all but one."""
-    if n_jobs is None:
-        return 1
-    if not isinstance(n_jobs, numbers.Integral) or n_jobs == 0:
+    """How many threads scikit-learn's ``n_jobs`` asks for.
+
+    joblib says: it knows `joblib.parallel_config`, how many processors this process or its
+    container may use, and whether this is one of several jobs already.
+    """
+    if n_jobs is not None and (not isinstance(n_jobs, numbers.Integral) or n_jobs == 0):
         raise ValueError(f"n_jobs must be None, a positive number or -1; got {n_jobs!r}.")
-    if n_jobs > 0:
-        return int(n_jobs)
-    return max(1, _n_processors() + 1 + int(n_jobs))
+    if multiprocessing.current_process().daemon:  # where joblib advises against processes
+        with joblib.parallel_config(backend="threading"):
+            return int(joblib.effective_n_jobs(n_jobs))
+    return int(joblib.effective_n_jobs(n_jobs))
 
 
+@cache
 def _n_processors():
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    return available or os.cpu_count() or 1
+    return joblib.cpu_count()
 
 
 class _Stopped(Exception):

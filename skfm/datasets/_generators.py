@@ -1,33 +1,36 @@
 """Data drawn from a planted factorization machine."""
 
 import numbers
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.special import expit, softmax
 from sklearn.utils import Bunch, check_random_state
 
 from skfm._utils import validation as door
+from skfm._utils.typing import Float, FloatDType, Int, Seed
 
 LARGEST_SCALE = 1e100  # its square is a number
 
 
 def make_fm_regression(
-    n_samples=1000,
+    n_samples: Int = 1000,
     *,
-    n_fields=4,
-    n_levels=50,
-    n_components=4,
-    kind="one_hot",
-    skew=1.0,
-    linear_scale=1.0,
-    interaction_scale=1.0,
-    mean=0.0,
-    noise=0.1,
-    return_params=False,
-    dtype=np.float64,
-    random_state=None,
-):
+    n_fields: Int = 4,
+    n_levels: Int = 50,
+    n_components: Int = 4,
+    kind: Literal["one_hot", "dense"] = "one_hot",
+    skew: Float = 1.0,
+    linear_scale: Float = 1.0,
+    interaction_scale: Float = 1.0,
+    mean: Float = 0.0,
+    noise: Float = 0.1,
+    return_params: bool = False,
+    dtype: FloatDType = np.float64,
+    random_state: Seed = None,
+) -> tuple[Any, ...]:
     """Draw a regression problem from a factorization machine.
 
     The targets are the output of a random factorization machine, shifted and scaled over the
@@ -113,22 +116,22 @@ def make_fm_regression(
 
 
 def make_fm_classification(
-    n_samples=1000,
+    n_samples: Int = 1000,
     *,
-    n_classes=2,
-    n_fields=4,
-    n_levels=50,
-    n_components=4,
-    kind="one_hot",
-    skew=1.0,
-    linear_scale=1.0,
-    interaction_scale=1.0,
-    signal=2.0,
-    base_rate=None,
-    return_params=False,
-    dtype=np.float64,
-    random_state=None,
-):
+    n_classes: Int = 2,
+    n_fields: Int = 4,
+    n_levels: Int = 50,
+    n_components: Int = 4,
+    kind: Literal["one_hot", "dense"] = "one_hot",
+    skew: Float = 1.0,
+    linear_scale: Float = 1.0,
+    interaction_scale: Float = 1.0,
+    signal: Float = 2.0,
+    base_rate: ArrayLike | None = None,
+    return_params: bool = False,
+    dtype: FloatDType = np.float64,
+    random_state: Seed = None,
+) -> tuple[Any, ...]:
     """Draw a classification problem from factorization machines.
 
     Two classes are drawn with the probability whose log-odds is the output of a random

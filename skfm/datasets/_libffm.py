@@ -12,13 +12,16 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils import check_array
 
 from skfm._utils import validation as door
 from skfm._utils.sparse import check_sparse
+from skfm._utils.typing import FloatArray, FloatDType, Int, IntArray, MatrixLike, SparseMatrix
 
 CHUNK_BYTES = 2**21  # read and parsed at once
 BLOCK_ENTRIES = 2**16  # written at once
@@ -31,7 +34,14 @@ GAPS = bytes(byte in b": \t\n\r\v\f" for byte in range(256))
 ENTRY = re.compile(rb"([0-9]+):([0-9]+):([^:]+)")
 
 
-def load_libffm(file, *, n_features=None, dtype=np.float64, zero_based=True, on_shared="raise"):
+def load_libffm(
+    file: str | os.PathLike[str] | BinaryIO,
+    *,
+    n_features: Int | None = None,
+    dtype: FloatDType = np.float64,
+    zero_based: bool | Literal["auto"] = True,
+    on_shared: Literal["raise", "split"] = "raise",
+) -> tuple[SparseMatrix, FloatArray, IntArray]:
     r"""Read a file in the format of libffm.
 
     Each line is a row: ``label field:feature:value field:feature:value ...``, separated by white
@@ -130,7 +140,14 @@ def load_libffm(file, *, n_features=None, dtype=np.float64, zero_based=True, on_
     return loader.finish()
 
 
-def dump_libffm(X, y, file, *, fields, zero_based=True):
+def dump_libffm(
+    X: MatrixLike,
+    y: ArrayLike,
+    file: str | os.PathLike[str] | BinaryIO,
+    *,
+    fields: ArrayLike,
+    zero_based: bool = True,
+) -> None:
     r"""Write rows in the format of libffm.
 
     Each row becomes a line ``label field:feature:value field:feature:value ...`` with the shortest

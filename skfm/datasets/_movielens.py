@@ -11,11 +11,15 @@ import uuid
 import zipfile
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.utils import Bunch
 
 from skfm._utils.warnings import warn
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FOLDER = "skfm_movielens_100k"
 OFFICIAL = "ml-100k.zip"
@@ -79,7 +83,9 @@ Fold u{{i}} of the five classic folds, i = 1 to 5, tests on the rows 20000 * (i 
 """
 
 
-def fetch_movielens_100k(data_home=None, *, download_if_missing=True):
+def fetch_movielens_100k(
+    data_home: str | os.PathLike[str] | None = None, *, download_if_missing: bool = True
+) -> "MovieLens":
     """Load the MovieLens-100k ratings, users and films.
 
     The official archive ``ml-100k.zip`` is read if you have put it into `data_home` (or into the
@@ -176,8 +182,12 @@ class MovieLens(Bunch):
     In a plain Bunch, the method of dictionaries would hide it.
     """
 
+    frame: "pd.DataFrame"
+    users: "pd.DataFrame"
+    DESCR: str
+
     @property
-    def items(self):
+    def items(self) -> "pd.DataFrame":
         return self["items"]
 
     def __reduce__(self):  # pickle would call items()

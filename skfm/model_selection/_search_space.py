@@ -1,5 +1,7 @@
 """What to search when the parameters of an estimator are tuned."""
 
+from typing import Any
+
 from scipy.stats import loguniform, uniform
 from sklearn.base import BaseEstimator
 
@@ -8,6 +10,7 @@ from skfm._fm.estimators import FMClassifier, FMRegressor
 from skfm._recommenders.fm import FMRecommender
 from skfm._recommenders.mf import MFRecommender
 from skfm._solvers.fm.minibatch import RATES
+from skfm._utils.typing import Estimator
 
 MACHINE_SIZES = [2, 4, 8, 16, 32, 64]
 RECOMMENDER_SIZES = [16, 32, 64, 128, 256]
@@ -68,7 +71,7 @@ SPACES = (
 )
 
 
-def search_space(estimator):
+def search_space(estimator: Estimator) -> dict[str, Any]:
     """Distributions of the parameters that are worth tuning, the most important ones first.
 
     They are what :class:`~sklearn.model_selection.RandomizedSearchCV` and

@@ -6,6 +6,8 @@ the values that are not zero.
 """
 
 import numbers
+from collections.abc import Iterator
+from typing import Never
 
 import numpy as np
 from scipy import sparse
@@ -14,10 +16,13 @@ from sklearn.utils import check_array, check_random_state
 from skfm._utils import sparse_entries
 from skfm._utils import validation as door
 from skfm._utils.sparse import check_sparse
+from skfm._utils.typing import Float, Int, MatrixLike, Seed, SparseMatrix
 from skfm._utils.warnings import warn
 
 
-def split_cells(X, test_size=0.2, *, per_row=True, random_state=None):
+def split_cells(
+    X: MatrixLike, test_size: Float = 0.2, *, per_row: bool = True, random_state: Seed = None
+) -> tuple[SparseMatrix, SparseMatrix]:
     """Hide cells at random.
 
     Parameters
@@ -105,7 +110,9 @@ def split_cells(X, test_size=0.2, *, per_row=True, random_state=None):
     return _split_cells(cells, test_size, per_row, check_random_state(random_state))
 
 
-def leave_last_out(X, time, n_cells=1):
+def leave_last_out(
+    X: MatrixLike, time: MatrixLike, n_cells: Int = 1
+) -> tuple[SparseMatrix, SparseMatrix]:
     """Hide the last cells of each row.
 
     Parameters
@@ -160,7 +167,7 @@ def leave_last_out(X, time, n_cells=1):
     cells = _as_cells(X, "X")
     when = _as_cells(time, "time")
     n_cells = _bounded(door.check_number(n_cells, "n_cells", numbers.Integral, low=1))
-    if sparse.issparse(time) and time.format in ("coo", "csr", "csc") and time.nnz != when.nnz:
+    if _n_entries(time) not in (None, when.nnz):
         raise ValueError(
             "time has duplicate entries, and times cannot be summed; keep one for each cell."
         )
@@ -179,7 +186,9 @@ def leave_last_out(X, time, n_cells=1):
     return sparse_entries.parts(cells, sparse_entries.ranks(cells, when.data) >= n_visible)
 
 
-def split_users(X, test_size=0.2, *, hidden_size=0.2, random_state=None):
+def split_users(
+    X: MatrixLike, test_size: Float = 0.2, *, hidden_size: Float = 0.2, random_state: Seed = None
+) -> tuple[SparseMatrix, SparseMatrix, SparseMatrix]:
     """Hold whole rows out, and hide some of their cells.
 
     Parameters
@@ -304,7 +313,9 @@ class CellKFold:
     6 3
     """
 
-    def __init__(self, n_splits=5, *, per_row=True, random_state=None):
+    def __init__(
+        self, n_splits: Int = 5, *, per_row: bool = True, random_state: Seed = None
+    ) -> None:
         door.check_number(n_splits, "n_splits", numbers.Integral, low=2)
         door.check_flag(per_row, "per_row")
         check_random_state(random_state)
@@ -318,7 +329,7 @@ class CellKFold:
             f"random_state={self.random_state})"
         )
 
-    def get_n_splits(self, X=None, y=None, groups=None):
+    def get_n_splits(self, X: object = None, y: object = None, groups: object = None) -> Int:
         """Number of folds.
 
         Parameters
@@ -333,7 +344,9 @@ class CellKFold:
         """
         return self.n_splits
 
-    def split(self, X, *targets, **metadata):
+    def split(
+        self, X: MatrixLike, *targets: Never, **metadata: Never
+    ) -> Iterator[tuple[SparseMatrix, SparseMatrix]]:
         """Hide each fold in turn.
 
         Parameters
@@ -404,6 +417,11 @@ def _as_cells(X, name):
         return sparse.csr_matrix(cells)
     cells.sum_duplicates()
     return cells
+
+
+def _n_entries(X):
+    """Number of entries of a sparse matrix, duplicates included, if its format can have them."""
+    return X.nnz if sparse.issparse(X) and X.format in ("coo", "csr", "csc") else None
 
 
 def _check_size(size, name):

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from skfm._utils.ids import Ids, as_objects, find_missing, refuse_rows, simplify
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 from skfm._utils.sparse_entries import mix, n_cells_by_row, parts, ranks, rows_of
 from skfm.preprocessing._event_log import Events
 from skfm.preprocessing._log_table import NO_NUMBERS, as_seconds, to_float
@@ -28,11 +28,11 @@ def write(levels):
     return [f"{text}#{place}" for place, text in enumerate(texts)]
 
 
-class Block(Kept):
+class Block(Versioned):
     """Some features of a log: each of its rows gets one row of a table."""
 
-    needs = ()  # what else than users and items: times, targets
-    options = ()  # parameters of the encoder
+    needs: tuple[str, ...] = ()  # what else than users and items: times, targets
+    options: tuple[str, ...] = ()  # parameters of the encoder
 
     def __init__(self, field, **options):
         self.field = field

@@ -1,15 +1,19 @@
 """From a log of who did what, and when, to rows of features for factorization machines."""
 
 import numbers
+from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skfm._utils import validation as door
 from skfm._utils.column_roles import find_column, warn_of_other_roles
-from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
+from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.ids import Ids, refuse_rows, simplify
+from skfm._utils.typing import ColumnKey, FloatDType, Int, LogLike, SparseMatrix
 from skfm.preprocessing._event_blocks import OF_A_COLUMN, OF_A_LOG
 from skfm.preprocessing._event_log import Log
 from skfm.preprocessing._log_table import Table, as_numbers, as_times
@@ -18,7 +22,7 @@ from skfm.preprocessing._stacking import side_by_side
 LARGEST_N_BINS = 1_000_000  # each is a feature
 
 
-class EventEncoder(KeptEstimator, TransformerMixin, PrintableEstimator):
+class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
     """Turn a log of users and items into features for factorization machines.
 
     A log has a row for each event: who, what, and if wanted when, in which context, and with which
@@ -193,18 +197,18 @@ class EventEncoder(KeptEstimator, TransformerMixin, PrintableEstimator):
 
     def __init__(
         self,
-        blocks=("user", "item"),
+        blocks: Sequence[str | tuple[str, str]] = ("user", "item"),
         *,
-        user=0,
-        item=1,
-        time=None,
-        context=(),
-        attributes=(),
-        n_last=5,
-        n_bins=30,
-        n_folds=2,
-        dtype=np.float64,
-    ):
+        user: ColumnKey = 0,
+        item: ColumnKey = 1,
+        time: ColumnKey | None = None,
+        context: Sequence[ColumnKey] = (),
+        attributes: Sequence[ColumnKey] = (),
+        n_last: Int = 5,
+        n_bins: Int = 30,
+        n_folds: Int = 2,
+        dtype: FloatDType = np.float64,
+    ) -> None:
         self.blocks = blocks
         self.user = user
         self.item = item
@@ -216,7 +220,7 @@ class EventEncoder(KeptEstimator, TransformerMixin, PrintableEstimator):
         self.n_folds = n_folds
         self.dtype = dtype
 
-    def fit(self, X, y=None):
+    def fit(self, X: LogLike, y: ArrayLike | None = None) -> Self:
         """Learn the features of a log, and the histories in it.
 
         Parameters
@@ -250,7 +254,7 @@ class EventEncoder(KeptEstimator, TransformerMixin, PrintableEstimator):
             self._learn(X, y)
         return self
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: LogLike, y: ArrayLike | None = None) -> SparseMatrix:
         """Learn the features of a log and return its rows.
 
         Parameters
@@ -275,7 +279,7 @@ class EventEncoder(KeptEstimator, TransformerMixin, PrintableEstimator):
         with all_or_nothing(self):
             return self._encode(self._learn(X, y))
 
-    def transform(self, X):
+    def transform(self, X: LogLike) -> SparseMatrix:
         """Return the rows of a log, with the features and histories of the fit.
 
         Parameters
@@ -308,7 +312,7 @@ class EventEncoder(KeptEstimator, TransformerMixin, PrintableEstimator):
         check_is_fitted(self)
         return self._encode(self._read(self._open(X, reset=False)))
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: None = None) -> NDArray[np.object_]:
         """Return the names of the output's columns.
 
         Parameters

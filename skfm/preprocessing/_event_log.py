@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 from skfm.preprocessing._log_table import Table
 
 
@@ -45,7 +45,7 @@ class Log:
         return events.to_csr((len(self.user_ids), len(self.item_ids)), "sum", np.float64)
 
 
-class Baskets(Kept):
+class Baskets(Versioned):
     """The events of a user at one time are a basket. Baskets are sorted by user and time."""
 
     def __init__(self, log):

@@ -3,11 +3,14 @@
 import copy
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skfm._utils.typing import Estimator
 
-def feature_groups(transformer):
+
+def feature_groups(transformer: Estimator) -> NDArray[np.str_]:
     """Name a group for each output column of a fitted transformer.
 
     For the parameter `feature_groups` of the estimators: each kind of feature gets penalties, or a

@@ -1,5 +1,7 @@
 """Logs of users and items to matrices, and back."""
 
+from typing import Any, Literal, Self
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
@@ -7,9 +9,19 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm._utils import validation as door
 from skfm._utils.column_roles import ROLES, label
-from skfm._utils.estimator import KeptEstimator, PrintableEstimator, all_or_nothing
+from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.ids import Ids, as_objects, distinct, read_ids
 from skfm._utils.sparse import check_sparse
+from skfm._utils.typing import (
+    ColumnKey,
+    ColumnLike,
+    FloatDType,
+    IdArray,
+    IntArray,
+    LogLike,
+    MatrixLike,
+    SparseMatrix,
+)
 from skfm._utils.warnings import warn
 from skfm.preprocessing._event_log import Events
 from skfm.preprocessing._log_reader import open_log, read_log
@@ -18,7 +30,7 @@ from skfm.preprocessing._log_table import as_seconds
 N_NAMED = 5  # an error names this many unknown ids
 
 
-class UserItemEncoder(KeptEstimator, PrintableEstimator):
+class UserItemEncoder(VersionedEstimator, PrintableEstimator):
     """Turn a log of users and items into a matrix of users by items.
 
     A log has a row for each event: who, what, and if wanted how much and when. The matrix has a
@@ -129,14 +141,14 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
     def __init__(
         self,
         *,
-        user="auto",
-        item="auto",
-        value="auto",
-        time="auto",
-        duplicates="auto",
-        handle_unknown="error",
-        dtype=np.float64,
-    ):
+        user: ColumnKey = "auto",
+        item: ColumnKey = "auto",
+        value: ColumnKey | None = "auto",
+        time: ColumnKey | None = "auto",
+        duplicates: Literal["auto", "sum", "last", "mean"] = "auto",
+        handle_unknown: Literal["error", "ignore"] = "error",
+        dtype: FloatDType = np.float64,
+    ) -> None:
         self.user = user
         self.item = item
         self.value = value
@@ -145,7 +157,7 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
         self.handle_unknown = handle_unknown
         self.dtype = dtype
 
-    def fit(self, X, y=None):
+    def fit(self, X: LogLike, y: None = None) -> Self:
         """Learn the users and the items of a log.
 
         Parameters
@@ -177,7 +189,7 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
             self._keep(log, users, items)
         return self
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: LogLike, y: None = None) -> SparseMatrix:
         """Learn the users and the items of a log and return its matrix.
 
         Parameters
@@ -216,7 +228,7 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
             self._keep(log, users, items)
             return matrix
 
-    def transform(self, X):
+    def transform(self, X: LogLike) -> SparseMatrix:
         """Return the matrix of a log, with the rows and columns of the fit.
 
         Parameters
@@ -245,7 +257,7 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
         log = self._read(X)
         return self._to_csr(self._known_events(log), self._shape())
 
-    def transform_new_users(self, X):
+    def transform_new_users(self, X: LogLike) -> tuple[SparseMatrix, IdArray]:
         """Return the matrix of a log whose users need not be known, and these users.
 
         This is for users that came after the fit: :class:`~skfm.MFRecommender` folds them in
@@ -279,7 +291,7 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
         shape = (len(users), len(self.item_ids_))
         return self._to_csr(events, shape), users
 
-    def transform_time(self, X):
+    def transform_time(self, X: LogLike) -> SparseMatrix:
         """Return when the last event of each pair of user and item was.
 
         The stored cells are those of ``transform(X)``, which is what
@@ -312,7 +324,7 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
         events.values = as_seconds(events.times)
         return events.to_csr(self._shape(), "last", np.float64)
 
-    def encode_users(self, ids):
+    def encode_users(self, ids: ColumnLike) -> IntArray:
         """Return the rows of users.
 
         Parameters
@@ -342,7 +354,7 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
         self._check_parameters()
         return self._find(self._users, read_ids(ids, "user"), "user", "to get -1 for them")
 
-    def encode_items(self, ids):
+    def encode_items(self, ids: ColumnLike) -> IntArray:
         """Return the columns of items.
 
         Parameters
@@ -372,7 +384,7 @@ class UserItemEncoder(KeptEstimator, PrintableEstimator):
         self._check_parameters()
         return self._find(self._items, read_ids(ids, "item"), "item", "to get -1 for them")
 
-    def inverse_transform(self, matrix):
+    def inverse_transform(self, matrix: MatrixLike) -> Any:
         """Return a matrix as a log of users, items and values.
 
         Parameters

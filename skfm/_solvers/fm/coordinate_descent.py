@@ -7,6 +7,7 @@ from skfm._kernels.quadratic_bounds import quadratic_upper_bounds
 from skfm._kernels.structs import Prior
 from skfm._solvers.fm.empirical_bayes import PenaltySearch
 from skfm._solvers.fm.parameters import Parameters
+from skfm._solvers.fm.penalties import FIND_NONE
 from skfm._solvers.fm.sweeps import Sweeper
 from skfm._solvers.training import advice, loss_limit, run_sweeps
 from skfm._utils.progress import Progress
@@ -43,6 +44,7 @@ class _Descent:
         self.loss_weight = problem.weight if problem.weight.size else ones
         self.loss = losses.make_loss(problem.loss, settings.loss_parameter, n_outputs)
         self.boost = 1.0
+        self.reached = self.parameters()  # a copy
         self.measure()
 
     def parameters(self):
@@ -87,15 +89,16 @@ class _Descent:
         sweeps return to flatter ones. That happens if the parabolas do not lie above the loss
         (Poisson), and if rounding errors are large.
         """
-        before, kept = self.objective, self.parameters()
+        before = self.objective
         for _ in range(MAX_TRIES):
             with np.errstate(over="ignore", invalid="ignore"):  # the objective tells
                 for output in range(len(self.models)):
                     self._sweep_output(output)
                 self.measure()
             if self.objective <= before + ROOM * abs(before):
+                self.reached = self.parameters()
                 break
-            self._set(kept)
+            self._set(self.reached)
             self.boost *= 4
             self._weigh()
         else:  # it cannot be lowered in this way
@@ -165,7 +168,7 @@ def train(
     *,
     is_fitted,
     listener=None,
-    finds=(False, False),
+    finds=FIND_NONE,
     searched=None,
 ):
     """Minimise the objective from ``start``; returns parameters and history.
@@ -195,7 +198,7 @@ def train(
         progress,
         check,
         patience=settings.n_iter_no_change,
-        parameters=descent.parameters,
+        parameters=lambda: descent.reached,
         listen=listener,
         search=search_on,
     )

@@ -1,8 +1,8 @@
 """Penalties that the data choose: empirical Bayes, while training goes on.
 
 Penalties are normal priors on the scaled parameters. Training finds the mode, and every few epochs
-the variances of the priors are updated by expectation maximisation: to the mean square of the
-parameters that share a prior, including their uncertainty. With weights ``c_i`` times the second
+the variances of the priors follow by expectation maximisation: the mean square of the parameters
+that have a prior in common, their uncertainty included. With weights ``c_i`` times the second
 derivative of the loss by the output, derivatives ``h_ijf`` of the output by ``v_jf`` and the
 dispersion ``d`` of the loss (1 if its scale is known), the posterior variances are about ::
 
@@ -10,20 +10,20 @@ dispersion ``d`` of the loss (1 if its scale is known), the posterior variances 
     E_jf = sum_i c_i x_ij^2 (sum of x_il^2 s_lf over the partners l of j)
 
 ``E_jf`` is what the uncertainty of a feature's partners adds to the expected loss, which is a
-penalty on ``v_jf``: it shrinks the factors of features whose partners are uncertain. So the
-penalty of ``v_j`` is ``d * precision + mean_f E_jf``; that of ``w_j`` is ``d * precision``.
+penalty on ``v_jf``: it shrinks the factors of features that meet others of which little is known.
+So the penalty of ``v_j`` is ``d * precision + mean_f E_jf``; that of ``w_j`` is ``d * precision``.
 
-The linear weights of dense columns are treated jointly (`dense_columns`), because collinear
-columns leave each weight more uncertain than its own second derivative says.
+The linear weights of dense columns are looked at together (`dense_columns`), since columns that
+nearly say the same leave each weight more uncertain than its own second derivative says.
 
-Residuals of new rows are larger than those of training rows. With ``p`` the share of parameters in
-the rows that the data determine, ``sum of (1 - s_jf precision) / n_rows``, the dispersion of
-targets of unknown scale is their mean square, divided by ``1 - p``. Classes have a known scale,
-but if they are separable, only shrinkage keeps probabilities away from 0 and 1, and penalties for
-uncertain classes would keep them so. There the dispersion is the mean square of left-out
-residuals, about ``1 / (1 - p)`` times the others, in units of the variance that the probabilities
-claim, if that is less than 1. It is measured near the first penalties, since it would fall with
-penalties that fall with it.
+Residuals of a fit that hardly knows the rows it is asked about are larger than those of its own
+rows. With ``p`` the share of parameters in the rows that the data determine, ``sum of (1 - s_jf
+precision) / n_rows``, the dispersion of targets of unknown scale is their mean square, divided by
+``1 - p``. Classes have a scale of their own, but where they can be told apart, shrinkage alone
+makes probabilities doubtful, and penalties meant for doubtful classes would keep them so. There
+the dispersion is the mean square of left-out residuals, about ``1 / (1 - p)`` times the others, in
+units of the variance that the probabilities claim, if that is less than 1. It is measured near the
+first penalties, since it would fall with penalties that fall with it.
 
 A Gamma prior on each precision, at values for which linear terms and pairs together vary about as
 much as the target may, counts as PRIOR times as many parameters as there are: without it, point
@@ -36,12 +36,13 @@ import numpy as np
 
 from skfm._kernels import losses
 from skfm._solvers.fm.dense_columns import DenseColumns
+from skfm._solvers.fm.penalties import Penalties
 
 N_UPDATES = 8
 PRIOR = 0.03
 LEAST_STEPS = 60  # before the first update: weights have to grow before they say anything
-CHUNK = 1 << 16  # rows processed together
-MOST_ENTRIES = 500_000  # of the sampled rows
+CHUNK = 1 << 14  # rows looked at together
+MOST_ENTRIES = 500_000  # of the rows that are looked at
 # How far the logarithm of factors' precision moves, in the steps of expectation maximisation.
 LEAP = {True: 1.0, False: 1.8}  # whether targets are standardised
 # Precisions to begin with, for each entry of a row: of factors and of linear weights.
@@ -49,87 +50,78 @@ FACTORS = {True: 2.2, False: 0.5}
 LINEAR = {True: 0.7, False: 0.1}
 LEAST_LINEAR = 0.5
 MOST_CAUTION = 10.0
-WARM = {True: 20, False: 10}  # epochs before the first update
+WARM = {True: 20, False: 10}  # epochs before the first update, or this many mini-batches
+ENOUGH_STEPS = {True: 1600, False: 600}
+LEAST_WARM = 2
 EVERY = 2  # epochs between updates
+COMPONENTS = 4  # looked at together, so that memory does not grow with their number
 STARTING = {True: 1.0, False: 0.4}  # the factors' penalty until then, times the root of n_j
 LEAST_LEFT = 0.05  # of 1 - p above
-LEAST_OF_CLASSES = 0.1  # the smallest dispersion of class labels
+LEAST_OF_CLASSES = 0.1  # their dispersion
 HUGE = 1e100  # weights beside which penalties are nothing; their squares are no numbers
 LEAST = 1e-8  # of other targets, whose variance is about 1
 STANDARDISED = (losses.SQUARED_ERROR, losses.ABSOLUTE_ERROR, losses.HUBER, losses.QUANTILE)
 CLASSES = (losses.LOG_LOSS, losses.SOFTMAX)
 
 
-class ByKind(NamedTuple):
-    """A value for factors and one for linear weights."""
-
-    factors: float | np.ndarray
-    linear: float | np.ndarray
-
-
 def starting_penalties(loss, mean_row_length, n_features, n_rows):
-    """Penalties until the first update.
-
-    Those of factors are multiplied by the square root of a feature's weight.
-    """
+    """Penalties until the first update; those of factors for one row of a feature."""
     is_standardised, caution = loss in STANDARDISED, _caution(loss, n_features, n_rows)
     linear = max(LINEAR[is_standardised] * mean_row_length, LEAST_LINEAR)
-    return ByKind(caution * STARTING[is_standardised], caution * linear)
+    return Penalties(linear=caution * linear, factors=caution * STARTING[is_standardised])
 
 
 def _caution(loss, n_features, n_rows):
-    """The factor of the first penalties: fewer rows than features say hardly anything about most
-    features, and classes of such rows can be separated by chance."""
+    """How much larger first penalties are: rows that are fewer than features say nearly nothing of
+    most, and classes of such rows can be told apart by chance."""
     if loss not in CLASSES:
         return 1.0
     return np.clip((n_features / n_rows) ** 2, 1.0, MOST_CAUTION)
 
 
 class Searched(NamedTuple):
-    """What a search has found by the end of a fit, for a fit that continues from it."""
+    """What a search knows at the end of a fit, for the next one that goes on."""
 
     n_epochs: int = 0
-    precisions: ByKind | None = None
+    precisions: tuple | None = None
     class_dispersion: float | None = None
 
 
-class Information(NamedTuple):
-    """What the rows say of parameters; see the top of this file."""
+class _OfFactors(NamedTuple):
+    """What an update learns of all factors together."""
 
-    factors: np.ndarray  # (n_outputs, n_used, n_pairs)
-    linear: np.ndarray  # (n_outputs, n_used)
-    partners: np.ndarray  # (n_outputs, n_used, n_pairs), E
+    n_determined: float  # how many of them the rows determine
+    squares: float  # sum of their expected squares
+    of_partners: np.ndarray  # (n_used,), E above, mean over components
 
 
 class PenaltySearch:
     """When to update the penalties of a problem, and to what.
 
-    ``finds`` says whether to find those of factors and of linear weights. The arrays of the
-    problem are changed in place. ``earlier`` is what the search of an earlier fit has found.
+    ``finds`` (`PenaltiesToFind`) says which of them are to be found. The arrays of
+    the problem are changed in place. ``earlier`` is what a fit before has left, to go on from.
     """
 
     def __init__(self, problem, settings, finds, n_batches, earlier=None, by_sweeps=False):
         self.problem = problem
         self.loss_parameter = settings.loss_parameter
         self.pairs = np.flatnonzero(problem.interactions.degrees == 2)
-        finds = ByKind(*finds)
-        self.finds = finds._replace(factors=finds.factors and self.pairs.size > 0)
+        self.finds = finds.factors and self.pairs.size > 0, finds.linear
         is_standardised = problem.loss in STANDARDISED
         length = max(problem.mean_row_length, 1.0)
         shape = problem.n_used, problem.total_weight
         of_factors = _caution(problem.loss, *shape) * FACTORS[is_standardised] * length
-        start = starting_penalties(problem.loss, length, *shape)
-        self.start = start._replace(factors=of_factors)
+        self.start = of_factors, starting_penalties(problem.loss, length, *shape).linear
         earlier = earlier or Searched()
-        self.n_epochs_before = earlier.n_epochs
-        self.precisions = earlier.precisions
-        self.class_dispersion = earlier.class_dispersion
+        self.n_epochs_before, self.precisions, self.class_dispersion = earlier
         self.variances = None
         self.correction = 1.0  # of the dispersion, for what the rows themselves determine
         if by_sweeps:  # each of which goes as far as several epochs
             warm, every = 4, 1
         else:
-            warm = max(WARM[is_standardised], -(-LEAST_STEPS // n_batches))
+            enough = max(-(-ENOUGH_STEPS[is_standardised] // n_batches), LEAST_WARM)
+            warm = min(WARM[is_standardised], enough)
+            warm = max(warm, -(-LEAST_STEPS // n_batches))
             every = max(EVERY, -(-LEAST_STEPS // (6 * n_batches)))
         due = [warm + every * number + 1 - earlier.n_epochs for number in range(N_UPDATES)]
         self.due = due if any(self.finds) and problem.total_weight < HUGE else []
@@ -154,57 +146,74 @@ class PenaltySearch:
 
     def _update(self, parameters, raw):
         problem = self.problem
-        linear = parameters.linear.astype(np.float64)
-        factors = parameters.factors.astype(np.float64)[:, :, self.pairs]
+        _, linear, factors = parameters
+        linear = linear.astype(np.float64)
         curvature, measured = weighted_curvatures(problem, self.loss_parameter, raw)
         dispersion = self._dispersion(measured)
         free = _free_share(problem, len(raw))
         curvature = curvature / free
-        is_first, knows_variances = self.precisions is None, self.variances is not None
-        penalties = ByKind(problem.factor_penalty[:, None], problem.linear_penalty)
-        precisions = ByKind(*(penalty / dispersion for penalty in penalties))
-        if not is_first:  # penalties that are given stay as they are
-            if self.finds.factors:
-                precisions = precisions._replace(factors=self.precisions.factors)
-            if self.finds.linear:
-                precisions = precisions._replace(linear=self.precisions.linear)
-        variances = self.variances if knows_variances else np.zeros(factors.shape)
-        known = self._information(factors, curvature, variances)
-        of_partners = known.partners
-        variances = 1 / ((known.factors + of_partners) / dispersion + precisions.factors)
-        if not knows_variances:
-            of_partners = self._information(factors, curvature, variances).partners
-            variances = 1 / ((known.factors + of_partners) / dispersion + precisions.factors)
-        of_linear = 1 / (known.linear / dispersion + precisions.linear)
+        penalties = problem.factor_penalty[:, None], problem.linear_penalty
+        is_first = self.precisions is None
+        precisions = tuple(  # what is given stays as it is
+            penalty / dispersion if is_first or not is_found else precision
+            for penalty, is_found, precision in zip(
+                penalties, self.finds, self.precisions or (None, None), strict=True
+            )
+        )
+        of_factors = self._measure_factors(factors, curvature, dispersion, precisions[0], free)
+        of_linear = 1 / (self._told_linear(curvature) / dispersion + precisions[1])
         dense = self.dense.columns
         if dense.size:
-            priors = np.broadcast_to(precisions.linear, problem.n_used)[dense]
+            priors = np.broadcast_to(precisions[1], problem.n_used)[dense]
             for output, information in enumerate(self.dense.information(curvature, self.sample)):
                 of_linear[output, dense] = self.dense.variances(information / dispersion, priors)
         has_linear = problem.interactions.has_linear[problem.used]
-        used = (1 - precisions.factors * variances).sum()
-        used += (1 - precisions.linear * of_linear)[:, has_linear].sum()
+        used = of_factors.n_determined + (1 - precisions[1] * of_linear)[:, has_linear].sum()
         self.correction = 1 / max(1 - free * used / (problem.total_weight * len(raw)), LEAST_LEFT)
         dispersion = self._dispersion(measured)
         if problem.loss in CLASSES and not is_first:
             self.class_dispersion = dispersion
-        self.variances = variances
-        start = ByKind(*(value / dispersion for value in self.start))
+        start = tuple(value / dispersion for value in self.start)
         if is_first:
             self.precisions = start
         else:
-            squares = np.square(factors) / free + variances
-            squares_linear = (np.square(linear) / free + of_linear)[:, has_linear]
-            goals = ByKind(_goal(squares, start.factors), _goal(squares_linear, start.linear))
+            squares = (np.square(linear) / free + of_linear)[:, has_linear]
+            sizes = self.variances.size, squares.size
+            totals = of_factors.squares, squares.sum()
+            goals = tuple(
+                size * (1 + PRIOR) / (total + PRIOR * size / value) if size else value
+                for size, total, value in zip(sizes, totals, start, strict=True)
+            )
             leap = LEAP[problem.loss in STANDARDISED]
-            leaped = precisions.factors * (goals.factors / precisions.factors) ** leap
-            self.precisions = ByKind(leaped, goals.linear)
-        factor_penalty, linear_penalty = None, None
-        if self.finds.factors:
-            factor_penalty = dispersion * self.precisions.factors + of_partners.mean(axis=(0, 2))
-        if self.finds.linear:
-            linear_penalty = dispersion * self.precisions.linear
-        problem.set_penalties(factors=factor_penalty, linear=linear_penalty)
+            self.precisions = precisions[0] * (goals[0] / precisions[0]) ** leap, goals[1]
+        penalty = None
+        if self.finds[0]:
+            penalty = dispersion * self.precisions[0] + of_factors.of_partners
+        of_weights = dispersion * self.precisions[1] if self.finds[1] else None
+        problem.set_penalties(linear=of_weights, factors=penalty)
+
+    def _measure_factors(self, factors, curvature, dispersion, precision, free):
+        """Update the posterior variances of factors, some components at a time."""
+        n_outputs, n_used, _ = factors.shape
+        knows_variances = self.variances is not None
+        if not knows_variances:
+            self.variances = np.zeros((n_outputs, n_used, self.pairs.size), factors.dtype)
+        n_determined, squares, of_partners = 0.0, 0.0, np.zeros(n_used)
+        for first in range(0, self.pairs.size, COMPONENTS):
+            chosen = self.pairs[first : first + COMPONENTS]
+            values = factors[:, :, chosen].astype(np.float64)
+            kept = self.variances[:, :, first : first + COMPONENTS]
+            told, partners = self._information(values, curvature, kept.astype(np.float64))
+            variances = 1 / ((told + partners) / dispersion + precision)
+            if not knows_variances:
+                partners = self._information(values, curvature, variances)[1]
+                variances = 1 / ((told + partners) / dispersion + precision)
+            kept[...] = variances
+            n_determined += (1 - precision * variances).sum()
+            squares += np.square(values).sum() / free + variances.sum()
+            of_partners += partners.sum(axis=(0, 2))
+        n_averaged = max(n_outputs * self.pairs.size, 1)
+        return _OfFactors(n_determined, squares, of_partners / n_averaged)
 
     def _dispersion(self, measured):
         if self.problem.loss in STANDARDISED:
@@ -216,42 +225,52 @@ class PenaltySearch:
         return np.clip(measured * self.correction**2, LEAST_OF_CLASSES, 1.0)
 
     def _information(self, factors, curvature, variances):
-        """What the rows say of factors, linear weights and the uncertainty of partners."""
+        """What the rows tell of factors, and E: see the docstring above; both (n_outputs, n_used,
+        n_pairs)."""
         problem = self.problem
         told, of_partners = np.zeros(factors.shape), np.zeros(factors.shape)
-        told_linear = np.zeros(factors.shape[:2])
         interactions = problem.interactions
         partners = interactions.partners.astype(np.float64)
         own_group = interactions.interaction_group[problem.used]
         own = partners.diagonal()[own_group]
         n_groups = len(partners)
         n_pairs = factors.shape[2]
-        n_rows = problem.n_rows if self.sample is None else self.sample.size
-        for first in range(0, n_rows, CHUNK):
-            chosen = slice(first, min(first + CHUNK, n_rows))
-            if self.sample is not None:
-                chosen = self.sample[chosen]
+        for chosen in self._chunks():
             by_group = problem.scaled_rows(chosen, own_group, n_groups)
             squared, cubed, fourth = _powers(by_group)
             for output, values in enumerate(factors):
                 weight = np.repeat(curvature[output, chosen], n_groups)[:, None]
                 layers = _by_partners(by_group @ values, partners)
                 unsure = _by_partners(squared @ variances[output], partners)
-                of_squares = np.hstack([weight * np.square(layers), weight * unsure, weight])
-                of_squares = squared.T @ of_squares
-                told_linear[output] += of_squares[:, -1]
+                of_squares = squared.T @ np.hstack([weight * np.square(layers), weight * unsure])
                 itself = own[:, None] * (fourth.T @ weight)
                 cross = own[:, None] * (cubed.T @ (weight * layers))
                 told[output] += of_squares[:, :n_pairs] - 2 * values * cross
                 told[output] += np.square(values) * itself
-                of_partners[output] += of_squares[:, n_pairs:-1] - variances[output] * itself
+                of_partners[output] += of_squares[:, n_pairs:] - variances[output] * itself
         if self.sample is not None:
             told, of_partners = (
                 _of_all_rows(values, self.known[:, None], problem.count[:, None])
                 for values in (told, of_partners)
             )
-            told_linear = _of_all_rows(told_linear, self.known, problem.count)
-        return Information(told, told_linear, np.maximum(of_partners, 0))
+        return told, np.maximum(of_partners, 0)
+
+    def _told_linear(self, curvature):
+        """What the rows tell of linear weights (n_outputs, n_used)."""
+        told = np.zeros((len(curvature), self.problem.n_used))
+        for chosen in self._chunks():
+            squared, _, _ = _powers(self.problem.scaled_rows(chosen))
+            told += (squared.T @ curvature[:, chosen].T).T
+        if self.sample is None:
+            return told
+        return _of_all_rows(told, self.known, self.problem.count)
+
+    def _chunks(self):
+        """The rows that are looked at, some at a time."""
+        n_rows = self.problem.n_rows if self.sample is None else self.sample.size
+        for first in range(0, n_rows, CHUNK):
+            chosen = slice(first, min(first + CHUNK, n_rows))
+            yield chosen if self.sample is None else self.sample[chosen]
 
     def _count_in_sample(self):
         problem = self.problem
@@ -259,13 +278,6 @@ class PenaltySearch:
         weight = problem.weight[self.sample] if problem.weight.size else np.ones(rows.shape[0])
         per_entry = np.repeat(weight.astype(np.float64), np.diff(rows.indptr))
         return np.bincount(rows.indices, per_entry, problem.n_used)
-
-
-def _goal(squares, start):
-    """The precision that maximises the expected likelihood and the prior around ``start``."""
-    if not squares.size:
-        return start
-    return squares.size * (1 + PRIOR) / (squares.sum() + PRIOR * squares.size / start)
 
 
 def _sample_rows(problem):
@@ -298,10 +310,7 @@ def _powers(rows):
 
 
 def _by_partners(sums, partners):
-    """Sums over the partners of each interaction group, from sums by group.
-
-    Both are of shape (n_rows * n_groups, n).
-    """
+    """From sums by class, those over each class's partners; both (n_rows * n_groups, n)."""
     if len(partners) == 1:
         return sums * partners[0, 0]
     shaped = sums.reshape(-1, len(partners), sums.shape[1])

@@ -11,13 +11,13 @@ from skfm._solvers.fm.level_noise import find_level_noise
 from skfm._solvers.fm.priors import GroupPrecisions, Hyperprior, expected_precision
 from skfm._solvers.fm.rescaling import draw_log_scale, normal_likelihood, probit_likelihood
 from skfm._solvers.fm.sweeps import Sweeper
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 from skfm._utils.threads import share
 
 N_HELD = 5  # first iterations, in which priors stay as they are
-REFRESH = 10  # iterations after which sums and outputs are recomputed, against rounding errors
+REFRESH = 10  # iterations after which sums and outputs are computed again, for less rounding
 PROBIT_CHUNK = 1 << 16  # rows
-MAX_COPIES = 16  # latent targets of a row
+MAX_COPIES = 16  # hidden numbers of a row
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Settings:
 
 
 @dataclass
-class Draw(Kept):
+class Draw(Versioned):
     """One draw of everything; ``theta`` has the factors first and the linear weight last."""
 
     intercept: float
@@ -43,17 +43,25 @@ class Draw(Kept):
     group_mean: np.ndarray  # (n_groups, n_components + 1)
     group_precision: np.ndarray
     common_precision: np.ndarray  # (n_components + 1,), of all groups; see priors.py
-    # See level_noise.py; empty if the noise of all rows is the same.
+    # See noise.py; empty where the noise of all rows is the same.
     level_precision: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_used,)
     freedom: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_groups,)
+
+    @property
+    def factors(self):
+        return self.theta[:, :-1]
+
+    @property
+    def linear(self):
+        return self.theta[:, -1]
 
 
 class Chain:
     """A chain of draws. Each iteration has random numbers of its own, from the key and its number,
     so that neither threads nor interruptions between iterations matter.
 
-    ``signs`` (n_rows,), if given, are labels -1 and 1: the target then is a latent variable of
-    that sign, with unit noise around the output (Albert and Chib 1993).
+    ``signs`` (n_rows,), if given, are labels -1 and 1: the target then is a hidden number with
+    that sign and unit noise around the output (Albert and Chib 1993).
     """
 
     def __init__(self, problem, group, draw, iteration, settings, key, signs=None):
@@ -62,7 +70,7 @@ class Chain:
         self.key = key
         self.iteration = iteration
         self.group = group.astype(np.uint32)
-        # Which parameters exist: not all features have linear weights.
+        # Which of the parameters there are: not all features have linear weights.
         self.exists = np.ones(draw.theta.shape)
         self.exists[:, -1] = problem.interactions.has_linear[problem.used]
         self.group_size = self._sum_groups(self.exists, draw.group_mean.shape[0])
@@ -75,11 +83,11 @@ class Chain:
         )
         self.sweeper = Sweeper(problem, settings.n_threads)
         dtype = problem.data.dtype
-        theta = draw.theta.astype(dtype)
-        self.model = self.sweeper.model(theta[:, -1], theta[:, :-1])
+        linear, factors = draw.linear.astype(dtype), draw.factors.astype(dtype)
+        self.model = self.sweeper.model(linear, factors)
         self.intercept = draw.intercept
         self.noise_precision = draw.noise_precision
-        # Groups without parameters: their mean is 0, as draws would be arbitrary.
+        # Of what nothing is known, or is not fitted, draws would be wild: it is 0.
         self.is_absent = self.group_size == 0
         self.group_mean = np.where(self.is_absent, 0, draw.group_mean)
         self.group_precision = np.where(self.is_absent, np.inf, draw.group_precision)
@@ -101,7 +109,7 @@ class Chain:
         self._refresh()
 
     def _weigh(self, factor):
-        """Set the weights of the rows, besides their common precision."""
+        """Tell the kernels what rows weigh, beside their common precision."""
         if self.rows.root.size:
             self.rows.root[:] = np.sqrt(self.weight * factor)
 
@@ -117,8 +125,8 @@ class Chain:
         )
 
     def scalars(self):
-        """A few numbers that show whether the chain has converged; see diagnostics.py."""
-        linear, factors = self.model.linear, self.model.factors[:, : self.model.n_components]
+        """A few numbers that tell whether the chain has arrived; see diagnostics.py."""
+        linear, factors = self._linear(), self._factors()
         found = {"intercept": self.intercept}
         if self.signs is None:
             found["noise_precision"] = self.noise_precision
@@ -127,9 +135,14 @@ class Chain:
             found[name] = float(np.sqrt(squares.mean())) if values.size else 0.0
         return found
 
+    def _linear(self):
+        return self.model.linear
+
+    def _factors(self):
+        return self.model.factors[:, : self.model.n_components]
+
     def _theta(self):
-        model = self.model
-        return np.column_stack([model.factors[:, : model.n_components], model.linear])
+        return np.column_stack([self._factors(), self._linear()])
 
     def _refresh(self):
         self.sweeper.sum_rows(self.model, self.intercept, self.rows.sums, self.raw)
@@ -160,7 +173,7 @@ class Chain:
         self.sweeper.sweep(
             self.rows, self.model, prior, self.noise_precision, noise, settings.fit_linear
         )
-        # Latent targets are drawn around outputs, which may be much smaller than they are.
+        # Hidden numbers are drawn around outputs, which may be small against those numbers.
         if self.iteration % REFRESH == 0 or self.signs is not None:
             self._refresh()
         if self.iteration > N_HELD:
@@ -183,10 +196,10 @@ class Chain:
         return loss
 
     def _draw_latent(self, rng):
-        """Draw the latent targets, which have the labels' signs; returns the loss.
+        """Draw the hidden numbers, which have the labels' signs; returns the loss.
 
-        A row of weight c gets the mean of c of them: of c draws if c is a small integer, otherwise
-        of one, scaled to the variance of that mean.
+        A row of weight c has the mean of c of them: of as many draws if c is a small whole number,
+        else of one, stretched to the variance of that mean.
         """
         output, signs, weight = self.raw, self.signs, self.problem.weight
         bounds = np.append(0, np.cumsum(self.copies))
@@ -249,9 +262,9 @@ class Chain:
             output += np.expm1(degree * log_scale) * part
             scales[self.kinds[degree]] = np.exp(log_scale)
         if (scales != 1).any():
-            model = self.model
-            model.linear[:] *= scales[-1]
-            model.factors[:, : model.n_components] *= scales[:-1]
+            linear, factors = self._linear(), self._factors()
+            linear *= scales[-1]
+            factors *= scales[:-1]
             self.group_mean = self.group_mean * scales
             self.group_precision = self.group_precision / scales**2
             self.common_precision = self.common_precision / scales**2
@@ -259,17 +272,15 @@ class Chain:
 
     def _parts(self, output):
         """What the parameters of each degree contribute to the outputs."""
-        model = self.model
+        linear, factors, n_components = self.model
         *degrees, last = self.kinds
         parts, rest = {}, output - self.intercept
         for degree in degrees:
-            own = Model(
-                np.zeros_like(model.linear), np.zeros_like(model.factors), model.n_components
-            )
+            own = Model(np.zeros_like(linear), np.zeros_like(factors), n_components)
             if degree == 1:
-                own.linear[:] = model.linear
+                own.linear[:] = linear
             else:
-                own.factors[:, self.kinds[degree]] = model.factors[:, self.kinds[degree]]
+                own.factors[:, self.kinds[degree]] = factors[:, self.kinds[degree]]
             raw = np.empty_like(self.raw)
             self.sweeper.sum_rows(own, 0.0, np.empty_like(self.rows.sums), raw)
             parts[degree] = raw.astype(np.float64)

@@ -9,7 +9,7 @@ from skfm._kernels import structs
 from skfm._kernels.interactions import predict_general
 from skfm._kernels.predict import predict
 from skfm._utils.memory import read_only
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 
 
 class Parts(NamedTuple):
@@ -21,7 +21,7 @@ class Parts(NamedTuple):
 
 
 @dataclass
-class Interactions(Kept):
+class Interactions(Versioned):
     """Which products of features a model has; see _kernels/interactions.py.
 
     There are several interaction groups only if all components are of degree 2.

@@ -10,6 +10,7 @@ from skfm._solvers.fm.batches import make_planner
 from skfm._solvers.fm.empirical_bayes import PenaltySearch
 from skfm._solvers.fm.optimizer import Optimizer
 from skfm._solvers.fm.optimizer_state import UPDATES
+from skfm._solvers.fm.penalties import FIND_NONE
 from skfm._solvers.fm.trainer import Trainer
 from skfm._solvers.training import advice, loss_limit, run_epochs
 from skfm._utils.progress import Progress
@@ -92,7 +93,7 @@ def train(
     keeps_state,
     memory=None,
     listener=None,
-    finds=(False, False),
+    finds=FIND_NONE,
     searched=None,
 ):
     """Minimise the objective from ``start``; returns parameters, history and memory.
@@ -103,8 +104,8 @@ def train(
     or a summary.
 
     ``listener``, if given, is called as `run_epochs` says, and may choose other parameters.
-    ``finds`` says whether to find the penalties of factors and linear weights, starting from what
-    earlier fits have ``searched``; they are those of the problem at the end.
+    ``finds`` says which penalties are to be found, continuing from what earlier fits have
+    ``searched``; they are those of the problem at the end.
     """
     if memory is not None:
         memory = memory.of_one_epoch(UPDATES[settings.solver])

@@ -16,7 +16,7 @@ from skfm._kernels.update_rules import (
 )
 from skfm._solvers.fm.parameters import Parameters
 from skfm._utils.memory import aligned_zeros
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 
 UPDATES = {"adagrad": AdaGrad, "adam": Adam, "ftrl": FTRL, "sgd": SGD}
 RECOVERY = 4 ** (1 / 8)  # by which the learning rate recovers in each call after a divergence
@@ -24,7 +24,7 @@ VECTOR_BYTES = 32  # rows of factors are padded with zeros to whole vectors of t
 
 
 @dataclass
-class OptimizerMemory(Kept):
+class OptimizerMemory(Versioned):
     """What further training needs of a run: the optimizer's state, and how far it has come."""
 
     state: State | None  # None if it was not kept

@@ -12,14 +12,14 @@ import numpy as np
 
 from skfm._kernels.structs import Entries, Ridge
 from skfm._utils.memory import aligned_zeros, read_only
-from skfm._utils.pickling import Kept
+from skfm._utils.pickling import Versioned
 
 VECTOR_BYTES = 32  # rows of tables are padded with zeros to whole vectors of this size
 USER, ITEM = 0, 1
 
 
 @dataclass
-class Model(Kept):
+class Model(Versioned):
     """What is minimised; the values are standardised."""
 
     n_components: int

@@ -1,0 +1,63 @@
+"""Fitted factorization machines: their parameters, and the raw outputs that these give."""
+
+from contextlib import contextmanager
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skfm._fm.features import EstimatorOfFeatures
+from skfm._fm.outputs import finite_outputs
+from skfm._solvers.fm.parameters import Parameters
+from skfm._utils import validation
+from skfm._utils.memory import aligned_zeros
+from skfm._utils.threads import n_threads
+
+CHECKED_ROWS = "_checked_rows"  # attribute while the estimator is scored
+
+
+@contextmanager
+def without_checks_of(X, estimator):
+    """Let the estimator predict for these rows, which are valid, without checking them again."""
+    vars(estimator)[CHECKED_ROWS] = X
+    try:
+        yield
+    finally:
+        del vars(estimator)[CHECKED_ROWS]
+
+
+class FittedFM(EstimatorOfFeatures):
+    """Subclasses have ``_show(intercept, coef, components)``, which sets the public attributes."""
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        components = getattr(self, "components_", None)
+        if components is not None and not isinstance(components, np.memmap):
+            # Pickle keeps neither the order of three axes in memory nor where arrays start.
+            table = aligned_zeros(np.swapaxes(components, -1, -2).shape, components.dtype)
+            table[...] = np.swapaxes(components, -1, -2)
+            self.components_ = np.swapaxes(table, -1, -2)
+
+    def _store(self, parameters, interactions):
+        """Keep parameters in the units of X and y."""
+        intercept, linear, factors = parameters
+        self._interactions = interactions
+        self._show(intercept, linear, np.swapaxes(factors, 1, 2))
+
+    def _parameters(self):
+        """Fitted parameters as the kernels read them, without copies if they were fitted here."""
+        components = self.components_
+        if components.ndim == 2:
+            components = components[None]
+        return Parameters(
+            np.atleast_1d(np.asarray(self.intercept_, dtype=np.float64)),
+            np.ascontiguousarray(np.atleast_2d(self.coef_)),
+            np.ascontiguousarray(np.swapaxes(components, 1, 2)),
+        )
+
+    def _raw_output(self, X):
+        """Raw outputs of shape (n_samples, n_outputs), all of them finite."""
+        check_is_fitted(self)
+        if X is not vars(self).get(CHECKED_ROWS):
+            X = validation.validate_X(self, X)
+        output = finite_outputs(X, self._parameters(), self._interactions, n_threads(self.n_jobs))
+        return validation.check_predictions(output)

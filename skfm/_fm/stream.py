@@ -1,0 +1,58 @@
+"""What `partial_fit` keeps from call to call, and what must not change between calls."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skfm._fm.target_transform import TargetTransform
+from skfm._solvers.fm.column_scaling import Scaling
+from skfm._solvers.fm.optimizer_state import OptimizerMemory
+from skfm._utils.pickling import Versioned
+from skfm._utils.validation import digest
+
+SMALLEST_KNOWN_CHUNK = 10  # rows: fewer may be the same as others by chance
+
+
+@dataclass
+class Stream(Versioned):
+    """What `partial_fit` needs to continue from where `fit` or the last call stopped.
+
+    After `fit`, the optimizer's memory is a short summary: most models are done then, and need
+    not bear twice their size.
+    """
+
+    settled: dict  # the estimator's parameters that cannot change
+    target_transform: TargetTransform
+    scaling: Scaling
+    memory: OptimizerMemory | None  # "als" has none
+    rng: np.random.RandomState
+    seen: set  # digests of the chunks
+
+    def check_settled(self, now):
+        """Raise an error if the estimator's parameters that cannot change are others ``now``."""
+        changed = [
+            f"{name}={value!r} (now {now[name]!r})"
+            for name, value in self.settled.items()
+            if now[name] != value
+        ]
+        if changed:
+            raise ValueError(
+                f"partial_fit continues with {', '.join(changed)} of the call before. Call fit, "
+                "or partial_fit of a clone, to start again."
+            )
+
+    def places(self, problem):
+        """Where the problem has the features that were used before."""
+        return problem.position[self.scaling.used]
+
+
+def settled_values(values):
+    """Values of parameters that can be compared and kept: arrays as lists."""
+    return {n: v.tolist() if isinstance(v, np.ndarray) else v for n, v in values.items()}
+
+
+def digest_of_chunk(rows):
+    """What tells a chunk from others; None for one so small that it may occur twice by chance."""
+    if rows.X.shape[0] < SMALLEST_KNOWN_CHUNK:
+        return None
+    return digest(rows.X, rows.y, rows.weight)

@@ -1,0 +1,79 @@
+"""Training runs: what is minimised, by which solver, and what comes out."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from skfm._fm.early_stopping import Listener
+from skfm._fm.target_transform import TargetTransform
+from skfm._solvers.fm import coordinate_descent, minibatch, streams
+from skfm._solvers.fm.optimizer_state import OptimizerMemory
+from skfm._solvers.fm.parameters import Parameters
+from skfm._solvers.fm.penalties import Penalties
+from skfm._solvers.fm.problem import Problem, make_problem
+from skfm._solvers.training import History
+
+
+@dataclass
+class Run:
+    """A training problem, and how it is solved."""
+
+    problem: Problem
+    penalties: Penalties  # in the units of X; None where they are to be found
+    transform: TargetTransform
+    settings: minibatch.Settings
+    rng: np.random.RandomState
+    listener: Listener | None = None
+
+
+class Result(NamedTuple):
+    parameters: Parameters  # the solver's
+    history: History
+    memory: OptimizerMemory | None  # of the optimizer; "als" has none
+
+
+def state_problem(rows, transform, penalties, interactions, settings, earlier=None, is_new=True):
+    """The training problem for rows of numbers; for the others see `make_problem`."""
+    X, y, weight = rows.for_solver(settings.solver)
+    return make_problem(
+        X,
+        transform.apply(y),
+        weight,
+        transform.loss,
+        penalties,
+        interactions,
+        may_center=settings.fit_intercept,
+        earlier=earlier,
+        is_new=is_new,
+        is_cumulative=settings.solver == "ftrl",
+    )
+
+
+def train(run, start, to_find, warm_start=None, *, keeps_state=False):
+    """Train until convergence, or for ``max_iter`` epochs.
+
+    ``start`` are the solver's parameters, and ``warm_start`` is given if a fit has left them.
+    ``keeps_state`` says whether to keep the optimizer's memory whole instead of a summary.
+    """
+    options = {
+        "is_fitted": warm_start is not None,
+        "listener": run.listener,
+        "finds": to_find,
+        "searched": None if warm_start is None else warm_start.searched,
+    }
+    problem, settings, baseline = run.problem, run.settings, run.transform.baseline
+    if settings.solver == "als":
+        result = coordinate_descent.train(problem, start, settings, baseline, **options)
+        return Result(*result, memory=None)
+    options["memory"] = None if warm_start is None else warm_start.memory
+    options["keeps_state"] = keeps_state
+    return Result(*minibatch.train(problem, start, settings, run.rng, baseline, **options))
+
+
+def train_on_chunk(run, start, memory):
+    """One epoch on a further chunk of a stream."""
+    problem, settings, baseline = run.problem, run.settings, run.transform.baseline
+    return Result(
+        *streams.train_chunk(problem, start, settings, run.rng, baseline, memory, run.listener)
+    )

@@ -1,0 +1,30 @@
+"""What a warm start takes from the fit before."""
+
+from typing import NamedTuple
+
+from skfm._fm.penalties import FoundPenalties
+from skfm._solvers.fm.empirical_bayes import Searched
+from skfm._solvers.fm.optimizer_state import OptimizerMemory
+from skfm._solvers.fm.parameters import Parameters
+
+
+class WarmStart(NamedTuple):
+    parameters: Parameters  # in the units of X and y
+    loss: str
+    found: FoundPenalties
+    searched: Searched | None  # None if penalties were never searched
+    memory: OptimizerMemory | None  # None if the optimizer was another one
+
+    def check(self, shape, loss):
+        """Raise an error if factors of that shape, or that loss, need a new start."""
+        before = self.parameters.factors.shape
+        if before != shape:
+            raise ValueError(
+                "warm_start needs the same (n_outputs, n_features, n_components) as before: "
+                f"got {shape}, the fitted model has {before}. Set warm_start=False to start again."
+            )
+        if (loss == "poisson") != (self.loss == "poisson"):
+            raise ValueError(
+                f"warm_start cannot go from loss={self.loss!r} to loss={loss!r}: one predicts "
+                "logarithms. Set warm_start=False to start again."
+            )

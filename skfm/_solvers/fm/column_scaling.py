@@ -1,0 +1,164 @@
+"""Columns of X in the solvers' units: how large their values are, and how far from zero."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from skfm._kernels.features import measure_features
+from skfm._solvers.fm.penalties import of_used
+from skfm._utils.memory import read_only
+from skfm._utils.pickling import Versioned
+
+STIFF = 4.0  # of both penalties, for a row with the feature and scaled parameters
+RARE = 10  # entries
+TINY = np.finfo(np.float64).tiny
+LARGEST = 1e30  # of a penalty, where it says how large features are taken to be
+FAR = 3.0  # standard deviations between zero and the mean of a column that is centered
+
+
+class ScaledRows(NamedTuple):
+    """Rows as the solvers see them, with the columns that were used and then others that occur."""
+
+    X: sparse.csr_matrix
+    used: np.ndarray
+    others: np.ndarray
+
+
+@dataclass
+class Scaling(Versioned):
+    """What earlier rows said of the columns that they used."""
+
+    used: np.ndarray
+    count: np.ndarray
+    center: np.ndarray
+    scale: np.ndarray
+    seen_weight: float
+
+    @property
+    def centered(self):
+        """The columns from which a center is subtracted."""
+        return self.used[self.center != 0]
+
+    def centers(self, n_features):
+        """The centers of all columns, 0 for most."""
+        centers = np.zeros(n_features)
+        centers[self.used] = self.center
+        return centers
+
+    def apply(self, X):
+        """New rows as the solvers see them. Columns that were not used keep their units."""
+        X = fill(X, self.centered)
+        occurs = np.zeros(X.shape[1], dtype=bool)
+        occurs[X.indices] = True
+        occurs[self.used] = False
+        others = np.flatnonzero(occurs)
+        columns = np.append(self.used, others)
+        place = np.zeros(X.shape[1], dtype=np.int64)
+        place[columns] = np.arange(columns.size)
+        places = place[X.indices]
+        center = np.append(self.center, np.zeros(others.size))
+        scale = np.append(self.scale, np.ones(others.size))
+        data = (X.data - center[places]) / scale[places]
+        shape = X.shape[0], columns.size
+        X = sparse.csr_matrix((data, places, X.indptr), shape)
+        return ScaledRows(X, self.used, others)
+
+
+class ColumnSums(NamedTuple):
+    """Over the rows with an entry in a column: of weights, and of weighted values and squares."""
+
+    count: np.ndarray
+    total: np.ndarray
+    square: np.ndarray  # of values less the column's center
+
+
+def measure_columns(X, weight, center):
+    """Sums over the rows of each column; ``weight`` is empty where every row weighs 1."""
+    sums = ColumnSums(*np.zeros((3, X.shape[1])))
+    indptr = X.indptr.astype(np.int64)
+    measure_features(indptr, read_only(X.indices), read_only(X.data), weight, center, *sums)
+    if not np.isfinite(sums.square).all():
+        raise ValueError(
+            f"Column {np.flatnonzero(~np.isfinite(sums.square))[0]} of X (counted from 0) has "
+            "values that are too large to be squared; scale X, for example with "
+            "sklearn.preprocessing.MaxAbsScaler, or sample_weight if that is what is large."
+        )
+    return sums
+
+
+def center_columns(X, weight, sums, total_weight):
+    """The centers of columns that are far from zero in every row, and the sums with them."""
+    count, total, square = sums
+    center = np.zeros(X.shape[1])
+    full = np.flatnonzero(count > (1 - 1e-9) * total_weight)
+    if full.size:  # also in rows of hardly any weight
+        full = full[np.bincount(X.indices, minlength=X.shape[1])[full] == X.shape[0]]
+    mean = total[full] / count[full]
+    spread = np.maximum(square[full] / count[full] - mean**2, 0)
+    is_far = mean**2 > FAR**2 * spread
+    far = full[is_far]
+    if not far.size:
+        return center, sums
+    center[far] = mean[is_far].astype(X.dtype)
+    centered = measure_columns(X, weight, center).square
+    constant = far[centered[far] <= 1e-24 * square[far]]
+    center[constant] = 0  # nothing would be left of it
+    return center, sums._replace(square=np.where(center != 0, centered, square))
+
+
+def least_sizes(given, interactions, count, square, used):
+    """How large used features are taken to be at least.
+
+    So large that the smaller of their penalties is at most STIFF for each row. Penalties that are
+    to be found are those of scaled features, though. There, the few entries of a rare feature may
+    be small by chance: it is taken to be as large as rare features are.
+    """
+    if not given.are_given:
+        is_rare = count < RARE
+        mean = square[is_rare].sum() / max(count[is_rare].sum(), TINY)
+        return np.where(is_rare, np.sqrt(mean), 0.0)
+    linear = of_used(given.linear, used) if interactions.fit_linear else np.inf
+    factors = np.inf
+    if interactions.n_components:
+        factors = of_used(given.factors, used) * np.minimum(np.sqrt(count), LARGEST)
+    least = np.minimum(np.minimum(linear, factors), LARGEST)
+    if np.isinf(least).any():
+        return np.zeros(count.size)
+    return np.sqrt(least / (STIFF * np.maximum(count, LARGEST * TINY)))
+
+
+def only_columns(X, is_used):
+    """The rows with the entries of these columns alone."""
+    data = X.data * is_used[X.indices]
+    X = sparse.csr_matrix((data, X.indices, X.indptr), shape=X.shape, copy=True)
+    X.eliminate_zeros()
+    return X
+
+
+def subtract(X, center):
+    """CSR rows less a number for each column."""
+    X = fill(X, np.flatnonzero(center))
+    return sparse.csr_matrix((X.data - center[X.indices], X.indices, X.indptr), X.shape)
+
+
+def fill(X, columns):
+    """Give every row an entry of these columns, be it 0: to be centered, it has to be there."""
+    present = np.zeros((X.shape[0], columns.size), dtype=bool)
+    entries = np.flatnonzero(np.isin(X.indices, columns))
+    rows = np.searchsorted(X.indptr, entries, side="right") - 1
+    present[rows, np.searchsorted(columns, X.indices[entries])] = True
+    if present.all():
+        return X
+    rows, places = np.nonzero(~present)
+    whole = X.tocoo()
+    filled = sparse.coo_matrix(
+        (
+            np.append(whole.data, np.zeros(rows.size, X.dtype)),
+            (np.append(whole.row, rows), np.append(whole.col, columns[places])),
+        ),
+        shape=X.shape,
+    ).tocsr()
+    filled.sort_indices()
+    return filled

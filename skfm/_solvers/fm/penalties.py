@@ -1,0 +1,64 @@
+"""Penalties of linear weights and of factors: in the units of X, and of scaled features."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from skfm._utils.memory import largest_squared
+
+
+@dataclass(kw_only=True)
+class Penalties:
+    """Of squares, and of absolute values: numbers, or arrays with one for each feature.
+
+    None stands for a penalty of squares that is to be found: see empirical_bayes.py.
+    """
+
+    linear: float | np.ndarray | None
+    factors: float | np.ndarray | None
+    linear_lasso: float | np.ndarray = 0.0
+    factor_lasso: float | np.ndarray = 0.0
+
+    @property
+    def has_lasso(self):
+        return bool(np.any(self.factor_lasso) or np.any(self.linear_lasso))
+
+    @property
+    def are_given(self):
+        """Whether none of them is to be found."""
+        return self.linear is not None and self.factors is not None
+
+
+class PenaltiesToFind(NamedTuple):
+    """Which penalties of squares are to be found during training."""
+
+    linear: bool = False
+    factors: bool = False
+
+
+FIND_NONE = PenaltiesToFind()
+
+
+def scaled_penalties(given, start, used, root, inverse_scale, dtype):
+    """(n_used, 4): ridge of the linear weight and the factors, lasso of both; for scaled ones.
+
+    ``start`` are the penalties of squares of scaled parameters that stand in for those that are
+    not given. Those of factors grow with ``root``, that of the features' weights.
+    """
+
+    def ridge(value, start):
+        return start if value is None else of_used(value, used) * inverse_scale**2
+
+    penalty = np.empty((used.size, 4))
+    penalty[:, 0] = ridge(given.linear, start.linear)
+    penalty[:, 1] = ridge(given.factors, start.factors) * root
+    penalty[:, 2] = of_used(given.linear_lasso, used) * inverse_scale
+    penalty[:, 3] = of_used(given.factor_lasso, used) * inverse_scale * root
+    # Larger ones do the same, as they leave nothing; but their squares are no numbers.
+    return np.minimum(penalty, largest_squared(dtype))
+
+
+def of_used(value, used):
+    """One value for all features, or those of the used ones."""
+    return value if np.ndim(value) == 0 else np.asarray(value)[used]
