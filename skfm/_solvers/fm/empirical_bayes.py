@@ -79,11 +79,18 @@ def _caution(loss, n_features, n_rows):
     return np.clip((n_features / n_rows) ** 2, 1.0, MOST_CAUTION)
 
 
+class Precisions(NamedTuple):
+    """Precisions of the priors: one for all parameters of a kind, or one for each."""
+
+    factors: float | np.ndarray
+    linear: float | np.ndarray
+
+
 class Searched(NamedTuple):
     """What a search knows at the end of a fit, for the next one that goes on."""
 
     n_epochs: int = 0
-    precisions: tuple | None = None
+    precisions: Precisions | None = None
     class_dispersion: float | None = None
 
 
@@ -106,14 +113,17 @@ class PenaltySearch:
         self.problem = problem
         self.loss_parameter = settings.loss_parameter
         self.pairs = np.flatnonzero(problem.interactions.degrees == 2)
-        self.finds = finds.factors and self.pairs.size > 0, finds.linear
+        self.finds = finds._replace(factors=finds.factors and self.pairs.size > 0)
         is_standardised = problem.loss in STANDARDISED
         length = max(problem.mean_row_length, 1.0)
         shape = problem.n_used, problem.total_weight
         of_factors = _caution(problem.loss, *shape) * FACTORS[is_standardised] * length
-        self.start = of_factors, starting_penalties(problem.loss, length, *shape).linear
+        of_weights = starting_penalties(problem.loss, length, *shape).linear
+        self.start = Precisions(of_factors, of_weights)
         earlier = earlier or Searched()
-        self.n_epochs_before, self.precisions, self.class_dispersion = earlier
+        self.n_epochs_before = earlier.n_epochs
+        self.precisions = earlier.precisions
+        self.class_dispersion = earlier.class_dispersion
         self.variances = None
         self.correction = 1.0  # of the dispersion, for what the rows themselves determine
         if by_sweeps:  # each of which goes as far as several epochs
@@ -146,50 +156,50 @@ class PenaltySearch:
 
     def _update(self, parameters, raw):
         problem = self.problem
-        _, linear, factors = parameters
-        linear = linear.astype(np.float64)
+        linear = parameters.linear.astype(np.float64)
         curvature, measured = weighted_curvatures(problem, self.loss_parameter, raw)
         dispersion = self._dispersion(measured)
         free = _free_share(problem, len(raw))
         curvature = curvature / free
-        penalties = problem.factor_penalty[:, None], problem.linear_penalty
         is_first = self.precisions is None
-        precisions = tuple(  # what is given stays as it is
-            penalty / dispersion if is_first or not is_found else precision
-            for penalty, is_found, precision in zip(
-                penalties, self.finds, self.precisions or (None, None), strict=True
-            )
+        precisions = Precisions(
+            problem.factor_penalty[:, None] / dispersion, problem.linear_penalty / dispersion
         )
-        of_factors = self._measure_factors(factors, curvature, dispersion, precisions[0], free)
-        of_linear = 1 / (self._told_linear(curvature) / dispersion + precisions[1])
+        if not is_first:  # penalties that are given stay as they are
+            if self.finds.factors:
+                precisions = precisions._replace(factors=self.precisions.factors)
+            if self.finds.linear:
+                precisions = precisions._replace(linear=self.precisions.linear)
+        of_factors = self._measure_factors(
+            parameters.factors, curvature, dispersion, precisions.factors, free
+        )
+        of_linear = 1 / (self._told_linear(curvature) / dispersion + precisions.linear)
         dense = self.dense.columns
         if dense.size:
-            priors = np.broadcast_to(precisions[1], problem.n_used)[dense]
+            priors = np.broadcast_to(precisions.linear, problem.n_used)[dense]
             for output, information in enumerate(self.dense.information(curvature, self.sample)):
                 of_linear[output, dense] = self.dense.variances(information / dispersion, priors)
         has_linear = problem.interactions.has_linear[problem.used]
-        used = of_factors.n_determined + (1 - precisions[1] * of_linear)[:, has_linear].sum()
+        used = of_factors.n_determined + (1 - precisions.linear * of_linear)[:, has_linear].sum()
         self.correction = 1 / max(1 - free * used / (problem.total_weight * len(raw)), LEAST_LEFT)
         dispersion = self._dispersion(measured)
         if problem.loss in CLASSES and not is_first:
             self.class_dispersion = dispersion
-        start = tuple(value / dispersion for value in self.start)
+        start = Precisions(*(value / dispersion for value in self.start))
         if is_first:
             self.precisions = start
         else:
             squares = (np.square(linear) / free + of_linear)[:, has_linear]
-            sizes = self.variances.size, squares.size
-            totals = of_factors.squares, squares.sum()
-            goals = tuple(
-                size * (1 + PRIOR) / (total + PRIOR * size / value) if size else value
-                for size, total, value in zip(sizes, totals, start, strict=True)
-            )
+            goal = _goal(self.variances.size, of_factors.squares, start.factors)
             leap = LEAP[problem.loss in STANDARDISED]
-            self.precisions = precisions[0] * (goals[0] / precisions[0]) ** leap, goals[1]
+            self.precisions = Precisions(
+                precisions.factors * (goal / precisions.factors) ** leap,
+                _goal(squares.size, squares.sum(), start.linear),
+            )
         penalty = None
-        if self.finds[0]:
-            penalty = dispersion * self.precisions[0] + of_factors.of_partners
-        of_weights = dispersion * self.precisions[1] if self.finds[1] else None
+        if self.finds.factors:
+            penalty = dispersion * self.precisions.factors + of_factors.of_partners
+        of_weights = dispersion * self.precisions.linear if self.finds.linear else None
         problem.set_penalties(linear=of_weights, factors=penalty)
 
     def _measure_factors(self, factors, curvature, dispersion, precision, free):
@@ -206,7 +216,7 @@ class PenaltySearch:
             told, partners = self._information(values, curvature, kept.astype(np.float64))
             variances = 1 / ((told + partners) / dispersion + precision)
             if not knows_variances:
-                partners = self._information(values, curvature, variances)[1]
+                _, partners = self._information(values, curvature, variances)
                 variances = 1 / ((told + partners) / dispersion + precision)
             kept[...] = variances
             n_determined += (1 - precision * variances).sum()
@@ -278,6 +288,11 @@ class PenaltySearch:
         weight = problem.weight[self.sample] if problem.weight.size else np.ones(rows.shape[0])
         per_entry = np.repeat(weight.astype(np.float64), np.diff(rows.indptr))
         return np.bincount(rows.indices, per_entry, problem.n_used)
+
+
+def _goal(size, squares, start):
+    """The precision to expect of parameters with this sum of squares, for a prior at ``start``."""
+    return size * (1 + PRIOR) / (squares + PRIOR * size / start) if size else start
 
 
 def _sample_rows(problem):
