@@ -2,6 +2,7 @@
 
     python benchmarks/mf_recommend.py [--users 138000] [--items 27000] [--entries 10000000]
                                       [--factors 64] [--iterations 3] [--threads 2] [--repeats 5]
+                                      [--events 1000000]
 
 Data as in mf_implicit.py. Each tool is fitted for a few iterations, then recommends to all users,
 seen items excluded. Repeats of the tools alternate, medians are shown; a first call of each does
@@ -17,6 +18,10 @@ not count.
 The factors of users that implicit and irspack use are from their fits. Both run in their fastest
 way, found on 10,000 users. "as planned" is the share of recommended items which are the same as
 by the tool's own factors, multiplied and ranked in NumPy, for 1000 users.
+
+At the end, the milliseconds that one user takes, asked for alone: of MFRecommender and implicit
+with the fold-in of the user's row, of implicit also with the factors of its fit, and of
+FMRecommender, which is fitted for one epoch on --events of the entries, users being one-hot.
 """
 
 import argparse
@@ -28,10 +33,12 @@ from itertools import product
 import numpy as np
 from mf_implicit import data_file, ensure_data, load_training, make_tool
 from mf_peers import IMPLICIT_TOOLS, installed, rank_items, seconds
+from scipy import sparse
 
 N_ITEMS = 10
 N_TRIED = 10_000
 N_COMPARED = 1000
+N_SINGLE = 500
 
 
 class Skfm:
@@ -57,12 +64,10 @@ class Implicit:
         }
 
     def way(self, n_threads, batch, limited):
-        from threadpoolctl import threadpool_limits
-
         def recommend(model, X, n_users):
             model.num_threads = n_threads
             found = []
-            with threadpool_limits(1, "blas") if limited else nullcontext():
+            with one_blas_thread() if limited else nullcontext():
                 for start in range(0, n_users, batch or n_users):
                     users = np.arange(start, min(n_users, start + (batch or n_users)))
                     seen = X[users[0] : users[-1] + 1]
@@ -106,6 +111,59 @@ def share_as_planned(tool, found, X):
     return np.mean([np.isin(*both).mean() for both in zip(found, planned, strict=True)])
 
 
+def fit_ranker(X, n_factors, n_events, n_threads):
+    """FMRecommender on some of the entries, and its contexts: the users, one-hot."""
+    from skfm import FMRecommender
+
+    contexts = sparse.eye(X.shape[0], format="csr", dtype=np.float32)
+    entries = X.tocoo()
+    chosen = np.random.default_rng(0).permutation(X.nnz)[:n_events]
+    model = FMRecommender(n_factors, max_iter=1, random_state=0, n_jobs=n_threads)
+    return model.fit(contexts[entries.row[chosen]], entries.col[chosen]), contexts
+
+
+def ask_one_by_one(recommend, rows):
+    """Milliseconds of each call."""
+    recommend(rows[0])
+    return [1000 * seconds(recommend, row)[0] for row in rows]
+
+
+def one_blas_thread():
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, "blas")
+
+
+def print_latencies(tools, X, options):
+    users = np.random.default_rng(0).permutation(X.shape[0])[:N_SINGLE]
+    rows = [X[user] for user in users]
+    ways = {}
+    if "skfm" in tools:
+        model = tools["skfm"].model
+        ways["MFRecommender"] = (lambda row: model.recommend(row, N_ITEMS)), rows
+        ranker, contexts = fit_ranker(X, options.factors, options.events, options.threads)
+        ways["FMRecommender"] = (
+            lambda row: ranker.recommend(row, N_ITEMS),
+            [contexts[user] for user in users],
+        )
+    if Implicit.tool in tools:
+        peer = tools[Implicit.tool].model
+        peer.num_threads = 1
+        ways["implicit, fold-in"] = (
+            lambda row: peer.recommend(0, row, N=N_ITEMS, recalculate_user=True),
+            rows,
+        )
+        ways["implicit, known user"] = (
+            lambda user: peer.recommend(user, X[user], N=N_ITEMS),
+            users,
+        )
+    print(f"{'one user at a time':<24}{'median ms':>10}{'90 % ms':>10}")
+    for name, (recommend, asked) in ways.items():
+        with one_blas_thread():  # as implicit asks for; skfm uses no BLAS here
+            median, high = np.quantile(ask_one_by_one(recommend, asked), [0.5, 0.9])
+        print(f"{name:<24}{median:>10.2f}{high:>10.2f}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--users", type=int, default=138_000)
@@ -115,6 +173,7 @@ def main():
     parser.add_argument("--iterations", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--folder", help="keep the data there, for the next run")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -167,6 +226,7 @@ def main():
         f"skfm's fold-in of all users takes {median['fold-in']:.2f} s; without it "
         f"{n_users / rest:,.0f} users/s."
     )
+    print_latencies(tools, X, options)
 
 
 if __name__ == "__main__":

@@ -404,7 +404,7 @@ def make_ranking_scorer(
 
     In a matrix each row is a user, and `groups` is ignored. Events, for
     :class:`~skfm.FMRecommender`, are judged together if they are of the same user in the same
-    context: see :meth:`FMRecommender.ranked_events <skfm.FMRecommender.ranked_events>`. With
+    context: see :meth:`FMRecommender.rank_held_out <skfm.FMRecommender.rank_held_out>`. With
     scikit-learn's metadata routing enabled, the scorer requests `groups`, so
     ``cross_val_score(..., params={"groups": users})`` hands them on;
     ``scorer.set_score_request(groups=False)`` declines them.
@@ -502,15 +502,15 @@ class _RankingScorer:
         if Y_hidden is None:
             raise ValueError("Y_hidden is None: pass the hidden cells, in place of y.")
         recommender, X = last_step(estimator, X)
-        if hasattr(recommender, "ranked_events"):
-            relevant, items = recommender.ranked_events(
+        if hasattr(recommender, "rank_held_out"):
+            relevant, items = recommender.rank_held_out(
                 X, Y_hidden, self.k, groups=groups, **self.options
             )
         else:
-            relevant, items = Y_hidden, self._ranked_cells(recommender, X, Y_hidden)
+            relevant, items = Y_hidden, self._rank_held_out(recommender, X, Y_hidden)
         return float(self.metric(relevant, items, self.k))
 
-    def _ranked_cells(self, recommender, X, Y_hidden):
+    def _rank_held_out(self, recommender, X, Y_hidden):
         """Positions of the items recommended to the rows of a matrix."""
         _require_matrix(Y_hidden)
         if np.shape(X) != np.shape(Y_hidden):
@@ -524,9 +524,9 @@ class _RankingScorer:
             raise ValueError(
                 "The columns of Y_hidden are not those of the X that was fitted, in that order."
             )
-        if hasattr(recommender, "_ranked_cells"):
+        if hasattr(recommender, "_rank_held_out"):
             relevant = _as_canonical(Y_hidden) > 0
-            return recommender._ranked_cells(X, relevant, self.k, **self.options)
+            return recommender._rank_held_out(X, relevant, self.k, **self.options)
         n_items = min(self.k, _n_candidates(X, self.options.get("candidates")))
         items, _ = recommender.recommend(X, n_items=n_items, **self.options)
         return _as_positions(items, names)

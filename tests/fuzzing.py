@@ -556,7 +556,7 @@ def draw_ranking(dice):
         X, others = events(n)
         calls += [Call("predict", X), *draw_served(dice, X["X"], names, n, n_items)]
         groups = {"groups": dice.value(None, np.arange(n) % 3, ["a"] * n)}
-        calls += [Call("score", X | others | groups), Call("ranked_events", X | others | groups)]
+        calls += [Call("score", X | others | groups), Call("rank_held_out", X | others | groups)]
         more = dice.rng.normal(size=(2, n_features)).round(1)
         calls.append(
             Call("add_items", {"item_features": dice.value(more), "item_ids": ["new", "newer"]})

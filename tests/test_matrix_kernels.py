@@ -1108,7 +1108,7 @@ def test_best_columns_are_those_of_a_stable_sort(ranking, tile, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(top_k, "TILE", tile)
         patch.setattr(top_k, "BLOCK", block)
-        items, scores = top_k.best(rows, columns, n_best, hidden_pair(hidden), 1)
+        items, scores = top_k.best(rows, top_k.make_tiles(columns), n_best, hidden_pair(hidden), 1)
     expected = reference.best_columns(rows, columns, n_best, hidden)
     assert_array_equal(items, expected[0])
     assert_array_equal(scores, expected[1])
@@ -1124,9 +1124,11 @@ def test_best_columns_of_whole_tiles(n_rows, n_columns, dtype):
     rng = np.random.default_rng(n_columns)
     for integers in (True, False):
         rows, columns = small_tables(rng, n_rows, n_columns, 4, dtype, integers)
+        tiles = top_k.make_tiles(columns)
         hidden = rng.random((n_rows, n_columns)) < 0.25
         for n_best in (1, 7, 70, 200):
-            items, scores = top_k.best(rows, columns, n_best, hidden_pair(hidden, np.int64), 1)
+            pair = hidden_pair(hidden, np.int64)
+            items, scores = top_k.best(rows, tiles, n_best, pair, 1)
             expected = reference.best_columns(rows, columns, n_best, hidden)
             assert_array_equal(items, expected[0])
             rtol = 1e-4 if dtype == np.float32 else 1e-12
@@ -1136,7 +1138,7 @@ def test_best_columns_of_whole_tiles(n_rows, n_columns, dtype):
 def test_negative_scores_are_ranked():
     rows, columns = np.ones((1, 4)), -np.ones((3, 4)) * [[3], [1], [2]]
     hidden = hidden_pair(np.zeros((1, 3), bool))
-    items, scores = top_k.best(rows, columns, 5, hidden, 1)
+    items, scores = top_k.best(rows, top_k.make_tiles(columns), 5, hidden, 1)
     assert_array_equal(items, [[1, 2, 0, -1, -1]])
     assert_array_equal(scores, [[-4, -8, -12, -np.inf, -np.inf]])
 
@@ -1144,7 +1146,8 @@ def test_negative_scores_are_ranked():
 @pytest.mark.parametrize("n_rows, n_columns", [(0, 5), (3, 0)])
 def test_best_of_nothing(n_rows, n_columns):
     hidden = hidden_pair(np.zeros((n_rows, n_columns), bool))
-    items, scores = top_k.best(np.ones((n_rows, 4)), np.ones((n_columns, 4)), 2, hidden, 2)
+    tiles = top_k.make_tiles(np.ones((n_columns, 4)))
+    items, scores = top_k.best(np.ones((n_rows, 4)), tiles, 2, hidden, 2)
     assert_array_equal(items, np.full((n_rows, 2), -1))
     assert_array_equal(scores, np.full((n_rows, 2), -np.inf))
 
@@ -1155,9 +1158,10 @@ def test_the_best_of_a_row_depend_on_no_other_row(dtype):
     n_rows = size(23, 7)
     rows, columns = small_tables(rng, n_rows, 300, 8, dtype, integers=False)
     hidden = rng.random((n_rows, 300)) < 0.25
-    items, scores = top_k.best(rows, columns, 5, hidden_pair(hidden), 1)
+    tiles = top_k.make_tiles(columns)
+    items, scores = top_k.best(rows, tiles, 5, hidden_pair(hidden), 1)
     for chosen in [rng.permutation(n_rows), np.arange(2, 5), *np.arange(n_rows)[:, None]]:
-        one, its_scores = top_k.best(rows[chosen], columns, 5, hidden_pair(hidden[chosen]), 1)
+        one, its_scores = top_k.best(rows[chosen], tiles, 5, hidden_pair(hidden[chosen]), 1)
         assert_array_equal(one, items[chosen])
         assert_array_equal(its_scores, scores[chosen])
 
@@ -1169,11 +1173,12 @@ def test_any_number_of_threads_finds_the_same(monkeypatch):
     rows, columns = small_tables(rng, n_rows, 60, 8, np.float32, integers=False)
     hidden = hidden_pair(rng.random((n_rows, 60)) < 0.25)
     monkeypatch.setattr(top_k, "TILE", 32)
-    expected = top_k.best(rows, columns, 5, hidden, 1)
+    tiles = top_k.make_tiles(columns)
+    expected = top_k.best(rows, tiles, 5, hidden, 1)
     for block in (1, 4, 7):
         monkeypatch.setattr(top_k, "BLOCK", block)
         for n_threads in (1, 2, 3, 5):
-            found = top_k.best(rows, columns, 5, hidden, n_threads)
+            found = top_k.best(rows, tiles, 5, hidden, n_threads)
             for one, other in zip(found, expected, strict=True):
                 assert_array_equal(one, other)
 

@@ -1335,7 +1335,7 @@ def test_pairs_a_block_at_a_time(monkeypatch):
     model = model_for("als").fit(X)
     rows, items = all_pairs(X.shape)
     expected = model.predict_pairs(X, rows, items)
-    monkeypatch.setattr("skfm._recommenders.recommend.PAIRS", 7)
+    monkeypatch.setattr("skfm._recommenders.vectors.PAIRS", 7)
     assert_array_equal(model.predict_pairs(X, rows, items), expected)
 
 
@@ -1383,7 +1383,7 @@ def test_score_of_a_perfect_and_of_a_poor_model():
 def test_score_needs_two_cells():
     model = model_for("als").fit(make())
     for X in (sparse.identity(20, format="csr"), sparse.csr_matrix((3, 20)), np.eye(20)[:2]):
-        with pytest.raises(ValueError, match="two cells"):
+        with pytest.raises(ValueError, match="two entries"):
             model.score(X)
     assert np.isfinite(model_for("implicit", 1).fit(np.ones((3, 2))).score(np.ones((3, 2))))
 
@@ -1477,6 +1477,34 @@ def test_clone_and_pickle(kind):
     assert again.get_params() == model.get_params()
 
 
+@pytest.mark.parametrize("kind", SERVED)
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_few_items_are_excluded_for_one_row_as_for_many(kind, exclude_seen):
+    """For few rows they are hidden; for many, the others make a table of their own."""
+    X = make(40, 20)
+    model = quietly(model_for(kind).fit, X)
+    exclude = [2, 3, 11]
+    items, scores = model.recommend(X, 20, exclude=exclude, exclude_seen=exclude_seen)
+    assert items.shape == (40, 17) and not np.isin(items, exclude).any()
+    for row in range(40):
+        alone = model.recommend(X[row : row + 1], 20, exclude=exclude, exclude_seen=exclude_seen)
+        assert_same_outputs(alone, (items[row : row + 1], scores[row : row + 1]))
+
+
+@pytest.mark.parametrize("kind", SERVED)
+def test_tables_of_items_are_prepared_once(kind, monkeypatch):
+    """By fit and by unpickling, not by predictions; pickles do not hold them."""
+    X = make(40, 20)
+    model = quietly(model_for(kind).fit, X)
+    again = pickle.loads(pickle.dumps(model))
+    assert "_item_table" not in model.__getstate__()
+    expected = [model.recommend(X, 5), model.recommend(X[:1], 5)]
+    monkeypatch.setattr("skfm._recommenders.vectors.make_tiles", None)
+    for answering in (model, again):
+        for rows, found in zip((X, X[:1]), expected, strict=True):
+            assert_same_outputs(answering.recommend(rows, 5), found)
+
+
 @pytest.mark.parametrize("kind", ["als", "sgd", "implicit"])
 def test_pickle_holds_no_users(kind):
     sizes = [
@@ -1535,7 +1563,7 @@ def test_verbose(capsys):
         assert capsys.readouterr() == ("", "")
         loud = quietly(model_for(kind, max_iter=3, tol=0, verbose=1).fit, X)
         printed = capsys.readouterr()
-        assert printed.out == "" and "3/3" in printed.err and "cells/s" in printed.err
+        assert printed.out == "" and "3/3" in printed.err and "entries/s" in printed.err
         assert_same(quiet, loud)
 
 
@@ -1664,12 +1692,12 @@ def test_more_components_than_data(kind):
 def test_nothing_to_learn_from():
     for kind in EXPLICIT:
         for X in (np.zeros((4, 3)), sparse.csr_matrix((4, 3))):
-            with pytest.raises(ValueError, match=r"no stored cells.* rating"):
+            with pytest.raises(ValueError, match=r"no stored entries.* rating"):
                 model_for(kind).fit(X)
     zeros = make()
     zeros.data[:] = 0
     for X in (np.zeros((4, 3)), sparse.csr_matrix((4, 3)), zeros):
-        with pytest.raises(ValueError, match=r"no stored cells.* positive value"):
+        with pytest.raises(ValueError, match=r"no stored entries.* positive value"):
             model_for("implicit").fit(X)
 
 
@@ -2181,7 +2209,7 @@ def test_ratings_that_are_added_up_are_warned_of(form):
         kind = {"csr": sparse.csr_array, "csc": sparse.csc_array}[form]
         X = kind((X.data[order], minor[order], indptr), shape=(2, 2))
     (message,) = said_of(X)
-    assert "2 of the 5 values in X belong to cells that occur before" in message
+    assert "2 of the 5 values in X are duplicate entries" in message
     assert "UserItemEncoder" in message
     assert said_of(X, feedback="implicit") == []
     X = X.copy()
@@ -2241,7 +2269,7 @@ def test_nothing_becomes_nan(kind, data):
     summed = X.tocsr()
     model = model_for(kind, **parameters)
     if kind == "implicit" and not summed.data.any():
-        with pytest.raises(ValueError, match="no stored cells"):
+        with pytest.raises(ValueError, match="no stored entries"):
             model.fit(X)
         return
     quietly(model.fit, X)

@@ -167,7 +167,7 @@ def test_what_is_missing_is_said(models):
         (FMRegressor, "components_"),
         (BayesianFMRegressor, "_chain_state"),
         (MFRecommender, "_squares"),
-        (FMRecommender, "_item_parts"),
+        (FMRecommender, "_centered"),
         (UserItemEncoder, "_users"),
         (EventEncoder, "_blocks"),
     ):

@@ -108,7 +108,7 @@ def test_beats_popularity(loss, scale):
         8, loss=loss, item_features=features, alpha=0.1, max_iter=40, random_state=0
     )
     model.fit(X[:n_train], items[:n_train])
-    relevant, ranked = model.ranked_events(X[n_train:], items[n_train:], 10, exclude_seen=False)
+    relevant, ranked = model.rank_held_out(X[n_train:], items[n_train:], 10, exclude_seen=False)
     popular = np.argsort(-np.bincount(items[:n_train], minlength=30))[:10]
     popular = np.tile(popular, (len(ranked), 1))
     users = list(dict.fromkeys(X[n_train:].indices))
@@ -222,6 +222,21 @@ def test_copies_agree():
     for copy in (pickle.loads(pickle.dumps(model)), clone(model).fit(X, items)):
         for a, b in zip(copy.recommend(X[:5], 3), expected, strict=True):
             assert_array_equal(a, b)
+
+
+def test_tables_of_items_are_prepared_once(monkeypatch):
+    """By fit, add_items and unpickling, not by predictions; pickles do not hold them."""
+    X, items, _ = make_log(n_events=300)
+    model = small(item_features=make_features()).fit(X, items)
+    model.add_items(make_features(2, seed=5), ["new", "newer"])
+    again = pickle.loads(pickle.dumps(model))
+    assert "_item_table" not in model.__getstate__()
+    expected = [model.recommend(X[:5], 4), model.recommend(X[:1], 4)]
+    monkeypatch.setattr("skfm._recommenders.vectors.make_tiles", None)
+    for answering in (model, again):
+        for rows, found in zip((X[:5], X[:1]), expected, strict=True):
+            for a, b in zip(answering.recommend(rows, 4), found, strict=True):
+                assert_array_equal(a, b)
 
 
 def test_similar_items():
@@ -412,7 +427,7 @@ def test_score_goes_by_users_not_by_equal_rows(n_attributes, user_fields):
     assert_allclose(model.score(*new, groups=who), score_by_loop(model, *new, who))
     # What is known by no id is judged alone, whatever else is known.
     assert_allclose(model.score(*new), score_by_loop(model, *new, np.arange(who.size)))
-    relevant, _ = model.ranked_events(X, items)
+    relevant, _ = model.rank_held_out(X, items)
     assert relevant.shape[0] == np.unique(users[~is_new]).size + who.size
     # An id that is missing is none.
     some = np.where(is_new, np.nan, users)
@@ -427,15 +442,15 @@ def test_users_are_judged_in_each_of_their_contexts():
     model = small(user_fields=["user"]).fit(encode.transform(log[:200]), items[:200])
     test, chosen = log[200:], items[200:]
     X = encode.transform(test)
-    relevant, _ = model.ranked_events(X, chosen)
+    relevant, _ = model.rank_held_out(X, chosen)
     assert relevant.shape[0] == len(test.drop_duplicates())
     # Sessions cut what equal rows have together; contexts cut sessions.
     session = test["user"] * 10 + np.arange(100) // 20
-    relevant, _ = model.ranked_events(X, chosen, groups=session)
+    relevant, _ = model.rank_held_out(X, chosen, groups=session)
     assert relevant.shape[0] == len(test.assign(session=session).drop_duplicates())
     # On a device that fit has not seen, the user is known all the same.
     other = encode.transform(test.assign(device=7))
-    assert model.ranked_events(other, chosen)[0].shape[0] == test["user"].nunique()
+    assert model.rank_held_out(other, chosen)[0].shape[0] == test["user"].nunique()
 
 
 def test_order_and_names_of_users_do_not_matter():
@@ -782,7 +797,7 @@ def test_names_stay_what_they_are(names):
     assert set(left.ravel()) == set(names) - set(some)
 
 
-def test_owners_are_known_in_other_precision_or_it_is_said():
+def test_users_are_known_in_other_precision_or_it_is_said():
     X, items, _ = make_log()
     single = small().fit(X.astype(np.float32), items)
     both = [single.recommend(X.astype(dtype), 5)[0] for dtype in (np.float32, np.float64)]
@@ -823,32 +838,32 @@ def test_fields_of_contexts_may_be_numbers():
     assert_array_equal(same, scores)
 
 
-def test_ranked_events_leave_out_what_they_are_told_to():
+def test_rank_held_out_leave_out_what_they_are_told_to():
     X, items, _ = make_log(n_events=300)
     model = small().fit(X, items)
     test, chosen = X[:50], items[:50]
     known = model.item_ids_
-    relevant, found = model.ranked_events(test, chosen, 4, exclude=known[:-2])
+    relevant, found = model.rank_held_out(test, chosen, 4, exclude=known[:-2])
     assert set(found[:, :2].ravel()) <= {known.size - 2, known.size - 1, -1}
     assert (found[:, 0] >= 0).any()
     assert (found[:, 2:] == -1).all() and found.shape == (relevant.shape[0], 4)
-    _, none = model.ranked_events(test, chosen, 4, exclude=known)
+    _, none = model.rank_held_out(test, chosen, 4, exclude=known)
     assert (none == -1).all()
     # The first event of each context forbids the items of even numbers, the others those of odd.
     _, first, context = np.unique(test.indices, return_index=True, return_inverse=True)
     is_first = np.isin(np.arange(50), first)
     is_even = np.arange(known.size) % 2 == 0
     cells = sparse.csr_matrix(is_first[:, None] == is_even)
-    _, found = model.ranked_events(test, chosen, 4, exclude=cells, exclude_seen=False)
+    _, found = model.rank_held_out(test, chosen, 4, exclude=cells, exclude_seen=False)
     order = np.argsort(np.argsort(first))
     several = np.bincount(context) > 1
     assert several.any() and not several.all()
     for place, user in zip(order, range(order.size), strict=True):
         assert (found[place] == -1).all() if several[user] else (found[place] % 2 == 1).all()
     with pytest.raises(TypeError, match="k must be an instance of"):
-        model.ranked_events(test, chosen, "3")
+        model.rank_held_out(test, chosen, "3")
     with pytest.raises(ValueError, match="exclude must be a list of items"):
-        model.ranked_events(test, chosen, exclude=cells[:3])
+        model.rank_held_out(test, chosen, exclude=cells[:3])
     table = pd.DataFrame(np.zeros((50, known.size)), columns=known[::-1])
     with pytest.raises(ValueError, match="columns of exclude must be item_ids_"):
         model.recommend(test, 1, exclude=table)

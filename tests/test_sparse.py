@@ -179,7 +179,7 @@ def entries():
         "exclude": lambda X: mf.recommend(good, 1, exclude=X),
         "FMRecommender.fit": lambda X: FMRecommender(2).fit(X, y),
         "FMRecommender.recommend": ranker.recommend,
-        "FMRecommender.ranked_events": lambda X: ranker.ranked_events(X, y),
+        "FMRecommender.rank_held_out": lambda X: ranker.rank_held_out(X, y),
         "item_features": lambda X: FMRecommender(2, item_features=X).fit(good, y),
         "add_items": ranker.add_items,
         "inverse_transform": encoder.inverse_transform,

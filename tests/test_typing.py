@@ -13,7 +13,7 @@ import pytest
 import skfm
 from skfm import datasets, exceptions, metrics, model_selection, preprocessing, recipes
 
-MODULES = datasets, exceptions, metrics, model_selection, preprocessing, recipes
+MODULES = skfm, datasets, exceptions, metrics, model_selection, preprocessing, recipes
 SCRIPT = Path(__file__).with_name("typed_script.py")
 OPTIONS = (
     "--config-file=",  # not the settings of this repository
@@ -24,21 +24,23 @@ OPTIONS = (
 
 
 def public_callables():
-    """Functions, and the classes' own public methods, of all modules but the estimators'."""
-    found = [skfm.compile_all, skfm.recommend]
-    found += [getattr(module, name) for module in MODULES for name in module.__all__]
-    for one in found:
-        if inspect.isclass(one):
-            for name, member in inspect.getmembers(one, inspect.isfunction):
-                is_own = member.__module__.startswith("skfm") and name in vars(one)
-                if is_own and (name in ("__init__", "__call__") or not name.startswith("_")):
-                    yield member
-        else:
-            yield one
+    """Functions, and methods of classes that are ours, by the name under which users know them."""
+    for one in (getattr(module, name) for module in MODULES for name in module.__all__):
+        if not inspect.isclass(one):
+            yield one.__name__, one
+            continue
+        for name, member in inspect.getmembers(one, inspect.isfunction):
+            is_public = name in ("__init__", "__call__") or not name.startswith("_")
+            if is_public and member.__module__.startswith("skfm"):
+                yield f"{one.__name__}.{name}", member
 
 
-@pytest.mark.parametrize("function", list(public_callables()), ids=lambda one: one.__qualname__)
-def test_signature_has_types(function):
+CALLABLES = dict(public_callables())
+
+
+@pytest.mark.parametrize("name", CALLABLES)
+def test_signature_has_types(name):
+    function = inspect.unwrap(CALLABLES[name])
     hints = typing.get_type_hints(function)
     parameters = [name for name in inspect.signature(function).parameters if name != "self"]
     assert set(hints) == {*parameters, "return"}

@@ -7,7 +7,16 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from skfm import FMRegressor, MFRecommender, compile_all, recommend
+from skfm import (
+    BayesianFMClassifier,
+    BayesianFMRegressor,
+    FMClassifier,
+    FMRecommender,
+    FMRegressor,
+    MFRecommender,
+    compile_all,
+    recommend,
+)
 from skfm.datasets import (
     dump_libffm,
     fetch_movielens_100k,
@@ -60,6 +69,20 @@ def correct(frame: pd.DataFrame) -> None:
     dump_libffm(X, y, Path("rows.txt.gz"), fields=np.arange(3))
     X, y, fields = load_libffm(io.BytesIO(b"1 0:0:1"), zero_based="auto")
     print(fields.max(), fetch_movielens_100k("folder").items.shape)
+    for regressor in (FMRegressor(alpha={"user": 2.0}, verbose=True), FMRegressor(4, n_jobs=-1)):
+        print(regressor.fit(cells, [1, 2], X_val=cells, y_val=[0, 1]).predict(frame).sum())
+    classifier = FMClassifier(early_stopping=True, feature_groups=["user", "item"])
+    classifier.partial_fit(frame, frame["label"], classes=["no", "yes"])
+    print(classifier.predict_proba(cells)[:, 1], classifier.decision_function(cells).ndim)
+    chain = BayesianFMRegressor(max_iter=np.int64(50), feature_groups="single").fit(cells, [1, 2])
+    means, deviations = chain.predict(cells, return_std=True)
+    print(BayesianFMClassifier(interactions=[("user", "item")]).fit(cells, [0, 1]).predict(cells))
+    factors = MFRecommender("auto", feedback="implicit", alpha=2).fit(cells)
+    items, scores = factors.recommend(cells, 2, candidates=[0, 1], exclude=cells)
+    print(factors.transform(cells).shape, factors.score(cells) + 1, factors.similar_items([0]))
+    ranker = FMRecommender(loss="bpr", item_features=cells, item_ids=["tea", "milk"])
+    ranker.fit(cells, ["tea", "milk"]).add_items([[1, 0]], item_ids=["cocoa"])
+    print(ranker.recommend(cells, output="pandas").columns, ranker.predict(frame)[0])
     compile_all("float32")
     compile_all(["float32", np.float64])
 
@@ -100,6 +123,32 @@ def mistaken(frame: pd.DataFrame) -> None:
     recommend(FMRegressor(), frame, output="numpy")  # mistake
     recommend(FMRegressor(), frame, 10, "pandas")  # mistake
     recommend(FMRegressor(), frame).columns  # mistake
+
+    FMRegressor(n_components="auto")  # mistake
+    FMRegressor(loss="squared")  # mistake
+    FMRegressor(n_factors=8)  # mistake
+    FMRegressor(solver="lbfgs")  # mistake
+    FMRegressor(alpha="none")  # mistake
+    FMRegressor().fit([[1]])  # mistake
+    FMRegressor().fit([[1]], None)  # mistake
+    FMRegressor().predict(None)  # mistake
+    FMRegressor().fit([[1]], [1], weights=[1])  # mistake
+    FMRegressor().fit([[1]], [1]).partial_fit([[1]])  # mistake
+    FMRegressor().predict([[1]]).predict([[1]])  # mistake
+    FMClassifier(class_weight="equal")  # mistake
+    FMClassifier(random_state=np.random.default_rng(0))  # mistake
+    FMClassifier().predict_proba([[1]], [1])  # mistake
+    BayesianFMRegressor(solver="als")  # mistake
+    BayesianFMRegressor().predict([[1]], return_std="yes")  # mistake
+    BayesianFMClassifier(n_burn_in=None)  # mistake
+    MFRecommender(feedback="clicks")  # mistake
+    MFRecommender().fit([[1]]).recommend([[1]], n_items="ten")  # mistake
+    MFRecommender().recommend([[1]], output="list")  # mistake
+    MFRecommender().score([[1]]).mean()  # mistake
+    MFRecommender().predict_pairs([[1]], [0])  # mistake
+    FMRecommender(loss="warpe")  # mistake
+    FMRecommender().fit([[1]])  # mistake
+    FMRecommender().similar_users([[1]], n_items=3)  # mistake
 
     make_fm_regression(kind="sparse")  # mistake
     make_fm_regression(100, 4)  # mistake

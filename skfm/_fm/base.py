@@ -3,7 +3,9 @@
 import copy
 import numbers
 from functools import partial
+from typing import Self
 
+from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
@@ -32,6 +34,7 @@ from skfm._utils import validation
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.pickling import ORIGIN
 from skfm._utils.threads import n_threads
+from skfm._utils.typing import MatrixLike
 from skfm._utils.validation import is_option
 from skfm._utils.warnings import warn
 
@@ -153,7 +156,16 @@ class BaseFM(FittedFM):
             validation.check_flag(getattr(self, name), name)
         validation.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    def fit(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: MatrixLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
         """Fit the model.
 
         Parameters

@@ -1,8 +1,11 @@
 """Bayesian factorization machines, by Gibbs sampling."""
 
 import numbers
+from collections.abc import Sequence
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -28,6 +31,7 @@ from skfm._utils import validation
 from skfm._utils.equal_rows import merge_rows
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.threads import n_threads
+from skfm._utils.typing import ColumnLike, Float, FloatArray, Int, MatrixLike, Seed
 from skfm._utils.warnings import warn
 
 LARGEST_UNIT = 1e152  # of y: squared errors are numbers
@@ -43,24 +47,24 @@ class _BaseBayesianFM(EstimatorOfFeatures):
 
     def __init__(
         self,
-        n_components=8,
+        n_components: Int = 8,
         *,
-        max_iter=200,
-        n_burn_in=20,
-        init_scale=0.1,
-        degree=2,
-        fit_lower=True,
-        interactions=None,
-        feature_fields=None,
-        feature_groups=None,
-        fit_intercept=True,
-        fit_linear=True,
-        max_memory=256,
-        warm_start=False,
-        random_state=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        max_iter: Int = 200,
+        n_burn_in: Int = 20,
+        init_scale: Float = 0.1,
+        degree: Int = 2,
+        fit_lower: bool = True,
+        interactions: Sequence[Sequence[Any]] | None = None,
+        feature_fields: ColumnLike | None = None,
+        feature_groups: ColumnLike | None = None,
+        fit_intercept: bool = True,
+        fit_linear: bool | Sequence[Any] = True,
+        max_memory: Float = 256,
+        warm_start: bool = False,
+        random_state: Seed = None,
+        n_jobs: Int | None = None,
+        verbose: Int = 0,
+    ) -> None:
         self.n_components = n_components
         self.max_iter = max_iter
         self.n_burn_in = n_burn_in
@@ -89,7 +93,7 @@ class _BaseBayesianFM(EstimatorOfFeatures):
             validation.check_flag(getattr(self, name), name)
         validation.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Draw from the posterior distribution.
 
         Parameters
@@ -438,25 +442,25 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
 
     def __init__(
         self,
-        n_components=8,
+        n_components: Int = 8,
         *,
-        max_iter=200,
-        n_burn_in=20,
-        init_scale=0.1,
-        degree=2,
-        fit_lower=True,
-        interactions=None,
-        feature_fields=None,
-        feature_groups=None,
-        fit_intercept=True,
-        fit_linear=True,
-        noise_by_level=True,
-        max_memory=256,
-        warm_start=False,
-        random_state=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        max_iter: Int = 200,
+        n_burn_in: Int = 20,
+        init_scale: Float = 0.1,
+        degree: Int = 2,
+        fit_lower: bool = True,
+        interactions: Sequence[Sequence[Any]] | None = None,
+        feature_fields: ColumnLike | None = None,
+        feature_groups: ColumnLike | None = None,
+        fit_intercept: bool = True,
+        fit_linear: bool | Sequence[Any] = True,
+        noise_by_level: bool = True,
+        max_memory: Float = 256,
+        warm_start: bool = False,
+        random_state: Seed = None,
+        n_jobs: Int | None = None,
+        verbose: Int = 0,
+    ) -> None:
         super().__init__(
             n_components,
             max_iter=max_iter,
@@ -511,7 +515,7 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
         self.alpha_ = float(min(precision, np.finfo(np.float64).max))
         return self
 
-    def predict(self, X, return_std=False):
+    def predict(self, X: MatrixLike, return_std: bool = False) -> Any:
         """Predict targets.
 
         Parameters
@@ -704,7 +708,7 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
     def _first_intercept(self):
         return float(ndtri(self._rate))
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> NDArray[Any]:
         """Predict labels.
 
         Parameters
@@ -720,7 +724,7 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
         second = self._second(X)
         return self.classes_[(second > 0.5).astype(np.intp)]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: MatrixLike) -> FloatArray:
         """Probabilities of the classes.
 
         Parameters

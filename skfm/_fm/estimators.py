@@ -1,18 +1,30 @@
 """Factorization machines for regression and classification."""
 
 import numbers
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_expit, log_softmax, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_class_weight
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from skfm._fm import target_transform as targets
 from skfm._fm.base import BaseFM
 from skfm._utils import validation
 from skfm._utils.estimator import all_or_nothing
+from skfm._utils.typing import (
+    ColumnLike,
+    Float,
+    FloatArray,
+    Int,
+    MatrixLike,
+    Penalty,
+    Seed,
+    available_if,
+)
 
 
 def _takes_steps(model):
@@ -229,40 +241,42 @@ class FMRegressor(RegressorMixin, BaseFM):
 
     def __init__(
         self,
-        n_components=8,
+        n_components: Int = 8,
         *,
-        loss="squared_error",
-        epsilon=1.0,
-        quantile=0.5,
-        solver="adagrad",
-        alpha="auto",
-        alpha_linear="auto",
-        alpha_l1=0.0,
-        alpha_l21=0.0,
-        degree=2,
-        fit_lower=True,
-        interactions=None,
-        feature_fields=None,
-        feature_groups=None,
-        learning_rate="auto",
-        initial_accumulator=0.1,
-        batch_size="auto",
-        max_iter=300,
-        tol=1e-4,
-        n_iter_no_change=5,
-        early_stopping="auto",
-        validation_fraction=0.1,
-        scoring="loss",
-        refit=True,
-        callback=None,
-        init_scale=0.05,
-        fit_intercept=True,
-        fit_linear=True,
-        warm_start=False,
-        random_state=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        loss: Literal[
+            "squared_error", "absolute_error", "huber", "quantile", "poisson"
+        ] = "squared_error",
+        epsilon: Float = 1.0,
+        quantile: Float = 0.5,
+        solver: Literal["adagrad", "adam", "als", "ftrl", "sgd"] = "adagrad",
+        alpha: Penalty = "auto",
+        alpha_linear: Penalty = "auto",
+        alpha_l1: Penalty = 0.0,
+        alpha_l21: Penalty = 0.0,
+        degree: Int = 2,
+        fit_lower: bool = True,
+        interactions: Sequence[Sequence[Any]] | None = None,
+        feature_fields: ColumnLike | None = None,
+        feature_groups: ColumnLike | None = None,
+        learning_rate: Float | Literal["auto"] = "auto",
+        initial_accumulator: Float = 0.1,
+        batch_size: Int | Literal["auto"] = "auto",
+        max_iter: Int = 300,
+        tol: Float = 1e-4,
+        n_iter_no_change: Int = 5,
+        early_stopping: bool | Literal["auto"] = "auto",
+        validation_fraction: Float = 0.1,
+        scoring: str | Callable[..., float] | None = "loss",
+        refit: bool = True,
+        callback: Callable[..., Any] | None = None,
+        init_scale: Float = 0.05,
+        fit_intercept: bool = True,
+        fit_linear: bool | Sequence[Any] = True,
+        warm_start: bool = False,
+        random_state: Seed = None,
+        n_jobs: Int | None = None,
+        verbose: Int = 0,
+    ) -> None:
         super().__init__(
             n_components,
             loss=loss,
@@ -311,7 +325,9 @@ class FMRegressor(RegressorMixin, BaseFM):
         )
 
     @available_if(_takes_steps)
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(
+        self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Learn from a chunk of rows, as one epoch of `fit` would.
 
         The first call settles the unit of y and those of the columns that occur; columns that
@@ -368,7 +384,7 @@ class FMRegressor(RegressorMixin, BaseFM):
         self.coef_ = coef[0]
         self.components_ = components[0]
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> NDArray[Any]:
         """Predict targets.
 
         Parameters
@@ -600,39 +616,39 @@ class FMClassifier(ClassifierMixin, BaseFM):
 
     def __init__(
         self,
-        n_components=8,
+        n_components: Int = 8,
         *,
-        loss="log_loss",
-        class_weight=None,
-        solver="adagrad",
-        alpha="auto",
-        alpha_linear="auto",
-        alpha_l1=0.0,
-        alpha_l21=0.0,
-        degree=2,
-        fit_lower=True,
-        interactions=None,
-        feature_fields=None,
-        feature_groups=None,
-        learning_rate="auto",
-        initial_accumulator=0.1,
-        batch_size="auto",
-        max_iter=300,
-        tol=1e-4,
-        n_iter_no_change=5,
-        early_stopping="auto",
-        validation_fraction=0.1,
-        scoring="loss",
-        refit=True,
-        callback=None,
-        init_scale=0.05,
-        fit_intercept=True,
-        fit_linear=True,
-        warm_start=False,
-        random_state=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        loss: Literal["log_loss", "squared_hinge"] = "log_loss",
+        class_weight: Mapping[Any, Float] | Literal["balanced"] | None = None,
+        solver: Literal["adagrad", "adam", "als", "ftrl", "sgd"] = "adagrad",
+        alpha: Penalty = "auto",
+        alpha_linear: Penalty = "auto",
+        alpha_l1: Penalty = 0.0,
+        alpha_l21: Penalty = 0.0,
+        degree: Int = 2,
+        fit_lower: bool = True,
+        interactions: Sequence[Sequence[Any]] | None = None,
+        feature_fields: ColumnLike | None = None,
+        feature_groups: ColumnLike | None = None,
+        learning_rate: Float | Literal["auto"] = "auto",
+        initial_accumulator: Float = 0.1,
+        batch_size: Int | Literal["auto"] = "auto",
+        max_iter: Int = 300,
+        tol: Float = 1e-4,
+        n_iter_no_change: Int = 5,
+        early_stopping: bool | Literal["auto"] = "auto",
+        validation_fraction: Float = 0.1,
+        scoring: str | Callable[..., float] | None = "loss",
+        refit: bool = True,
+        callback: Callable[..., Any] | None = None,
+        init_scale: Float = 0.05,
+        fit_intercept: bool = True,
+        fit_linear: bool | Sequence[Any] = True,
+        warm_start: bool = False,
+        random_state: Seed = None,
+        n_jobs: Int | None = None,
+        verbose: Int = 0,
+    ) -> None:
         super().__init__(
             n_components,
             loss=loss,
@@ -668,7 +684,13 @@ class FMClassifier(ClassifierMixin, BaseFM):
         self.class_weight = class_weight
 
     @available_if(_takes_steps)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
         """Learn from a chunk of rows, as one epoch of `fit` would.
 
         The first call settles the classes and the units of the columns that occur; columns that
@@ -794,7 +816,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         self.coef_ = coef
         self.components_ = components[0] if intercept.size == 1 else components
 
-    def decision_function(self, X):
+    def decision_function(self, X: MatrixLike) -> FloatArray:
         """Raw outputs: log-odds of the second class, or one score a class before softmax.
 
         Parameters
@@ -810,7 +832,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         output = self._raw_output(X)
         return output[:, 0] if output.shape[1] == 1 else output
 
-    def predict(self, X):
+    def predict(self, X: MatrixLike) -> NDArray[Any]:
         """Predict labels.
 
         Parameters
@@ -829,7 +851,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         return self.classes_[output.argmax(axis=1)]
 
     @available_if(_has_probabilities)
-    def predict_proba(self, X):
+    def predict_proba(self, X: MatrixLike) -> FloatArray:
         """Probabilities of the classes.
 
         Parameters
@@ -848,7 +870,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         return softmax(output, axis=1)
 
     @available_if(_has_probabilities)
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: MatrixLike) -> FloatArray:
         """Logarithms of the probabilities, exact also where those round to 0.
 
         Parameters

@@ -1,4 +1,4 @@
-"""What MFRecommender takes where its parameters are "auto": rules in the shape of the matrix.
+"""Values of MFRecommender's parameters for "auto": rules in the shape of the matrix.
 
 The constants were chosen together on inner splits of nine data sets with densities from 0.07 to
 4 %; `python benchmarks/defaults.py --part mf` compares with a search.
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LARGE_CATALOGUE = 5000  # items, beyond which more components are worth their time
-UNOBSERVED_PULL = 4.0  # of all unobserved cells together, relative to that of those stored
+LARGE_CATALOGUE = 5000  # items; beyond, more components are worth their time
+UNOBSERVED_PULL = 4.0  # of all unobserved entries together, relative to stored ones
 PENALTY, POWER = 2.9, 0.4
 LARGEST_PENALTY, LARGEST_SHRINKAGE = 0.16, 0.5
 
@@ -26,18 +26,23 @@ class Defaults:
 EXPLICIT = Defaults(n_components=32, alpha=1.2, nu=0.5, unobserved_weight=0.0)
 
 
-def implicit_defaults(csr, unobserved_weight="auto"):
-    """What suits a matrix of confidences.
+def unless_auto(value, default):
+    """The value of a parameter, or its default if it is "auto"."""
+    return default if isinstance(value, str) else value
 
-    A row or a column without cells has a vector of 0, so its cells pull at nothing and do not
+
+def implicit_defaults(csr, unobserved_weight="auto"):
+    """Defaults for a matrix of confidences.
+
+    Rows and columns without entries have vectors of 0, so their entries have no effect and do not
     count.
 
-    The penalty is what a singular value must exceed to be more than noise. Those of a matrix of
-    noise grow with the roots of the mean number of cells of a row and of a column; ``noise`` is
-    the sum of these, for each cell. Many items fall into many kinds, each of which is a weak
-    signal, so the penalty is smaller for large catalogues. It has an upper bound, for at a
-    ``shrinkage`` of 1 all vectors are 0. Unobserved cells shrink vectors, too, so the penalty for
-    each cell that counts is smaller where they weigh more.
+    The penalty is a threshold that singular values must exceed to be more than noise. The singular
+    values of a noise matrix grow with the square roots of the mean numbers of entries of rows and
+    of columns; ``noise`` is the sum of both, per entry. Many items fall into many groups, each of
+    which is a weak signal, so the penalty is smaller for large catalogues. It has an upper bound,
+    because at a ``shrinkage`` of 1 all vectors are 0. Unobserved entries shrink vectors as well,
+    so the penalty per entry is smaller where they have more weight.
     """
     tiny = float(np.finfo(np.float64).tiny)
     n_rows = int(np.count_nonzero(np.diff(csr.indptr)))
@@ -45,10 +50,7 @@ def implicit_defaults(csr, unobserved_weight="auto"):
     density = csr.nnz / (n_rows * n_columns)
     largest = float(csr.data.max())  # divided out first, so that no sum overflows
     mean = max(largest * float(np.mean(csr.data / largest, dtype=np.float64)), tiny)
-    weight = unobserved_weight
-    if weight == "auto":
-        weight = max(UNOBSERVED_PULL * density * mean, tiny)
-    weight = float(weight)
+    weight = float(unless_auto(unobserved_weight, max(UNOBSERVED_PULL * density * mean, tiny)))
     pull = weight / density / mean  # of unobserved cells together, relative to those stored
     noise = math.sqrt(n_rows / csr.nnz) + math.sqrt(n_columns / csr.nnz)
     shrinkage = noise * min(LARGEST_PENALTY, PENALTY / n_columns**POWER)

@@ -1,55 +1,59 @@
 """Learning to rank: the items that a context wants first, by their features."""
 
 import numbers
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from scipy import sparse
+from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfm._fm.feature_groups import check_labels
 from skfm._fm.interactions import check_interactions, given_or_carried
+from skfm._recommenders.candidates import is_matrix, read_excluded
+from skfm._recommenders.catalogue import LabelledCatalogue
+from skfm._recommenders.defaults import unless_auto
+from skfm._recommenders.fm_problem import (
+    check_fields,
+    find_chosen,
+    initial_parameters,
+    make_choices,
+)
+from skfm._recommenders.fm_vectors import (
+    Side,
+    blank_features,
+    find_centers,
+    in_units,
+    item_coordinates,
+    parts_of,
+    require_finite,
+    with_unknown,
+)
+from skfm._recommenders.held_out import combine_rows, held_out_rankings, users_of_events
 from skfm._recommenders.item_features import (
     check_columns,
     column_names,
-    in_units,
     read_choices,
     read_features,
     read_items,
+    to_dtype,
 )
-from skfm._recommenders.output import check_output
-from skfm._recommenders.recommend import (
-    LabelledCatalogue,
-    are_cells,
-    best_items,
-    choose_from,
-    padded,
-    products,
-    rank_hidden,
-    read_cells,
-    read_pairs,
-    recommended,
-    similar,
-    similar_rows,
-    with_empty_row,
-)
-from skfm._recommenders.users import Owners, chosen_columns, hide_chosen, unite, users_of
+from skfm._recommenders.mixin import RecommenderMixin
+from skfm._recommenders.users import Users, user_columns
+from skfm._recommenders.vectors import ItemTable, RowVectors, padded
 from skfm._solvers.fm.batches import auto_batch_size
-from skfm._solvers.fm.column_scaling import subtract
 from skfm._solvers.fm.minibatch import Settings
 from skfm._solvers.fm.optimizer_state import UPDATES
-from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.ranking import training as ranking
-from skfm._utils import validation as door
+from skfm._utils import validation
 from skfm._utils.equal_rows import merge_rows
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.ids import join_ids
-from skfm._utils.pickling import Versioned
 from skfm._utils.threads import n_threads
+from skfm._utils.typing import ColumnLike, Float, FloatArray, Int, MatrixLike, Seed, SupportsSparse
 from skfm._utils.warnings import warn
 from skfm.metrics import ndcg_at_k
 
@@ -60,16 +64,7 @@ RANKED = 10  # items, for `score`
 CONTEXT = "context"  # the field of the features of X if nothing else is said
 
 
-@dataclass
-class _Centered(Versioned):
-    """Parameters of features less their centers, of contexts and items."""
-
-    center: np.ndarray  # (n_features + n_all_item_features,)
-    coef: np.ndarray
-    intercept: float
-
-
-class FMRecommender(VersionedEstimator, PrintableEstimator):
+class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
     """Factorization machine that learns which items a context wants first.
 
     Each row of X describes an event by its context: who, with which attributes, after what, when.
@@ -240,32 +235,32 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
 
     def __init__(
         self,
-        n_components=64,
+        n_components: Int = 64,
         *,
-        loss="warp",
-        item_features=None,
-        item_ids=None,
-        item_fields=None,
-        item_identity=("item",),
-        feature_fields=None,
-        user_fields=None,
-        interactions=None,
-        fit_linear=True,
-        negatives="uniform",
-        max_draws=10,
-        alpha="auto",
-        alpha_linear="auto",
-        learning_rate="auto",
-        initial_accumulator=1.0,
-        batch_size="auto",
-        max_iter=100,
-        tol=1e-4,
-        n_iter_no_change=5,
-        init_scale=0.05,
-        random_state=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        loss: Literal["warp", "bpr", "logistic"] = "warp",
+        item_features: MatrixLike | None = None,
+        item_ids: ColumnLike | None = None,
+        item_fields: ColumnLike | None = None,
+        item_identity: Sequence[Any] = ("item",),
+        feature_fields: ColumnLike | None = None,
+        user_fields: Sequence[Any] | None = None,
+        interactions: Sequence[Sequence[Any]] | None = None,
+        fit_linear: bool | Sequence[Any] = True,
+        negatives: Literal["uniform", "popularity"] | Float = "uniform",
+        max_draws: Int = 10,
+        alpha: Float | Literal["auto"] = "auto",
+        alpha_linear: Float | Literal["auto"] = "auto",
+        learning_rate: Float | Literal["auto"] = "auto",
+        initial_accumulator: Float = 1.0,
+        batch_size: Int | Literal["auto"] = "auto",
+        max_iter: Int = 100,
+        tol: Float = 1e-4,
+        n_iter_no_change: Int = 5,
+        init_scale: Float = 0.05,
+        random_state: Seed = None,
+        n_jobs: Int | None = None,
+        verbose: Int = 0,
+    ) -> None:
         self.n_components = n_components
         self.loss = loss
         self.item_features = item_features
@@ -299,31 +294,33 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
 
     def _check_parameters(self):
         integer, real = numbers.Integral, numbers.Real
-        door.check_n_components(self.n_components)
-        door.check_option(self.loss, "loss", ranking.LOSSES)
+        validation.check_n_components(self.n_components)
+        validation.check_option(self.loss, "loss", ranking.LOSSES)
         if isinstance(self.negatives, str):
-            door.check_option(self.negatives, "negatives", ("uniform", "popularity"))
+            validation.check_option(self.negatives, "negatives", ("uniform", "popularity"))
         else:
-            door.check_number(self.negatives, "negatives", real, low=0, high=1)
-        door.check_number(self.max_draws, "max_draws", integer, low=1, high=1_000_000)
-        door.check_auto_or_number(self.alpha, "alpha", low=0)
-        door.check_auto_or_number(self.alpha_linear, "alpha_linear", low=0)
-        door.check_auto_or_number(self.learning_rate, "learning_rate", low=0, boundaries="neither")
-        door.check_number(
+            validation.check_number(self.negatives, "negatives", real, low=0, high=1)
+        validation.check_number(self.max_draws, "max_draws", integer, low=1, high=1_000_000)
+        validation.check_auto_or_number(self.alpha, "alpha", low=0)
+        validation.check_auto_or_number(self.alpha_linear, "alpha_linear", low=0)
+        validation.check_auto_or_number(
+            self.learning_rate, "learning_rate", low=0, boundaries="neither"
+        )
+        validation.check_number(
             self.initial_accumulator, "initial_accumulator", real, low=0, boundaries="neither"
         )
         if isinstance(self.batch_size, str):
-            door.check_option(self.batch_size, "batch_size", ("auto",))
+            validation.check_option(self.batch_size, "batch_size", ("auto",))
         else:
-            door.check_number(self.batch_size, "batch_size", integer, low=1)
-        door.check_number(self.max_iter, "max_iter", integer, low=1)
-        door.check_number(self.tol, "tol", real, low=0)
-        door.check_number(self.n_iter_no_change, "n_iter_no_change", integer, low=1)
-        door.check_number(self.init_scale, "init_scale", real, low=0)
-        door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
+            validation.check_number(self.batch_size, "batch_size", integer, low=1)
+        validation.check_number(self.max_iter, "max_iter", integer, low=1)
+        validation.check_number(self.tol, "tol", real, low=0)
+        validation.check_number(self.n_iter_no_change, "n_iter_no_change", integer, low=1)
+        validation.check_number(self.init_scale, "init_scale", real, low=0)
+        validation.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
-    def fit(self, X, y, sample_weight=None):
-        """Learn from events.
+    def fit(self, X: MatrixLike, y: ColumnLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit the model to events.
 
         Parameters
         ----------
@@ -351,54 +348,45 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
     def _fit(self, X, y, sample_weight):
         self._check_parameters()
         fields = given_or_carried(self.feature_fields, X, "feature_fields")
-        X, y, weight = door.validate_rows(
+        X, y, weight = validation.validate_rows(
             self, X, read_choices(y), sample_weight, numeric_target=False, reset=True
         )
-        items = read_items(self, y)
+        items = read_items(
+            y, self.item_features, self.item_ids, self.item_fields, self.item_identity
+        )
         catalogue = LabelledCatalogue(items.names)
-        chosen = self._positions(catalogue, y)
+        chosen = find_chosen(catalogue, y)
         features = items.features(X.dtype)
         fields = [CONTEXT] * X.shape[1] if fields is None else fields
         fields = check_labels(fields, X.shape[1], "feature_fields", "column of X")
         interactions = self._check_interactions(fields.astype(object), items.fields)
-        door.check_weight_of_steps(weight)
+        validation.check_weight_of_steps(weight)
         rng = check_random_state(self.random_state)
-        rate = RATE if self.learning_rate == "auto" else float(self.learning_rate)
-        batch_size = self.batch_size
-        if batch_size == "auto":
-            batch_size = auto_batch_size(X.shape[0], UPDATES[SOLVER])
-        batch_size = int(batch_size)
-        if X.shape[0] <= batch_size:  # a row of weight 2 and two rows draw the same then
+        settings = self._settings(X.shape[0], interactions.fit_linear)
+        if X.shape[0] <= settings.batch_size:
+            # A row of weight 2 and two rows draw the same then.
             X, chosen, weight = merge_rows(X, chosen, weight)
-        self._owners = Owners(X, chosen, features.shape[0], chosen_columns(self, fields))
-        sides, choices = self._state(X, chosen, weight, features, interactions)
-        start = self._initial(sides, rng)
-        settings = Settings(
-            solver=SOLVER,
-            loss_parameter=0.0,
-            max_draws=int(self.max_draws),
-            learning_rate=rate,
-            initial_accumulator=float(self.initial_accumulator),
-            batch_size=batch_size,
-            max_iter=int(self.max_iter),
-            tol=float(self.tol),
-            n_iter_no_change=int(self.n_iter_no_change),
-            fit_intercept=self.loss == "logistic",
-            fit_linear=interactions.fit_linear,
-            n_threads=n_threads(self.n_jobs),
-            verbose=bool(self.verbose),
+        users = Users(X, chosen, features.shape[0], user_columns(self.user_fields, fields))
+        choices = make_choices(chosen, users, features, len(self.item_identity), self.negatives)
+        sides = ranking.make_ranking_problem(
+            X,
+            choices,
+            weight[:0] if (weight == 1).all() else weight,
+            ranking.LOSSES[self.loss],
+            self._penalties(),
+            interactions,
         )
+        start = initial_parameters(sides, float(self.init_scale), rng)
         parameters, history = ranking.train(
             sides, choices, start, settings, rng, ranking.BASELINES[self.loss]
         )
-        self._interactions = interactions
+        self._users, self._interactions, self._fitted_loss = users, interactions, self.loss
         self._store(sides, parameters)
-        self.item_ids_ = items.names
-        self._catalogue = catalogue
+        self._items = self._coordinates_of_items(features)
+        self._prepare_items()
+        self.item_ids_, self._catalogue = items.names, catalogue
         self._item_columns = column_names(self.item_features)
         self._n_identities = features.shape[1] - items.given.shape[1]
-        self._fitted_loss = self.loss
-        self._item_parts = self._parts_of_items(features)
         self.n_iter_ = len(history.loss_curve)
         self.loss_curve_ = history.loss_curve
         if not history.converged:
@@ -408,6 +396,31 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
                 ConvergenceWarning,
             )
         return self
+
+    def _settings(self, n_rows, fit_linear):
+        batch_size = unless_auto(self.batch_size, auto_batch_size(n_rows, UPDATES[SOLVER]))
+        return Settings(
+            solver=SOLVER,
+            loss_parameter=0.0,
+            max_draws=int(self.max_draws),
+            learning_rate=float(unless_auto(self.learning_rate, RATE)),
+            initial_accumulator=float(self.initial_accumulator),
+            batch_size=int(batch_size),
+            max_iter=int(self.max_iter),
+            tol=float(self.tol),
+            n_iter_no_change=int(self.n_iter_no_change),
+            fit_intercept=self.loss == "logistic",
+            fit_linear=fit_linear,
+            n_threads=n_threads(self.n_jobs),
+            verbose=bool(self.verbose),
+        )
+
+    def _penalties(self):
+        alpha, alpha_linear = ALPHAS[self.loss]
+        return Penalties(
+            factors=float(unless_auto(self.alpha, alpha)),
+            linear=float(unless_auto(self.alpha_linear, alpha_linear)),
+        )
 
     def _check_interactions(self, of_contexts, of_items):
         both = np.concatenate([of_contexts, of_items])
@@ -420,164 +433,75 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
             interactions=self.interactions,
             fit_linear=self.fit_linear,
         )
-        names = set(of_items)
-        shared = [name for name in dict.fromkeys(of_contexts) if name in names]
-        if shared and not (self.interactions is None and isinstance(self.fit_linear, bool)):
-            raise ValueError(
-                f"{shared[0]!r} is a field of X and one of items, so interactions and fit_linear "
-                "cannot tell them apart; call it otherwise in feature_fields, item_fields or "
-                "item_identity."
-            )
-        of_items = slice(of_contexts.size, None)
-        has_partners = interactions.partners.any(axis=0)[interactions.interaction_group[of_items]]
-        is_idle = ~has_partners & ~interactions.has_linear[of_items]
-        if is_idle.any():
-            raise ValueError(
-                f"The field {both[of_items][is_idle][0]!r} of items is in no pair of interactions "
-                "and has no linear weights (fit_linear), so it would say nothing; name it there, "
-                "or leave it out."
-            )
+        has_default = self.interactions is None and isinstance(self.fit_linear, bool)
+        check_fields(of_contexts, of_items, interactions, may_share_names=has_default)
         return interactions
-
-    def _positions(self, catalogue, y):
-        positions = catalogue.find(y)
-        unknown = positions < 0
-        if unknown.any():
-            names = list(dict.fromkeys(np.asarray(y)[unknown].tolist()))
-            difference = catalogue.difference(y)
-            raise ValueError(
-                f"y has {len(names)} items without a row in item_features (or item_ids), such as "
-                f"{names[:5]}{difference and '; '}{difference}; add their rows, or drop these "
-                "events."
-            )
-        if positions.min() == positions.max():
-            raise ValueError(
-                f"y has one item only (n_samples = {positions.size}): there is nothing to rank."
-            )
-        return positions
-
-    def _state(self, X, chosen, weight, features, interactions):
-        used, chosen = np.unique(chosen, return_inverse=True)
-        exponent = {"uniform": 0.0, "popularity": 1.0}.get(self.negatives, self.negatives)
-        choices = ranking.Choices(
-            item=chosen.astype(np.int64),
-            user=self._owners.of_row,
-            features=door.as_csr(features[used]),
-            n_own=len(self.item_identity),
-            exponent=float(exponent),
-            seen=self._owners.seen[:, used].sorted_indices(),
-        )
-        if (weight == 1).all():
-            weight = weight[:0]
-        given = self.alpha, self.alpha_linear
-        alphas = [
-            auto if alpha == "auto" else float(alpha)
-            for alpha, auto in zip(given, ALPHAS[self.loss], strict=True)
-        ]
-        sides = ranking.make_ranking_problem(
-            X,
-            choices,
-            weight,
-            ranking.LOSSES[self.loss],
-            Penalties(factors=alphas[0], linear=alphas[1]),
-            interactions,
-        )
-        return sides, choices
-
-    def _initial(self, sides, rng):
-        problem = sides.problem
-        factors = problem.random_factors(1, problem.n_used, float(self.init_scale), rng)
-        factors[:, sides.contexts.n_used + np.flatnonzero(sides.regression.mask)] = 0
-        return Parameters(np.zeros(1), np.zeros((1, problem.n_used), factors.dtype), factors)
 
     def _store(self, sides, parameters):
         """Parameters in the units of X and item_features; features never seen get zeros."""
-        dtype, problem = parameters[2].dtype, sides.problem
-        linear, factors = problem.unscaled(*parameters[1:])
-        self._centered = self._centers(problem, parameters[0], linear)
-        intercept, linear = problem.from_centered(parameters[0], linear, factors)
-        self.intercept_ = float(intercept[0]) if self.loss == "logistic" else 0.0
-        if self.loss != "logistic":  # what is the same for all items was not learned
-            linear[:, : sides.contexts.n_used] = 0
-        for prefix, problem, part in (
-            ("", sides.contexts, slice(0, sides.contexts.n_used)),
-            ("item_", sides.items, slice(sides.contexts.n_used, None)),
-        ):
-            n_features = problem.position.size
-            coef = np.zeros(n_features, dtype)
-            table = np.zeros((n_features, factors.shape[2]), dtype)
-            with np.errstate(over="ignore"):  # the result is checked instead
-                coef[problem.used] = linear[0, part]
-                table[problem.used] = factors[0, part]
-            if not (np.isfinite(coef).all() and np.isfinite(table).all()):
-                raise ValueError(
-                    f"A column of {'item_features' if prefix else 'X'} is too small for "
-                    f"parameters in {dtype}; scale it, or pass X in float64."
-                )
-            setattr(self, f"{prefix}coef_", coef)
-            setattr(self, f"{prefix}components_", table.T)
+        problem, n_contexts = sides.problem, sides.contexts.n_used
+        intercept, linear, factors = parameters
+        linear, factors = problem.unscaled(linear, factors)
+        is_logistic = self.loss == "logistic"
+        self._centered = find_centers(
+            problem, intercept, linear, self.n_features_in_, may_differ_by_context=is_logistic
+        )
+        intercept, linear = problem.from_centered(intercept, linear, factors)
+        if is_logistic:
+            self.intercept_ = float(intercept[0])
+        else:  # what is the same for all items was not learned
+            self.intercept_ = 0.0
+            linear[:, :n_contexts] = 0
+        linear, factors = linear[0], factors[0]
+        self.coef_, components = in_units(
+            sides.contexts, linear[:n_contexts], factors[:n_contexts], "X"
+        )
+        self.components_ = components.T
+        self.item_coef_, components = in_units(
+            sides.items, linear[n_contexts:], factors[n_contexts:], "item_features"
+        )
+        self.item_components_ = components.T
 
-    def _centers(self, problem, intercept, linear):
-        """What is served if columns are centered: with what is the same for all items, sums of
-        vectors would be all alike, and rounded as that is."""
-        if not problem.center.any():
-            return None
-        center, coef = np.zeros((2, problem.position.size), linear.dtype)
-        center[problem.used], coef[problem.used] = problem.center, linear[0]
-        if self.loss != "logistic":
-            coef[: self.n_features_in_] = intercept = 0
-        return _Centered(center, coef, float(np.ravel(intercept)[0]))
+    def _coordinates_of_items(self, features):
+        """Coordinates of items with these features, as in `_item_table`."""
+        side = Side(slice(self.coef_.size, None), self.item_coef_, self.item_components_.T)
+        parts = parts_of(features, side, self._interactions, self._centered)
+        require_finite(parts.output, parts.sums, "item_features")
+        return item_coordinates(parts)
 
-    # --- what is served -------------------------------------------------------------------
+    def _prepare_items(self):
+        self._item_table = ItemTable(with_unknown(self._items), self._factors)
+        self._items = self._item_table.coordinates[:-1]  # the same memory
 
-    def _parts_of_items(self, features):
-        """Outputs of items alone, and their sums by class."""
-        side = slice(self.coef_.size, None)
-        output, sums, _ = self._parts(features, side, self.item_coef_, self.item_components_)
-        self._require_finite(output, sums, "item_features")
-        return output, sums
+    @property
+    def _factors(self):
+        """Where vectors have their factors: before the constant."""
+        return slice(0, self._interactions.n_layers * self._interactions.n_components)
 
-    def _parts(self, rows, side, coef, components):
-        dtype = coef.dtype
-        with np.errstate(over="ignore", invalid="ignore"):
-            rows = rows.astype(dtype, copy=False)
-            if self._centered is not None:
-                rows = subtract(rows, self._centered.center[side].astype(dtype))
-                coef = self._centered.coef[side].astype(dtype)
-            return self._interactions.parts(rows, side, coef, components.T)
-
-    def _require_finite(self, output, table, name):
-        if not (np.isfinite(output).all() and np.isfinite(table).all()):
-            raise ValueError(
-                f"{name} has values that are too large for scores in {self.coef_.dtype}; scale "
-                "them, or lower learning_rate."
-            )
-
-    def _contexts(self, X, *, and_unknown=False):
-        """Checked rows, what they bring to every score, and their layers; if wanted, of an empty
-        row as well, at the end."""
+    def _check_rows(self, X):
         check_is_fitted(self)
-        X = door.validate_X(self, X)
-        if and_unknown:
-            X = with_empty_row(X)
-        side = slice(0, self.coef_.size)
-        output, _, layers = self._parts(X, side, self.coef_, self.components_)
-        self._require_finite(output, layers, "X")
+        return validation.validate_X(self, X)
+
+    def _find_seen(self, rows):
+        return self._users.seen_by(rows, self._catalogue.n_items)
+
+    def _find_catalogue(self, item_ids=None):
+        return self._catalogue
+
+    def _row_vectors(self, rows):
+        side = Side(slice(0, self.coef_.size), self.coef_, self.components_.T)
+        parts = parts_of(rows, side, self._interactions, self._centered)
+        require_finite(parts.output, parts.layers, "X")
+        kind, centered = parts.output.dtype.type, self._centered
+        offset = np.zeros_like(parts.output)  # the same for all items: it was not learned
         if self._fitted_loss == "logistic":
-            centered = self._centered
             intercept = self.intercept_ if centered is None else centered.intercept
-            return X, output + output.dtype.type(intercept), layers
-        return X, np.zeros_like(output), layers  # the same for all items: it was not learned
+            offset = parts.output + kind(intercept)
+        table = padded(parts.layers, np.ones((len(offset), 1), kind))
+        return RowVectors(table, kind(1), offset)
 
-    def _tables(self, layers):
-        """Tables of contexts and items, whose rows' products are the scores, less the contexts'
-        own part."""
-        output, sums = self._item_parts
-        ones = np.ones((len(layers), 1), layers.dtype)
-        return padded(layers, ones), padded(sums, output[:, None])
-
-    def user_vectors(self, X):
-        """Contexts as query vectors, for an index of nearest neighbours by inner product.
+    def user_vectors(self, X: MatrixLike) -> FloatArray:
+        """Return contexts as query vectors for a nearest-neighbour index by inner product.
 
         Parameters
         ----------
@@ -589,13 +513,13 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         vectors : ndarray of shape (n_rows, n_vector)
             Their products with `item_vectors` are the scores.
         """
-        _, own, layers = self._contexts(X)
-        one = np.ones_like(own)
-        extra = (one, own) if self._fitted_loss == "logistic" else (one,)
+        vectors = self._row_vectors(self._check_rows(X))
+        layers, one = vectors.table[:, self._factors], np.ones_like(vectors.offset)
+        extra = (one, vectors.offset) if self._fitted_loss == "logistic" else (one,)
         return np.column_stack([layers, *extra])
 
-    def item_vectors(self):
-        """Items as vectors, for an index of nearest neighbours by inner product.
+    def item_vectors(self) -> FloatArray:
+        """Return items as vectors for a nearest-neighbour index by inner product.
 
         Returns
         -------
@@ -603,37 +527,33 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
             See `user_vectors`; in the order of `item_ids_`.
         """
         check_is_fitted(self)
-        output, sums = self._item_parts
-        extra = (output, np.ones_like(output))
-        return np.column_stack([sums, *extra[: 1 + (self._fitted_loss == "logistic")]])
+        if self._fitted_loss == "logistic":
+            return np.column_stack([self._items, np.ones_like(self._items[:, 0])])
+        return self._items.copy()
 
-    def predict_pairs(self, X, rows, items):
-        """Scores of pairs of a context and an item.
+    def predict_pairs(self, X: MatrixLike, rows: ArrayLike, items: ColumnLike) -> FloatArray:
+        """Predict the scores of pairs of a context and an item.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_features)
             Contexts.
         rows : array-like of int of shape (n_pairs,)
-            Rows of X; -1 for a context of which nothing is known.
+            Rows of X; -1 stands for an unknown context.
         items : array-like of shape (n_pairs,)
-            Names of items; None for an item of which nothing is known.
+            Names of items; None stands for an unknown item.
 
         Returns
         -------
         scores : ndarray of shape (n_pairs,)
-            For "logistic" log-odds that an item was chosen rather than drawn. Else only their
-            differences within a row mean something. What is not known contributes nothing, as
+            For "logistic", the log-odds that an item was chosen and not drawn. Otherwise, only
+            differences within a row are meaningful. Unknown contexts and items contribute 0, like
             rows of zeros and features that were not seen in `fit`.
         """
-        X, own, layers = self._contexts(X, and_unknown=True)
-        rows, items = read_pairs(rows, items, X.shape[0] - 1, self._catalogue)
-        contexts, table = self._tables(layers)
-        table = np.concatenate([table, np.zeros_like(table[:1])])  # last, where -1 finds it
-        return products(contexts, table, rows, items) + own[rows]
+        return self._predict_pairs(X, rows, items)
 
-    def predict(self, X):
-        """The item with the highest score for each context, seen or not.
+    def predict(self, X: MatrixLike) -> NDArray[Any]:
+        """Predict the item with the highest score for each context, seen or not.
 
         Parameters
         ----------
@@ -650,29 +570,30 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
 
     def recommend(
         self,
-        X,
-        n_items=10,
+        X: MatrixLike,
+        n_items: Int = 10,
         *,
-        exclude_seen=True,
-        candidates=None,
-        exclude=None,
-        output="default",
-        user_ids=None,
-    ):
-        """The items with the highest scores for each context.
+        exclude_seen: bool = True,
+        candidates: ColumnLike | None = None,
+        exclude: ColumnLike | SupportsSparse | None = None,
+        output: Literal["default", "pandas", "polars"] = "default",
+        user_ids: ColumnLike | None = None,
+    ) -> Any:
+        """Recommend the items with the highest scores in each context.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_features)
             Contexts.
         n_items : int, default=10
-            How many items. If there are fewer to choose from, all of them are ranked.
+            Number of items. If there are fewer to choose from, all of them are ranked.
         exclude_seen : bool, default=True
-            Whether to leave out what the same user, see `user_fields`, chose in `fit`.
+            Whether to leave out what the same user (see `user_fields`) chose in `fit`.
         candidates : array-like of shape (n_candidates,), default=None
-            Recommend among these items only: names, or a mask of all items.
+            Recommend only these items: names, or a mask of all items.
         exclude : array-like of items, or sparse matrix of shape (n_rows, n_items), default=None
-            Items never to recommend, or cells, stored zeros included: those items for those rows.
+            Items never to recommend; or a matrix whose stored entries, zeros included, are the
+            items not to recommend in each row.
         output : {"default", "pandas", "polars"}, default="default"
             "default" returns two arrays with a row for each context. "pandas" and "polars" return
             a DataFrame of that package with a row for each recommended item.
@@ -698,65 +619,62 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         ImportError
             If `output` names a package that is not installed.
         """
-        door.check_flag(exclude_seen, "exclude_seen")
-        check_output(output)
-        rows, own, layers = self._contexts(X)
-        seen = self._seen(rows) if exclude_seen else None
-        options = {"candidates": candidates, "exclude": exclude}
-        left = choose_from(self._catalogue, seen, rows.shape[0], **options)
-        items, scores = self._best(layers, n_items, *left)
-        return recommended(X, self._catalogue, items, scores + own[:, None], user_ids, output)
+        return self._recommend(X, n_items, exclude_seen, candidates, exclude, output, user_ids)
 
-    def _best(self, layers, n_items, columns, hidden):
-        tables, threads = self._tables(layers), n_threads(self.n_jobs)
-        return best_items(*tables, n_items, columns, hidden, threads)
-
-    def _seen(self, X):
-        return self._owners.seen_by(X, self._catalogue.n_items)
-
-    def similar_items(self, items, n_items=10, *, output="default"):
-        """The items most similar to given ones.
+    def similar_items(
+        self,
+        items: ColumnLike,
+        n_items: Int = 10,
+        *,
+        output: Literal["default", "pandas", "polars"] = "default",
+    ) -> Any:
+        """Find the items most similar to given items.
 
         Parameters
         ----------
         items : array-like of shape (n_queries,)
             Names of items.
         n_items : int, default=10
-            How many, at most the number of all items. Then the last place is empty, as in
-            `recommend`.
+            Number of similar items, at most the number of all items. In that case the last place
+            is empty, as in `recommend`.
         output : {"default", "pandas", "polars"}, default="default"
             What to return, as in `recommend`.
 
         Returns
         -------
         similar : ndarray of shape (n_queries, n_items)
-            Names, most similar first; never the item itself.
+            Names, most similar first. An item is never similar to itself.
         similarities : ndarray of shape (n_queries, n_items)
-            Cosines of the angles between their vectors.
+            Cosine similarities of their vectors.
         frame : DataFrame of shape (n_similar, 4)
             In place of the two arrays if `output` asks for it, with the columns "item",
             "similar_item", "similarity" and "rank".
         """
-        check_is_fitted(self)
-        check_output(output)
-        asked = self._catalogue.positions(items, "items")
-        vectors, threads = self._item_parts[1], n_threads(self.n_jobs)
-        return similar("item", self._catalogue, vectors, asked, n_items, output, threads)
+        return self._similar_items(items, n_items, output)
 
-    def similar_users(self, X, rows=None, n_users=10, *, output="default", user_ids=None):
-        """The contexts most similar to given ones: those that want the same items.
+    def similar_users(
+        self,
+        X: MatrixLike,
+        rows: ArrayLike | None = None,
+        n_users: Int = 10,
+        *,
+        output: Literal["default", "pandas", "polars"] = "default",
+        user_ids: ColumnLike | None = None,
+    ) -> Any:
+        """Find the contexts most similar to given contexts: those that prefer the same items.
 
-        Pass one row for each user to find similar users: several rows of one user would be found
-        similar to each other.
+        To find similar users, pass one row for each user. Several rows of one user are similar to
+        each other.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_features)
             Contexts to compare.
         rows : array-like of int of shape (n_queries,), default=None
-            The rows of X to which similar ones are wanted. None is all of them.
+            The rows of X for which to find similar rows. None means all of them.
         n_users : int, default=10
-            How many, at most the number of rows. Then the last place is empty, as in `recommend`.
+            Number of similar rows, at most the number of rows. In that case the last place is
+            empty, as in `recommend`.
         output : {"default", "pandas", "polars"}, default="default"
             What to return, as in `recommend`.
         user_ids : array-like of shape (n_users,), default=None
@@ -766,21 +684,17 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         Returns
         -------
         similar : ndarray of shape (n_queries, n_users)
-            Rows of X, most similar first, or names; never the row itself.
+            Rows of X, or names, most similar first. A row is never similar to itself.
         similarities : ndarray of shape (n_queries, n_users)
-            Cosines of the angles between their vectors.
+            Cosine similarities of their vectors.
         frame : DataFrame of shape (n_similar, 4)
             In place of the two arrays if `output` asks for it, with the columns "user",
             "similar_user", "similarity" and "rank".
         """
-        check_output(output)
-        _, _, layers = self._contexts(X)
-        vectors = layers * self._item_parts[1].any(axis=0)  # what no item meets does not count
-        threads = n_threads(self.n_jobs)
-        return similar_rows(X, vectors, rows, n_users, user_ids, output, threads)
+        return self._similar_users(X, rows, n_users, output, user_ids)
 
-    def add_items(self, item_features, item_ids=None):
-        """Make items known that appeared after `fit`. They are ranked by their features alone.
+    def add_items(self, item_features: MatrixLike, item_ids: ColumnLike | None = None) -> Self:
+        """Add items that appeared after `fit`. They are ranked by their features alone.
 
         Parameters
         ----------
@@ -797,13 +711,13 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         Raises
         ------
         ValueError
-            If an item is known already, or the columns are others.
+            If an item is already known, or the columns differ from those in `fit`.
         """
         check_is_fitted(self)
         n_given = self.item_coef_.size - self._n_identities
         if n_given == 0:
             raise ValueError(
-                "The model was fitted without item_features, so it can say nothing of new items; "
+                "The model was fitted without item_features, so it cannot rank new items; "
                 "pass item_features to the constructor and fit again."
             )
         names, given = read_features(item_features, item_ids, n_given)
@@ -814,17 +728,15 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
                 f"item_features has {known.sum()} items that the model knows already, such as "
                 f"{np.asarray(names)[known][:5].tolist()}."
             )
-        dtype = self.item_coef_.dtype
-        blank = sparse.csr_matrix((len(names), self._n_identities), dtype=dtype)
-        rows = sparse.hstack([blank, in_units(given, dtype)], format="csr")
-        parts = self._parts_of_items(rows)
-        both = zip(self._item_parts, parts, strict=True)
+        given = to_dtype(given, self.item_coef_.dtype)
+        added = self._coordinates_of_items(blank_features(given, self._n_identities))
         joined = join_ids(self.item_ids_, names)
-        self._item_parts = tuple(np.concatenate(pair) for pair in both)
         self.item_ids_, self._catalogue = joined, LabelledCatalogue(joined)
+        self._items = np.concatenate([self._items, added])
+        self._prepare_items()
         return self
 
-    def ranked_events(
+    def rank_held_out(
         self,
         X,
         y,
@@ -836,36 +748,36 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         candidates=None,
         exclude=None,
     ):
-        """Held-out events, and what the model ranks first where they happened.
+        """Rank items in the contexts of held-out events, to evaluate the rankings.
 
         There is one ranking for each user and context: events of the same user in equal rows of X
-        are judged together. Who the user is say `groups`, or if there are none, `user_fields`.
-        A user that `fit` has not seen has no id there, so without `groups` each of their events
-        is judged alone: equal rows may be those of many people.
+        are judged together. `groups` identify the users or, if None, the fields in `user_fields`
+        do. Users who were not in `fit` cannot be told apart by these fields: equal rows may belong
+        to many people. So without `groups`, each of their events is judged alone.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_events, n_features)
             Contexts of the events.
         y : array-like of shape (n_events,)
-            Items chosen. Those that the model does not know are misses.
+            Items chosen. Items that the model does not know count as misses.
         k : int, default=10
-            How many items to rank, at least 1.
+            Number of items to rank, at least 1.
         groups : array-like of shape (n_events,), default=None
-            Who chose: an id of the user of each event. Events whose id is missing (None or NaN)
-            are judged alone. None takes the users of `fit`, see `user_fields`.
+            The id of each event's user. Events whose id is missing (None or NaN) are judged alone.
+            If None, the users are those of `fit`, see `user_fields`.
         sample_weight : array-like of shape (n_events,), default=None
             Weights of the events: their gains.
         exclude_seen : bool, default=True
-            Whether to leave out what the same user chose in `fit`, unless it is in y once more.
+            Whether to leave out what the same user chose in `fit`, unless it is in y again.
         candidates, exclude : default=None
-            As for `recommend`; of cells to exclude, a row for each event.
+            See `recommend`. A matrix of entries to exclude has a row for each event.
 
         Returns
         -------
         relevant : CSR matrix of shape (n_rankings, n_items or more)
-            Weight of each item in each ranking; items that are not known follow those that are.
-            Rankings are in the order of their first events.
+            Weight of each item in each ranking; unknown items follow the known ones. Rankings are
+            in the order of their first events.
         items : ndarray of shape (n_rankings, k)
             Positions of items, best first, as the functions of :mod:`skfm.metrics` take them: -1
             where too few are left for a row.
@@ -875,29 +787,34 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         ValueError
             If `y`, `sample_weight` or `groups` does not hold a value for each row of X.
         """
-        k = door.check_number(k, "k", numbers.Integral, low=1, high=np.iinfo(np.int32).max)
-        door.check_flag(exclude_seen, "exclude_seen")
-        X, _, layers = self._contexts(X)
-        users = users_of(self._owners, X, groups)
-        relevant, ranking, first = hide_chosen(X, self._catalogue, y, sample_weight, users)
-        if are_cells(exclude):
-            exclude = unite(read_cells(exclude, X.shape[0], self._catalogue), ranking, first.size)
-        items = rank_hidden(
-            *self._tables(layers[first]),
+        k = validation.check_number(k, "k", numbers.Integral, low=1, high=np.iinfo(np.int32).max)
+        validation.check_flag(exclude_seen, "exclude_seen")
+        X = self._check_rows(X)
+        users = users_of_events(self._users, X, groups)
+        held_out = held_out_rankings(X, self._catalogue, y, sample_weight, users)
+        if is_matrix(exclude):
+            exclude = read_excluded(exclude, X.shape[0], self._catalogue)
+            exclude = combine_rows(exclude, held_out.ranking, held_out.first.size)
+        items = self._rank(
+            X[held_out.first],
             k,
-            relevant[:, : self._catalogue.n_items],
-            self._catalogue,
-            self._seen(X[first]) if exclude_seen else None,
-            n_threads(self.n_jobs),
+            held_out.relevant[:, : self._catalogue.n_items],
+            exclude_seen=exclude_seen,
             candidates=candidates,
             exclude=exclude,
         )
-        return relevant, items
+        return held_out.relevant, items
 
-    def score(self, X, y, sample_weight=None, groups=None):
-        """NDCG of the first ten items, mean over rankings, one for each user and context.
+    def score(
+        self,
+        X: MatrixLike,
+        y: ColumnLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ColumnLike | None = None,
+    ) -> float:
+        """Compute the mean NDCG of the first ten items, with a ranking for each user and context.
 
-        See `ranked_events` for which events are judged together.
+        `rank_held_out` explains which events are judged together.
 
         Parameters
         ----------
@@ -908,8 +825,8 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         sample_weight : array-like of shape (n_events,), default=None
             Weights of the events: their gains.
         groups : array-like of shape (n_events,), default=None
-            Who chose: an id of the user of each event, as in `ranked_events`. None goes by
-            `user_fields`.
+            The id of each event's user, as in `rank_held_out`. If None, `user_fields` identify the
+            users.
 
         Returns
         -------
@@ -927,5 +844,5 @@ class FMRecommender(VersionedEstimator, PrintableEstimator):
         cross-validation and pipelines hand it on to here, as they do to
         :class:`~sklearn.model_selection.GroupKFold`.
         """
-        relevant, items = self.ranked_events(X, y, sample_weight=sample_weight, groups=groups)
+        relevant, items = self.rank_held_out(X, y, sample_weight=sample_weight, groups=groups)
         return float(ndcg_at_k(relevant, items, RANKED))

@@ -1,4 +1,4 @@
-"""The items that a recommender is told of: their names and their features."""
+"""The items of a recommender: their names and their features."""
 
 from collections.abc import Hashable
 
@@ -7,7 +7,7 @@ from scipy import sparse
 from sklearn.utils import check_array
 
 from skfm._fm.feature_groups import check_labels
-from skfm._utils import validation as door
+from skfm._utils import validation
 from skfm._utils.ids import Ids, find_missing, read_ids, refuse_rows
 from skfm._utils.sparse import check_sparse
 
@@ -28,26 +28,25 @@ class Items:
 
     def features(self, dtype):
         blocks = [sparse.eye(len(self.names), format="csr")] * len(self.identity)
-        return sparse.hstack([*blocks, in_units(self.given, dtype)], format="csr", dtype=dtype)
+        return sparse.hstack([*blocks, to_dtype(self.given, dtype)], format="csr", dtype=dtype)
 
 
-def read_items(model, y):
-    """The items of a model's parameters, or if those name none, those in ``y``."""
-    identity = _check_identity(model.item_identity)
-    if model.item_features is None:
+def read_items(y, features, ids, fields, identity):
+    """The items of the parameters `item_features`, `item_ids`, `item_fields` and `item_identity`.
+
+    If these name none, the items are those in ``y``.
+    """
+    identity = _check_identity(identity)
+    if features is None:
         if not identity:
             raise ValueError("item_identity is empty, so items need features; pass item_features.")
-        if model.item_fields is not None:
+        if fields is not None:
             raise ValueError("item_fields are labels of item_features, which is None.")
-        if model.item_ids is None:
-            names = Ids.learn(read_ids(y, "item"), "item")[0].ids
-        else:
-            names = check_names(model.item_ids)
+        names = Ids.learn(read_ids(y, "item"), "item")[0].ids if ids is None else check_names(ids)
         return Items(names, identity, sparse.csr_matrix((len(names), 0)), [])
-    names, given = read_features(model.item_features, model.item_ids)
-    fields = model.item_fields
+    names, given = read_features(features, ids)
     if fields is None:
-        fields = getattr(model.item_features, "feature_fields", None)
+        fields = getattr(features, "feature_fields", None)
     if fields is None:
         fields = [FIELD] * given.shape[1]
     fields = check_labels(fields, given.shape[1], "item_fields", "column of item_features")
@@ -71,13 +70,15 @@ def read_features(features, ids, n_columns=None):
             input_name="item_features",
         )
     except (TypeError, ValueError) as error:
-        cure = ""
+        remedy = ""
         if "convert" in str(error):
-            cure = " Encode strings before, for example with OneHotEncoder or pandas.get_dummies."
+            remedy = (
+                " Encode strings before, for example with OneHotEncoder or pandas.get_dummies."
+            )
         raise ValueError(
-            f"item_features must hold finite numbers, a row for each item ({error}).{cure}"
+            f"item_features must hold finite numbers, a row for each item ({error}).{remedy}"
         ) from error
-    X = door.as_csr(X)
+    X = validation.as_csr(X)
     if n_columns is not None and X.shape[1] != n_columns:
         raise ValueError(
             f"item_features must have the {n_columns} columns of fit; it has {X.shape[1]}."
@@ -90,7 +91,7 @@ def read_features(features, ids, n_columns=None):
     return names, X
 
 
-def in_units(features, dtype):
+def to_dtype(features, dtype):
     """Features in another dtype, if their squares are numbers there."""
     with np.errstate(over="ignore"):
         features = features.astype(dtype)
@@ -126,6 +127,8 @@ def check_names(ids):
     names = read_ids(ids, "item").copy()  # the caller's array may change
     if not names.size:
         raise ValueError("item_ids is empty; name the items, or pass None.")
+    if set(map(type, names)) == {str} and len(set(names)) == names.size:
+        return names  # found quickly, as item_ids may come with each call
     _, places = Ids.learn(names, "item")
     order = np.argsort(places, kind="stable")
     twice = np.zeros(names.size, bool)
@@ -136,7 +139,7 @@ def check_names(ids):
 
 def _check_identity(identity):
     what = "a list of fields, such as ('item',), or empty"
-    identity = door.check_list(identity, "item_identity", what)
+    identity = validation.check_list(identity, "item_identity", what)
     if not all(isinstance(field, Hashable) for field in identity):
         raise TypeError(f"item_identity must hold names of fields; got {identity}.")
     if len(set(identity)) < len(identity):

@@ -2,44 +2,35 @@
 
 import numbers
 from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 import numpy as np
-from scipy import sparse
+from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skfm._recommenders.defaults import EXPLICIT, implicit_defaults
+from skfm._recommenders.catalogue import Catalogue, LabelledCatalogue
+from skfm._recommenders.defaults import EXPLICIT, implicit_defaults, unless_auto
 from skfm._recommenders.input_warnings import warn_of_misuse
 from skfm._recommenders.item_features import check_names
-from skfm._recommenders.output import check_output
-from skfm._recommenders.recommend import (
-    Catalogue,
-    LabelledCatalogue,
-    best_items,
-    choose_from,
-    products,
-    rank_hidden,
-    read_pairs,
-    recommended,
-    similar,
-    similar_rows,
-    with_empty_row,
-)
+from skfm._recommenders.mf_units import check_penalties, find_units, standardise
+from skfm._recommenders.mixin import RecommenderMixin
+from skfm._recommenders.vectors import ItemTable, RowVectors, products
 from skfm._solvers.mf import als, problem, sgd
 from skfm._solvers.mf.principal_axes import principal_axes, turn
 from skfm._solvers.mf.problem import ITEM, USER
-from skfm._utils import sparse_entries as _cells
-from skfm._utils import validation as door
+from skfm._utils import sparse_entries, validation
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.memory import largest_squared
 from skfm._utils.progress import Progress
 from skfm._utils.threads import n_threads
+from skfm._utils.typing import ColumnLike, Float, FloatArray, Int, MatrixLike, Seed, SupportsSparse
 from skfm._utils.warnings import warn
 from skfm.metrics import ndcg_at_k
 
-HIDDEN_SHARE = 0.2  # of each row's cells, for `score`
+HIDDEN_SHARE = 0.2  # of each row's entries, for `score`
 RANKED = 10  # items, for the `score` of implicit feedback
 
 
@@ -54,7 +45,11 @@ class _Settings:
 
 
 class MFRecommender(
-    VersionedEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, PrintableEstimator
+    RecommenderMixin,
+    VersionedEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    PrintableEstimator,
 ):
     """Matrix factorization of users x items, for ratings and for implicit feedback.
 
@@ -208,23 +203,23 @@ class MFRecommender(
 
     def __init__(
         self,
-        n_components="auto",
+        n_components: Int | Literal["auto"] = "auto",
         *,
-        feedback="explicit",
-        solver="auto",
-        alpha="auto",
-        alpha_bias=3.0,
-        nu="auto",
-        unobserved_weight="auto",
-        fit_bias=True,
-        learning_rate=0.1,
-        init_scale=0.1,
-        max_iter=100,
-        tol=1e-4,
-        random_state=None,
-        n_jobs=None,
-        verbose=0,
-    ):
+        feedback: Literal["explicit", "implicit"] = "explicit",
+        solver: Literal["auto", "als", "sgd"] = "auto",
+        alpha: Float | Literal["auto"] = "auto",
+        alpha_bias: Float = 3.0,
+        nu: Float | Literal["auto"] = "auto",
+        unobserved_weight: Float | Literal["auto"] = "auto",
+        fit_bias: bool = True,
+        learning_rate: Float | Literal["auto"] = 0.1,
+        init_scale: Float = 0.1,
+        max_iter: Int = 100,
+        tol: Float = 1e-4,
+        random_state: Seed = None,
+        n_jobs: Int | None = None,
+        verbose: Int = 0,
+    ) -> None:
         self.n_components = n_components
         self.feedback = feedback
         self.solver = solver
@@ -244,53 +239,50 @@ class MFRecommender(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.input_tags.positive_only = door.is_option(self.feedback, "implicit")
+        tags.input_tags.positive_only = validation.is_option(self.feedback, "implicit")
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     def _check_parameters(self):
         integer, real = numbers.Integral, numbers.Real
         if isinstance(self.n_components, str):
-            door.check_option(self.n_components, "n_components", ("auto",))
+            validation.check_option(self.n_components, "n_components", ("auto",))
         else:
-            door.check_n_components(self.n_components, low=1)
-        door.check_option(self.feedback, "feedback", ("explicit", "implicit"))
-        door.check_option(self.solver, "solver", ("auto", "als", "sgd"))
+            validation.check_n_components(self.n_components, low=1)
+        validation.check_option(self.feedback, "feedback", ("explicit", "implicit"))
+        validation.check_option(self.solver, "solver", ("auto", "als", "sgd"))
         if self.feedback == "implicit" and self.solver == "sgd":
             raise ValueError(
-                "solver='sgd' learns from stored cells only and knows no implicit feedback, which "
-                "is about all cells; use solver='als'."
+                "solver='sgd' learns from stored entries only, but implicit feedback is about all "
+                "entries of the matrix; use solver='als'."
             )
-        door.check_auto_or_number(self.alpha, "alpha", low=0, boundaries="neither")
-        door.check_auto_or_number(self.nu, "nu", low=0)
-        door.check_number(self.alpha_bias, "alpha_bias", real, low=0, boundaries="neither")
-        door.check_auto_or_number(self.unobserved_weight, "unobserved_weight", low=0)
-        door.check_flag(self.fit_bias, "fit_bias")
-        door.check_number(self.learning_rate, "learning_rate", real, low=0, boundaries="neither")
-        door.check_number(self.init_scale, "init_scale", real, low=0, boundaries="neither")
-        door.check_number(self.max_iter, "max_iter", integer, low=1)
-        door.check_number(self.tol, "tol", real, low=0)
-        door.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
+        validation.check_auto_or_number(self.alpha, "alpha", low=0, boundaries="neither")
+        validation.check_auto_or_number(self.nu, "nu", low=0)
+        validation.check_number(self.alpha_bias, "alpha_bias", real, low=0, boundaries="neither")
+        validation.check_auto_or_number(self.unobserved_weight, "unobserved_weight", low=0)
+        validation.check_flag(self.fit_bias, "fit_bias")
+        validation.check_number(
+            self.learning_rate, "learning_rate", real, low=0, boundaries="neither"
+        )
+        validation.check_number(self.init_scale, "init_scale", real, low=0, boundaries="neither")
+        validation.check_number(self.max_iter, "max_iter", integer, low=1)
+        validation.check_number(self.tol, "tol", real, low=0)
+        validation.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
     def _make_model(self, csr):
         is_implicit = self.feedback == "implicit"
         auto = implicit_defaults(csr, self.unobserved_weight) if is_implicit else EXPLICIT
-
-        def chosen(name, kind):
-            value = getattr(self, name)
-            return kind(getattr(auto, name) if isinstance(value, str) else value)
-
         return problem.Model(
-            n_components=chosen("n_components", int),
+            n_components=int(unless_auto(self.n_components, auto.n_components)),
             is_implicit=is_implicit,
             has_bias=bool(self.fit_bias) and not is_implicit,
-            alpha=chosen("alpha", float),
+            alpha=float(unless_auto(self.alpha, auto.alpha)),
             alpha_bias=float(self.alpha_bias),
-            nu=chosen("nu", float),
+            nu=float(unless_auto(self.nu, auto.nu)),
             unobserved_weight=auto.unobserved_weight,
         )
 
-    def fit(self, X, y=None):
+    def fit(self, X: MatrixLike, y: Any = None) -> Self:
         """Learn the items' vectors.
 
         Parameters
@@ -309,8 +301,8 @@ class MFRecommender(
         Raises
         ------
         ValueError
-            If a parameter or X is not usable (NaN or infinity, negative confidences, no cells),
-            or if training diverges.
+            If a parameter or X is not usable (NaN or infinity, negative confidences, no
+            entries), or if training diverges.
 
         Warns
         -----
@@ -324,18 +316,20 @@ class MFRecommender(
     def _fit(self, X):
         self._check_parameters()
         is_implicit = self.feedback == "implicit"
-        csr = door.validate_cells(self, X, is_implicit, reset=True)
+        csr = validation.validate_cells(self, X, is_implicit, reset=True)
         if csr.nnz == 0:
             raise ValueError(
-                "X has no stored cells to learn from: it needs at least one "
+                "X has no stored entries to learn from: it needs at least one "
                 f"{'positive value' if is_implicit else 'rating'}."
             )
         model = self._make_model(csr)
         names = getattr(self, "feature_names_in_", None)
         warn_of_misuse(X, csr, names, is_explicit=not is_implicit)
-        self._check_strengths(csr, model)
-        self.mean_, self.scale_ = self._units(csr.data, model)
-        csr = self._standardised(csr)
+        check_penalties(csr, model)
+        self.mean_, self.scale_ = (
+            (0.0, 1.0) if is_implicit else find_units(csr.data, model.has_bias)
+        )
+        csr = standardise(csr, self.mean_, self.scale_)
         rng = check_random_state(self.random_state)
         items = model.table(csr.shape[1], ITEM, csr.dtype)
         factors = model.factors(items)
@@ -349,7 +343,7 @@ class MFRecommender(
             n_threads=n_threads(self.n_jobs),
             verbose=bool(self.verbose),
         )
-        progress = Progress(settings, csr.nnz, "cells")
+        progress = Progress(settings, csr.nnz, "entries")
         if self.solver == "sgd":
             items, history = sgd.train(model, csr, items, settings, rng, progress)
         else:
@@ -366,46 +360,6 @@ class MFRecommender(
             )
         return self
 
-    def _check_strengths(self, csr, model):
-        """Penalties of the users and items with the most cells are numbers."""
-        n_users, n_items = csr.shape
-        counts = np.diff(csr.indptr).max(), np.bincount(csr.indices, minlength=n_items).max()
-        with np.errstate(over="ignore"):
-            largest = [
-                model.strength(np.float64(count), n_others)
-                for count, n_others in zip(counts, (n_items, n_users), strict=True)
-            ]
-            largest = np.asarray([*largest, model.unobserved_weight], csr.dtype)
-        if not np.isfinite(largest).all():
-            raise ValueError(
-                f"alpha={model.alpha}, nu={model.nu} or unobserved_weight="
-                f"{model.unobserved_weight} is too large: the penalties of vectors are no numbers "
-                f"in {csr.dtype}. Lower them."
-            )
-
-    def _units(self, values, model):
-        """Mean and standard deviation of the ratings, which are standardised inside."""
-        if model.is_implicit:
-            return 0.0, 1.0
-        dtype = values.dtype
-        values = values.astype(np.float64)
-        largest = np.abs(values).max() or 1.0  # divided out first, so that no square overflows
-        values /= largest
-        mean = values.mean() if model.has_bias else 0.0
-        scale = np.sqrt(np.mean((values - mean) ** 2))
-        if scale <= 10 * np.finfo(np.float64).eps:  # all equal: what is left is rounding
-            scale = 1.0
-        limits = np.finfo(dtype)
-        if not limits.tiny < scale * largest or largest > limits.max / 4:
-            raise ValueError(f"The ratings in X are too large or small for {dtype}; scale them.")
-        return float(mean * largest), float(scale * largest)
-
-    def _standardised(self, csr):
-        if self.mean_ == 0 and self.scale_ == 1:
-            return csr
-        values = ((csr.data - self.mean_) / self.scale_).astype(csr.dtype)
-        return sparse.csr_matrix((values, csr.indices, csr.indptr), shape=csr.shape)
-
     def _store(self, model, items):
         """The items' table in the units of X, its factors turned to their principal axes."""
         threads = n_threads(self.n_jobs)
@@ -417,6 +371,7 @@ class MFRecommender(
         bias = model.bias(items, ITEM) * self.scale_ if model.has_bias else np.zeros(len(items))
         self.item_bias_ = bias.astype(dtype)
         self._model = model
+        self._prepare_items()
         if not (np.isfinite(self.components_).all() and np.isfinite(self.item_bias_).all()):
             raise ValueError(
                 f"The ratings in X are too large for parameters in {dtype}; scale them, or pass X "
@@ -427,16 +382,17 @@ class MFRecommender(
     def _n_features_out(self):
         return self.components_.shape[0] + self._model.has_bias
 
-    def _items(self):
-        """The items' table in the solver's units."""
-        model = self._model
-        items = model.table(self.components_.shape[1], ITEM, self.components_.dtype)
+    def _prepare_items(self):
+        """The items' table in the solver's units, and an item without entries."""
+        model, n_items = self._model, self.components_.shape[1]
+        table = model.table(n_items + 1, ITEM, self.components_.dtype)
+        items = table[:-1]
         model.factors(items)[...] = self.components_.T / np.sqrt(self.scale_)
         if model.has_bias:
             model.bias(items, ITEM)[...] = self.item_bias_ / self.scale_
-        return items
+        self._item_table = ItemTable(table, model.factor_columns)
 
-    def _catalogue(self, item_ids=None):
+    def _find_catalogue(self, item_ids=None):
         if item_ids is None:
             return Catalogue(self.n_features_in_, getattr(self, "feature_names_in_", None))
         labels = check_names(item_ids)
@@ -446,60 +402,67 @@ class MFRecommender(
             )
         return LabelledCatalogue(labels, "item_ids")
 
-    def _cells(self, X):
-        """The cells of rows to serve."""
+    def _check_rows(self, X):
+        """Rows of users in the dtype of the fit, in canonical CSR."""
         check_is_fitted(self)
-        csr = door.validate_cells(self, X, self._model.is_implicit, reset=False)
+        csr = validation.validate_cells(self, X, self._model.is_implicit, reset=False)
         dtype = self.components_.dtype
         if csr.dtype != dtype:
             with np.errstate(over="ignore"):
                 csr = csr.astype(dtype)
-            door.check_predictions(csr.data)
+            validation.check_predictions(csr.data)
         return csr
 
-    def _fold_in(self, csr):
-        """Tables of the users and of the items, in the solver's units."""
-        items = self._items()
-        users = als.fold_in(
-            self._model, self._standardised(csr), items, self._squares, n_threads(self.n_jobs)
+    def _find_seen(self, rows):
+        return rows
+
+    def _row_vectors(self, rows):
+        users = self._fold_in(rows)
+        kind = users.dtype.type
+        mean = np.full(len(users), self.mean_, users.dtype)
+        return RowVectors(users, kind(self.scale_), mean)
+
+    def _fold_in(self, rows):
+        """The users' table, in the solver's units."""
+        return als.fold_in(
+            self._model,
+            standardise(rows, self.mean_, self.scale_),
+            self._item_table.table,
+            self._squares,
+            n_threads(self.n_jobs),
         )
-        return users, items
 
-    def _in_units(self, scores):
-        """Products of the tables' rows as scores in the units of X."""
-        return scores * scores.dtype.type(self.scale_) + scores.dtype.type(self.mean_)
+    def transform(self, X: MatrixLike) -> FloatArray:
+        """Find the vectors of users from their rows, with the items' vectors held fixed.
 
-    def transform(self, X):
-        """Find users' vectors from their cells, the items' vectors being given.
-
-        Each row is a small ridge regression of its own, the one that training solves for a user,
-        so rows that were in `fit` and new ones are treated alike.
+        Each row is a separate small ridge regression, the one that training solves for a user. So
+        users who were in `fit` and new users are treated alike.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            Cells as in `fit`.
+            Ratings or confidences, as in `fit`.
 
         Returns
         -------
         users : ndarray of shape (n_users, n_components) or (n_users, n_components + 1)
-            The vectors ``p_u``, then, if there are biases, ``b_u``. Zeros for a row without
-            cells.
+            The vectors ``p_u``, followed by the biases ``b_u`` if there are any. Zeros for a row
+            without entries.
         """
-        return self._known(X)
+        return self._transform(X)
 
-    def _known(self, X):
+    def _transform(self, X):
         """What `transform` returns, always as an array."""
-        users, _ = self._fold_in(self._cells(X))
+        users = self._fold_in(self._check_rows(X))
         model = self._model
-        known = model.factors(users) * np.sqrt(self.scale_)
+        vectors = model.factors(users) * np.sqrt(self.scale_)
         if model.has_bias:
             bias = model.bias(users, USER)[:, None] * self.scale_
-            known = np.concatenate([known, bias], axis=1)
-        return known.astype(users.dtype, copy=False)
+            vectors = np.concatenate([vectors, bias], axis=1)
+        return vectors.astype(users.dtype, copy=False)
 
-    def inverse_transform(self, X):
-        """Scores of all items.
+    def inverse_transform(self, X: ArrayLike) -> FloatArray:
+        """Compute the scores of all items.
 
         Parameters
         ----------
@@ -509,7 +472,7 @@ class MFRecommender(
         Returns
         -------
         scores : ndarray of shape (n_users, n_items)
-            Dense: for many users and items rather use `recommend` or `predict_pairs`.
+            A dense array. For many users and items, use `recommend` or `predict_pairs` instead.
         """
         check_is_fitted(self)
         try:
@@ -525,26 +488,26 @@ class MFRecommender(
             scores = X[:, :n_components] @ self.components_
             if self._model.has_bias:
                 scores += X[:, n_components:] + self.item_bias_ + self.mean_
-        return door.check_predictions(scores)
+        return validation.check_predictions(scores)
 
-    def user_vectors(self, X):
-        """Users as query vectors, for an index of nearest neighbours by inner product.
+    def user_vectors(self, X: MatrixLike) -> FloatArray:
+        """Return users as query vectors for a nearest-neighbour index by inner product.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            Cells as in `fit`.
+            Ratings or confidences, as in `fit`.
 
         Returns
         -------
         vectors : ndarray of shape (n_users, n_components) or (n_users, n_components + 2)
-            Their products with `item_vectors` are the scores; with biases two coordinates are
-            appended to that end.
+            Their products with `item_vectors` are the scores. With biases, two coordinates are
+            appended for this purpose.
         """
-        return self._vectors(self._known(X), is_user=True)
+        return self._with_constants(self._transform(X), is_user=True)
 
-    def item_vectors(self):
-        """Items as vectors, for an index of nearest neighbours by inner product.
+    def item_vectors(self) -> FloatArray:
+        """Return items as vectors for a nearest-neighbour index by inner product.
 
         Returns
         -------
@@ -553,69 +516,67 @@ class MFRecommender(
         """
         check_is_fitted(self)
         bias = [self.item_bias_[:, None]] if self._model.has_bias else []
-        return self._vectors(np.concatenate([self.components_.T, *bias], axis=1), is_user=False)
+        vectors = np.concatenate([self.components_.T, *bias], axis=1)
+        return self._with_constants(vectors, is_user=False)
 
-    def _vectors(self, known, *, is_user):
+    def _with_constants(self, vectors, *, is_user):
+        """Vectors that end in a bias, with the coordinates that meet the other side's bias."""
         if not self._model.has_bias:
-            return known
-        one = np.ones((known.shape[0], 1), known.dtype)
-        factors, bias = known[:, :-1], known[:, -1:]
+            return vectors
+        one = np.ones((vectors.shape[0], 1), vectors.dtype)
+        factors, bias = vectors[:, :-1], vectors[:, -1:]
         if is_user:
-            return np.concatenate([factors, one, bias + known.dtype.type(self.mean_)], axis=1)
+            return np.concatenate([factors, one, bias + vectors.dtype.type(self.mean_)], axis=1)
         return np.concatenate([factors, bias, one], axis=1)
 
-    def predict_pairs(self, X, rows, items):
-        """Scores of pairs of a user and an item.
+    def predict_pairs(self, X: MatrixLike, rows: ArrayLike, items: ColumnLike) -> FloatArray:
+        """Predict the scores of pairs of a user and an item.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            What is known of the users: cells as in `fit`.
+            What is known of the users: ratings or confidences, as in `fit`.
         rows : array-like of int of shape (n_pairs,)
-            The users: rows of X; -1 for a user who is not known.
+            The users, as rows of X; -1 stands for an unknown user.
         items : array-like of shape (n_pairs,)
-            The items: columns of X, or their names; -1 or None for an item that is not known.
+            The items, as columns of X or names; -1 or None stands for an unknown item.
 
         Returns
         -------
         scores : ndarray of shape (n_pairs,)
-            Ratings, or for implicit feedback scores that are mostly between 0 and 1. Users and
-            items that are not known count as those without cells: their vectors and biases are 0.
+            Ratings, or for implicit feedback scores that are mostly between 0 and 1. The vectors
+            and biases of unknown users and items are 0, like those of users and items without
+            entries.
         """
-        csr = self._cells(X)
-        rows, items = read_pairs(rows, items, csr.shape[0], self._catalogue())
-        used, rows = np.unique(rows, return_inverse=True)
-        users, table = self._fold_in(with_empty_row(csr)[used])
-        unknown = self._model.table(1, ITEM, table.dtype)
-        table = np.concatenate([table, unknown])  # last, where -1 finds it
-        return self._in_units(products(users, table, rows, items))
+        return self._predict_pairs(X, rows, items)
 
     def recommend(
         self,
-        X,
-        n_items=10,
+        X: MatrixLike,
+        n_items: Int = 10,
         *,
-        exclude_seen=True,
-        candidates=None,
-        exclude=None,
-        output="default",
-        user_ids=None,
-        item_ids=None,
-    ):
-        """The items with the highest scores for each user.
+        exclude_seen: bool = True,
+        candidates: ColumnLike | None = None,
+        exclude: ColumnLike | SupportsSparse | None = None,
+        output: Literal["default", "pandas", "polars"] = "default",
+        user_ids: ColumnLike | None = None,
+        item_ids: ColumnLike | None = None,
+    ) -> Any:
+        """Recommend the items with the highest scores to each user.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            What is known of the users: cells as in `fit`.
+            What is known of the users: ratings or confidences, as in `fit`.
         n_items : int, default=10
-            How many items. If there are fewer to choose from, all of them are ranked.
+            Number of items. If there are fewer to choose from, all of them are ranked.
         exclude_seen : bool, default=True
-            Whether to leave out the items that a user has a cell for.
+            Whether to leave out the items for which a user has an entry in X.
         candidates : array-like of shape (n_candidates,), default=None
-            Recommend among these items only: columns of X, a mask of them, or names.
+            Recommend only these items: columns of X, a mask of them, or names.
         exclude : array-like of items, or sparse matrix of shape (n_users, n_items), default=None
-            Items never to recommend, or cells, stored zeros included: those items for those users.
+            Items never to recommend; or a matrix whose stored entries, zeros included, are the
+            items not to recommend to each user.
         output : {"default", "pandas", "polars"}, default="default"
             "default" returns two arrays with a row for each user. "pandas" and "polars" return a
             DataFrame of that package with a row for each recommended item.
@@ -631,10 +592,11 @@ class MFRecommender(
         -------
         items : ndarray of shape (n_users, n_items)
             Columns of X, best first, or names if there are any. Where too few are left for a
-            user, -1, or None among names. Beware that NumPy takes the index -1 for the last item:
-            rather than to look up names yourself, pass `item_ids`.
+            user, -1, or None among names. NumPy takes the index -1 for the last item: to get
+            names, pass `item_ids` instead of indexing them.
         scores : ndarray of shape (n_users, n_items)
-            Their scores; of equal ones the first column comes first. -inf where there is no item.
+            Their scores; of equal scores, the first column comes first. -inf where there is no
+            item.
         frame : DataFrame of shape (n_recommendations, 4)
             In place of the two arrays if `output` asks for it, with the columns "user", "item",
             "score" and "rank", which is 1 for the best item. Users follow each other as in X.
@@ -661,41 +623,39 @@ class MFRecommender(
         0  bob  milk     1
         1  eve   tea     1
         """
-        door.check_flag(exclude_seen, "exclude_seen")
-        check_output(output)
-        csr = self._cells(X)
-        catalogue = self._catalogue(item_ids)
-        seen = csr if exclude_seen else None
-        options = {"candidates": candidates, "exclude": exclude}
-        left = choose_from(catalogue, seen, csr.shape[0], **options)
-        items, scores = best_items(*self._fold_in(csr), n_items, *left, n_threads(self.n_jobs))
-        return recommended(X, catalogue, items, self._in_units(scores), user_ids, output)
+        return self._recommend(
+            X, n_items, exclude_seen, candidates, exclude, output, user_ids, item_ids
+        )
 
-    def _ranked_cells(self, X, relevant, k, *, exclude_seen=True, candidates=None, exclude=None):
-        """Positions of the ``k`` best items of each row, to be judged by relevant cells, CSR."""
-        door.check_flag(exclude_seen, "exclude_seen")
-        csr = self._cells(X)
-        return rank_hidden(
-            *self._fold_in(csr),
+    def _rank_held_out(self, X, relevant, k, *, exclude_seen=True, candidates=None, exclude=None):
+        """Positions of the ``k`` best items of each row, to be judged by relevant entries, CSR."""
+        validation.check_flag(exclude_seen, "exclude_seen")
+        return self._rank(
+            self._check_rows(X),
             k,
             relevant,
-            self._catalogue(),
-            csr if exclude_seen else None,
-            n_threads(self.n_jobs),
+            exclude_seen=exclude_seen,
             candidates=candidates,
             exclude=exclude,
         )
 
-    def similar_items(self, items, n_items=10, *, output="default", item_ids=None):
-        """The items most similar to given ones.
+    def similar_items(
+        self,
+        items: ColumnLike,
+        n_items: Int = 10,
+        *,
+        output: Literal["default", "pandas", "polars"] = "default",
+        item_ids: ColumnLike | None = None,
+    ) -> Any:
+        """Find the items most similar to given items.
 
         Parameters
         ----------
         items : array-like of shape (n_queries,)
             Columns of X, or names.
         n_items : int, default=10
-            How many, at most the number of all items. Then the last place is empty, as in
-            `recommend`.
+            Number of similar items, at most the number of all items. In that case the last place
+            is empty, as in `recommend`.
         output : {"default", "pandas", "polars"}, default="default"
             What to return, as in `recommend`.
         item_ids : array-like of shape (n_features,), default=None
@@ -704,32 +664,36 @@ class MFRecommender(
         Returns
         -------
         similar : ndarray of shape (n_queries, n_items)
-            Columns of X, most similar first, or names; never the item itself.
+            Columns of X, or names, most similar first. An item is never similar to itself.
         similarities : ndarray of shape (n_queries, n_items)
-            Cosines of the angles between their vectors; 0 with items without cells.
+            Cosine similarities of their vectors; 0 for items without entries.
         frame : DataFrame of shape (n_similar, 4)
             In place of the two arrays if `output` asks for it, with the columns "item",
             "similar_item", "similarity" and "rank".
         """
-        check_is_fitted(self)
-        check_output(output)
-        catalogue = self._catalogue(item_ids)
-        asked = catalogue.positions(items, "items")
-        factors = self._model.factors(self._items())
-        threads = n_threads(self.n_jobs)
-        return similar("item", catalogue, factors, asked, n_items, output, threads)
+        return self._similar_items(items, n_items, output, item_ids)
 
-    def similar_users(self, X, rows=None, n_users=10, *, output="default", user_ids=None):
-        """The users most similar to given ones.
+    def similar_users(
+        self,
+        X: MatrixLike,
+        rows: ArrayLike | None = None,
+        n_users: Int = 10,
+        *,
+        output: Literal["default", "pandas", "polars"] = "default",
+        user_ids: ColumnLike | None = None,
+    ) -> Any:
+        """Find the users most similar to given users.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            Users to compare: cells as in `fit`. They need not have been there in `fit`.
+            Users to compare: ratings or confidences, as in `fit`. Users who were not in `fit` may
+            be among them.
         rows : array-like of int of shape (n_queries,), default=None
-            The users, as rows of X, to whom similar ones are wanted. None is all of them.
+            The users, as rows of X, for whom to find similar users. None means all of them.
         n_users : int, default=10
-            How many, at most the number of rows. Then the last place is empty, as in `recommend`.
+            Number of similar users, at most the number of rows. In that case the last place is
+            empty, as in `recommend`.
         output : {"default", "pandas", "polars"}, default="default"
             What to return, as in `recommend`.
         user_ids : array-like of shape (n_users,), default=None
@@ -739,9 +703,9 @@ class MFRecommender(
         Returns
         -------
         similar : ndarray of shape (n_queries, n_users)
-            Rows of X, most similar first, or names; never the user itself.
+            Rows of X, or names, most similar first. A user is never similar to itself.
         similarities : ndarray of shape (n_queries, n_users)
-            Cosines of the angles between their vectors; 0 with users without cells.
+            Cosine similarities of their vectors; 0 for users without entries.
         frame : DataFrame of shape (n_similar, 4)
             In place of the two arrays if `output` asks for it, with the columns "user",
             "similar_user", "similarity" and "rank".
@@ -757,22 +721,20 @@ class MFRecommender(
         array([[1, 2],
                [3, 4]])
         """
-        check_output(output)
-        users, _ = self._fold_in(self._cells(X))
-        factors, threads = self._model.factors(users), n_threads(self.n_jobs)
-        return similar_rows(X, factors, rows, n_users, user_ids, output, threads)
+        return self._similar_users(X, rows, n_users, output, user_ids)
 
-    def score(self, X, y=None):
-        """How well cells that are hidden from the fold-in are predicted.
+    def score(self, X: MatrixLike, y: Any = None) -> float:
+        """Score predictions of entries that are hidden from the fold-in.
 
-        A fifth of each row's cells is hidden, at least one of two. Which ones depends on the
-        row's own columns alone, so that models are always compared on the same cells, and a
-        search over `n_components` finds the best rather than the largest.
+        A fifth of each row's entries is hidden, and at least one of two. Which entries are hidden
+        depends only on the columns of the row. So models are always compared on the same entries,
+        and a search over `n_components` finds the best value instead of the largest.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            Cells as in `fit`; for an honest score, of users that were not in it.
+            Ratings or confidences, as in `fit`. For an unbiased score, pass users who were not in
+            `fit`.
         y : None
             Ignored.
 
@@ -785,24 +747,22 @@ class MFRecommender(
         Raises
         ------
         ValueError
-            If no row has two cells.
+            If no row has two entries.
         """
-        visible, hidden = _cells.hide_by_hash(self._cells(X), HIDDEN_SHARE)
+        visible, hidden = sparse_entries.hide_by_hash(self._check_rows(X), HIDDEN_SHARE)
         judged = np.diff(hidden.indptr) > 0
         if not judged.any():
             raise ValueError(
-                "score hides some cells of each row and judges how they are predicted from the "
-                "others: it needs a row with at least two cells in X."
+                "score hides some entries of each row and judges how they are predicted from the "
+                "others: it needs a row with at least two entries in X."
             )
-        users, table = self._fold_in(visible[judged])
-        hidden = hidden[judged]
+        visible, hidden = visible[judged], hidden[judged]
         if self._model.is_implicit:
-            seen, threads = visible[judged], n_threads(self.n_jobs)
-            ranked = rank_hidden(users, table, RANKED, hidden, self._catalogue(), seen, threads)
-            return float(ndcg_at_k(hidden, ranked, RANKED))
+            return float(ndcg_at_k(hidden, self._rank(visible, RANKED, hidden), RANKED))
         from sklearn.metrics import r2_score  # here: slow to import
 
-        predicted = products(users, table, _cells.rows_of(hidden), hidden.indices)
+        users, rows = self._fold_in(visible), sparse_entries.rows_of(hidden)
+        predicted = products(users, self._item_table.table, rows, hidden.indices)
         true = (hidden.data.astype(np.float64) - self.mean_) / self.scale_
         largest = np.abs(true).max()
         if largest > largest_squared(np.float64):

@@ -1,18 +1,18 @@
-"""What is served as a long table: a row for each item, or user, that was found."""
+"""Recommendations as long tables: one row for each item, or user, that was found."""
 
 from importlib import import_module
 
 import numpy as np
 
-from skfm._utils import validation as door
+from skfm._utils import validation
 from skfm._utils.ids import read_ids
 
 OUTPUTS = ("default", "pandas", "polars")
 
 
 def check_output(output):
-    """Refuse an unknown output, or one whose package is not there, before anything is computed."""
-    door.check_option(output, "output", OUTPUTS)
+    """Refuse an unknown output, or one whose package is missing, before anything is computed."""
+    validation.check_option(output, "output", OUTPUTS)
     if output != "default":
         try:
             import_module(output)
@@ -24,10 +24,10 @@ def check_output(output):
 
 
 def long_frame(output, names, asked, found, values, show):
-    """A DataFrame of the four columns ``names``: who asked, what was found, its value, its rank.
+    """A DataFrame of the four columns ``names``: the query, a result, its value and its rank.
 
-    ``asked`` names the rows of ``found``, which has positions, best first, and -1 where there is
-    nothing; ``show(positions)`` names them. ``values`` belong to ``found``.
+    ``asked`` names the rows of ``found``, which holds positions, best first, and -1 where there
+    is none; ``show(positions)`` names them. ``values`` belong to ``found``.
     """
     rows, places = np.nonzero(found >= 0)
     columns = asked[rows], show(found[rows, places]), values[rows, places], places + 1

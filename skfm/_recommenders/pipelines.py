@@ -38,9 +38,9 @@ def recommend(
 ) -> Any:
     """Recommend with a pipeline, or a search, that ends in a recommender.
 
-    A :class:`~sklearn.pipeline.Pipeline` hands on `predict` and `transform`, but not `recommend`.
+    A :class:`~sklearn.pipeline.Pipeline` has `predict` and `transform`, but no `recommend`.
     This function transforms X by the steps before the recommender, and calls its `recommend`. Of a
-    search such as :class:`~sklearn.model_selection.GridSearchCV` it takes the best estimator.
+    search such as :class:`~sklearn.model_selection.GridSearchCV`, it uses the best estimator.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def recommend(
 
     See Also
     --------
-    MFRecommender.recommend : Recommend by the cells of users.
+    MFRecommender.recommend : Recommend by what users have rated or chosen.
     FMRecommender.recommend : Recommend by the features of contexts.
 
     Examples

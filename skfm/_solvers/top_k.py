@@ -1,5 +1,7 @@
 """The best items of many rows, a block of rows at a time, in several threads."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from skfm._kernels.top_k import TILE, best_columns
@@ -10,18 +12,34 @@ BLOCK = 128  # rows for which the items' table is read once
 THREAD_WORK = 10_000_000  # products below which a second thread costs more than it brings
 
 
-def best(rows, columns, n_best, hidden, n_threads):
+class Tiles(NamedTuple):
+    """A table of columns to choose from, transposed and cut into tiles as the kernel takes it."""
+
+    values: np.ndarray  # (n_tiles, width, TILE), zeros where there are no columns
+    n_columns: int
+
+
+def make_tiles(table):
+    """Tiles of a table (n_columns, width), whose width is a multiple of 4."""
+    n_columns, width = table.shape
+    values = np.zeros((-(-n_columns // TILE), width, TILE), table.dtype)
+    n_whole = n_columns // TILE
+    whole = table[: n_whole * TILE].reshape(n_whole, TILE, width)
+    values[:n_whole] = whole.transpose(0, 2, 1)
+    rest = table[n_whole * TILE :]
+    if rest.size:
+        values[n_whole, :, : len(rest)] = rest.T
+    return Tiles(values, n_columns)
+
+
+def best(rows, tiles, n_best, hidden, n_threads):
     """The ``n_best`` columns with the largest products, best first, and these products.
 
-    ``rows`` and ``columns`` are tables of one width, a multiple of 4; ``hidden`` is a pair
+    ``rows`` is a table as wide as the columns in ``tiles``; ``hidden`` is a pair
     (indptr, indices) of the columns to leave out for each row, sorted. Missing places are -1 with
     -inf.
     """
     n, width = rows.shape
-    n_tiles = -(-columns.shape[0] // TILE)
-    padded = np.zeros((n_tiles * TILE, width), columns.dtype)
-    padded[: columns.shape[0]] = columns
-    tiles = np.ascontiguousarray(padded.reshape(n_tiles, TILE, width).transpose(0, 2, 1))
     items = np.empty((n, n_best), np.int64)
     scores = np.empty((n, n_best), rows.dtype)
     indptr, indices = hidden
@@ -33,14 +51,14 @@ def best(rows, columns, n_best, hidden, n_threads):
             first,
             min(n, first + BLOCK),
             rows,
-            tiles,
-            columns.shape[0],
+            tiles.values,
+            tiles.n_columns,
             indptr,
             indices,
             items,
             scores,
         )
 
-    n_products = n * columns.shape[0] * width
+    n_products = n * tiles.n_columns * width
     share(work, -(-n // BLOCK), min(n_threads, n_products // THREAD_WORK + 1))
     return items, scores

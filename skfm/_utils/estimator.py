@@ -4,6 +4,7 @@ import inspect
 import math
 import sys
 from contextlib import contextmanager
+from typing import Any
 
 from sklearn.base import BaseEstimator
 
@@ -59,7 +60,7 @@ class PrintableEstimator(BaseEstimator):
     starts, gets summaries from `get_params`, and all others get the values.
     """
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Get the parameters of this estimator.
 
         Parameters

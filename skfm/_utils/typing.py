@@ -4,11 +4,12 @@ SciPy, scikit-learn and pandas need not come with types: what they return is `An
 expected of them is stated here as a protocol.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import metaestimators
 
 __all__ = [
     "ColumnKey",
@@ -22,10 +23,12 @@ __all__ = [
     "IntArray",
     "LogLike",
     "MatrixLike",
+    "Penalty",
     "Seed",
     "SparseMatrix",
     "SupportsArray",
     "SupportsSparse",
+    "available_if",
 ]
 
 
@@ -55,6 +58,7 @@ Float: TypeAlias = float | np.floating[Any] | np.integer[Any]
 FloatDType: TypeAlias = (
     Literal["float64", "float32"] | type[float] | type[np.floating[Any]] | np.dtype[Any]
 )
+Penalty: TypeAlias = Float | Literal["auto"] | Mapping[Any, Float] | Sequence[Float]
 Seed: TypeAlias = int | np.random.RandomState | None
 
 MatrixLike: TypeAlias = ArrayLike | SupportsSparse
@@ -66,3 +70,10 @@ LogLike: TypeAlias = Sequence[Sequence[Any]] | SupportsArray
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 IntArray: TypeAlias = NDArray[np.integer[Any]]
 IdArray: TypeAlias = NDArray[Any]  # integers, strings or objects
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def available_if(check: Callable[[Any], bool]) -> Callable[[Method], Method]:
+    """That of scikit-learn, which has no types; the method keeps those of its signature."""
+    return metaestimators.available_if(check)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from skfm._kernels import structs
 from skfm._kernels.interactions import predict_general
@@ -102,7 +103,9 @@ class Interactions(Versioned):
         The output of a row joined from two parts is the sum of their outputs and the product of
         the sums of one and the layers of the other.
         """
-        own_group = self.interaction_group[features]
+        rows, used = _without_empty_columns(rows)
+        linear, factors = linear[used], factors[used]
+        own_group = self.interaction_group[features][used]
         n_groups = len(self.partners)
         if n_groups == 1:
             sums = (rows @ factors)[:, None]
@@ -111,10 +114,26 @@ class Interactions(Versioned):
             sums = np.stack([rows @ (factors * mask.T) for mask in masks], axis=1)
         layers = np.einsum("de,nef->ndf", self.partners.astype(factors.dtype), sums)
         itself = np.einsum("jf,jf->j", factors, factors) * self.partners.diagonal()[own_group]
-        squares = rows.multiply(rows).tocsr() @ itself
+        squared = rows.data * rows.data, rows.indices, rows.indptr
+        squares = sparse.csr_matrix(squared, shape=rows.shape) @ itself
         output = rows @ linear + (np.einsum("nef,nef->n", sums, layers) - squares) / 2
         flat = len(sums), -1
         return Parts(output.astype(factors.dtype), sums.reshape(flat), layers.reshape(flat))
+
+
+def _without_empty_columns(rows):
+    """Rows with the columns alone that have an entry, and which these are.
+
+    So a single row costs no more where there are many features.
+    """
+    n_columns = rows.shape[1]
+    has_entry = np.zeros(n_columns, bool)
+    has_entry[rows.indices] = True
+    used = np.flatnonzero(has_entry)
+    place = np.empty(n_columns, rows.indices.dtype)
+    place[used] = np.arange(used.size)
+    compact = rows.data, place[rows.indices], rows.indptr
+    return sparse.csr_matrix(compact, shape=(rows.shape[0], used.size)), used
 
 
 def all_pairs(n_features, n_components):

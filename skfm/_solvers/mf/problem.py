@@ -35,6 +35,10 @@ class Model(Versioned):
         """Coordinates before the factors."""
         return 2 if self.has_bias else 0
 
+    @property
+    def factor_columns(self):
+        return slice(self.n_held, self.n_held + self.n_components)
+
     def width(self, dtype):
         vector = VECTOR_BYTES // np.dtype(dtype).itemsize
         return max(1, -(-(self.n_held + self.n_components) // vector)) * vector
@@ -47,7 +51,7 @@ class Model(Versioned):
         return table
 
     def factors(self, table):
-        return table[:, self.n_held : self.n_held + self.n_components]
+        return table[:, self.factor_columns]
 
     def bias(self, table, side):
         return table[:, 1 - side]
@@ -57,7 +61,7 @@ class Model(Versioned):
         fixed = np.ones(self.width(dtype), dtype)  # of the padding, whatever is not 0
         scaled = np.zeros(self.width(dtype), dtype)
         free = np.zeros(self.width(dtype), dtype)
-        factors = slice(self.n_held, self.n_held + self.n_components)
+        factors = self.factor_columns
         fixed[factors] = self.unobserved_weight * gram_diagonal if self.is_implicit else 0
         scaled[factors] = free[factors] = 1
         if self.has_bias:

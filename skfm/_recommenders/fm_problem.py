@@ -1,0 +1,70 @@
+"""What FMRecommender's training problem is made of: fields, choices, initial parameters."""
+
+import numpy as np
+
+from skfm._solvers.fm.parameters import Parameters
+from skfm._solvers.ranking.training import Choices
+from skfm._utils import validation
+
+
+def check_fields(of_contexts, of_items, interactions, *, may_share_names):
+    """Refuse fields that contexts and items share, and fields of items that have no effect."""
+    names = set(of_items)
+    shared = [name for name in dict.fromkeys(of_contexts) if name in names]
+    if shared and not may_share_names:
+        raise ValueError(
+            f"{shared[0]!r} is a field of X and one of items, so interactions and fit_linear "
+            "cannot tell them apart; call it otherwise in feature_fields, item_fields or "
+            "item_identity."
+        )
+    side = slice(of_contexts.size, None)
+    has_partners = interactions.partners.any(axis=0)[interactions.interaction_group[side]]
+    has_no_effect = ~has_partners & ~interactions.has_linear[side]
+    if has_no_effect.any():
+        raise ValueError(
+            f"The field {of_items[has_no_effect][0]!r} of items is in no pair of interactions "
+            "and has no linear weights (fit_linear), so it would say nothing; name it there, "
+            "or leave it out."
+        )
+
+
+def find_chosen(catalogue, y):
+    """Positions of the items in ``y``, at least two of them, all known."""
+    positions = catalogue.find(y)
+    unknown = positions < 0
+    if unknown.any():
+        names = list(dict.fromkeys(np.asarray(y)[unknown].tolist()))
+        difference = catalogue.difference(y)
+        raise ValueError(
+            f"y has {len(names)} items without a row in item_features (or item_ids), such as "
+            f"{names[:5]}{difference and '; '}{difference}; add their rows, or drop these "
+            "events."
+        )
+    if positions.min() == positions.max():
+        raise ValueError(
+            f"y has one item only (n_samples = {positions.size}): there is nothing to rank."
+        )
+    return positions
+
+
+def make_choices(chosen, users, features, n_own, negatives):
+    """Who chose what, among the items that have been chosen at all."""
+    used, chosen = np.unique(chosen, return_inverse=True)
+    exponent = {"uniform": 0.0, "popularity": 1.0}.get(negatives, negatives)
+    return Choices(
+        item=chosen.astype(np.int64),
+        user=users.of_row,
+        features=validation.as_csr(features[used]),
+        n_own=n_own,
+        exponent=float(exponent),
+        seen=users.seen[:, used].sorted_indices(),
+    )
+
+
+def initial_parameters(sides, scale, rng):
+    """Random factors, zeros elsewhere; the regression on item features finds theirs."""
+    problem = sides.problem
+    factors = problem.random_factors(1, problem.n_used, scale, rng)
+    factors[:, sides.contexts.n_used + np.flatnonzero(sides.regression.mask)] = 0
+    linear = np.zeros((1, problem.n_used), factors.dtype)
+    return Parameters(np.zeros(1), linear, factors)
