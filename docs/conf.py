@@ -1,7 +1,7 @@
-"""Settings of Sphinx. The build needs no network, for it runs no examples.
+"""Sphinx configuration.
 
-With ``-D plot_gallery=1`` it does, and shows what they print: they download data and need
-faiss-cpu.
+By default, the build does not run the examples and needs no network. With ``-D plot_gallery=1``,
+it runs them and shows their output; they download data and need faiss-cpu.
 """
 
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -35,7 +35,7 @@ sphinx_gallery_conf = {
 }
 templates_path = ["_templates"]
 
-# A class's page shows its own methods, not those which every estimator of scikit-learn has.
+# The page of a class shows its own methods, without those of all scikit-learn estimators.
 autosummary_context = {
     "everywhere": {*dir(BaseEstimator), *dir(ClassifierMixin), *dir(RegressorMixin)},
 }

@@ -2,13 +2,13 @@
 Film ratings with factorization machines: MovieLens-100k
 ========================================================
 
-Predicts ratings from who rates which film, then with what is known about users and films, and
-last for films that nobody in the training set has rated. Run it with::
+Predicts film ratings from the user and the film, then with attributes of users and films, and
+finally for cold-start films without ratings in the training set. Run it with::
 
     python examples/movielens.py
 
 The first run downloads the data (see skfm.datasets.fetch_movielens_100k) and compiles the
-kernels; all of it takes well under two minutes.
+kernels. Everything together takes well under two minutes.
 """
 
 import time
@@ -85,10 +85,10 @@ def main():
     table = movielens.frame.merge(movielens.users, on="user_id", how="left")
     table = table.merge(movielens.items, on="item_id", how="left")
 
-    # The kernels are compiled when first used, and kept for later runs; not timed below.
+    # Kernels are compiled on first use and cached for later runs; this is not timed below.
     FMRegressor().fit(np.eye(4), np.arange(4)).predict(np.eye(4))
 
-    # Fold u1 of the five that come with the data: the first 20,000 ratings are the test set.
+    # Fold u1, one of the five folds of the data: the first 20,000 ratings are the test set.
     train, test = table[20_000:], table[:20_000]
     print_header("Known films (fold u1)", train, test)
     evaluate_mean(train, test)
@@ -100,8 +100,8 @@ def main():
     model = make_pipeline(encode_all(*ids), FMRegressor(random_state=0))
     evaluate("user + film + attributes", model, ids + ATTRIBUTES, train, test)
 
-    # Cold start: a fifth of the films is new. Their ids mean nothing to the model, so train it
-    # without ids of films: the attributes then have to explain what they can.
+    # Cold start: one fifth of the films is held out. The model does not know their ids, so it is
+    # trained without film ids and predicts from the attributes alone.
     films = movielens.items["item_id"]
     is_new = table["item_id"].isin(films.sample(frac=0.2, random_state=0))
     train, test = table[~is_new], table[is_new]

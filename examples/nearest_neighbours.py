@@ -1,14 +1,14 @@
 """
-Recommendations from an index of nearest neighbours
-===================================================
+Recommendations from a nearest neighbor index
+=============================================
 
-For catalogues too large to score whole::
+For catalogs that are too large to score all items::
 
     python -m pip install faiss-cpu && python examples/nearest_neighbours.py
 
-The scores of MFRecommender are inner products of the vectors of users and items, so any index for
-the maximum inner product serves it. Here one of FAISS holds 20,000 items; what it finds by looking
-at a part of them is compared with what `recommend` finds by looking at all.
+The scores of MFRecommender are inner products of user and item vectors, so any index for maximum
+inner product search can be used. Here, a FAISS index searches a part of 20,000 items, and its
+results are compared with those of `recommend`, which scores all of them.
 """
 
 import faiss

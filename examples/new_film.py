@@ -1,14 +1,14 @@
 """
-A new film's first day
-======================
+Recommending cold-start films
+=============================
 
-Whom to show films that nobody has rated yet::
+Which users should see films that nobody has rated yet? ::
 
     python examples/new_film.py
 
-Of MovieLens-100k the films of 1997 and later are kept from training altogether, with all their
-ratings. On their first day all that is known of them are genres and decade. Downloads the data
-once.
+The films of MovieLens-100k from 1997 and later are excluded from training, with all their
+ratings. When they are recommended, only their genres and their decade are known. The first run
+downloads the data.
 """
 
 import numpy as np
@@ -27,9 +27,9 @@ films, users = data["items"].set_index("item_id"), data["users"].set_index("user
 likes = data["frame"][data["frame"]["rating"] >= 4]
 
 # %%
-# What is known of films
-# ----------------------
-# A row for each film, named by the index: genres and decades as flags.
+# Item features
+# -------------
+# One row per film, with genres and decades as indicators. The index contains the item ids.
 
 genres = pd.get_dummies(films["genres"].explode(), dtype=float).groupby(level=0).max()
 decades = pd.get_dummies((films["year"] // 10 * 10).fillna(1990).astype(int), dtype=float)
@@ -42,8 +42,9 @@ known, later = likes[~is_new], likes[is_new]
 # %%
 # Training
 # --------
-# An event is who liked (X) what (y). Of users, age, gender and occupation are known; so a new user
-# would not be a stranger either. The table of films is a parameter of the recommender.
+# Each event is a user (X) who liked a film (y). The age, gender and occupation of the users are
+# features as well, so the model can also serve new users. The table of films is a parameter of the
+# recommender.
 
 context = ["age", "gender", "occupation"]
 people = users[context].assign(user=users.index)
@@ -56,10 +57,10 @@ model = make_pipeline(encode, recommender)
 model.fit(people.loc[known["user_id"]], known["item_id"])
 
 # %%
-# The first day
-# -------------
-# The features of the new films arrive, and nothing is trained again. The function `recommend`
-# encodes people by the first step of the pipeline, and lets the last one recommend.
+# Recommendation
+# --------------
+# The new films are added with their features, without retraining. The function `recommend` encodes
+# the users with the first step of the pipeline and calls `recommend` of the last one.
 
 model[-1].add_items(features.loc[new])
 shown, _ = recommend(model, people, n_items=10, candidates=new)
@@ -73,14 +74,14 @@ for film in pd.Series(shown[:, :3].ravel()).value_counts().index[:5]:
     )
 
 # %%
-# Was it right?
-# -------------
-# The likes that came later tell. The best possible ranking has the NDCG 1.
+# Evaluation
+# ----------
+# The likes of the new films are held-out data. The best possible ranking has an NDCG of 1.
 
 places = np.searchsorted(users.index, later["user_id"]), later["item_id"]
 hidden = sparse.csr_matrix((np.ones(len(later)), places), (len(users), films.index.max() + 1))
 rng = np.random.default_rng(0)
 random = np.array([rng.permutation(new)[:10] for _ in range(len(users))])
-print(f"{len(new)} new films, {len(later)} likes to come; NDCG of the first ten:")
-print(f"by what is known of them {ndcg_at_k(hidden, shown, 10):.3f}")
+print(f"{len(new)} new films, {len(later)} held-out likes; NDCG of the first ten:")
+print(f"from genre and decade    {ndcg_at_k(hidden, shown, 10):.3f}")
 print(f"in random order          {ndcg_at_k(hidden, random, 10):.3f}")

@@ -1,14 +1,15 @@
 """
-Clicks from a stream
-====================
+Learning from a stream of clicks
+================================
 
-``partial_fit`` on a generator that never holds the data::
+Out-of-core learning with ``partial_fit``::
 
     python examples/stream.py [--chunks 100] [--rows 10000]
 
-A generator draws chunks of clicks, one after the other, from a planted machine whose features
-are hashed into a fixed number of columns. Each chunk is predicted before it is learned: what is
-printed is the loss on clicks that the model had not seen, beside that of the mean rate so far.
+A generator draws chunks of clicks from a known factorization machine and hashes their features
+into a fixed number of columns. Each chunk is predicted before the model learns from it. The
+example prints the loss on these unseen clicks, together with the loss of the mean click rate so
+far.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Factorization machines and matrix factorization in scikit-learn's shape."""
+"""Factorization machines and matrix factorization for scikit-learn."""
 
 from skfm._compile_all import compile_all
 from skfm._fm.bayesian import BayesianFMClassifier, BayesianFMRegressor

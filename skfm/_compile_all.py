@@ -1,4 +1,4 @@
-"""Fill the cache of compiled kernels: for images of containers, and for tests."""
+"""Compile all kernels in advance, for example for container images and tests."""
 
 import warnings
 from collections.abc import Iterable
@@ -20,24 +20,25 @@ N_ROWS, N_FEATURES, N_ITEMS = 40, 8, 6
 def compile_all(
     dtypes: FloatDType | Iterable[FloatDType] = ("float64", "float32"),
 ) -> None:
-    """Compile what the estimators need, and keep it on disk.
+    """Compile the kernels of all estimators, and keep them on disk.
 
-    Kernels are compiled when they are needed first, once in an installation. Where that wait is
-    in the way, as in an image for containers or before tests, call this once beforehand: it fits
-    small models with every estimator and solver. Later processes load what it has compiled, also
-    from a folder that they cannot write. What is needed rarely is compiled with the first model
-    that needs it: interactions by field, higher degrees, the squared hinge of more than two
-    classes, and batches of more than 65,536 features or rows.
+    Otherwise, kernels are compiled when they are first needed, once per installation. Call this
+    function to avoid the wait, for example when building a container image or before tests. It
+    fits small models with each estimator and solver. Later processes load the compiled kernels,
+    even from a folder that they cannot write to. Rarely used kernels are still compiled on first
+    use: interactions by field, higher degrees, the squared hinge loss for multiclass problems, and
+    mini-batches with more than 65,536 features or rows. See :doc:`/user_guide`, "Compiling in
+    advance".
 
     Parameters
     ----------
     dtypes : tuple of {"float64", "float32"}, default=("float64", "float32")
-        The precisions of X to compile for.
+        Data types of X to compile for.
 
     See Also
     --------
     FMRegressor, FMClassifier, BayesianFMRegressor, BayesianFMClassifier, MFRecommender, \
-    FMRecommender : What it compiles for.
+    FMRecommender : The estimators that it compiles for.
 
     Examples
     --------

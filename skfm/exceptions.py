@@ -1,4 +1,4 @@
-"""Warnings and errors about estimators pickled by another version of skfm."""
+"""Warnings and errors about estimators pickled with another version of skfm."""
 
 from sklearn import exceptions
 
@@ -6,23 +6,23 @@ __all__ = ["InconsistentVersionError", "InconsistentVersionWarning"]
 
 
 class InconsistentVersionWarning(exceptions.InconsistentVersionWarning):
-    """An estimator is unpickled that another version of skfm has pickled.
+    """Warning issued when an estimator is unpickled that was pickled with another version of skfm.
 
-    It is a kind of scikit-learn's warning of the same name, so what is said about that one in
-    ``warnings.filterwarnings`` holds for both.
+    It is a subclass of scikit-learn's warning of the same name, so filters for that warning apply
+    to both.
 
     Parameters
     ----------
     estimator_name : str
         Name of the estimator's class.
     current_skfm_version : str
-        Version that unpickles it.
+        Version that unpickles the estimator.
     original_skfm_version : str
-        Version that has pickled it.
+        Version that pickled the estimator.
 
     Examples
     --------
-    Refuse such pickles:
+    Raise an error for such pickles:
 
     >>> import warnings
     >>> from skfm.exceptions import InconsistentVersionWarning
@@ -47,8 +47,8 @@ class InconsistentVersionWarning(exceptions.InconsistentVersionWarning):
 
 
 class InconsistentVersionError(ValueError, AttributeError):
-    """An unpickled object lacks what this version needs, as another version has pickled it.
+    """Error raised when an estimator from another version lacks an attribute that is needed.
 
-    It is a ValueError and an AttributeError, as :class:`sklearn.exceptions.NotFittedError` is:
-    for whoever asks with ``hasattr``, the attribute is not there.
+    It is a ValueError and an AttributeError, like :class:`sklearn.exceptions.NotFittedError`, so
+    that ``hasattr`` returns False for the attribute.
     """

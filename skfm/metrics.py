@@ -1,7 +1,7 @@
-"""How good rankings are: metrics over rows, and scorers for scikit-learn's model selection.
+"""Ranking metrics, and scorers for scikit-learn's model selection.
 
-All metrics compare the items that a recommender puts first with cells that were hidden from it.
-Greater is better for each, and 1 the highest value.
+All metrics compare the items that a recommender ranks first with entries that were held out.
+Greater is better, and the maximum is 1.
 """
 
 import numbers
@@ -62,36 +62,36 @@ def _typed_by_average(metric: Any) -> _Metric:
 def ndcg_at_k(
     Y_hidden: MatrixLike, items: ArrayLike, k: Int = 10, *, average: bool = True
 ) -> float | FloatArray:
-    """Normalized discounted cumulative gain of the first `k` places.
+    """Normalized discounted cumulative gain (NDCG) of the first `k` places.
 
-    A relevant item brings its value in `Y_hidden`, divided by ``log2(rank + 1)``: the first place
-    counts fully. The sum is divided by that of the best possible ranking of the row, which is
-    cut at `k`, too.
+    A relevant item contributes its value in `Y_hidden`, divided by ``log2(rank + 1)``. The sum
+    over the first `k` places is divided by that of the best possible ranking of the row, also cut
+    at `k`.
 
     Parameters
     ----------
     Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        Values above 0 are relevant items, the value is the gain. Zeros and negative values,
-        stored or not, are not relevant. Duplicate entries are summed.
+        Held-out entries. The relevant items are those with positive values, which are their gains.
+        Zeros and negative values, stored or not, are not relevant. Duplicate entries are summed.
     items : array-like of int, shape (n_rows, n_ranked)
-        Column positions, best first. -1 stands for a place without an item. Only the first `k`
-        columns are read; places that are missing are misses.
+        Column indices of the ranked items, best first. -1 marks a place without an item. Only the
+        first `k` columns are used; missing places count as misses.
     k : int, default=10
-        Number of places that count.
+        Number of places to evaluate.
     average : bool, default=True
-        Whether to return the mean of the rows or the value of each.
+        Whether to return the mean over the rows or the value of each row.
 
     Returns
     -------
-    ndcg : float or ndarray of shape (n_judged,)
-        Rows without a relevant item are not judged: they are left out of the mean and of the
-        array, which is in the order of the rows.
+    ndcg : float or ndarray of shape (n_evaluated,)
+        Mean over the rows, or one value per row, in the order of the rows. Rows without a
+        relevant item are left out.
 
     Raises
     ------
     ValueError
-        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
-        in the first `k` places of a row.
+        If no row has a relevant item, if the shapes of `items` and `Y_hidden` do not match, or if
+        an item occurs twice in the first `k` places of a row.
 
     Examples
     --------
@@ -122,35 +122,35 @@ def ndcg_at_k(
 def recall_at_k(
     Y_hidden: MatrixLike, items: ArrayLike, k: Int = 10, *, average: bool = True
 ) -> float | FloatArray:
-    """Share of a row's relevant items that are in the first `k` places.
+    """Fraction of the relevant items of a row that are in the first `k` places.
 
-    The divisor is the number of relevant items even if that is above `k`. A row with more than
-    `k` of them cannot reach 1.
+    The divisor is the number of relevant items even if it exceeds `k`. A row with more than `k`
+    relevant items cannot reach 1.
 
     Parameters
     ----------
     Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        Values above 0 are relevant items. Zeros and negative values, stored or not, are not.
-        Duplicate entries are summed.
+        Held-out entries. The relevant items are those with positive values. Zeros and negative
+        values, stored or not, are not relevant. Duplicate entries are summed.
     items : array-like of int, shape (n_rows, n_ranked)
-        Column positions, best first. -1 stands for a place without an item. Only the first `k`
-        columns are read; places that are missing are misses.
+        Column indices of the ranked items, best first. -1 marks a place without an item. Only the
+        first `k` columns are used; missing places count as misses.
     k : int, default=10
-        Number of places that count.
+        Number of places to evaluate.
     average : bool, default=True
-        Whether to return the mean of the rows or the value of each.
+        Whether to return the mean over the rows or the value of each row.
 
     Returns
     -------
-    recall : float or ndarray of shape (n_judged,)
-        Rows without a relevant item are not judged: they are left out of the mean and of the
-        array, which is in the order of the rows.
+    recall : float or ndarray of shape (n_evaluated,)
+        Mean over the rows, or one value per row, in the order of the rows. Rows without a
+        relevant item are left out.
 
     Raises
     ------
     ValueError
-        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
-        in the first `k` places of a row.
+        If no row has a relevant item, if the shapes of `items` and `Y_hidden` do not match, or if
+        an item occurs twice in the first `k` places of a row.
 
     Examples
     --------
@@ -166,34 +166,34 @@ def recall_at_k(
 def precision_at_k(
     Y_hidden: MatrixLike, items: ArrayLike, k: Int = 10, *, average: bool = True
 ) -> float | FloatArray:
-    """Share of the first `k` places that hold relevant items.
+    """Fraction of the first `k` places that hold relevant items.
 
-    The divisor is `k`, even if a row has fewer relevant items or fewer ranked ones.
+    The divisor is `k`, even if a row has fewer relevant or fewer ranked items.
 
     Parameters
     ----------
     Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        Values above 0 are relevant items. Zeros and negative values, stored or not, are not.
-        Duplicate entries are summed.
+        Held-out entries. The relevant items are those with positive values. Zeros and negative
+        values, stored or not, are not relevant. Duplicate entries are summed.
     items : array-like of int, shape (n_rows, n_ranked)
-        Column positions, best first. -1 stands for a place without an item. Only the first `k`
-        columns are read; places that are missing are misses.
+        Column indices of the ranked items, best first. -1 marks a place without an item. Only the
+        first `k` columns are used; missing places count as misses.
     k : int, default=10
-        Number of places that count.
+        Number of places to evaluate.
     average : bool, default=True
-        Whether to return the mean of the rows or the value of each.
+        Whether to return the mean over the rows or the value of each row.
 
     Returns
     -------
-    precision : float or ndarray of shape (n_judged,)
-        Rows without a relevant item are not judged: they are left out of the mean and of the
-        array, which is in the order of the rows.
+    precision : float or ndarray of shape (n_evaluated,)
+        Mean over the rows, or one value per row, in the order of the rows. Rows without a
+        relevant item are left out.
 
     Raises
     ------
     ValueError
-        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
-        in the first `k` places of a row.
+        If no row has a relevant item, if the shapes of `items` and `Y_hidden` do not match, or if
+        an item occurs twice in the first `k` places of a row.
 
     Examples
     --------
@@ -211,34 +211,34 @@ def average_precision_at_k(
 ) -> float | FloatArray:
     """Average precision of the first `k` places; its mean over rows is known as MAP.
 
-    At each place that holds a relevant item, the precision of the ranking down to there is
-    taken. The sum is divided by the number of relevant items of the row, even if that is above
-    `k`: then the row cannot reach 1. (Others divide by `k` in that case; ranx divides as here.)
+    The precision is computed at each place that holds a relevant item. The sum is divided by the
+    number of relevant items of the row, even if it exceeds `k`; such a row cannot reach 1. (Some
+    packages divide by `k` instead; ranx divides as here.)
 
     Parameters
     ----------
     Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        Values above 0 are relevant items. Zeros and negative values, stored or not, are not.
-        Duplicate entries are summed.
+        Held-out entries. The relevant items are those with positive values. Zeros and negative
+        values, stored or not, are not relevant. Duplicate entries are summed.
     items : array-like of int, shape (n_rows, n_ranked)
-        Column positions, best first. -1 stands for a place without an item. Only the first `k`
-        columns are read; places that are missing are misses.
+        Column indices of the ranked items, best first. -1 marks a place without an item. Only the
+        first `k` columns are used; missing places count as misses.
     k : int, default=10
-        Number of places that count.
+        Number of places to evaluate.
     average : bool, default=True
-        Whether to return the mean of the rows or the value of each.
+        Whether to return the mean over the rows or the value of each row.
 
     Returns
     -------
-    average_precision : float or ndarray of shape (n_judged,)
-        Rows without a relevant item are not judged: they are left out of the mean and of the
-        array, which is in the order of the rows.
+    average_precision : float or ndarray of shape (n_evaluated,)
+        Mean over the rows, or one value per row, in the order of the rows. Rows without a
+        relevant item are left out.
 
     Raises
     ------
     ValueError
-        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
-        in the first `k` places of a row.
+        If no row has a relevant item, if the shapes of `items` and `Y_hidden` do not match, or if
+        an item occurs twice in the first `k` places of a row.
 
     Examples
     --------
@@ -255,34 +255,34 @@ def average_precision_at_k(
 def mrr(
     Y_hidden: MatrixLike, items: ArrayLike, k: Int = 10, *, average: bool = True
 ) -> float | FloatArray:
-    """Mean reciprocal rank: 1 divided by the place of the first relevant item.
+    """Mean reciprocal rank (MRR) of the first relevant item.
 
     A row without a relevant item in the first `k` places gets 0.
 
     Parameters
     ----------
     Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        Values above 0 are relevant items. Zeros and negative values, stored or not, are not.
-        Duplicate entries are summed.
+        Held-out entries. The relevant items are those with positive values. Zeros and negative
+        values, stored or not, are not relevant. Duplicate entries are summed.
     items : array-like of int, shape (n_rows, n_ranked)
-        Column positions, best first. -1 stands for a place without an item. Only the first `k`
-        columns are read; places that are missing are misses.
+        Column indices of the ranked items, best first. -1 marks a place without an item. Only the
+        first `k` columns are used; missing places count as misses.
     k : int, default=10
-        Number of places that count.
+        Number of places to evaluate.
     average : bool, default=True
-        Whether to return the mean of the rows or the value of each.
+        Whether to return the mean over the rows or the value of each row.
 
     Returns
     -------
-    reciprocal_rank : float or ndarray of shape (n_judged,)
-        Rows without a relevant item are not judged: they are left out of the mean and of the
-        array, which is in the order of the rows.
+    reciprocal_rank : float or ndarray of shape (n_evaluated,)
+        Mean over the rows, or one value per row, in the order of the rows. Rows without a
+        relevant item are left out.
 
     Raises
     ------
     ValueError
-        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
-        in the first `k` places of a row.
+        If no row has a relevant item, if the shapes of `items` and `Y_hidden` do not match, or if
+        an item occurs twice in the first `k` places of a row.
 
     Examples
     --------
@@ -299,32 +299,32 @@ def mrr(
 def hit_rate(
     Y_hidden: MatrixLike, items: ArrayLike, k: Int = 10, *, average: bool = True
 ) -> float | FloatArray:
-    """Share of the rows that have a relevant item in the first `k` places.
+    """Fraction of the rows that have a relevant item in the first `k` places.
 
     Parameters
     ----------
     Y_hidden : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        Values above 0 are relevant items. Zeros and negative values, stored or not, are not.
-        Duplicate entries are summed.
+        Held-out entries. The relevant items are those with positive values. Zeros and negative
+        values, stored or not, are not relevant. Duplicate entries are summed.
     items : array-like of int, shape (n_rows, n_ranked)
-        Column positions, best first. -1 stands for a place without an item. Only the first `k`
-        columns are read; places that are missing are misses.
+        Column indices of the ranked items, best first. -1 marks a place without an item. Only the
+        first `k` columns are used; missing places count as misses.
     k : int, default=10
-        Number of places that count.
+        Number of places to evaluate.
     average : bool, default=True
-        Whether to return the mean of the rows or the value of each, 0 or 1.
+        Whether to return the mean over the rows or the value of each row, 0 or 1.
 
     Returns
     -------
-    rate : float or ndarray of shape (n_judged,)
-        Rows without a relevant item are not judged: they are left out of the mean and of the
-        array, which is in the order of the rows.
+    rate : float or ndarray of shape (n_evaluated,)
+        Mean over the rows, or one value per row, in the order of the rows. Rows without a
+        relevant item are left out.
 
     Raises
     ------
     ValueError
-        If no row has a relevant item, or `items` does not fit `Y_hidden`, or has an item twice
-        in the first `k` places of a row.
+        If no row has a relevant item, if the shapes of `items` and `Y_hidden` do not match, or if
+        an item occurs twice in the first `k` places of a row.
 
     Examples
     --------
@@ -464,13 +464,14 @@ class _RankingScorer:
         return f"make_ranking_scorer({metric}, k={self.k}{options})"
 
     def set_score_request(self, *, groups: bool | str | None) -> "_RankingScorer":
-        """Whether metadata routing hands on ids of users, as scikit-learn's scorers are told.
+        """Set whether metadata routing passes `groups` to the scorer.
 
         Parameters
         ----------
         groups : bool, None or str
-            True, the default of new scorers: hand them on if they are given. False: do not. None:
-            raise an error if they are given. A string: hand on what is given under that name.
+            With True, the default of new scorers, they are passed on if given; with False, they
+            are not. With None, an error is raised if they are given. A string is the name under
+            which they are given.
 
         Returns
         -------
@@ -481,12 +482,12 @@ class _RankingScorer:
         return self
 
     def get_metadata_routing(self) -> MetadataRequest:
-        """What metadata the scorer requests.
+        """Get the metadata that the scorer requests.
 
         Returns
         -------
         request : MetadataRequest
-            As scikit-learn's metadata routing asks for it.
+            Request in the format of scikit-learn's metadata routing.
         """
         request = MetadataRequest(owner=self)
         request.score.add_request(param="groups", alias=self.groups_request)

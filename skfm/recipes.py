@@ -1,4 +1,4 @@
-"""The classic factorization models, each from its features: an encoder and a machine."""
+"""Published factorization models, as pipelines of an encoder and a factorization machine."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -107,54 +107,56 @@ _Name: TypeAlias = Literal[
 
 
 def make_recipe(name: _Name, estimator: Estimator, **columns: Any) -> Pipeline:
-    """Make a factorization model of a log's features and a factorization machine.
+    """Make a published factorization model as a pipeline of an encoder and an estimator.
 
     Parameters
     ----------
     name : str
-        The model; the user guide ("One machine, many models") has their formulas and papers.
+        Name of the model. The :doc:`user guide </recipes>` describes the models and cites the
+        papers.
 
         "mf"
             Biased matrix factorization.
         "svd++"
-            SVD++: items meet users and what these have seen.
+            SVD++: items interact with users and with the users' histories.
         "knn", "knn++"
-            Factorized nearest neighbours: items meet the user's ratings; and as well users and
-            what these have seen.
+            Factorized nearest neighbors: items interact with the users' ratings and, for "knn++",
+            also with users and their histories.
         "attributes"
-            Users, items and their attributes, all pairs.
+            Users, items and their attributes, with all interactions.
         "timesvd", "timesvd++", "timesvd++ flipped"
-            Users, items, bins of time and pairs of users and bins, all pairs; with what users
-            have seen; and with who has seen the item, too.
+            Users, items, time bins and pairs of users and bins, with all interactions. "timesvd++"
+            adds the users' histories, and "timesvd++ flipped" also the users of each item.
         "pitf"
-            Pairwise interaction tensor factorization: tags, the one column of `context`, meet
-            users and items, with factors of their own for each.
+            Pairwise interaction tensor factorization: tags, the single column of `context`,
+            interact with users and with items, with separate factors for each.
         "fpmc"
-            Factorized personalised Markov chains: items meet users and the user's previous basket,
-            with factors of their own for each.
+            Factorized personalized Markov chains: items interact with users and with the user's
+            previous basket, with separate factors for each.
         "parafac"
-            Parallel factor analysis: products of a user's, an item's and a context's factors.
+            Parallel factor analysis: products of the factors of a user, an item and a context.
     estimator : estimator
         :class:`~skfm.FMRegressor`, :class:`~skfm.FMClassifier`, :class:`~skfm.BayesianFMRegressor`
-        or :class:`~skfm.BayesianFMClassifier`. A copy of it is used, in which the recipe sets
-        what the model needs: `interactions`, `degree`, `fit_lower`, `fit_linear`,
-        `fit_intercept`. Of "mf", "timesvd", "pitf" and "fpmc" also :class:`~skfm.FMRecommender`:
-        then y is what was chosen, the log's items or for "pitf" the tags, which are no column
-        of the log, and `item_identity` is set.
+        or :class:`~skfm.BayesianFMClassifier`. The pipeline contains a copy, in which the recipe
+        sets `interactions`, `degree`, `fit_lower`, `fit_linear` and `fit_intercept`. "mf",
+        "timesvd", "pitf" and "fpmc" also accept a :class:`~skfm.FMRecommender`. In this case, y
+        contains the chosen items of the log or, for "pitf", the tags, which are then not a column
+        of the log, and `item_identity` is set as well.
     **columns
-        Parameters of :class:`~skfm.preprocessing.EventEncoder`, all but `blocks`: `user`, `item`,
-        `time`, `context`, `attributes`, `n_last`, `n_bins`, `dtype`. Several recipes may be made
-        with the same: `context` and `attributes` are left out if the model has none.
+        Parameters of :class:`~skfm.preprocessing.EventEncoder`, except for `blocks`: `user`,
+        `item`, `time`, `context`, `attributes`, `n_last`, `n_bins`, `dtype`. Models without
+        context or attributes ignore `context` and `attributes`, so the same arguments can be used
+        for several recipes.
 
     Returns
     -------
     pipeline : Pipeline
-        Its steps are called "encode" and "estimate".
+        Pipeline with the steps "encode" and "estimate".
 
     Raises
     ------
     ValueError
-        If there is no such model, or if it needs columns that are not named.
+        If the model is unknown, or if it needs columns that are not given.
 
     Examples
     --------

@@ -171,18 +171,18 @@ class BaseFM(FittedFM):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Training rows: one-hot encoded ids, attributes, numbers. float32 is trained in
-            float32, everything else in float64.
+            Training rows. float32 is trained in float32, everything else in float64.
         y : array-like of shape (n_samples,)
             Targets: numbers for a regressor, labels of any type for a classifier.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows; a row of weight 2 counts as two rows, one of weight 0 as none.
+            Sample weights. A row of weight 2 counts as two rows, and a row of weight 0 is ignored.
         X_val : array-like or sparse, of shape (n_val, n_features), default=None
-            Rows for early stopping. The user guide shows how a `Pipeline` transforms them.
+            Validation rows for early stopping. The user guide shows how a `Pipeline` transforms
+            them.
         y_val : array-like of shape (n_val,), default=None
-            Their targets.
+            Targets of the validation rows.
         sample_weight_val : array-like of shape (n_val,), default=None
-            Their weights.
+            Sample weights of the validation rows.
 
         Returns
         -------
@@ -192,8 +192,8 @@ class BaseFM(FittedFM):
         Raises
         ------
         ValueError
-            If a parameter or the data is not usable (NaN or infinity, lengths that do not fit,
-            negative weights, one class only), or if training diverges for every step size tried.
+            If a parameter or the data is invalid (NaN or infinity, inconsistent lengths, negative
+            weights, a single class), or if training diverges with every learning rate tried.
         """
         with all_or_nothing(self):
             return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))

@@ -94,7 +94,7 @@ class _BaseBayesianFM(EstimatorOfFeatures):
         validation.check_n_jobs_and_verbose(self.n_jobs, self.verbose)
 
     def fit(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Draw from the posterior distribution.
+        """Draw samples from the posterior distribution.
 
         Parameters
         ----------
@@ -103,8 +103,8 @@ class _BaseBayesianFM(EstimatorOfFeatures):
         y : array-like of shape (n_samples,)
             Targets: numbers for the regressor, labels of two classes for the classifier.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows: powers of their likelihoods. A row of weight 2 counts as two
-            rows, one of weight 0 as none.
+            Sample weights, which are powers of the likelihood of the rows. A row of weight 2
+            counts as two rows, and a row of weight 0 is ignored.
 
         Returns
         -------
@@ -114,15 +114,15 @@ class _BaseBayesianFM(EstimatorOfFeatures):
         Raises
         ------
         ValueError
-            If a parameter or the data is not usable (NaN or infinity, lengths that do not fit,
-            negative weights, not two classes), or if values are too large to compute with.
+            If a parameter or the data is invalid (NaN or infinity, inconsistent lengths, negative
+            weights, not two classes), or if values are too large to compute with.
 
         Warns
         -----
         sklearn.exceptions.ConvergenceWarning
-            If the training loss is still falling at the end: in the last quarter of the iterations
-            after the burn-in, of which there must be 20 at least, its mean is clearly lower, by
-            more than 2 %, than in the quarter before.
+            If the training loss is still decreasing at the end: its mean over the last quarter of
+            the iterations after the burn-in, of which there must be at least 20, is clearly lower
+            than over the quarter before, by more than 2 %.
         """
         with all_or_nothing(self):
             return self._fit(X, y, sample_weight)
@@ -276,142 +276,147 @@ class _BaseBayesianFM(EstimatorOfFeatures):
 
 
 class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
-    """Bayesian factorization machine for regression, by Gibbs sampling.
+    """Bayesian factorization machine for regression, fitted by Gibbs sampling.
 
-    The model of :class:`FMRegressor`, with nothing to tune: instead of one machine with penalties
-    that someone must choose, it draws many, with noise and priors, from what the data leaves
-    possible [1]_ [2]_. Predictions are means over the draws, and come with a standard deviation
-    if asked for. It is the model for ratings and other noisy targets of moderate size; it takes
-    longer, and the draws need more memory, than one machine.
+    The model is that of :class:`FMRegressor`, but there is no regularization to tune. Instead of
+    a single set of parameters, Gibbs sampling draws many samples from the posterior distribution
+    of the parameters, the noise and the priors [1]_ [2]_. Predictions are averages over these
+    samples, optionally with their standard deviation. Use this model for ratings and other noisy
+    targets of moderate size. It takes longer to train than :class:`FMRegressor`, and the samples
+    take more memory.
 
-    For targets standardised to mean 0 and variance 1,
+    For targets standardized to mean 0 and variance 1, the model is
 
-    ``y ~ N(f(x), 1 / a)``, ``f(x) = w_0 + sum_j w_j x_j + sum_{i<j} <v_i, v_j> x_i x_j``,
+    ``y ~ N(f(x), 1 / a)``, ``f(x) = w_0 + sum_j w_j x_j + sum_{i<j} <v_i, v_j> x_i x_j``.
 
-    where each coordinate of ``(v_j, w_j)`` is normal, with a mean and a precision of its own for
-    each group of features, and ``a`` and these have wide Normal-Gamma priors. In one-hot data,
-    ``a`` differs between levels, such as users (see `noise_by_level`).
+    Each coordinate of ``(v_j, w_j)`` has a normal prior, with its own mean and precision for each
+    group of features. These, and ``a``, have wide Normal-Gamma priors. For one-hot data, the noise
+    precision ``a`` differs between levels, such as users (see `noise_by_level`).
+
+    Read more in the :doc:`user guide </which_solver>`.
 
     Parameters
     ----------
     n_components : int, default=8
-        Length of the vectors ``v_j``; 0 gives a linear model.
+        Number of factors, the length of the vectors ``v_j``. 0 gives a linear model.
     max_iter : int, default=200
-        Number of iterations; each draws all parameters once.
+        Number of iterations. Each iteration draws all parameters once.
     n_burn_in : int, default=20
-        Number of the first iterations that predictions do not use, less than `max_iter`.
+        Number of initial iterations that are discarded. Must be less than `max_iter`.
     init_scale : float, default=0.1
-        Standard deviation of the initial random factors of a feature of size 1, in rows with one
-        entry; for longer rows divided by the root of their mean number of entries.
+        Standard deviation of the initial random factors, for a feature of size 1 in rows with one
+        nonzero entry. It is divided by the square root of the mean number of nonzero entries per
+        row.
     degree : int, default=2
-        Largest number of features that are multiplied, from 2 to 10. Above 2, each degree has
-        `n_components` factors of its own, and ``sum <v_i, v_j> x_i x_j`` is followed by sums of
-        products over all sets of three and more features. That takes longer.
+        Maximum degree of the interactions, from 2 to 10. If it is above 2, the products of all
+        sets of three and more features are added to ``sum <v_i, v_j> x_i x_j``. Each degree has
+        `n_components` factors of its own. Training takes longer.
     fit_lower : bool, default=True
-        Whether products of fewer than `degree` features count, too. (The intercept and the
-        linear weights have parameters of their own.)
+        Whether to also fit the interactions of fewer than `degree` features. (The intercept and
+        the linear weights have parameters of their own.)
     interactions : list of pairs of fields, default=None
-        Which pairs of features are multiplied: those whose fields are a pair of the list, in
-        either order; ``("user", "user")`` is within a field. None is all pairs. For degree 2.
+        Pairs of fields whose features interact, in either order. ``("user", "user")`` stands for
+        the interactions within a field. None means all pairs. Only for ``degree=2``.
     feature_fields : array-like of shape (n_features,), default=None
-        A label for each feature, for `interactions` and `fit_linear`. None takes those that X
-        carries from :class:`~skfm.preprocessing.EventEncoder`.
+        Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the
+        fields that X carries, if it comes from :class:`~skfm.preprocessing.EventEncoder`.
     feature_groups : array-like of shape (n_features,) or "single", default=None
-        A label for each feature: features of a group share a prior. Give each kind (users, items,
-        genres) a group of its own; `skfm.preprocessing.feature_groups` derives them from a fitted
-        transformer. None takes those that X carries from an encoder of `skfm.preprocessing`, else
-        derives groups from X (see the Notes). "single" makes all features one group.
+        Group of each feature, as a label. The features of a group share a prior. Use one group for
+        each kind of feature (users, items, genres); `skfm.preprocessing.feature_groups` derives
+        groups from a fitted transformer. None uses the groups that X carries, if it comes from an
+        encoder of `skfm.preprocessing`, and otherwise derives groups from X (see Notes). "single"
+        puts all features into one group.
     fit_intercept : bool, default=True
-        Whether to fit the intercept ``w_0``; else it is 0.
+        Whether to fit the intercept ``w_0``. If False, it is 0.
     fit_linear : bool or list of fields, default=True
-        Whether to fit the linear weights ``w_j``; else they are 0. A list names the fields whose
-        features have them.
+        Whether to fit the linear weights ``w_j``. If False, they are 0. A list contains the fields
+        whose features have linear weights.
     noise_by_level : bool, default=True
-        Whether the noise differs between the levels of one-hot groups: between users, and between
-        items. It does so for the groups of at least 30 features of which no row has more than one.
-        False gives all rows the same noise.
+        Whether the noise differs between the levels of one-hot groups, such as users or items.
+        This applies to groups of at least 30 features, of which each row has at most one. If
+        False, all rows have the same noise.
     max_memory : float, default=256
-        Megabytes that the draws kept for predictions may take. When they are full, every second
-        draw is dropped.
+        Memory for the posterior samples that are stored for predictions, in megabytes. When this
+        limit is reached, every second sample is dropped.
     warm_start : bool, default=False
-        Whether `fit` goes on with the chain of the last one for `max_iter` more iterations. On
-        the same rows the new draws are added to the old ones, without burn-in; on other rows they
-        replace them, and the chain only starts where it was.
+        Whether `fit` continues the chain of the previous fit for `max_iter` more iterations. On
+        the same rows, the new samples are added to the previous ones, without burn-in. On other
+        rows, they replace the previous ones, and only the starting point of the chain is kept.
     random_state : int, RandomState instance or None, default=None
-        Seed of all draws. Pass an int for reproducible results; they do not depend on `n_jobs`.
+        Seed of all draws. Pass an int for reproducible results, which do not depend on `n_jobs`.
     n_jobs : int, default=None
-        Threads; None is 1, -1 all processors.
+        Number of threads. None means 1, and -1 means all processors.
     verbose : int, default=0
-        1 shows progress on stderr: iterations, loss, and rows per second, compilation excluded.
-        A terminal has one line, which is replaced; a file or a notebook gets a line every ten
-        seconds.
+        If 1, progress is written to stderr: the iteration, the loss, and the rows per second,
+        without compilation. A terminal shows a single line that is updated; a file or a notebook
+        gets a line every ten seconds.
 
     Attributes
     ----------
     alpha_ : float
-        Precision ``a`` of the noise, the mean of the draws; its inverse is in the unit of y
-        squared. Where the noise differs between levels, it is that of average levels. Of tiny y,
-        the largest float if it is larger than that.
+        Posterior mean of the noise precision ``a``. Its inverse is in the unit of y squared. If
+        the noise differs between levels, it is the precision for average levels. For very small y,
+        it is limited to the largest float.
     n_iter_ : int
-        Number of iterations on these rows, those before warm starts included.
+        Number of iterations on the current rows, including those before a warm start.
     n_draws_ : int
-        Number of draws that predictions are made of.
-    loss_curve_ : list of float, one an iteration
-        Mean squared error of the training rows just before it. It falls until the chain has
-        arrived, and then fluctuates.
+        Number of posterior samples that are used for predictions.
+    loss_curve_ : list of float
+        Mean squared error of the training rows, just before each iteration. It decreases until the
+        chain has converged, and then fluctuates.
     r_hat_ : dict
-        Split R-hat of a few numbers over the iterations after the burn-in [4]_: of the training
+        Split R-hat [4]_ over the iterations after the burn-in of a few quantities: the training
         loss, the intercept, the root mean squares of the linear weights ("coef") and of the
-        factors ("components"), and the noise precision. It is about 1 if the first half of the
-        iterations agrees with the second half.
-        Empty if there are fewer than 4 iterations.
+        factors ("components"), and the noise precision. R-hat is about 1 if the first half of the
+        iterations agrees with the second half. Empty if there are fewer than 4 iterations.
     effective_sample_size_ : dict
-        Of the same numbers, how many independent draws would tell their means as precisely as
-        these iterations do. Empty if there are fewer than 4 iterations.
+        For the same quantities, the number of independent samples that would estimate their means
+        as precisely as the iterations do. Empty if there are fewer than 4 iterations.
     feature_groups_ : ndarray of shape (n_features,)
-        The label of each feature's group.
+        Group of each feature, as a label.
     n_features_in_ : int
-        Number of features seen in `fit`.
+        Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, if X had names that are all strings.
+        Names of the features seen during `fit`. Defined only if all names are strings.
 
     See Also
     --------
-    FMRegressor : One machine, by gradient steps or coordinate descent.
-    sklearn.linear_model.BayesianRidge : A linear model, without interactions.
+    FMRegressor : The same model, fitted by stochastic gradients or coordinate descent.
+    sklearn.linear_model.BayesianRidge : Linear model without interactions.
 
     Notes
     -----
-    The linear weight and the factors of a feature are drawn together. Draws are overrelaxed
-    [3]_, so that fewer of them say as much.
+    The linear weight and the factors of a feature are drawn jointly. The draws are overrelaxed
+    [3]_, so that fewer of them carry the same information.
 
-    Without `feature_groups`, each one-hot field is a group ("field 0", "field 1", ...): a run of
-    neighbouring columns of which no row has more than one and most rows have one. Single columns
-    that most rows have, such as numbers, are the group "dense". All other columns are the group
-    "others".
+    **Groups.** Without `feature_groups`, each one-hot field is a group ("field 0", "field 1",
+    ...). A one-hot field is a sequence of adjacent columns of which each row has at most one and
+    most rows have one. Single columns that are nonzero in most rows, such as numerical features,
+    form the group "dense". All other columns form the group "others".
 
-    All groups are expected to move outputs by the same amount. So the more features of a group a
-    row has, the smaller their parameters are expected to be: a bag of hundreds, such as what a
-    user has rated, moves outputs as much as an id. The precision of a group's coordinate is the
-    expected one, times a number that is common to all groups, with the distribution Gamma(1, 1),
-    times one of its own, with the distribution Gamma(nu / 2, nu / 2). A power of two from 4 to 256
-    is drawn for ``nu``, one for the linear weights and one for the factors of each degree. So
-    small groups, and those that say little, learn from the others.
+    **Priors.** All groups are expected to contribute equally to the variance of the outputs. The
+    more features of a group a row has, the smaller their parameters are expected to be: a block
+    with hundreds of entries, such as the rated items of a user, contributes as much as an id. The
+    precision of each coordinate of a group is this expected value, multiplied by a factor common
+    to all groups, with a Gamma(1, 1) prior, and by a factor of its own, with a
+    Gamma(nu / 2, nu / 2) prior. ``nu`` is drawn from the powers of two from 4 to 256, separately
+    for the linear weights and for the factors of each degree. Small groups, and groups with
+    little information, are therefore shrunk towards the others.
 
-    In the first five iterations, the means and precisions of the groups are held at what is
-    expected. From then on, each iteration ends with Metropolis steps that multiply all factors, or
-    all linear weights, by a number, and their precisions by its inverse square: the chain soon
-    forgets where it started.
+    **Start of the chain.** In the first five iterations, the means and precisions of the groups
+    are fixed at their expected values. After that, each iteration ends with Metropolis steps that
+    multiply all factors, or all linear weights, by a number, and their precisions by its inverse
+    square, so that the chain quickly forgets its starting point.
 
-    With `noise_by_level`, the precision of a row's noise is ``a`` times a product of numbers
-    ``lambda``, one for each group of levels. They are drawn as well, with the distribution
-    Gamma(nu / 2, nu / 2), where a power of two from 4 to 4096 is drawn for each group's ``nu``.
-    Rows of levels that are noisy count for less, and predictions of such levels have larger
-    standard deviations. For a level that did not occur in training, the mean of the variance
-    under that distribution is taken.
+    **Noise.** With `noise_by_level`, the noise precision of a row is ``a`` times a product of
+    factors ``lambda``, one for each level of the row. These are drawn as well, with a
+    Gamma(nu / 2, nu / 2) prior; ``nu`` is drawn for each group from the powers of two from 4 to
+    4096. Rows with noisy levels get less weight, and their predictions have larger standard
+    deviations. For a level that does not occur in training, the noise variance is its mean under
+    this prior.
 
-    A feature that did not occur in training has the prior of its group: it moves predictions to
-    the group's mean and widens their standard deviation.
+    **New features.** A feature that does not occur in training has the prior of its group: it
+    shifts predictions to the mean of the group and increases their standard deviation.
 
     References
     ----------
@@ -523,14 +528,15 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
             Rows.
         return_std : bool, default=False
-            Whether to return standard deviations, too.
+            Whether to also return the predictive standard deviations.
 
         Returns
         -------
         y : ndarray of shape (n_samples,)
             Means of the posterior predictive distribution.
         y_std : ndarray of shape (n_samples,)
-            Its standard deviations, only with ``return_std=True``: of the draws, and of the noise.
+            Standard deviations of the posterior predictive distribution, which include the noise.
+            Only with ``return_std=True``.
         """
         check_is_fitted(self)
         validation.check_flag(return_std, "return_std")
@@ -555,100 +561,101 @@ class BayesianFMRegressor(RegressorMixin, _BaseBayesianFM):
 
 
 class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
-    """Bayesian factorization machine for two classes, by Gibbs sampling.
+    """Bayesian factorization machine for binary classification, fitted by Gibbs sampling.
 
-    As :class:`BayesianFMRegressor`, with a probit likelihood: the probability of the second class
-    is ``Phi(f(x))``, the standard normal distribution function of the machine's output. The
-    predicted probability is the mean of that over the draws, so that it is cautious where little
-    is known.
+    The model is that of :class:`BayesianFMRegressor` with a probit likelihood: the probability of
+    the second class is ``Phi(f(x))``, where ``Phi`` is the standard normal distribution function.
+    Predicted probabilities are averages over the posterior samples, so they are less extreme where
+    little is known. Read more in the :doc:`user guide </which_solver>`.
 
     Parameters
     ----------
     n_components : int, default=8
-        Length of the vectors ``v_j``; 0 gives a linear model.
+        Number of factors, the length of the vectors ``v_j``. 0 gives a linear model.
     max_iter : int, default=200
-        Number of iterations; each draws all parameters once.
+        Number of iterations. Each iteration draws all parameters once.
     n_burn_in : int, default=20
-        Number of the first iterations that predictions do not use, less than `max_iter`.
+        Number of initial iterations that are discarded. Must be less than `max_iter`.
     init_scale : float, default=0.1
-        Standard deviation of the initial random factors of a feature of size 1, in rows with one
-        entry; for longer rows divided by the root of their mean number of entries.
+        Standard deviation of the initial random factors, for a feature of size 1 in rows with one
+        nonzero entry. It is divided by the square root of the mean number of nonzero entries per
+        row.
     degree : int, default=2
-        Largest number of features that are multiplied, from 2 to 10. Above 2, each degree has
-        `n_components` factors of its own, and ``sum <v_i, v_j> x_i x_j`` is followed by sums of
-        products over all sets of three and more features. That takes longer.
+        Maximum degree of the interactions, from 2 to 10. If it is above 2, the products of all
+        sets of three and more features are added to ``sum <v_i, v_j> x_i x_j``. Each degree has
+        `n_components` factors of its own. Training takes longer.
     fit_lower : bool, default=True
-        Whether products of fewer than `degree` features count, too. (The intercept and the
-        linear weights have parameters of their own.)
+        Whether to also fit the interactions of fewer than `degree` features. (The intercept and
+        the linear weights have parameters of their own.)
     interactions : list of pairs of fields, default=None
-        Which pairs of features are multiplied: those whose fields are a pair of the list, in
-        either order; ``("user", "user")`` is within a field. None is all pairs. For degree 2.
+        Pairs of fields whose features interact, in either order. ``("user", "user")`` stands for
+        the interactions within a field. None means all pairs. Only for ``degree=2``.
     feature_fields : array-like of shape (n_features,), default=None
-        A label for each feature, for `interactions` and `fit_linear`. None takes those that X
-        carries from :class:`~skfm.preprocessing.EventEncoder`.
+        Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the
+        fields that X carries, if it comes from :class:`~skfm.preprocessing.EventEncoder`.
     feature_groups : array-like of shape (n_features,) or "single", default=None
-        A label for each feature: features of a group share a prior. Give each kind (users, items,
-        genres) a group of its own; `skfm.preprocessing.feature_groups` derives them from a fitted
-        transformer. None takes those that X carries from an encoder of `skfm.preprocessing`, else
-        derives groups from X (see the Notes). "single" makes all features one group.
+        Group of each feature, as a label. The features of a group share a prior. Use one group for
+        each kind of feature (users, items, genres); `skfm.preprocessing.feature_groups` derives
+        groups from a fitted transformer. None uses the groups that X carries, if it comes from an
+        encoder of `skfm.preprocessing`, and otherwise derives groups from X (see the Notes of
+        :class:`BayesianFMRegressor`). "single" puts all features into one group.
     fit_intercept : bool, default=True
-        Whether to fit the intercept ``w_0``; else it is 0.
+        Whether to fit the intercept ``w_0``. If False, it is 0.
     fit_linear : bool or list of fields, default=True
-        Whether to fit the linear weights ``w_j``; else they are 0. A list names the fields whose
-        features have them.
+        Whether to fit the linear weights ``w_j``. If False, they are 0. A list contains the fields
+        whose features have linear weights.
     max_memory : float, default=256
-        Megabytes that the draws kept for predictions may take. When they are full, every second
-        draw is dropped.
+        Memory for the posterior samples that are stored for predictions, in megabytes. When this
+        limit is reached, every second sample is dropped.
     warm_start : bool, default=False
-        Whether `fit` goes on with the chain of the last one for `max_iter` more iterations. On
-        the same rows the new draws are added to the old ones, without burn-in; on other rows they
-        replace them, and the chain only starts where it was.
+        Whether `fit` continues the chain of the previous fit for `max_iter` more iterations. On
+        the same rows, the new samples are added to the previous ones, without burn-in. On other
+        rows, they replace the previous ones, and only the starting point of the chain is kept.
     random_state : int, RandomState instance or None, default=None
-        Seed of all draws. Pass an int for reproducible results; they do not depend on `n_jobs`.
+        Seed of all draws. Pass an int for reproducible results, which do not depend on `n_jobs`.
     n_jobs : int, default=None
-        Threads; None is 1, -1 all processors.
+        Number of threads. None means 1, and -1 means all processors.
     verbose : int, default=0
-        1 shows progress on stderr: iterations, loss, and rows per second, compilation excluded.
-        A terminal has one line, which is replaced; a file or a notebook gets a line every ten
-        seconds.
+        If 1, progress is written to stderr: the iteration, the loss, and the rows per second,
+        without compilation. A terminal shows a single line that is updated; a file or a notebook
+        gets a line every ten seconds.
 
     Attributes
     ----------
     classes_ : ndarray of shape (2,)
-        The labels.
+        Class labels.
     n_iter_ : int
-        Number of iterations on these rows, those before warm starts included.
+        Number of iterations on the current rows, including those before a warm start.
     n_draws_ : int
-        Number of draws that predictions are made of.
-    loss_curve_ : list of float, one an iteration
-        Mean negative log-likelihood of the training rows just before it. It falls until the chain
-        has arrived, and then fluctuates.
+        Number of posterior samples that are used for predictions.
+    loss_curve_ : list of float
+        Mean negative log-likelihood of the training rows, just before each iteration. It decreases
+        until the chain has converged, and then fluctuates.
     r_hat_ : dict
-        Split R-hat of a few numbers over the iterations after the burn-in [2]_: of the training
+        Split R-hat [2]_ over the iterations after the burn-in of a few quantities: the training
         loss, the intercept, the root mean squares of the linear weights ("coef") and of the
-        factors ("components"). It is about 1 if the first half of the iterations
-        agrees with the second half.
-        Empty if there are fewer than 4 iterations.
+        factors ("components"). R-hat is about 1 if the first half of the iterations agrees with
+        the second half. Empty if there are fewer than 4 iterations.
     effective_sample_size_ : dict
-        Of the same numbers, how many independent draws would tell their means as precisely as
-        these iterations do. Empty if there are fewer than 4 iterations.
+        For the same quantities, the number of independent samples that would estimate their means
+        as precisely as the iterations do. Empty if there are fewer than 4 iterations.
     feature_groups_ : ndarray of shape (n_features,)
-        The label of each feature's group.
+        Group of each feature, as a label.
     n_features_in_ : int
-        Number of features seen in `fit`.
+        Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, if X had names that are all strings.
+        Names of the features seen during `fit`. Defined only if all names are strings.
 
     See Also
     --------
-    FMClassifier : One machine, of two classes or more, by gradient steps or coordinate descent.
-    sklearn.multiclass.OneVsRestClassifier : Makes one of these for each of several classes.
+    FMClassifier : Stochastic gradients or coordinate descent, for binary and multiclass problems.
+    sklearn.multiclass.OneVsRestClassifier : Extends this estimator to multiclass problems.
 
     Notes
     -----
-    Each row has a hidden number, drawn anew in each iteration [1]_. A row of weight c, as equal
-    rows together are, has the mean of c such numbers: exactly, if c is a whole number up to 16,
-    else one of the same mean and variance.
+    Each row has a latent variable, which is drawn in every iteration [1]_. A row of weight c, such
+    as the merged row of c equal ones, has the mean of c such variables. The draw of this mean is
+    exact if c is an integer up to 16; otherwise, it is a draw with the same mean and variance.
 
     References
     ----------
@@ -725,7 +732,7 @@ class BayesianFMClassifier(ClassifierMixin, _BaseBayesianFM):
         return self.classes_[(second > 0.5).astype(np.intp)]
 
     def predict_proba(self, X: MatrixLike) -> FloatArray:
-        """Probabilities of the classes.
+        """Predict class probabilities.
 
         Parameters
         ----------

@@ -39,169 +39,182 @@ def _takes_steps(model):
 class FMRegressor(RegressorMixin, BaseFM):
     """Factorization machine for regression.
 
-    A linear model plus all pairwise interactions, whose weights are inner products of learned
-    vectors, one a feature [1]_:
+    A factorization machine is a linear model with all pairwise interactions of the features. The
+    weight of an interaction is the inner product of two learned vectors, one for each feature
+    [1]_:
 
     ``f(x) = w_0 + sum_j w_j x_j + sum_{i<j} <v_i, v_j> x_i x_j``
 
-    It learns interactions also between features that rarely or never meet in training, which
-    makes it the model for sparse, categorical data such as one-hot encoded ids. Of the targets,
-    standardised to mean 0 and variance 1, it minimises
+    The model can therefore learn interactions between features that occur together rarely or
+    never, as in sparse, categorical data such as one-hot encoded ids. The objective, for targets
+    standardized to mean 0 and variance 1, is
 
     ``sum_i c_i (f(x_i) - y_i)^2 / 2 + sum_j (alpha_linear w_j^2 + alpha sqrt(n_j) ||v_j||^2) / 2``
 
-    with ``c_i`` the sample weights.
+    where ``c_i`` are the sample weights. Read more in the :doc:`user guide </user_guide>`.
 
     Parameters
     ----------
     n_components : int, default=8
-        Length of the vectors ``v_j``; 0 gives a linear model.
+        Number of factors, the length of the vectors ``v_j``. 0 gives a linear model.
     loss : {"squared_error", "absolute_error", "huber", "quantile", "poisson"}, \
             default="squared_error"
-        Loss to minimise. "absolute_error" goes for the median, "quantile" for another quantile,
-        "huber" is squared for small errors and absolute for large ones. "poisson" is for counts:
-        half the deviance, with the logarithm of the mean as the raw output, and `predict` gives
-        the mean; y is not standardised then.
+        Loss to minimize. "absolute_error" estimates the median, and "quantile" the quantile given
+        by `quantile`. "huber" is quadratic for small errors and linear for large ones. "poisson"
+        is for counts: it is half the Poisson deviance with a log link. `predict` then returns the
+        mean, and y is not standardized.
     epsilon : float, default=1.0
-        Where "huber" turns from squared to absolute, above 0, in standard deviations of y.
+        Error at which "huber" changes from quadratic to linear, in standard deviations of y. Must
+        be positive.
     quantile : float, default=0.5
-        Which one "quantile" goes for, between 0 and 1.
+        Quantile that ``loss="quantile"`` estimates, between 0 and 1.
     solver : {"adagrad", "adam", "als", "ftrl", "sgd"}, default="adagrad"
-        How the objective is minimised. "als" sets the parameters of one feature after the other
-        to their best values, given all others [5]_: it needs no step size, and few passes over
-        the rows, which it keeps in memory as columns. The others take steps on mini-batches:
-        "adagrad" [2]_; "adam" [3]_, with moments that rest when a feature does not occur; "ftrl"
-        [4]_, which can set weights to exactly 0; "sgd", plain gradient steps, divided by the
-        root of the number of the batch's rows with the feature. The steps of "adam" and "sgd" get
-        shorter like the root of the number of epochs.
+        Algorithm that minimizes the objective. "als" is block coordinate descent: it sets the
+        parameters of one feature after the other to their optimum, given all others [5]_. It has
+        no learning rate, needs few passes over the rows, and stores a copy of X by columns.
+        The other solvers take gradient steps on mini-batches: "adagrad" [2]_; "adam" [3]_, whose
+        moments are lazily updated, only for features that occur in the mini-batch; "ftrl" [4]_,
+        which can set parameters to exactly 0; and "sgd", plain gradient steps, divided by the
+        square root of the number of rows in the mini-batch that have the feature. For "adam" and
+        "sgd", the learning rate decays as 1/sqrt(epoch).
     alpha : float, "auto", dict or list of float, default="auto"
-        L2 penalty of the factors, at least 0. Feature j pays
-        ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
-        it is not zero, and y scaled to variance 1. The parameter to tune first. "auto" finds a
-        penalty for each feature during the fit, by empirical Bayes [7]_: how large factors are
-        follows from the data, and features whose partners are little known have smaller ones.
-        Until then, and in streams that begin with `partial_fit`, it is about 1.
+        L2 regularization strength of the factors, non-negative. The penalty of feature j is
+        ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, where ``n_j`` is the weighted number of rows in
+        which the feature is nonzero, and y has been scaled to variance 1. Tune this parameter
+        first. "auto" estimates a strength for each feature during the fit by empirical Bayes [7]_,
+        from the size of the factors. Features whose interaction partners have uncertain parameters
+        get smaller factors. The estimation starts at about 1; a stream that begins with
+        `partial_fit` keeps this value.
     alpha_linear : float, "auto", dict or list of float, default="auto"
-        L2 penalty of the linear weights, at least 0, as in ridge regression: feature j pays
-        ``alpha_linear / 2 * w_j^2``. The intercept is not penalised. "auto" as for `alpha`.
+        L2 regularization strength of the linear weights, non-negative, as in ridge regression: the
+        penalty of feature j is ``alpha_linear / 2 * w_j^2``. The intercept is not penalized.
+        "auto" is as for `alpha`.
     alpha_l1 : float, dict or list of float, default=0.0
-        L1 penalty of the linear weights, at least 0, for "ftrl": ``alpha_l1 * |w_j|``. It sets
-        those that matter little to 0.
+        L1 regularization strength of the linear weights, non-negative, for "ftrl":
+        ``alpha_l1 * |w_j|``. It sets unimportant weights to 0.
     alpha_l21 : float, dict or list of float, default=0.0
-        Penalty of the length of factors, at least 0, for "ftrl":
-        ``alpha_l21 * sqrt(n_j) * ||v_j||``. It sets the factors of some features to 0 altogether.
+        Group lasso regularization strength of the factors, non-negative, for "ftrl":
+        ``alpha_l21 * sqrt(n_j) * ||v_j||``. It sets all factors of unimportant features to 0.
     degree : int, default=2
-        Largest number of features that are multiplied, from 2 to 10. Above 2, each degree has
-        `n_components` factors of its own, and ``sum <v_i, v_j> x_i x_j`` is followed by sums of
-        products over all sets of three and more features [6]_. That takes longer.
+        Maximum degree of the interactions, from 2 to 10. If it is above 2, the products of all
+        sets of three and more features are added to ``sum <v_i, v_j> x_i x_j`` [6]_. Each degree
+        has `n_components` factors of its own. Training takes longer.
     fit_lower : bool, default=True
-        Whether products of fewer than `degree` features count, too. (The intercept and the
-        linear weights have parameters of their own.)
+        Whether to also fit the interactions of fewer than `degree` features. (The intercept and
+        the linear weights have parameters of their own.)
     interactions : list of pairs of fields, default=None
-        Which pairs of features are multiplied: those whose fields are a pair of the list, in
-        either order; ``("user", "user")`` is within a field. None is all pairs. For degree 2.
+        Pairs of fields whose features interact, in either order. ``("user", "user")`` stands for
+        the interactions within a field. None means all pairs. Only for ``degree=2``.
     feature_fields : array-like of shape (n_features,), default=None
-        A label for each feature, for `interactions` and `fit_linear`. None takes those that X
-        carries from :class:`~skfm.preprocessing.EventEncoder`.
+        Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the
+        fields that X carries, if it comes from :class:`~skfm.preprocessing.EventEncoder`.
     feature_groups : array-like of shape (n_features,), default=None
-        A label for each feature, for penalties that differ. With groups, each of the four
-        penalties may be a number for all, a dict from labels to numbers, or a list with a number
-        for each group in sorted order of the labels.
+        Group of each feature, as a label, for different regularization strengths. Each of the four
+        penalties may then be a number for all groups, a dict that maps labels to numbers, or a
+        list of numbers in the order of the sorted labels.
     learning_rate : float or "auto", default="auto"
-        Length of the first steps, above 0; "als" takes none. Features are scaled inside to a root
-        mean square of 1 over their entries, so it needs no adjustment to their units. "auto" is
-        0.1 for "adagrad", 0.02 for "adam", 0.2 for "ftrl", 0.05 for "sgd".
+        Initial learning rate, positive; "als" has none. Features are scaled internally to a root
+        mean square of 1 over their nonzero entries, so the learning rate does not depend on their
+        units. "auto" is 0.1 for "adagrad", 0.02 for "adam", 0.2 for "ftrl" and 0.05 for "sgd".
     initial_accumulator : float, default=0.1
-        What the sums of squared gradients of "adagrad" and "ftrl" start at, above 0. A small
-        value lets the first steps be long however small the gradient.
+        Initial value of the accumulated squared gradients of "adagrad" and "ftrl", positive. With
+        a small value, the first steps are long even if the gradients are small.
     batch_size : int or "auto", default="auto"
-        Rows a step. "auto" takes all rows of data with at most 1024, so that row order does not
-        matter and weights equal repetition, and 1024 to 4096 of larger data, 128 for "sgd", for
-        which chunks of `partial_fit` are as large as the stream so far.
+        Mini-batch size. "auto" uses all rows if there are at most 1024, so that their order does
+        not matter and weights are equivalent to repetition. For larger data, it is 1024 to 4096,
+        or 128 for "sgd". In `partial_fit`, "sgd" takes the number of rows seen so far as the size
+        of the data.
     max_iter : int, default=300
-        Largest number of epochs: passes over the rows, or for "als" over the columns.
+        Maximum number of epochs: passes over the rows or, for "als", over the columns.
     tol : float, default=1e-4
-        Training stops when the objective, for each unit of sample weight, has not fallen by
-        `tol` below the best so far in `n_iter_no_change` epochs in a row: by less where the
-        objective is below 0.1, down to `tol` times ten times the objective.
+        Tolerance of the stopping criterion. Training stops when the objective, divided by the
+        total sample weight, has not decreased by at least `tol` below the best value so far for
+        `n_iter_no_change` consecutive epochs. If the objective is below 0.1, the tolerance is
+        smaller, down to ``10 * tol`` times the objective.
     n_iter_no_change : int, default=5
-        See `tol`. Also the number of bad epochs after which training starts again with smaller
-        steps.
+        Number of epochs without improvement after which training stops; see `tol`. Also the number
+        of epochs with a bad objective after which training restarts with a smaller learning rate.
     early_stopping : bool or "auto", default="auto"
-        Whether training also stops when the score on validation rows has not risen by `tol` above
-        the best so far in `n_iter_no_change` epochs in a row. The parameters of the best epoch
-        are kept, or see `refit`. "auto": if `fit` gets validation rows.
+        Whether to also stop training when the score on validation data has not increased by at
+        least `tol` above the best score so far for `n_iter_no_change` consecutive epochs. The
+        model keeps the parameters of the best epoch, unless it is refitted (see `refit`). "auto"
+        uses early stopping if `fit` gets validation data.
     validation_fraction : float or int, default=0.1
-        Share, or number, of the rows that are set aside for `early_stopping` if `fit` gets no
-        validation rows: random ones. Where rows have a time order, that is too easy a test; pass
-        the latest rows as `X_val` and `y_val` instead.
+        Fraction or number of the rows that are held out for `early_stopping` if `fit` gets no
+        validation data. They are drawn at random. If the rows are ordered in time, a random split
+        is too optimistic: pass the latest rows as `X_val` and `y_val` instead.
     scoring : str, callable or None, default="loss"
-        The score for `early_stopping`: minus the mean loss, or a scorer of scikit-learn's, by name
-        or as a function of (estimator, X, y). None is the method `score`.
+        Score for `early_stopping`. "loss" is the negative mean loss. Otherwise, the name of a
+        scorer of scikit-learn, a callable with the signature ``scoring(estimator, X, y)``, or None
+        for the method `score`.
     refit : bool, default=True
-        Whether rows set aside by ``early_stopping=True`` are trained on in the end: the model is
-        fitted again on all rows, with the number of the best epoch as `max_iter`. If False, the
-        parameters of the best epoch are kept. There is no refit with ``warm_start=True``, as the
-        next `fit` would be validated on rows that its start has learned from, nor with validation
-        rows that `fit` gets, which are never trained on, nor where training left a saddle point
-        on the way to the best epoch.
+        Whether to refit the model on all rows, for the best number of epochs, if
+        ``early_stopping=True`` has held out rows. If False, the model keeps the parameters of the
+        best epoch. There is no refit if `fit` gets validation data, which is never trained on;
+        with ``warm_start=True``, because the next `fit` would be validated on rows that its
+        initial parameters have learned from; or if training left a saddle point before the best
+        epoch.
     callback : callable, default=None
         ``callback(estimator, epoch, loss)`` is called after each epoch, with the number of the
-        epoch, from 1 on, and the objective; the estimator has the parameters so far and can
-        predict. If it returns True, training stops. Epochs that diverged are left out. Epochs of
-        a refit are counted on; if it stops there, the model from before the refit is kept.
+        epoch, starting at 1, and the objective. The estimator has the current parameters and can
+        predict. Training stops if the callback returns True. It is not called for epochs that
+        diverged. The epochs of a refit continue the numbering; if the callback stops a refit, the
+        model keeps its parameters from before the refit.
     init_scale : float, default=0.05
-        Standard deviation of the initial random factors of a feature of size 1, in rows with
-        one entry; for longer rows divided by the root of their mean number of entries.
+        Standard deviation of the initial random factors, for a feature of size 1 in rows with one
+        nonzero entry. It is divided by the square root of the mean number of nonzero entries per
+        row.
     fit_intercept : bool, default=True
-        Whether to fit the intercept ``w_0``; else it is 0.
+        Whether to fit the intercept ``w_0``. If False, it is 0.
     fit_linear : bool or list of fields, default=True
-        Whether to fit the linear weights ``w_j``; else they are 0. A list names the fields whose
-        features have them.
+        Whether to fit the linear weights ``w_j``. If False, they are 0. A list contains the fields
+        whose features have linear weights.
     warm_start : bool, default=False
-        Whether `fit` starts from the parameters of the last one, given equal shapes, instead of
-        from random factors.
+        Whether `fit` starts from the parameters of the previous fit instead of random factors. The
+        shapes must be the same.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial factors and of the order of rows and batches. Pass an int for
-        reproducible results; they do not depend on `n_jobs`.
+        Seed of the initial factors and of the order of rows and mini-batches. Pass an int for
+        reproducible results, which do not depend on `n_jobs`.
     n_jobs : int, default=None
-        Threads; None is 1, -1 all processors.
+        Number of threads. None means 1, and -1 means all processors.
     verbose : int, default=0
-        1 shows progress on stderr: epochs, objective, and rows per second, compilation excluded.
-        A terminal has one line, which is replaced; a file or a notebook gets a line every ten
-        seconds. The last line says whether training converged, stopped early or reached
-        `max_iter`.
+        If 1, progress is written to stderr: the epoch, the objective, and the rows per second,
+        without compilation. A terminal shows a single line that is updated; a file or a notebook
+        gets a line every ten seconds. The last line states whether training converged, stopped
+        early or reached `max_iter`.
 
     Attributes
     ----------
     intercept_ : float
-        ``w_0``. This and the next two are in the units of X and y: they give `predict`.
+        Intercept ``w_0``. `intercept_`, `coef_` and `components_` are in the units of X and y and
+        define `predict`.
     coef_ : ndarray of shape (n_features,)
-        Linear weights ``w_j``; 0 for features that never occurred.
+        Linear weights ``w_j``; 0 for features that do not occur in training.
     components_ : ndarray of shape (n_components, n_features)
-        The vectors ``v_j``, as columns; 0 for features that never occurred. With higher degrees
-        those of each degree, one below the other.
+        Vectors ``v_j``, as columns; 0 for features that do not occur in training. With a higher
+        `degree`, the vectors of each degree are stacked along the first axis.
     alpha_, alpha_linear_ : float or ndarray of shape (n_features,)
-        `alpha` and `alpha_linear`; of "auto", what was found for each feature, 0 for features that
-        never occurred.
+        Regularization strengths that were used: `alpha` and `alpha_linear` or, for "auto", the
+        estimate for each feature, which is 0 for features that do not occur in training.
     n_iter_ : int
-        Number of epochs, or of calls of `partial_fit`. A refit is not counted.
-    loss_curve_ : list of float, one an epoch
-        Objective, for each unit of sample weight, of the standardised targets. A row's loss is
-        taken just before the step that uses it; of "als", the objective after the epoch. Epochs
-        that diverged count, too; those of a refit do not.
-    validation_scores_ : list of float, one an epoch
-        Scores on the validation rows. Only with early stopping.
+        Number of epochs, or of calls of `partial_fit`. The epochs of a refit do not count.
+    loss_curve_ : list of float
+        Objective of each epoch, divided by the total sample weight, for the standardized targets.
+        The loss of a row is computed just before the step that uses it; for "als", the objective
+        is computed after the epoch. The list includes epochs that diverged, but not those of a
+        refit.
+    validation_scores_ : list of float
+        Score of each epoch on the validation data. Only with early stopping.
     n_features_in_ : int
-        Number of features seen in `fit`.
+        Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, if X had names that are all strings.
+        Names of the features seen during `fit`. Defined only if all names are strings.
 
     See Also
     --------
-    BayesianFMRegressor : Many machines in one, with standard deviations and nothing to tune.
-    FMClassifier : The same for labels.
-    sklearn.linear_model.Ridge : A linear model, without interactions.
+    BayesianFMRegressor : Averages over posterior samples; predictive standard deviations.
+    FMClassifier : Factorization machine for classification.
+    sklearn.linear_model.Ridge : Linear model without interactions.
 
     References
     ----------
@@ -328,23 +341,23 @@ class FMRegressor(RegressorMixin, BaseFM):
     def partial_fit(
         self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
-        """Learn from a chunk of rows, as one epoch of `fit` would.
+        """Train for one epoch on a chunk of rows.
 
-        The first call settles the unit of y and those of the columns that occur; columns that
-        come later settle theirs then. The optimizer's memory is kept from call to call; `fit`
-        leaves a summary of it. The penalty counts the rows seen so far, without those of a chunk
-        of ten rows or more that is passed again just as it was: passes over the same chunks are
-        epochs.
+        The first call determines the scale of y. The scale of a column is determined by the first
+        chunk in which the column occurs. The state of the optimizer is kept between calls; after
+        `fit`, only a summary of it is available. The penalties refer to the number of rows seen so
+        far. If a chunk of at least ten rows is passed again unchanged, it is not counted twice, so
+        each pass over the same chunks is an epoch.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Rows, with all columns in every call. Chunks of some thousand rows or more are
-            quickest: each call also takes a few passes over the parameters.
+            Rows, with the same columns in every call. Chunks of several thousand rows or more are
+            fastest, because each call also makes a few passes over the parameters.
         y : array-like of shape (n_samples,)
-            Targets; those of the first call should be of the usual size.
+            Targets. Those of the first call should be of a typical scale.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Sample weights.
 
         Returns
         -------
@@ -355,7 +368,7 @@ class FMRegressor(RegressorMixin, BaseFM):
         ------
         ValueError
             As for `fit`, and if `loss` (or its `epsilon` or `quantile`), `solver`, `n_components`,
-            `fit_intercept` or `fit_linear` have changed. The model stays as it was.
+            `fit_intercept` or `fit_linear` have changed. The model is left unchanged.
         """
         with all_or_nothing(self):
             return self._partial_fit(X, y, sample_weight)
@@ -390,7 +403,7 @@ class FMRegressor(RegressorMixin, BaseFM):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Rows; features never seen in training contribute nothing.
+            Rows. Features that do not occur in training contribute nothing.
 
         Returns
         -------
@@ -401,7 +414,7 @@ class FMRegressor(RegressorMixin, BaseFM):
         Raises
         ------
         ValueError
-            If X has values so large that a prediction is no finite number.
+            If X has values so large that a prediction is not finite.
         """
         output = self._raw_output(X)[:, 0]
         if self.loss != "poisson":
@@ -417,171 +430,184 @@ def _has_probabilities(model):
 
 
 class FMClassifier(ClassifierMixin, BaseFM):
-    """Factorization machine for classification, of two classes or more.
+    """Factorization machine for binary and multiclass classification.
 
-    A linear model plus all pairwise interactions, whose weights are inner products of learned
-    vectors, one a feature [1]_:
+    A factorization machine is a linear model with all pairwise interactions of the features. The
+    weight of an interaction is the inner product of two learned vectors, one for each feature
+    [1]_:
 
     ``f(x) = w_0 + sum_j w_j x_j + sum_{i<j} <v_i, v_j> x_i x_j``
 
-    It learns interactions also between features that rarely or never meet in training, which
-    makes it the model for sparse, categorical data such as clicks. ``f`` is the log-odds of the
-    second class; of more classes, each has its own ``f``, and their softmax gives the
-    probabilities. All are fitted together; with ``c_i`` the sample weights they minimise
+    The model can therefore learn interactions between features that occur together rarely or
+    never, as in sparse, categorical data such as clicks. For binary problems, ``f`` is the
+    log-odds of the second class. For multiclass problems, each class has its own ``f``, all of
+    them are fitted together, and their softmax is the predicted probability. The objective is
 
     ``sum_i c_i log_loss(y_i, f(x_i))
     + sum_j (alpha_linear w_j^2 + alpha sqrt(n_j) ||v_j||^2) / 2``
 
+    where ``c_i`` are the sample weights. Read more in the :doc:`user guide </user_guide>`.
+
     Parameters
     ----------
     n_components : int, default=8
-        Length of the vectors ``v_j``; 0 gives a linear model.
+        Number of factors, the length of the vectors ``v_j``. 0 gives a linear model.
     loss : {"log_loss", "squared_hinge"}, default="log_loss"
-        Loss to minimise. "squared_hinge" has no probabilities; with it each of more than two
-        classes is learned against the rest.
+        Loss to minimize. "squared_hinge" provides no probabilities, and treats multiclass problems
+        as one-vs-rest.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, by label, multiplied with the sample weights. "balanced": inverse
-        to the number of rows of the class, ``h / n_rows_of_class``, with ``h`` the harmonic mean
-        of these numbers: all weights together are then the effective number of rows, so that the
-        penalties stay as strong beside what the rows say.
+        Weights of the classes, by label, which are multiplied by the sample weights. "balanced"
+        weights each class by ``h / n_rows_of_class``, where ``h`` is the harmonic mean of these
+        numbers of rows. The total weight is then the effective number of rows, so that the
+        strength of the regularization relative to the loss is preserved.
     solver : {"adagrad", "adam", "als", "ftrl", "sgd"}, default="adagrad"
-        How the objective is minimised. "als" sets the parameters of one feature after the other
-        to their best values, given all others [5]_: it needs no step size, and few passes over
-        the rows, which it keeps in memory as columns. The others take steps on mini-batches:
-        "adagrad" [2]_; "adam" [3]_, with moments that rest when a feature does not occur; "ftrl"
-        [4]_, which can set weights to exactly 0; "sgd", plain gradient steps, divided by the
-        root of the number of the batch's rows with the feature. The steps of "adam" and "sgd" get
-        shorter like the root of the number of epochs.
+        Algorithm that minimizes the objective. "als" is block coordinate descent: it sets the
+        parameters of one feature after the other to their optimum, given all others [5]_. It has
+        no learning rate, needs few passes over the rows, and stores a copy of X by columns.
+        The other solvers take gradient steps on mini-batches: "adagrad" [2]_; "adam" [3]_, whose
+        moments are lazily updated, only for features that occur in the mini-batch; "ftrl" [4]_,
+        which can set parameters to exactly 0; and "sgd", plain gradient steps, divided by the
+        square root of the number of rows in the mini-batch that have the feature. For "adam" and
+        "sgd", the learning rate decays as 1/sqrt(epoch).
     alpha : float, "auto", dict or list of float, default="auto"
-        L2 penalty of the factors, at least 0. Feature j pays
-        ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, with ``n_j`` the weighted number of rows in which
-        it is not zero. The parameter to tune first. "auto" finds a penalty for each feature
-        during the fit, by empirical Bayes [7]_: how large factors are follows from the data, and
-        features whose partners are little known have smaller ones. Until then, and in streams
-        that begin with `partial_fit`, it is about 0.4.
+        L2 regularization strength of the factors, non-negative. The penalty of feature j is
+        ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, where ``n_j`` is the weighted number of rows in
+        which the feature is nonzero. Tune this parameter first. "auto" estimates a strength for
+        each feature during the fit by empirical Bayes [7]_, from the size of the factors. Features
+        whose interaction partners have uncertain parameters get smaller factors. The estimation
+        starts at about 0.4; a stream that begins with `partial_fit` keeps this value.
     alpha_linear : float, "auto", dict or list of float, default="auto"
-        L2 penalty of the linear weights, at least 0, as in ridge regression: feature j pays
-        ``alpha_linear / 2 * w_j^2``. The intercept is not penalised. "auto" as for `alpha`.
+        L2 regularization strength of the linear weights, non-negative, as in ridge regression: the
+        penalty of feature j is ``alpha_linear / 2 * w_j^2``. The intercept is not penalized.
+        "auto" is as for `alpha`.
     alpha_l1 : float, dict or list of float, default=0.0
-        L1 penalty of the linear weights, at least 0, for "ftrl": ``alpha_l1 * |w_j|``. It sets
-        those that matter little to 0.
+        L1 regularization strength of the linear weights, non-negative, for "ftrl":
+        ``alpha_l1 * |w_j|``. It sets unimportant weights to 0.
     alpha_l21 : float, dict or list of float, default=0.0
-        Penalty of the length of factors, at least 0, for "ftrl":
-        ``alpha_l21 * sqrt(n_j) * ||v_j||``. It sets the factors of some features to 0 altogether.
+        Group lasso regularization strength of the factors, non-negative, for "ftrl":
+        ``alpha_l21 * sqrt(n_j) * ||v_j||``. It sets all factors of unimportant features to 0.
     degree : int, default=2
-        Largest number of features that are multiplied, from 2 to 10. Above 2, each degree has
-        `n_components` factors of its own, and ``sum <v_i, v_j> x_i x_j`` is followed by sums of
-        products over all sets of three and more features [6]_. That takes longer.
+        Maximum degree of the interactions, from 2 to 10. If it is above 2, the products of all
+        sets of three and more features are added to ``sum <v_i, v_j> x_i x_j`` [6]_. Each degree
+        has `n_components` factors of its own. Training takes longer.
     fit_lower : bool, default=True
-        Whether products of fewer than `degree` features count, too. (The intercept and the
-        linear weights have parameters of their own.)
+        Whether to also fit the interactions of fewer than `degree` features. (The intercept and
+        the linear weights have parameters of their own.)
     interactions : list of pairs of fields, default=None
-        Which pairs of features are multiplied: those whose fields are a pair of the list, in
-        either order; ``("user", "user")`` is within a field. None is all pairs. For degree 2.
+        Pairs of fields whose features interact, in either order. ``("user", "user")`` stands for
+        the interactions within a field. None means all pairs. Only for ``degree=2``.
     feature_fields : array-like of shape (n_features,), default=None
-        A label for each feature, for `interactions` and `fit_linear`. None takes those that X
-        carries from :class:`~skfm.preprocessing.EventEncoder`.
+        Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the
+        fields that X carries, if it comes from :class:`~skfm.preprocessing.EventEncoder`.
     feature_groups : array-like of shape (n_features,), default=None
-        A label for each feature, for penalties that differ. With groups, each of the four
-        penalties may be a number for all, a dict from labels to numbers, or a list with a number
-        for each group in sorted order of the labels.
+        Group of each feature, as a label, for different regularization strengths. Each of the four
+        penalties may then be a number for all groups, a dict that maps labels to numbers, or a
+        list of numbers in the order of the sorted labels.
     learning_rate : float or "auto", default="auto"
-        Length of the first steps, above 0; "als" takes none. Features are scaled inside to a root
-        mean square of 1 over their entries, so it needs no adjustment to their units. "auto" is
-        0.15 for "adagrad", 0.02 for "adam", 0.2 for "ftrl", 0.05 for "sgd".
+        Initial learning rate, positive; "als" has none. Features are scaled internally to a root
+        mean square of 1 over their nonzero entries, so the learning rate does not depend on their
+        units. "auto" is 0.15 for "adagrad", 0.02 for "adam", 0.2 for "ftrl" and 0.05 for "sgd".
     initial_accumulator : float, default=0.1
-        What the sums of squared gradients of "adagrad" and "ftrl" start at, above 0. A small
-        value lets the first steps be long however small the gradient.
+        Initial value of the accumulated squared gradients of "adagrad" and "ftrl", positive. With
+        a small value, the first steps are long even if the gradients are small.
     batch_size : int or "auto", default="auto"
-        Rows a step. "auto" takes all rows of data with at most 1024, so that row order does not
-        matter and weights equal repetition, and 1024 to 4096 of larger data, 128 for "sgd", for
-        which chunks of `partial_fit` are as large as the stream so far.
+        Mini-batch size. "auto" uses all rows if there are at most 1024, so that their order does
+        not matter and weights are equivalent to repetition. For larger data, it is 1024 to 4096,
+        or 128 for "sgd". In `partial_fit`, "sgd" takes the number of rows seen so far as the size
+        of the data.
     max_iter : int, default=300
-        Largest number of epochs: passes over the rows, or for "als" over the columns.
+        Maximum number of epochs: passes over the rows or, for "als", over the columns.
     tol : float, default=1e-4
-        Training stops when the objective, for each unit of sample weight, has not fallen by
-        `tol` below the best so far in `n_iter_no_change` epochs in a row: by less where the
-        objective is below 0.1, down to `tol` times ten times the objective.
+        Tolerance of the stopping criterion. Training stops when the objective, divided by the
+        total sample weight, has not decreased by at least `tol` below the best value so far for
+        `n_iter_no_change` consecutive epochs. If the objective is below 0.1, the tolerance is
+        smaller, down to ``10 * tol`` times the objective.
     n_iter_no_change : int, default=5
-        See `tol`. Also the number of bad epochs after which training starts again with smaller
-        steps.
+        Number of epochs without improvement after which training stops; see `tol`. Also the number
+        of epochs with a bad objective after which training restarts with a smaller learning rate.
     early_stopping : bool or "auto", default="auto"
-        Whether training also stops when the score on validation rows has not risen by `tol` above
-        the best so far in `n_iter_no_change` epochs in a row. The parameters of the best epoch
-        are kept, or see `refit`. "auto": if `fit` gets validation rows.
+        Whether to also stop training when the score on validation data has not increased by at
+        least `tol` above the best score so far for `n_iter_no_change` consecutive epochs. The
+        model keeps the parameters of the best epoch, unless it is refitted (see `refit`). "auto"
+        uses early stopping if `fit` gets validation data.
     validation_fraction : float or int, default=0.1
-        Share, or number, of the rows that are set aside for `early_stopping` if `fit` gets no
-        validation rows: random ones, of each class its share. Where rows have a time
-        order, that is too easy a test; pass the latest rows as `X_val` and `y_val` instead.
+        Fraction or number of the rows that are held out for `early_stopping` if `fit` gets no
+        validation data. They are drawn at random, stratified by class. If the rows are ordered in
+        time, a random split is too optimistic: pass the latest rows as `X_val` and `y_val`
+        instead.
     scoring : str, callable or None, default="loss"
-        The score for `early_stopping`: minus the mean loss, or a scorer of scikit-learn's, by name
-        or as a function of (estimator, X, y). None is the method `score`.
+        Score for `early_stopping`. "loss" is the negative mean loss. Otherwise, the name of a
+        scorer of scikit-learn, a callable with the signature ``scoring(estimator, X, y)``, or None
+        for the method `score`.
     refit : bool, default=True
-        Whether rows set aside by ``early_stopping=True`` are trained on in the end: the model is
-        fitted again on all rows, with the number of the best epoch as `max_iter`. If False, the
-        parameters of the best epoch are kept. There is no refit with ``warm_start=True``, as the
-        next `fit` would be validated on rows that its start has learned from, nor with validation
-        rows that `fit` gets, which are never trained on, nor where training left a saddle point
-        on the way to the best epoch.
+        Whether to refit the model on all rows, for the best number of epochs, if
+        ``early_stopping=True`` has held out rows. If False, the model keeps the parameters of the
+        best epoch. There is no refit if `fit` gets validation data, which is never trained on;
+        with ``warm_start=True``, because the next `fit` would be validated on rows that its
+        initial parameters have learned from; or if training left a saddle point before the best
+        epoch.
     callback : callable, default=None
         ``callback(estimator, epoch, loss)`` is called after each epoch, with the number of the
-        epoch, from 1 on, and the objective; the estimator has the parameters so far and can
-        predict. If it returns True, training stops. Epochs that diverged are left out. Epochs of
-        a refit are counted on; if it stops there, the model from before the refit is kept.
+        epoch, starting at 1, and the objective. The estimator has the current parameters and can
+        predict. Training stops if the callback returns True. It is not called for epochs that
+        diverged. The epochs of a refit continue the numbering; if the callback stops a refit, the
+        model keeps its parameters from before the refit.
     init_scale : float, default=0.05
-        Standard deviation of the initial random factors of a feature of size 1, in rows with
-        one entry; for longer rows divided by the root of their mean number of entries.
+        Standard deviation of the initial random factors, for a feature of size 1 in rows with one
+        nonzero entry. It is divided by the square root of the mean number of nonzero entries per
+        row.
     fit_intercept : bool, default=True
-        Whether to fit the intercept ``w_0``; else it is 0.
+        Whether to fit the intercept ``w_0``. If False, it is 0.
     fit_linear : bool or list of fields, default=True
-        Whether to fit the linear weights ``w_j``; else they are 0. A list names the fields whose
-        features have them.
+        Whether to fit the linear weights ``w_j``. If False, they are 0. A list contains the fields
+        whose features have linear weights.
     warm_start : bool, default=False
-        Whether `fit` starts from the parameters of the last one, given equal shapes and
-        classes, instead of from random factors.
+        Whether `fit` starts from the parameters of the previous fit instead of random factors. The
+        shapes and the classes must be the same.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial factors and of the order of rows and batches. Pass an int for
-        reproducible results; they do not depend on `n_jobs`.
+        Seed of the initial factors and of the order of rows and mini-batches. Pass an int for
+        reproducible results, which do not depend on `n_jobs`.
     n_jobs : int, default=None
-        Threads; None is 1, -1 all processors.
+        Number of threads. None means 1, and -1 means all processors.
     verbose : int, default=0
-        1 shows progress on stderr: epochs, objective, and rows per second, compilation excluded.
-        A terminal has one line, which is replaced; a file or a notebook gets a line every ten
-        seconds. The last line says whether training converged, stopped early or reached
-        `max_iter`.
+        If 1, progress is written to stderr: the epoch, the objective, and the rows per second,
+        without compilation. A terminal shows a single line that is updated; a file or a notebook
+        gets a line every ten seconds. The last line states whether training converged, stopped
+        early or reached `max_iter`.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        The labels.
+        Class labels.
     intercept_ : ndarray of shape (1,) or (n_classes,)
-        ``w_0``. This and the next two are in the units of X: they give `decision_function`.
+        Intercept ``w_0``. `intercept_`, `coef_` and `components_` are in the units of X and define
+        `decision_function`.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
-        Linear weights ``w_j``; 0 for features that never occurred.
+        Linear weights ``w_j``; 0 for features that do not occur in training.
     components_ : ndarray of shape ([n_classes,] n_components, n_features)
-        The vectors ``v_j``, as columns; 0 for features that never occurred. Of two classes
-        without the first axis.
+        Vectors ``v_j``, as columns; 0 for features that do not occur in training. There is no
+        first axis for binary problems.
     alpha_, alpha_linear_ : float or ndarray of shape (n_features,)
-        `alpha` and `alpha_linear`; of "auto", what was found for each feature, 0 for features that
-        never occurred.
+        Regularization strengths that were used: `alpha` and `alpha_linear` or, for "auto", the
+        estimate for each feature, which is 0 for features that do not occur in training.
     n_iter_ : int
-        Number of epochs, or of calls of `partial_fit`. A refit is not counted.
-    loss_curve_ : list of float, one an epoch
-        Objective, for each unit of sample weight. A row's loss is taken just before the step
-        that uses it; of "als", the objective is that after the epoch. Epochs that diverged count,
-        too; those of a refit do not.
-    validation_scores_ : list of float, one an epoch
-        Scores on the validation rows. Only with early stopping.
+        Number of epochs, or of calls of `partial_fit`. The epochs of a refit do not count.
+    loss_curve_ : list of float
+        Objective of each epoch, divided by the total sample weight. The loss of a row is computed
+        just before the step that uses it; for "als", the objective is computed after the epoch.
+        The list includes epochs that diverged, but not those of a refit.
+    validation_scores_ : list of float
+        Score of each epoch on the validation data. Only with early stopping.
     n_features_in_ : int
-        Number of features seen in `fit`.
+        Number of features seen during `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the features, if X had names that are all strings.
+        Names of the features seen during `fit`. Defined only if all names are strings.
 
     See Also
     --------
-    BayesianFMClassifier : Many machines in one, for two classes, with nothing to tune.
-    FMRegressor : The same for numbers.
-    sklearn.linear_model.LogisticRegression : A linear model, without interactions.
+    BayesianFMClassifier : Averages over posterior samples, for binary problems.
+    FMRegressor : Factorization machine for regression.
+    sklearn.linear_model.LogisticRegression : Linear model without interactions.
 
     References
     ----------
@@ -691,25 +717,25 @@ class FMClassifier(ClassifierMixin, BaseFM):
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Self:
-        """Learn from a chunk of rows, as one epoch of `fit` would.
+        """Train for one epoch on a chunk of rows.
 
-        The first call settles the classes and the units of the columns that occur; columns that
-        come later settle theirs then. The optimizer's memory is kept from call to call; `fit`
-        leaves a summary of it. The penalty counts the rows seen so far, without those of a chunk
-        of ten rows or more that is passed again just as it was: passes over the same chunks are
-        epochs.
+        The first call determines the classes. The scale of a column is determined by the first
+        chunk in which the column occurs. The state of the optimizer is kept between calls; after
+        `fit`, only a summary of it is available. The penalties refer to the number of rows seen so
+        far. If a chunk of at least ten rows is passed again unchanged, it is not counted twice, so
+        each pass over the same chunks is an epoch.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Rows, with all columns in every call. Chunks of some thousand rows or more are
-            quickest: each call also takes a few passes over the parameters.
+            Rows, with the same columns in every call. Chunks of several thousand rows or more are
+            fastest, because each call also makes a few passes over the parameters.
         y : array-like of shape (n_samples,)
             Labels.
         classes : array-like of shape (n_classes,), default=None
-            All labels that may occur; needed in the first call.
+            All labels that may occur; required in the first call.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
+            Sample weights.
 
         Returns
         -------
@@ -721,8 +747,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         ValueError
             As for `fit`; for labels that are not among the classes; with
             ``class_weight="balanced"``, which needs all rows at once; and if `loss`, `solver`,
-            `n_components`, `fit_intercept` or `fit_linear` have changed. The model stays as it
-            was.
+            `n_components`, `fit_intercept` or `fit_linear` have changed. The model is
+            left unchanged.
         """
         with all_or_nothing(self):
             self._check_classes(classes)
@@ -817,12 +843,12 @@ class FMClassifier(ClassifierMixin, BaseFM):
         self.components_ = components[0] if intercept.size == 1 else components
 
     def decision_function(self, X: MatrixLike) -> FloatArray:
-        """Raw outputs: log-odds of the second class, or one score a class before softmax.
+        """Log-odds of the second class or, for multiclass problems, one score per class.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Rows; features never seen in training contribute nothing.
+            Rows. Features that do not occur in training contribute nothing.
 
         Returns
         -------
@@ -838,7 +864,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Rows; features never seen in training contribute nothing.
+            Rows. Features that do not occur in training contribute nothing.
 
         Returns
         -------
@@ -852,12 +878,12 @@ class FMClassifier(ClassifierMixin, BaseFM):
 
     @available_if(_has_probabilities)
     def predict_proba(self, X: MatrixLike) -> FloatArray:
-        """Probabilities of the classes.
+        """Predict class probabilities.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Rows; features never seen in training contribute nothing.
+            Rows. Features that do not occur in training contribute nothing.
 
         Returns
         -------
@@ -871,12 +897,12 @@ class FMClassifier(ClassifierMixin, BaseFM):
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X: MatrixLike) -> FloatArray:
-        """Logarithms of the probabilities, exact also where those round to 0.
+        """Log-probabilities, which are accurate even if the probabilities round to 0.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Rows; features never seen in training contribute nothing.
+            Rows. Features that do not occur in training contribute nothing.
 
         Returns
         -------

@@ -53,7 +53,17 @@ from skfm._utils.equal_rows import merge_rows
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.ids import join_ids
 from skfm._utils.threads import n_threads
-from skfm._utils.typing import ColumnLike, Float, FloatArray, Int, MatrixLike, Seed, SupportsSparse
+from skfm._utils.typing import (
+    ColumnLike,
+    Float,
+    FloatArray,
+    Int,
+    IntArray,
+    MatrixLike,
+    Seed,
+    SparseMatrix,
+    SupportsSparse,
+)
 from skfm._utils.warnings import warn
 from skfm.metrics import ndcg_at_k
 
@@ -65,140 +75,155 @@ CONTEXT = "context"  # the field of the features of X if nothing else is said
 
 
 class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
-    """Factorization machine that learns which items a context wants first.
+    """Factorization machine that learns to rank the items for a context.
 
-    Each row of X describes an event by its context: who, with which attributes, after what, when.
-    y says which item was chosen. Items have features, too: one of their own each, and those of
-    `item_features`. The score of an item ``i`` in a context ``x`` is a factorization machine on
-    the features of both [1]_. It falls into parts: what depends on the context alone, which
-    changes no ranking, what depends on the item alone, and a product of vectors:
+    Each row of X is the context of an event (the user, their attributes, the time, previous
+    items), and y is the item that was chosen. Each item has an indicator feature of its own and
+    the features in `item_features`. The score of an item ``i`` in a context ``x`` is a
+    factorization machine on the features of both [1]_:
 
     ``score(x, i) = a(x) + b(i) + <s(x), s(i)>``
 
-    with ``s`` the sum of the vectors of all features, times their values. It is learned from
-    comparisons of the chosen item with others, drawn at random; summed over events, with ``c``
-    their weights, and with the penalties of features, those of items included:
+    where ``s`` is the sum of the vectors of all features, multiplied by their values. ``a(x)`` is
+    the same for all items and does not change the ranking. The model is trained by comparing the
+    chosen item with randomly sampled negative items. With weights ``c`` of the events, and with
+    the penalties of all features, the objective is
 
-    ``sum c loss(score(x, chosen) - score(x, drawn))
+    ``sum c loss(score(x, chosen) - score(x, sampled))
     + sum_j (alpha_linear w_j^2 + alpha sqrt(n_j) ||v_j||^2) / 2``
 
-    With a one-hot user as context and no `item_features`, it is matrix factorization for ranking;
-    with them, new items are ranked by what is known of them, as new users are by other features
-    than their own. Parameters of `item_features` are not learned from the events, but from items:
-    after each epoch a regression says what of the items' vectors and weights they explain, and
-    those of the items' own features are the rest. Each item counts once, and each column is shrunk
-    by what it is worth [4]_, [5]_, judged beside the others and without a parameter: so useless
-    columns do little harm, and what only a few items have, such as a director, counts where most
-    such columns do. Columns far from 0 in every row, as years are, are centered. (With
-    `item_identity` empty, with items that have no linear weights, or where `interactions` or
-    `fit_linear` treat a column unlike the items' own features, its parameters are learned from
-    events with the others.)
+    If the context is a one-hot encoded user and there are no `item_features`, the model is a
+    matrix factorization for ranking. With `item_features`, cold-start items are ranked by their
+    features, in the same way as cold-start users are by features of the context.
+
+    The parameters of `item_features` are not trained on the events but on the items: after each
+    epoch, a regression estimates how much of the items' vectors and weights they explain, and the
+    indicator features keep the remainder. Each item counts once in this regression. Its
+    coefficients are shrunk by empirical Bayes [4]_ [5]_, without a parameter to tune:
+    uninformative columns do little harm, and columns of few items, such as a director, count if
+    most columns of this kind are informative. Columns far from 0 in all rows, such as years, are
+    centered. (The parameters of `item_features` are trained on the events if `item_identity` is
+    empty, if items have no linear weights, or if `interactions` or `fit_linear` treat a column
+    unlike the indicator features.)
+
+    Read more in the :doc:`user guide </ranking>`.
 
     Parameters
     ----------
     n_components : int, default=64
-        Length of the vectors; 0 ranks by items alone.
+        Length of the vectors. With 0, the ranking does not depend on the context.
     loss : {"warp", "bpr", "logistic"}, default="warp"
-        "bpr": Bayesian personalised ranking [2]_, the log loss of the difference of both scores.
-        "warp" [3]_: items are drawn until one comes within 1 of the chosen one's score, at most
-        `max_draws` times; the earlier that happens, the lower the chosen item must rank and
-        the more it weighs: ``log(1 + rank) / log(1 + n_others)``, with ``rank`` the number of
-        others divided by the number of draws, rounded down, and at least 1. It cares most for
-        the top of the list.
-        "logistic": log loss of chosen items against drawn ones, each for itself; it also fits an
-        intercept and the context's own part.
+        "bpr" is Bayesian personalized ranking [2]_, the log loss of the difference of the two
+        scores.
+
+        "warp" [3]_ samples items until the score of one of them comes within a margin of 1 of the
+        score of the chosen item, at most `max_draws` times. The fewer draws this takes, the
+        further down the chosen item is estimated to be ranked, and the larger is the weight of the
+        event, ``log(1 + rank) / log(1 + n_others)``. Here, ``rank`` is the number of other items
+        divided by the number of draws, rounded down, and at least 1. This loss emphasizes the top
+        of the ranking.
+
+        "logistic" is the log loss of chosen items as positives and sampled items as negatives. It
+        also fits an intercept and the context's part ``a(x)``.
     item_features : DataFrame, array-like or sparse matrix of shape (n_items, n_item_features), \
             default=None
-        Numbers that describe the items, such as genres as 0 and 1; the index of a DataFrame names
-        the items. Items that are never chosen may be among them, and can be recommended. None:
-        the items are those in y, without other features than their own.
+        Numerical features of the items, such as genres as 0 and 1. The index of a DataFrame
+        contains the names of the items. Items that are never chosen may be included and can be
+        recommended. With None, the items are those in y, and their indicator features are their
+        only features.
     item_ids : array-like of shape (n_items,), default=None
-        Names of the rows of `item_features`. None takes the index of a DataFrame, else row
-        numbers.
+        Names of the rows of `item_features`. None uses the index of a DataFrame, and otherwise the
+        row numbers.
     item_fields : array-like of shape (n_item_features,), default=None
-        A label for each column of `item_features`, for `interactions` and `fit_linear`. None takes
-        ``item_features.feature_fields`` if there are any, else "item_features" for all.
+        Field of each column of `item_features`, as a label, for `interactions` and `fit_linear`.
+        None uses ``item_features.feature_fields`` if it exists, and otherwise "item_features" for
+        all columns.
     item_identity : sequence of fields, default=("item",)
-        Each item has a one-hot feature of its own in each of these fields; empty: none. Items
-        that are not chosen in `fit` have 0 there, so that only other features speak for them.
+        Fields of the indicator features. Each item has one indicator in each of these fields; if
+        empty, items have no indicators. The indicators of items that are not chosen in `fit` are
+        0, so these items are scored by their other features only.
     feature_fields : array-like of shape (n_features,), default=None
-        A label for each column of X. None takes those that X carries from
-        :class:`~skfm.preprocessing.EventEncoder`, else "context" for all.
+        Field of each column of X, as a label. None uses the fields that X carries, if it comes
+        from :class:`~skfm.preprocessing.EventEncoder`, and otherwise "context" for all columns.
     user_fields : sequence of fields, default=None
-        The fields of X that together say who chooses. What somebody chose in any event is not
-        drawn against their other choices, `recommend` leaves it out, and `score` judges it
-        together. None: all of the row, so that rows are of the same user if they are equal; a row
-        of zeros is nobody's.
+        Fields of X that together identify the user. The items that a user has chosen in any event
+        are not sampled as negatives for the user's other events, `recommend` leaves them out, and
+        `score` evaluates them together. None uses all columns: rows belong to the same user if
+        they are equal. A row of zeros belongs to no user.
     interactions : list of pairs of fields, default=None
-        Which pairs of features are multiplied; None is all pairs.
+        Pairs of fields whose features interact. None means all pairs.
     fit_linear : bool or list of fields, default=True
-        Whether features have linear weights.
+        Whether features have linear weights. A list contains the fields whose features have them.
     negatives : {"uniform", "popularity"} or float, default="uniform"
-        Others are drawn from the items that occur in y, each as likely, or in proportion to the
-        weight of its events; a number between 0 and 1 is a power of that.
+        Distribution of the sampled items, among the items in y. "uniform" samples all items with
+        the same probability, and "popularity" in proportion to the weight of their events. A
+        number between 0 and 1 is the exponent of this weight.
     max_draws : int, default=10
-        Largest number of draws for an event and epoch, for "warp"; at most a million.
+        Maximum number of draws per event and epoch for "warp", at most a million.
     alpha : float or "auto", default="auto"
-        L2 penalty of the vectors, at least 0: feature j pays ``alpha / 2 * sqrt(n_j) * ||v_j||^2``
-        with ``n_j`` the weighted number of events with it. The parameter to tune first.
-        Where it is too large, all vectors become 0 and popularity is left. "auto" is 1 for
-        "warp", 0.2 for "bpr", 0.35 for "logistic".
+        L2 regularization strength of the vectors, non-negative. The penalty of feature j is
+        ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, where ``n_j`` is the weighted number of events with
+        the feature. Tune this parameter first. If it is too large, all vectors are 0, and items
+        are ranked by popularity. "auto" is 1 for "warp", 0.2 for "bpr" and 0.35 for "logistic".
     alpha_linear : float or "auto", default="auto"
-        L2 penalty of the linear weights, at least 0. "auto" is 30 for "warp", else 10.
+        L2 regularization strength of the linear weights, non-negative. "auto" is 30 for "warp" and
+        otherwise 10.
     learning_rate : float or "auto", default="auto"
-        Length of the first steps, by AdaGrad, above 0. "auto" is 0.1.
+        Initial learning rate of AdaGrad, positive. "auto" is 0.1.
     initial_accumulator : float, default=1.0
-        What AdaGrad's sums of squared gradients start at, above 0.
+        Initial value of the accumulated squared gradients of AdaGrad, positive.
     batch_size : int or "auto", default="auto"
-        Events a step. "auto": all of at most 1024, so that their order does not matter and
-        weights equal repetition; else 1024 to 4096.
+        Mini-batch size. "auto" uses all events if there are at most 1024, so that their order does
+        not matter and weights are equivalent to repetition, and otherwise 1024 to 4096.
     max_iter : int, default=100
-        Largest number of epochs. Fewer often rank better: tune it, or `alpha`.
+        Maximum number of epochs. Fewer epochs often rank better: tune this parameter or `alpha`.
     tol : float, default=1e-4
-        Training stops when what `loss_curve_` shows has not fallen by `tol` below
-        the best so far in `n_iter_no_change` epochs in a row; by less where it is below 0.1.
+        Tolerance of the stopping criterion. Training stops when the loss in `loss_curve_` has not
+        decreased by at least `tol` below the best value so far for `n_iter_no_change` consecutive
+        epochs. If the loss is below 0.1, the tolerance is smaller.
     n_iter_no_change : int, default=5
-        See `tol`.
+        Number of epochs without improvement after which training stops; see `tol`.
     init_scale : float, default=0.05
-        Size of the initial random vectors.
+        Scale of the initial random vectors.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial vectors, of the order of events and of the items drawn. Pass an int
-        for reproducible results; they do not depend on `n_jobs`.
+        Seed of the initial vectors, of the order of the events and of the sampled items. Pass an
+        int for reproducible results, which do not depend on `n_jobs`.
     n_jobs : int, default=None
-        Threads; None is 1, -1 all processors.
+        Number of threads. None means 1, and -1 means all processors.
     verbose : int, default=0
-        1 shows progress on stderr: epochs, objective, and rows per second, compilation excluded.
-        A terminal has one line, which is replaced; a file or a notebook gets a line every ten
-        seconds. The last line says whether training converged or reached `max_iter`.
+        If 1, progress is written to stderr: the epoch, the objective, and the rows per second,
+        without compilation. A terminal shows a single line that is updated; a file or a notebook
+        gets a line every ten seconds. The last line states whether training converged or reached
+        `max_iter`.
 
     Attributes
     ----------
     item_ids_ : ndarray of shape (n_items,)
-        Names of the items, in the order of rows of `item_features`, or sorted; those of
-        `add_items` at the end.
+        Names of the items, in the order of the rows of `item_features`, or sorted. The items of
+        `add_items` come last.
     coef_, item_coef_ : ndarray of shape (n_features,), (n_all_item_features,)
-        Linear weights of the features of contexts and of items; of items first those of their
-        own, then those of `item_features`.
+        Linear weights of the features of contexts and of items. For items, the indicator features
+        come first, then `item_features`.
     components_, item_components_ : ndarray of shape (n_components, n_features), \
             (n_components, n_all_item_features)
-        The vectors, as columns; 0 for features that never occurred.
+        Vectors of the features, as columns; 0 for features that do not occur in training.
     intercept_ : float
-        Intercept of "logistic", else 0.
+        Intercept of "logistic", otherwise 0.
     n_iter_ : int
         Number of epochs.
-    loss_curve_ : list of float, one an epoch
-        Objective for each unit of weight, with the items drawn in that epoch. Of "warp" without
-        the penalty: its steps take the weights of comparisons for constant, so a sum of its loss
-        and the penalty would say nothing.
+    loss_curve_ : list of float
+        Objective of each epoch, divided by the total weight, with the negative items sampled in
+        this epoch. For "warp", the penalty is not included: since the steps treat the weights of
+        the comparisons as constants, the sum of loss and penalty is not what they minimize.
     n_features_in_ : int
-        Number of features of contexts.
+        Number of features of the contexts seen during `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
-        Their names, if X had names that are all strings.
+        Names of these features. Defined only if all names are strings.
 
     See Also
     --------
-    MFRecommender : For a matrix of users by items, without features.
-    FMClassifier : Predicts whether, not which.
+    MFRecommender : Matrix factorization of a user-item matrix, without features.
+    FMClassifier : Predicts whether an item is chosen, rather than which.
 
     References
     ----------
@@ -213,8 +238,8 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
 
     Examples
     --------
-    Two groups of people and two genres of eleven films; the last of each is new, and known by its
-    genre alone:
+    Two groups of users, and two genres of eleven films each. The last film of each genre does not
+    occur in training and is ranked by its genre alone:
 
     >>> import numpy as np
     >>> import pandas as pd
@@ -738,16 +763,16 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
 
     def rank_held_out(
         self,
-        X,
-        y,
-        k=RANKED,
+        X: MatrixLike,
+        y: ColumnLike,
+        k: Int = RANKED,
         *,
-        groups=None,
-        sample_weight=None,
-        exclude_seen=True,
-        candidates=None,
-        exclude=None,
-    ):
+        groups: ColumnLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        exclude_seen: bool = True,
+        candidates: ColumnLike | None = None,
+        exclude: ColumnLike | SupportsSparse | None = None,
+    ) -> tuple[SparseMatrix, IntArray]:
         """Rank items in the contexts of held-out events, to evaluate the rankings.
 
         There is one ranking for each user and context: events of the same user in equal rows of X

@@ -51,26 +51,29 @@ class MFRecommender(
     TransformerMixin,
     PrintableEstimator,
 ):
-    """Matrix factorization of users x items, for ratings and for implicit feedback.
+    """Matrix factorization of a user-item matrix, for ratings and for implicit feedback.
 
-    Rows are users, columns items. Like :class:`~sklearn.decomposition.NMF` it is a transformer:
-    `fit` learns vectors of the items, `transform` finds those of users, whether they were there
-    in `fit` or not, from their rows alone ("fold-in"). `recommend` ranks items for them.
+    The rows of X are users and the columns are items. Like :class:`~sklearn.decomposition.NMF`,
+    this estimator is a transformer: `fit` learns the vectors of the items, and `transform`
+    computes the vectors of users from their rows. These users need not be part of the training
+    data ("fold-in"). `recommend` ranks the items for them. Read more in the :doc:`user guide
+    </matrix_factorization>`.
 
-    *Explicit feedback*: stored cells are ratings, also stored zeros; of dense input the values
-    that are not zero. The score is ``mu + b_u + b_i + <p_u, q_i>``, with ``mu`` the mean rating.
-    Of the ratings, standardised to mean 0 and variance 1, this is minimised, n being the number
-    of ratings of a user or an item, at least 1:
+    *Explicit feedback*: the stored entries are ratings, including stored zeros; in dense input,
+    the nonzero values are ratings. The score is ``mu + b_u + b_i + <p_u, q_i>``, where ``mu`` is
+    the mean rating. For ratings standardized to mean 0 and variance 1, the objective is
 
     ``sum_{stored} (score_ui - x_ui)^2 / 2 + sum_u (alpha n_u^nu ||p_u||^2 + alpha_bias b_u^2) / 2
     + sum_i (alpha n_i^nu ||q_i||^2 + alpha_bias b_i^2) / 2``
 
-    With ``nu = 1/2`` that is the objective of :class:`FMRegressor` on one-hot encoded users and
-    items, but that its intercept is fitted and `mu` is not.
+    where ``n_u`` and ``n_i`` are the numbers of ratings of a user and of an item, at least 1. With
+    ``nu = 1/2``, this is the objective of :class:`FMRegressor` on one-hot encoded users and items,
+    except that its intercept is fitted.
 
-    *Implicit feedback* [1]_ [2]_: every cell counts. Those stored are positive, and their values
-    are confidences ``c_ui``, that is weights; all cells also pull towards 0, with weight
-    `unobserved_weight`. The score is ``<p_u, q_i>``, without biases:
+    *Implicit feedback* [1]_ [2]_: all entries of the matrix are part of the objective. The stored
+    entries have the target 1, and their values are confidences ``c_ui``, that is, weights. In
+    addition, all entries have the target 0, with the weight `unobserved_weight`. The score is
+    ``<p_u, q_i>``, without biases, and the objective is
 
     ``sum_{stored} c_ui (score_ui - 1)^2 / 2 + unobserved_weight sum_{all} score_ui^2 / 2
     + alpha sum_u (n_u + unobserved_weight n_items)^nu ||p_u||^2 / 2
@@ -79,92 +82,101 @@ class MFRecommender(
     Parameters
     ----------
     n_components : int or "auto", default="auto"
-        Length of the vectors of users and items. "auto": 32 for explicit feedback; for implicit
-        128, or 256 if there are more than 5000 items; never more than users or items.
+        Length of the vectors of users and items. "auto" is 32 for explicit feedback. For implicit
+        feedback, it is 128, or 256 if there are more than 5000 items, but at most the number of
+        users or of items.
     feedback : {"explicit", "implicit"}, default="explicit"
         Whether stored values are ratings, or confidences that a user wants an item (clicks,
-        purchases, times played); these must not be negative.
+        purchases, plays), which must not be negative.
     solver : {"auto", "als", "sgd"}, default="auto"
-        "als": alternating least squares, which needs no step size: items and users in turn, each
-        by a few steps of conjugate gradients [3]_. "sgd": stochastic gradient descent, for
-        explicit feedback only, with AdaGrad's step sizes, one a vector [4]_. "auto" is "als".
+        "als" is alternating least squares: it updates items and users in turn, each by a few steps
+        of conjugate gradients [3]_, and needs no learning rate. "sgd" is stochastic gradient
+        descent with an AdaGrad step size for each vector [4]_, for explicit feedback only. "auto"
+        is "als".
     alpha : float or "auto", default="auto"
-        L2 penalty of the vectors, above 0. "auto": 1.2 for explicit feedback. For implicit
-        feedback it depends on the matrix: it is smaller the more cells users and items have, and
-        the more items there are (see Notes).
-        The parameter to tune first. (Beware: the package `implicit` calls `alpha` what
-        confidences are multiplied with. Here, multiply X.)
+        L2 regularization strength of the vectors, positive. Tune this parameter first. "auto" is
+        1.2 for explicit feedback. For implicit feedback, it depends on the matrix: it decreases
+        with the numbers of entries per user and per item, and with the number of items (see
+        Notes). (The package `implicit` uses the name `alpha` for a factor that multiplies the
+        confidences; here, multiply X instead.)
     alpha_bias : float, default=3.0
-        L2 penalty of the biases, above 0.
+        L2 regularization strength of the biases, positive.
     nu : float or "auto", default="auto"
-        How the penalty grows with the number of cells of a user or an item: 0 not at all, 1 in
-        proportion. "auto": 0.5 for explicit, 1 for implicit feedback.
+        Exponent with which the penalty grows with the number of entries of a user or an item: 0
+        means a constant penalty, and 1 a proportional one. "auto" is 0.5 for explicit and 1 for
+        implicit feedback.
     unobserved_weight : float or "auto", default="auto"
-        Weight of a cell that is not stored, beside confidences of 1, at least 0. For implicit
-        feedback only. "auto" is four times the sum of the confidences, divided by the number of
-        all cells of users and items that have any: four times the density if they are all 1.
-        Tune it together with `alpha`.
+        Weight of an entry that is not stored, relative to a confidence of 1, non-negative. For
+        implicit feedback only. "auto" is four times the sum of the confidences, divided by the
+        number of entries of the matrix, without empty users and items; if all confidences are 1,
+        this is four times the density. Tune it together with `alpha`.
     fit_bias : bool, default=True
-        Whether to fit the mean and the biases of users and items; else they are 0. For explicit
-        feedback only, implicit feedback has none.
+        Whether to fit the mean and the biases of users and items. If False, they are 0. For
+        explicit feedback only; implicit feedback has no biases.
     learning_rate : float, default=0.1
-        Length of the first steps of "sgd", above 0.
+        Initial learning rate of "sgd", positive.
     init_scale : float, default=0.1
-        Size of the initial random vectors, the root of their expected squared length, above 0.
+        Scale of the initial random vectors, positive: the square root of their expected squared
+        length.
     max_iter : int, default=100
-        Largest number of iterations: of "als" both sides once, of "sgd" all cells once.
+        Maximum number of iterations. An iteration updates all users and all items ("als"), or
+        visits all stored entries once ("sgd").
     tol : float, default=1e-4
-        Training stops when the objective, for each stored cell, falls by no more than `tol` in
-        an iteration ("als") or in five ("sgd"); by less where it is below 0.1. 0: never, or as
-        soon as "sgd" stands still.
+        Tolerance of the stopping criterion. Training stops when the objective, divided by the
+        number of stored entries, decreases by no more than `tol` in one iteration ("als") or in
+        five ("sgd"). If the objective is below 0.1, the tolerance is smaller. With 0, training
+        continues up to `max_iter`, or until "sgd" makes no progress at all.
     random_state : int, RandomState instance or None, default=None
-        Seed of the initial vectors and of the order of the cells. Pass an int for reproducible
-        results; they do not depend on `n_jobs`.
+        Seed of the initial vectors and of the order of the entries. Pass an int for reproducible
+        results, which do not depend on `n_jobs`.
     n_jobs : int, default=None
-        Threads; None is 1, -1 all processors.
+        Number of threads. None means 1, and -1 means all processors.
     verbose : int, default=0
-        1 shows progress on stderr: iterations, objective, and cells per second, compilation
-        excluded. A terminal has one line, which is replaced; a file or a notebook gets a line
-        every ten seconds. The last line says whether training converged or reached `max_iter`.
+        If 1, progress is written to stderr: the iteration, the objective, and the entries per
+        second, without compilation. A terminal shows a single line that is updated; a file or a
+        notebook gets a line every ten seconds. The last line states whether training converged or
+        reached `max_iter`.
 
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_features)
-        The items' vectors ``q_i``, as columns, turned such that the rows are orthogonal, longest
-        first. 0 for items without cells.
+        Vectors ``q_i`` of the items, as columns, rotated such that the rows are orthogonal and
+        sorted by decreasing length. 0 for items without entries.
     item_bias_ : ndarray of shape (n_features,)
-        The items' biases ``b_i``; 0 for items without cells, and for implicit feedback.
+        Biases ``b_i`` of the items; 0 for items without entries, and for implicit feedback.
     mean_ : float
-        The mean rating ``mu``; 0 without biases and for implicit feedback.
+        Mean rating ``mu``; 0 without biases and for implicit feedback.
     scale_ : float
-        Standard deviation of the ratings, inside the unit of the penalties; 1 for implicit
+        Standard deviation of the ratings, by which the objective is standardized; 1 for implicit
         feedback.
     alpha_, unobserved_weight_ : float
-        The penalty and the weight of unobserved cells that were used, given or "auto"; the latter
-        is 0 for explicit feedback.
+        Values of `alpha` and `unobserved_weight` that were used, as given or as chosen by "auto".
+        `unobserved_weight_` is 0 for explicit feedback.
     n_iter_ : int
         Number of iterations.
-    loss_curve_ : list of float, one an iteration
-        Objective for each stored cell. With "sgd" a cell's loss is taken just before its step.
+    loss_curve_ : list of float
+        Objective of each iteration, divided by the number of stored entries. For "sgd", the loss
+        of an entry is computed just before its step.
     n_features_in_ : int
-        Number of items seen in `fit`.
+        Number of items seen during `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
-        Names of the items, if X had names that are all strings. Then items are named, not
-        numbered, in what `recommend` and `similar_items` return.
+        Names of the items seen during `fit`. Defined only if all names are strings. `recommend`
+        and `similar_items` then return names instead of column indices.
 
     See Also
     --------
-    FMRegressor : Learns from (user, item) pairs with further features; with none, the same model.
-    skfm.preprocessing.UserItemEncoder : Makes the matrix of a log of users and items.
-    sklearn.decomposition.NMF : Factors that are not negative; a missing cell is a zero.
+    FMRegressor : Factorization machine on user-item pairs with further features.
+    FMRecommender : Learning to rank with features of contexts and items.
+    skfm.preprocessing.UserItemEncoder : Converts a log to a user-item matrix.
+    sklearn.decomposition.NMF : Non-negative factorization, in which missing entries are zeros.
 
     Notes
     -----
     For implicit feedback, ``alpha="auto"`` is ``min(0.5 / (1 + 4 f), 2 c / (1 + f))`` with
-    ``c = (m_u ** -0.5 + m_i ** -0.5) * min(0.08, 1.45 / n_items ** 0.4)``. Here ``m_u`` and
-    ``m_i`` are the mean numbers of cells of a user and of an item, and `f` is `unobserved_weight`
-    divided by what it is for "auto", so usually 1. Users and items without cells do not count.
-    If the confidences have a mean `m` other than 1, `alpha` is multiplied by
+    ``c = (m_u ** -0.5 + m_i ** -0.5) * min(0.08, 1.45 / n_items ** 0.4)``. Here, ``m_u`` and
+    ``m_i`` are the mean numbers of entries per user and per item, and `f` is the ratio of
+    `unobserved_weight` to its "auto" value, so it is usually 1. Users and items without entries do
+    not count. If the confidences have a mean `m` other than 1, `alpha` is multiplied by
     ``m (1 + 4 f) / (1 + 4 f m)``, so that their unit hardly matters.
 
     References
@@ -180,8 +192,8 @@ class MFRecommender(
 
     Examples
     --------
-    Two users, two items, three ratings. The fourth is lower still: the second user gives less,
-    and the first item gets less:
+    Two users, two items and three ratings. The prediction for the missing entry is the lowest,
+    because the second user gives lower ratings, and the first item gets lower ratings:
 
     >>> from scipy.sparse import csr_matrix
     >>> from skfm import MFRecommender
@@ -190,7 +202,7 @@ class MFRecommender(
     >>> model.predict_pairs(X, rows=[0, 0, 1, 1], items=[0, 1, 1, 0]).round(1)
     array([ 2. ,  4. ,  1. , -0.9])
 
-    What each of two groups of people bought, one purchase withheld:
+    Purchases of two groups of users, with one purchase held out:
 
     >>> import numpy as np
     >>> bought = np.kron(np.eye(2), np.ones((3, 3)))

@@ -1,4 +1,4 @@
-"""Data drawn from a planted factorization machine."""
+"""Data generated from a known factorization machine."""
 
 import numbers
 from typing import Any, Literal
@@ -31,11 +31,11 @@ def make_fm_regression(
     dtype: FloatDType = np.float64,
     random_state: Seed = None,
 ) -> tuple[Any, ...]:
-    """Draw a regression problem from a factorization machine.
+    """Generate a regression problem from a factorization machine.
 
-    The targets are the output of a random factorization machine, shifted and scaled over the
-    drawn rows to standard deviation 1, plus normal noise. For training and test rows of one and
-    the same model, draw them together and split them.
+    The targets are the output of a random factorization machine, scaled to standard deviation 1
+    over the generated rows, with the given mean, plus normal noise. To get training and test rows
+    from the same model, generate them together and split them.
 
     Parameters
     ----------
@@ -46,28 +46,28 @@ def make_fm_regression(
     n_levels : int, default=50
         Number of categories of each field. Ignored if ``kind="dense"``.
     n_components : int, default=4
-        Length of the planted factors; 0 plants a linear model.
+        Number of factors of the true model; 0 gives a linear model.
     kind : {"one_hot", "dense"}, default="one_hot"
         Rows of `n_fields` one-hot encoded categories in a sparse matrix, or of `n_fields`
         standard normal numbers in an array.
     skew : float, default=1.0
-        How unequal the categories are: the k-th most frequent of a field has a probability
-        proportional to ``1 / k ** skew`` (which one that is differs by field). 0 makes them
-        equally frequent.
+        Skew of the category frequencies: the k-th most frequent category of a field has a
+        probability proportional to ``1 / k ** skew``. (The order of the categories differs
+        between fields.) With 0, all categories are equally frequent.
     linear_scale : float, default=1.0
-        Standard deviation of the linear part, before the sum of both is scaled.
+        Standard deviation of the linear part, before scaling the sum of both parts.
     interaction_scale : float, default=1.0
-        Standard deviation of the interactions, before the sum of both is scaled.
+        Standard deviation of the interactions, before scaling the sum of both parts.
     mean : float, default=0.0
         Mean of the targets before noise.
     noise : float, default=0.1
         Standard deviation of the noise.
     return_params : bool, default=False
-        Whether to return the planted parameters, too.
+        Whether to also return the parameters of the true model.
     dtype : {np.float64, np.float32}, default=np.float64
         Type of X and y.
     random_state : int, RandomState instance or None, default=None
-        Seed for the same data in every call.
+        Seed of the data. Pass an int for reproducible results.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def make_fm_regression(
 
     See Also
     --------
-    make_fm_classification : The same for classes.
+    make_fm_classification : Generate a classification problem.
 
     Examples
     --------
@@ -132,11 +132,12 @@ def make_fm_classification(
     dtype: FloatDType = np.float64,
     random_state: Seed = None,
 ) -> tuple[Any, ...]:
-    """Draw a classification problem from factorization machines.
+    """Generate a classification problem from factorization machines.
 
-    Two classes are drawn with the probability whose log-odds is the output of a random
-    factorization machine; more classes with the softmax of one machine for each. For training
-    and test rows of one and the same model, draw them together and split them.
+    For two classes, the log-odds are the output of a random factorization machine. For more
+    classes, each class has its own factorization machine, and the probabilities are their
+    softmax. To get training and test rows from the same model, generate them together and split
+    them.
 
     Parameters
     ----------
@@ -149,29 +150,29 @@ def make_fm_classification(
     n_levels : int, default=50
         Number of categories of each field. Ignored if ``kind="dense"``.
     n_components : int, default=4
-        Length of the planted factors; 0 plants a linear model.
+        Number of factors of the true model; 0 gives a linear model.
     kind : {"one_hot", "dense"}, default="one_hot"
         Rows of `n_fields` one-hot encoded categories in a sparse matrix, or of `n_fields`
         standard normal numbers in an array.
     skew : float, default=1.0
-        How unequal the categories are: the k-th most frequent of a field has a probability
-        proportional to ``1 / k ** skew`` (which one that is differs by field). 0 makes them
-        equally frequent.
+        Skew of the category frequencies: the k-th most frequent category of a field has a
+        probability proportional to ``1 / k ** skew``. (The order of the categories differs
+        between fields.) With 0, all categories are equally frequent.
     linear_scale : float, default=1.0
-        Standard deviation of the linear part, before the sum of both is scaled.
+        Standard deviation of the linear part, before scaling the sum of both parts.
     interaction_scale : float, default=1.0
-        Standard deviation of the interactions, before the sum of both is scaled.
+        Standard deviation of the interactions, before scaling the sum of both parts.
     signal : float, default=2.0
-        Standard deviation of the log-odds, or of the score of each of more than two classes.
-        With 0 the classes are pure chance.
+        Standard deviation of the log-odds or, for more than two classes, of the score of each
+        class. With 0, the classes do not depend on X.
     base_rate : float or array-like of shape (n_classes,), default=None
-        Expected share of class 1, or of each class. By default all are equally frequent.
+        Expected fraction of class 1, or of each class. By default, all are equally frequent.
     return_params : bool, default=False
-        Whether to return the planted parameters, too.
+        Whether to also return the parameters of the true model.
     dtype : {np.float64, np.float32}, default=np.float64
         Type of X.
     random_state : int, RandomState instance or None, default=None
-        Seed for the same data in every call.
+        Seed of the data. Pass an int for reproducible results.
 
     Returns
     -------
@@ -186,7 +187,7 @@ def make_fm_classification(
 
     See Also
     --------
-    make_fm_regression : The same for numbers.
+    make_fm_regression : Generate a regression problem.
 
     Examples
     --------

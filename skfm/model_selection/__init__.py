@@ -1,4 +1,4 @@
-"""What to search; and splits for recommenders, which hide cells of the matrix, not rows."""
+"""Search spaces, and train/test splits over user-item entries for recommenders."""
 
 from skfm.model_selection._search_space import search_space
 from skfm.model_selection._splits import CellKFold, leave_last_out, split_cells, split_users

@@ -1,4 +1,4 @@
-"""What to search when the parameters of an estimator are tuned."""
+"""Search spaces for the parameters of estimators."""
 
 from typing import Any
 
@@ -74,45 +74,46 @@ SPACES = (
 def search_space(estimator: Estimator) -> dict[str, Any]:
     """Distributions of the parameters that are worth tuning, the most important ones first.
 
-    They are what :class:`~sklearn.model_selection.RandomizedSearchCV` and
-    :class:`~sklearn.model_selection.HalvingRandomSearchCV` take as `param_distributions`.
+    The result can be used as `param_distributions` of
+    :class:`~sklearn.model_selection.RandomizedSearchCV` and
+    :class:`~sklearn.model_selection.HalvingRandomSearchCV`.
 
     Parameters
     ----------
     estimator : estimator
-        An estimator of skfm, or one that contains some: a
-        :class:`~sklearn.pipeline.Pipeline`, for example.
+        Estimator of skfm, or one that contains such estimators, for example a
+        :class:`~sklearn.pipeline.Pipeline`.
 
     Returns
     -------
     space : dict
-        The names of parameters, each with a distribution of :mod:`scipy.stats` or a list of
-        values. The parameters of an estimator within another have prefixed names, such as
-        ``"fmclassifier__alpha"``. Only parameters that matter for the current solver, loss and
-        feedback of the estimator are included.
+        Maps names of parameters to distributions of :mod:`scipy.stats` or lists of values. The
+        parameters of a nested estimator have prefixed names, such as ``"fmclassifier__alpha"``.
+        Only parameters that matter for the current solver, loss and feedback of the estimator are
+        included.
 
     Raises
     ------
     TypeError
-        If there is no estimator of skfm in `estimator`.
+        If `estimator` does not contain an estimator of skfm.
 
     See Also
     --------
-    skfm.metrics.make_ranking_scorer : Scores to search recommenders by.
-    split_cells : Hides what recommenders are scored on.
+    skfm.metrics.make_ranking_scorer : Scorers for recommenders.
+    split_cells : Splits for the evaluation of recommenders.
 
     Notes
     -----
-    With few iterations to spend, search the first two or three parameters only:
-    ``dict(list(space.items())[:2])``. The dict may also be changed, as any other.
+    With a small budget, search over the first two or three parameters only:
+    ``dict(list(space.items())[:2])``. The dict may be modified.
 
     `max_iter` is not included, so that it can be the `resource` of
     :class:`~sklearn.model_selection.HalvingRandomSearchCV`.
 
     For Optuna, ``low, high = space["alpha"].support()`` are the bounds of
     ``trial.suggest_float("alpha", low, high, log=True)``, and lists are the choices of
-    ``trial.suggest_categorical``. All distributions are log-uniform, except that of `nu`, which
-    is uniform.
+    ``trial.suggest_categorical``. All distributions are log-uniform, except for `nu`, which has a
+    uniform distribution.
 
     Examples
     --------

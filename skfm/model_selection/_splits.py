@@ -1,8 +1,8 @@
-"""Splits for recommenders, which hide cells of the matrix, not rows.
+"""Train/test splits over user-item entries, for recommenders.
 
-Sparse in, sparse out: each part is CSR in canonical form, of the shape and the type of X. Each
-entry that is stored is a cell, also a zero, which may be a rating. In dense input the cells are
-the values that are not zero.
+All results are CSR in canonical form, with the shape and data type of X. In sparse input, each
+stored entry counts, including stored zeros, which may be ratings; in dense input, the nonzero
+entries count.
 """
 
 import numbers
@@ -23,71 +23,71 @@ from skfm._utils.warnings import warn
 def split_cells(
     X: MatrixLike, test_size: Float = 0.2, *, per_row: bool = True, random_state: Seed = None
 ) -> tuple[SparseMatrix, SparseMatrix]:
-    """Hide cells at random.
+    """Split the entries of a user-item matrix at random into training and test entries.
 
     Parameters
     ----------
     X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        Each stored entry is a cell, also a stored zero; in dense input each value that is not
-        zero. Duplicate entries are summed before.
+        User-item matrix. In sparse input, each stored entry counts, including stored zeros; in
+        dense input, each nonzero entry. Duplicate entries are summed first.
     test_size : float or int, default=0.2
-        How much to hide. A float is a share between 0 and 1 of all cells, which is rounded to a
-        number of cells (halves to the even number). An int is a number of cells, with `per_row`
-        of each row.
+        Size of the test set. A float between 0 and 1 is a fraction of all entries, rounded to a
+        number of entries (half to even). An int is a number of entries; with `per_row`, of each
+        row.
     per_row : bool, default=True
-        Whether to hide cells of all rows alike. Each row then loses its share, rounded up or down
-        at random so that the sum is right, and never its last cell. Otherwise cells are drawn
-        without regard to rows, which may become empty.
+        Whether to hold out the same fraction of each row. The number of entries of a row is
+        rounded up or down at random such that the total is right, and a row never loses its last
+        entry. If False, entries are drawn regardless of their rows, which may become empty.
     random_state : int, RandomState instance or None, default=None
-        Seed for the same split in every call.
+        Seed of the split. Pass an int for reproducible results.
 
     Returns
     -------
     X_train : CSR matrix or array of shape (n_rows, n_items)
-        The cells that stay visible; a sparse array if X is one.
+        Training entries; a sparse array if X is one.
     X_test : CSR matrix or array of shape (n_rows, n_items)
-        The hidden ones.
+        Held-out entries.
 
     Raises
     ------
     ValueError, TypeError
-        If a parameter is invalid or X is no matrix of finite numbers.
+        If a parameter is invalid or X is not a matrix of finite numbers.
 
     Warns
     -----
     UserWarning
-        If fewer cells are hidden than `test_size` asks for, because rows are too short.
+        If fewer entries than `test_size` are held out, because rows are too short.
 
     See Also
     --------
-    leave_last_out : Hide the latest cells.
-    split_users : Hide cells of users that are not trained on.
-    CellKFold : Hide each cell once.
+    leave_last_out : Hold out the latest entries of each row.
+    split_users : Hold out rows, and some of their entries.
+    CellKFold : K-fold cross-validation over entries.
 
     Notes
     -----
-    With `per_row`, a row with a single cell keeps it, and longer rows make up for that, but lose
-    no more than half of their cells for it. Where that is not enough, each row loses no more
-    than its own share, and a warning says so. In logs in which most users did one thing, drop
-    these users before splitting: what they did can neither be predicted from anything nor teach
-    anything about what goes together.
+    With `per_row`, a row with a single entry keeps it. Longer rows compensate for this, but lose
+    at most half of their entries by it. If this does not suffice, each row loses at most its own
+    share, and a warning is issued. If most users in a log have a single entry, drop these users
+    before splitting: their entries cannot be predicted from other entries, and contain no
+    information about which items go together.
 
-    (:meth:`MFRecommender.score <skfm.MFRecommender.score>` hides by a rule of its own: at least
-    one of two cells, so that each row is judged, and by nothing but the row itself, so that
-    models are judged by the same cells.)
+    (:meth:`MFRecommender.score <skfm.MFRecommender.score>` has its own rule: it holds out at least
+    one of two entries, so that each row is evaluated, and the choice depends on the row alone, so
+    that all models are evaluated on the same entries.)
 
-    Random cells are honest if cells have no order in time, or if filling gaps is the task. If
-    people act one after the other in time, what is visible includes what came later than the
-    hidden cells, which makes the task easier than it will be in use: see :func:`leave_last_out`.
+    A random split is appropriate if the entries have no order in time, or if the task is to fill
+    gaps. Otherwise, the training entries include some that are later than the held-out ones, which
+    makes the task easier than in practice: see :func:`leave_last_out`.
 
-    To search for hyper-parameters, hide cells first, and let scikit-learn split the rows::
+    To search for hyperparameters, split the entries first, and let scikit-learn split the rows::
 
         X_visible, Y_hidden = split_cells(X, random_state=0)
         search = GridSearchCV(model, grid, scoring=make_ranking_scorer("ndcg"))
         search.fit(X_visible, Y_hidden)
 
-    Each candidate is then fitted on the visible cells of some users, sees the visible cells of
-    the others, and is scored by how it ranks the hidden ones. For
+    Each candidate is fitted on the visible entries of some users. It then gets the visible entries
+    of the other users and is evaluated by its ranking of their held-out entries. For
     :func:`~sklearn.model_selection.cross_val_score`, see
     :func:`skfm.metrics.make_ranking_scorer`.
 
@@ -113,44 +113,43 @@ def split_cells(
 def leave_last_out(
     X: MatrixLike, time: MatrixLike, n_cells: Int = 1
 ) -> tuple[SparseMatrix, SparseMatrix]:
-    """Hide the last cells of each row.
+    """Hold out the latest entries of each row.
 
     Parameters
     ----------
     X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        Each stored entry is a cell, also a stored zero; in dense input each value that is not
-        zero. Duplicate entries are summed before.
+        User-item matrix. In sparse input, each stored entry counts, including stored zeros; in
+        dense input, each nonzero entry. Duplicate entries are summed first.
     time : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        When it happened: numbers in exactly the cells of X, later ones greater. A time of 0 must
-        be stored. Among the cells of a row that have the same time, those further right count as
-        later.
+        Time of each entry of X: numbers, greater for later entries. A time of 0 must be stored.
+        Among entries of a row with equal times, those further right count as later.
     n_cells : int, default=1
-        How many cells of each row to hide. A row never loses its last cell: of a row with at
-        most `n_cells` of them, the earliest stays.
+        Number of entries to hold out of each row. A row never loses its last entry: if it has at
+        most `n_cells` entries, it keeps the earliest one.
 
     Returns
     -------
     X_train : CSR matrix or array of shape (n_rows, n_items)
-        The cells that stay visible; a sparse array if X is one.
+        Training entries; a sparse array if X is one.
     X_test : CSR matrix or array of shape (n_rows, n_items)
-        The last cells of each row.
+        Latest entries of each row.
 
     Raises
     ------
     ValueError, TypeError
-        If `time` does not have the cells of X, or has duplicate entries, or an argument is
-        invalid.
+        If the entries of `time` are not those of X, if it has duplicate entries, or if an argument
+        is invalid.
 
     See Also
     --------
-    split_cells : Hide cells at random.
+    split_cells : Hold out entries at random.
 
     Notes
     -----
-    Nobody's future is used to predict the same person's past. One leak remains: what is hidden
-    of a person that stopped early lies before cells of others that are trained on, so a model
-    may know items or fashions that were yet to come. Where that matters, cut all rows at one
-    date instead.
+    The past of a user is never predicted from the same user's future. One leak remains: the
+    held-out entries of a user who stopped early are older than training entries of other users, so
+    a model may know items or trends that did not exist yet. If this matters, split all rows at the
+    same date instead.
 
     Examples
     --------
@@ -189,53 +188,54 @@ def leave_last_out(
 def split_users(
     X: MatrixLike, test_size: Float = 0.2, *, hidden_size: Float = 0.2, random_state: Seed = None
 ) -> tuple[SparseMatrix, SparseMatrix, SparseMatrix]:
-    """Hold whole rows out, and hide some of their cells.
+    """Hold out whole rows, and split their entries.
 
     Parameters
     ----------
     X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-        Each stored entry is a cell, also a stored zero; in dense input each value that is not
-        zero. Duplicate entries are summed before.
+        User-item matrix. In sparse input, each stored entry counts, including stored zeros; in
+        dense input, each nonzero entry. Duplicate entries are summed first.
     test_size : float or int, default=0.2
-        How many rows to hold out: a share between 0 and 1, which is rounded to a number of rows,
-        or that number. At least one row is held out, and at least one is not.
+        Number of rows to hold out, or their fraction between 0 and 1, which is rounded to a number
+        of rows. At least one row is held out, and at least one is not.
     hidden_size : float or int, default=0.2
-        How much of the held-out rows to hide: a share of their cells, or a number of cells of
-        each, as the `test_size` of :func:`split_cells`. A row never loses its last cell.
+        Size of the hidden part of the held-out rows: a fraction of their entries, or a number of
+        entries of each row, as for `test_size` of :func:`split_cells`. A row never loses its last
+        entry.
     random_state : int, RandomState instance or None, default=None
-        Seed for the same split in every call.
+        Seed of the split. Pass an int for reproducible results.
 
     Returns
     -------
     X_train : CSR matrix or array of shape (n_train, n_items)
-        The rows to fit on, in the order of X; a sparse array if X is one.
+        Training rows, in the order of X; a sparse array if X is one.
     X_visible : CSR matrix or array of shape (n_test, n_items)
-        What a model is shown of the other rows, in the order of X.
+        Visible entries of the held-out rows, in the order of X.
     X_hidden : CSR matrix or array of shape (n_test, n_items)
-        What it is to find.
+        Hidden entries of the same rows, which a model has to predict.
 
     Raises
     ------
     ValueError, TypeError
-        If a parameter is invalid, X is no matrix of finite numbers, or has only one row.
+        If a parameter is invalid, or if X is not a matrix of finite numbers or has only one row.
 
     Warns
     -----
     UserWarning
-        If fewer cells are hidden than `hidden_size` asks for, because rows are too short.
+        If fewer entries than `hidden_size` are hidden, because rows are too short.
 
     See Also
     --------
-    split_cells : Hide cells of all rows.
+    split_cells : Hold out entries of all rows.
 
     Notes
     -----
-    This is known as strong generalization: the model has seen nothing of the people it is
-    judged on when it is fitted, as with visitors who come after the training. It is the harder
-    test, and the honest one if a model is not fitted anew for each of them. A model that can
-    only predict for rows it was fitted on cannot take it.
+    This evaluates *strong generalization*: the model is fitted without any entry of the users on
+    whom it is evaluated, like a model that serves new users without retraining. It is the harder
+    test. Models that can only predict for users from the training data cannot be evaluated in this
+    way.
 
-    The hidden cells are drawn at random; for what that means, see :func:`split_cells`.
+    The hidden entries are drawn at random; for the consequences, see :func:`split_cells`.
 
     Examples
     --------
@@ -269,22 +269,22 @@ def split_users(
 
 
 class CellKFold:
-    """Split cells into folds, and hide one after the other.
+    """K-fold cross-validation over the entries of a user-item matrix.
 
-    Unlike scikit-learn's splitters, it yields matrices and not indices of rows. It cannot be a
-    ``cv``; loop over :meth:`split` instead, or see :func:`split_cells` for searches.
+    Unlike scikit-learn's splitters, it yields matrices rather than row indices, so it cannot be
+    used as ``cv``. Loop over :meth:`split` instead, or see :func:`split_cells` for searches.
 
     Parameters
     ----------
     n_splits : int, default=5
         Number of folds, at least 2.
     per_row : bool, default=True
-        Whether to spread each row evenly over the folds: its numbers of cells in two folds
-        differ by 1 at most. A row with a single cell is empty when that cell is hidden.
-        Otherwise cells are dealt without regard to rows. Either way, two folds differ by at most
-        one cell in all.
+        Whether to distribute the entries of each row evenly over the folds. The numbers of entries
+        of a row in two folds then differ by at most 1. A row with a single entry is empty when
+        this entry is held out. If False, entries are distributed regardless of their rows. In both
+        cases, the sizes of two folds differ by at most one entry.
     random_state : int, RandomState instance or None, default=None
-        Seed for the same folds in every call of :meth:`split`.
+        Seed of the folds. With an int, each call of :meth:`split` yields the same folds.
 
     Raises
     ------
@@ -293,13 +293,13 @@ class CellKFold:
 
     See Also
     --------
-    split_cells : One split.
+    split_cells : A single split.
 
     Notes
     -----
-    Each cell is hidden once, so a model can be asked for a prediction of each: as cross
-    validation, and out-of-fold predictions, of ratings. Random cells know no time: see
-    :func:`split_cells` for when that is honest, and for how to search for hyper-parameters.
+    Each entry is held out once, so this class provides cross-validation and out-of-fold
+    predictions of ratings. Folds are drawn at random, regardless of time: see :func:`split_cells`
+    for when this is appropriate, and for searches over hyperparameters.
 
     Examples
     --------
@@ -330,12 +330,12 @@ class CellKFold:
         )
 
     def get_n_splits(self, X: object = None, y: object = None, groups: object = None) -> Int:
-        """Number of folds.
+        """Return the number of folds.
 
         Parameters
         ----------
         X, y, groups : object, default=None
-            Ignored, here as in scikit-learn's splitters.
+            Ignored, as in scikit-learn's splitters.
 
         Returns
         -------
@@ -347,29 +347,29 @@ class CellKFold:
     def split(
         self, X: MatrixLike, *targets: Never, **metadata: Never
     ) -> Iterator[tuple[SparseMatrix, SparseMatrix]]:
-        """Hide each fold in turn.
+        """Yield the training and test entries of each fold.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
-            Each stored entry is a cell, also a stored zero; in dense input each value that is
-            not zero. Duplicate entries are summed before.
+            User-item matrix. In sparse input, each stored entry counts, including stored zeros; in
+            dense input, each nonzero entry. Duplicate entries are summed first.
         *targets, **metadata
-            Nothing: what scikit-learn passes to a ``cv`` is refused.
+            Not accepted: scikit-learn passes these to a ``cv``.
 
         Yields
         ------
         X_train : CSR matrix or array of shape (n_rows, n_items)
-            The cells of the other folds; a sparse array if X is one.
+            Entries of the other folds; a sparse array if X is one.
         X_test : CSR matrix or array of shape (n_rows, n_items)
-            The cells of this fold.
+            Entries of this fold.
 
         Raises
         ------
         ValueError
-            If X is no matrix of finite numbers, or has fewer cells than there are folds.
+            If X is not a matrix of finite numbers, or has fewer entries than there are folds.
         TypeError
-            If there are other arguments, as when it is used as a ``cv``.
+            If other arguments are given, as when the object is used as a ``cv``.
         """
         if targets or metadata:
             raise TypeError(

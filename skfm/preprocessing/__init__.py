@@ -1,5 +1,4 @@
-"""From logs of who did what to rows of features, and to matrices of users by items and back;
-groups of features."""
+"""Encoders that convert logs to features and to user-item matrices, and groups of features."""
 
 from skfm.preprocessing._event_encoder import EventEncoder
 from skfm.preprocessing._feature_groups import feature_groups

@@ -23,75 +23,80 @@ LARGEST_N_BINS = 1_000_000  # each is a feature
 
 
 class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
-    """Turn a log of users and items into features for factorization machines.
+    """Encode a log of events as features for factorization machines.
 
-    A log has a row for each event: who, what, and if wanted when, in which context, and with which
-    attributes. Each row becomes a sparse row of features, which are made in blocks. With the right
-    blocks a factorization machine is one of many known models [1]_:
+    A log has one row per event: the user, the item and, optionally, the time, the context and
+    attributes. The encoder turns each event into a sparse row of features, which consist of
+    blocks. With the right blocks, a factorization machine is equivalent to many published models
+    [1]_:
 
     =========================================== ========================================
     blocks                                      model
     =========================================== ========================================
     "user", "item"                              biased matrix factorization
     "user", "item", "history"                   SVD++ [2]_
-    "item", "ratings"                           factorized nearest neighbours [3]_
+    "item", "ratings"                           factorized nearest neighbors [3]_
     "user", "item", "previous"                  FPMC, for the next basket [4]_
-    "user", "item", "time", "user_time"         after timeSVD
-    "user", "item", "history", "raters", "time" after timeSVD++, "flipped" [5]_
+    "user", "item", "time", "user_time"         similar to timeSVD
+    "user", "item", "history", "raters", "time" similar to timeSVD++, "flipped" [5]_
     "user", "item", "context", "attributes"     factorization with context or attributes
     =========================================== ========================================
 
-    All pairs of blocks interact, unless `interactions` of the estimator says which of them do.
+    All pairs of blocks interact, unless the parameter `interactions` of the estimator restricts
+    them. :func:`skfm.recipes.make_recipe` does so for the models above. Read more in the
+    :doc:`user guide </recipes>`.
 
     Parameters
     ----------
     blocks : list of str or of pairs of str, default=("user", "item")
-        Blocks of features, in the order of the output's columns. A block is called by its kind,
-        or is a pair of a name of its own and its kind: with ``"item"`` and
-        ``("item again", "item")``, items have two sets of features, which may interact with
-        different others. The kinds:
+        Blocks of features, in the order of the output columns. A block is given by its kind, or
+        as a pair of a name and its kind. For example, with ``"item"`` and
+        ``("item again", "item")``, items have two sets of features, which may have different
+        interactions. The kinds are:
 
         "user", "item"
-            Which user, which item: 1 for the row's own.
+            One-hot encoded user or item.
         "history"
-            The items of the user in the log of the fit, each once: ``1 / sqrt(n)`` for each of
-            the n.
+            All items of the user in the training log: ``1 / sqrt(n)`` for each of the n distinct
+            items.
         "raters"
-            The users of the item in the log of the fit, likewise.
+            All users of the item in the training log, in the same way.
         "ratings"
-            How the user rated items in the log of the fit, `y` being the ratings:
-            ``(y_l - b_l) / sqrt(n)`` for each of the n items l, where ``b_l`` is a baseline. Pairs
-            of users and items are in `n_folds` folds, and a row gets nothing of its own fold (see
-            Notes).
+            The ratings `y` of the user in the training log, relative to a baseline:
+            ``(y_l - b_l) / sqrt(n)`` for each of the n items l, where ``b_l`` is the baseline.
+            User-item pairs are divided into `n_folds` folds, and a row does not use the ratings
+            of its own fold (see Notes).
         "previous"
-            The previous basket of the user: the items at the user's latest time before that of
-            the row, in the log of the fit; ``1 / n`` for each of the n.
+            The previous basket of the user: the items at the user's latest time before the row,
+            in the training log; ``1 / n`` for each of the n items.
         "last"
-            The items of the last `n_last` events of the user before the row's time, in the log of
-            the fit: ``1 / sqrt(n)`` for each of the n different ones.
+            The items of the last `n_last` events of the user before the row, in the training
+            log; ``1 / sqrt(n)`` for each of the n distinct items.
         "time"
-            In which of `n_bins` bins of time the row is: 1. The bins are equally wide and reach
-            from the first to the last time in the log of the fit; what is outside belongs to the
-            bin that is nearest.
+            One-hot encoded bin of the time. The `n_bins` bins have equal width and range from
+            the first to the last time in the training log; other times belong to the nearest
+            bin.
         "user_time"
-            Which pair of user and bin: 1. Pairs that are in the log of the fit have features.
+            One-hot encoded pair of user and bin, for the pairs in the training log.
         "context"
-            For each column of `context`, numbers included, a block: 1 for the row's own value.
+            One block for each column of `context`: the one-hot encoded value. Numbers are
+            categories, too.
         "attributes"
-            For each column of `attributes` a block. Numbers (if not of a categorical type) become
-            one feature, divided by the root of their mean square in the log of the fit. Of cells
-            with lists, tuples, sets or arrays, the n different members have ``1 / sqrt(n)`` each.
-            Everything else is treated as context.
+            One block for each column of `attributes`. Numbers (except for categorical dtypes)
+            are a single feature, divided by its root mean square in the training log. If the
+            values are lists, tuples, sets or arrays, each of the n distinct elements is
+            ``1 / sqrt(n)``. Everything else is treated as context.
     user : str or int, default=0
-        The column of users: its name in a DataFrame, or its position.
+        Column of the users: its name in a DataFrame, or its position.
     item : str or int, default=1
-        The column of items.
+        Column of the items.
     time : str or int, default=None
-        The column of times: numbers or datetimes. A column is only read if a block asks for it.
+        Column of the times: numbers or datetimes. It is only read if a block uses it.
     context : list of str or int, default=()
-        Columns for "context", which `blocks` must have then.
+        Columns for the block "context", which must then be in `blocks`.
     attributes : list of str or int, default=()
-        Columns for "attributes", of users, of items or of the events; likewise.
+        Columns for the block "attributes": attributes of users, items or events. The block must
+        then be in `blocks`.
     n_last : int, default=5
         Number of events for "last", at least 1.
     n_bins : int, default=30
@@ -99,63 +104,65 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
     n_folds : int, default=2
         Number of folds for "ratings", at least 2.
     dtype : {np.float64, np.float32}, default=np.float64
-        Type of the values in the output.
+        Data type of the output.
 
     Attributes
     ----------
     feature_fields_ : ndarray of str of shape (n_output_features,)
-        The field of each output column: the name of its block, or of its column for context and
-        attributes; of several columns in a block with a name of its own, ``name__column``.
-        Columns of an array are called x0, x1, ...
+        Field of each output column: the name of its block or, for context and attributes, of its
+        input column. If a named block has several columns, the field is ``name__column``. Columns
+        of an array are named x0, x1, ...
     feature_groups_ : ndarray of str of shape (n_output_features,)
-        The group of each output column, for penalties or priors: the same.
+        Group of each output column, for penalties or priors; the same as `feature_fields_`.
     user_ids_ : ndarray of shape (n_users,)
-        The users: sorted, or in order of first appearance if the ids cannot be sorted. Numbers
-        keep their type, everything else is in an array of objects.
+        Users: sorted, or in order of first appearance if the ids cannot be sorted. Numbers keep
+        their type, everything else is in an array of objects.
     item_ids_ : ndarray of shape (n_items,)
-        The items, in the same way.
+        Items, in the same way.
     n_features_in_ : int
-        Number of columns of the log of the fit.
+        Number of columns of the training log.
     feature_names_in_ : ndarray of shape (n_columns,)
-        Their names, if it was a DataFrame whose columns all have names that are strings.
+        Names of these columns. Defined only if all of them are strings.
 
     See Also
     --------
-    UserItemEncoder : Logs to matrices of users by items, for :class:`~skfm.MFRecommender`.
+    UserItemEncoder : Converts a log to a user-item matrix, for :class:`~skfm.MFRecommender`.
     feature_groups : Groups of features from transformers of scikit-learn.
 
     Notes
     -----
-    The output carries `feature_fields_` and `feature_groups_` as ``X.feature_fields`` and
-    ``X.feature_groups``, where estimators of this package find them. Operations on X do not keep
-    them.
+    The output carries `feature_fields_` and `feature_groups_` as the attributes
+    ``X.feature_fields`` and ``X.feature_groups``, which the estimators of this package use.
+    Operations on X, such as slicing, do not keep them.
 
-    **What a row gets** depends on the log of the fit and on the row itself, not on the rows beside
-    it, nor on whether it belongs to the log of the fit. So ``fit_transform(X, y)`` is exactly
-    ``fit(X, y).transform(X)``. "previous" and "last" only look back: events at the same time do
-    not see each other. "history" and "raters" have all events of the log of the fit, as in SVD++:
-    for a row of that log its own and later ones, too. They hold no ratings.
+    **Training and new rows.** The features of a row depend on the training log and on the row
+    itself, but not on the other rows that are transformed, nor on whether the row belongs to the
+    training log. Therefore ``fit_transform(X, y)`` equals ``fit(X, y).transform(X)``. "previous"
+    and "last" only use earlier events, and not those at the same time. "history" and "raters" use
+    all events of the training log, as in SVD++; for a row of that log, they include the row itself
+    and later events. They contain no ratings.
 
-    **Ratings** are fitted across, as by scikit-learn's `TargetEncoder`: pairs in the log of the
-    fit are in folds, equally many of each user's, chosen by a hash of the items. A row whose pair
-    is in that log gets the user's ratings of the other folds, with a baseline that is theirs
-    alone; a row with a new pair gets all. So the features of a row do not depend on its own
-    target. (Had every row all ratings but its own, the rows of a user would tell each other's: of
-    known sums each lacks one. A model with parameters for users finds that out.) The baseline of
-    user u and item l is ``m + d_l + d_u``: the mean of the ratings,
+    **Ratings** are cross-fitted, as in scikit-learn's `TargetEncoder`. The user-item pairs of the
+    training log are divided into folds by a hash of the items, with equally many pairs of each
+    user. A row whose pair is in that log gets the user's ratings in the other folds, relative to a
+    baseline computed from these folds. A row with a new pair gets all ratings of the user. The
+    features of a row therefore do not depend on its own target. (With leave-one-out instead, the
+    rows of a user would leak each other's targets: each row lacks one rating of the same sum, from
+    which a model with parameters for users can reconstruct it.) The baseline of user u and item l
+    is ``m + d_l + d_u``, where m is the mean of the ratings,
     ``d_l = sum(y_vl - m) / (25 + n_l)`` over the ``n_l`` users v of the item, and
     ``d_u = sum(y_ul - m - d_l) / (10 + n_u)`` over the ``n_u`` items l of the user [3]_.
 
-    **Unknown and missing values** have no features. So blocks are empty for users, items and other
-    values that the log of the fit does not have, for users without earlier events, and for
-    context and attributes that are missing (None, NaN). Missing ids and times are an error.
-    Numbers match if they are equal, so a user 7 is known as 7.0, too, but not as "7": if no id in
-    a log is of a type that the fit had, a warning names both types.
+    **Unknown and missing values** have no features. Blocks are empty for users, items and other
+    values that are not in the training log, for users without earlier events, and for missing
+    context and attributes (None, NaN). Missing ids and times raise an error. Numbers match if they
+    are equal, so the user 7 matches 7.0 but not "7". If no id in a log has a type that occurs in
+    the training log, a warning names both types.
 
-    **Duplicates.** A pair of user and item with several events counts once in "history" and
-    "raters", and with the mean of its ratings in "ratings". An item counts once in a basket. If
-    "last" has room for some of the events of one time only, it takes those whose items are
-    further back in `item_ids_`.
+    **Duplicates.** A user-item pair with several events counts once in "history" and "raters", and
+    with the mean of its ratings in "ratings". An item counts once in a basket. If the limit of
+    "last" falls among events at the same time, those whose items come later in `item_ids_` are
+    used.
 
     References
     ----------
@@ -189,7 +196,7 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
     >>> encoder.feature_fields_[4:].tolist()
     ['history', 'history', 'x2', 'x2', 'x2']
 
-    A user who is not known has no history:
+    An unknown user has no history:
 
     >>> encoder.transform([("eve", "alien", ["space", "satire"])]).toarray()
     array([[0., 0., 1., 0., 0., 0., 0., 0., 1.]])
@@ -221,14 +228,14 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         self.dtype = dtype
 
     def fit(self, X: LogLike, y: ArrayLike | None = None) -> Self:
-        """Learn the features of a log, and the histories in it.
+        """Learn the features and the histories of a log.
 
         Parameters
         ----------
         X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
             Log.
         y : array-like of shape (n_events,), default=None
-            Ratings, for the block "ratings". Other blocks ignore them.
+            Ratings, for the block "ratings". The other blocks ignore them.
 
         Returns
         -------
@@ -238,7 +245,7 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         Raises
         ------
         ValueError
-            If a parameter is not usable or names a column that X does not have; if `context` or
+            If a parameter is invalid or names a column that X does not have; if `context` or
             `attributes` names columns, but no block has them; if two blocks have the same name;
             if X is not a log: no rows, missing ids, missing times; or if `y` is needed but is not
             a finite number for each row.
@@ -248,26 +255,26 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         Warns
         -----
         UserWarning
-            If the names of columns tell that users or items are in another one.
+            If the column names suggest that the users or the items are in another column.
         """
         with all_or_nothing(self):
             self._learn(X, y)
         return self
 
     def fit_transform(self, X: LogLike, y: ArrayLike | None = None) -> SparseMatrix:
-        """Learn the features of a log and return its rows.
+        """Learn the features of a log and transform it.
 
         Parameters
         ----------
         X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
             Log.
         y : array-like of shape (n_events,), default=None
-            Ratings, for the block "ratings". Other blocks ignore them.
+            Ratings, for the block "ratings". The other blocks ignore them.
 
         Returns
         -------
         X_out : CSR matrix of shape (n_events, n_output_features)
-            Exactly that of ``fit(X, y).transform(X)``, in less time.
+            The same as ``fit(X, y).transform(X)``, in less time.
 
         Raises
         ------
@@ -280,12 +287,12 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
             return self._encode(self._learn(X, y))
 
     def transform(self, X: LogLike) -> SparseMatrix:
-        """Return the rows of a log, with the features and histories of the fit.
+        """Transform a log, with the features and histories of the training log.
 
         Parameters
         ----------
         X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
-            Log with the columns of the fit.
+            Log with the same columns as the training log.
 
         Returns
         -------
@@ -298,8 +305,8 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         sklearn.exceptions.NotFittedError
             If the encoder is not fitted.
         ValueError
-            If X is not a log like that of the fit, with other columns, missing ids, missing times
-            or times of another kind, or with no numbers where the fit found numbers; or if a
+            If X is not a log like the training log: other columns, missing ids, missing times,
+            times of another type, or values that are not numbers in a numerical column; or if a
             value is too large for `dtype`.
         TypeError
             If ids or other values cannot be hashed.
@@ -307,13 +314,13 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         Warns
         -----
         UserWarning
-            If no id or value in a column is known, and none can be because of its type.
+            If no id or value of a column is known because they are of another type.
         """
         check_is_fitted(self)
         return self._encode(self._read(self._open(X, reset=False)))
 
     def get_feature_names_out(self, input_features: None = None) -> NDArray[np.object_]:
-        """Return the names of the output's columns.
+        """Return the names of the output columns.
 
         Parameters
         ----------

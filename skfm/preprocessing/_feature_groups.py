@@ -11,33 +11,34 @@ from skfm._utils.typing import Estimator
 
 
 def feature_groups(transformer: Estimator) -> NDArray[np.str_]:
-    """Name a group for each output column of a fitted transformer.
+    """Return a group for each output column of a fitted transformer.
 
-    For the parameter `feature_groups` of the estimators: each kind of feature gets penalties, or a
-    prior, of its own.
+    Use the result as the parameter `feature_groups` of the estimators, to give each kind of
+    feature its own regularization strength or prior.
 
     Parameters
     ----------
     transformer : object
-        A fitted `ColumnTransformer`, `FeatureUnion`, `Pipeline`, `OneHotEncoder` or other
-        transformer. Each part of a `ColumnTransformer` or a `FeatureUnion` is a group, with the
-        part's name. An `EventEncoder` has a group for each field, a `OneHotEncoder` or a one-hot
-        `KBinsDiscretizer` for each input column; as a part of others, their names follow that of
-        the part after two underscores. Of a `Pipeline` the last step that does more than scale
-        columns counts. Anything else is one group.
+        Fitted `ColumnTransformer`, `FeatureUnion`, `Pipeline`, `OneHotEncoder` or other
+        transformer. Each part of a `ColumnTransformer` or a `FeatureUnion` is a group with the
+        name of the part. An `EventEncoder` has a group for each field, and a `OneHotEncoder` or a
+        one-hot `KBinsDiscretizer` has a group for each input column; within another transformer,
+        their names are appended to the name of the part after two underscores. For a `Pipeline`,
+        the last step that does more than scale columns is used. Any other transformer is a single
+        group.
 
     Returns
     -------
     groups : ndarray of shape (n_output_features,)
-        Labels, strings.
+        Labels of the groups, as strings.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
         If the transformer is not fitted.
     TypeError
-        If nothing says how many columns come out. As a part of a `ColumnTransformer` that is
-        known of every transformer.
+        If the number of output columns is unknown. Within a `ColumnTransformer`, it is known for
+        every transformer.
 
     Examples
     --------

@@ -31,82 +31,83 @@ N_NAMED = 5  # an error names this many unknown ids
 
 
 class UserItemEncoder(VersionedEstimator, PrintableEstimator):
-    """Turn a log of users and items into a matrix of users by items.
+    """Convert a log of users and items to a user-item matrix.
 
-    A log has a row for each event: who, what, and if wanted how much and when. The matrix has a
-    row for each user, a column for each item and a stored cell for each pair that occurs in the
-    log. It is what :class:`~skfm.MFRecommender` fits. Ids may be integers, strings or any other
-    objects that can be hashed and compared; ``user_ids_[rows]`` and ``item_ids_[columns]`` give
-    them back.
+    A log has one row per event: the user, the item and, optionally, a value and a time. The
+    matrix, which :class:`~skfm.MFRecommender` takes as input, has one row per user, one column per
+    item, and a stored entry for each user-item pair in the log. Ids may be integers, strings or
+    any other objects that can be hashed and compared; ``user_ids_[rows]`` and
+    ``item_ids_[columns]`` recover them.
 
     The columns of a log are
 
     1. user,
     2. item,
-    3. value (optional): a rating, a count, a price. Without it each event counts 1.
+    3. value (optional): a rating, a count or an amount. Without values, each event counts 1.
     4. time (optional): numbers or datetimes.
 
-    Columns of a DataFrame that have usual names, such as "user_id", "movie", "Rating" or
-    "timestamp", are found by these, in any order. Others, and those of lists and arrays, are in
-    the order above.
+    In a DataFrame, columns with common names, such as "user_id", "movie", "Rating" or "timestamp",
+    are recognized in any order. Other columns, and those of lists and arrays, must be in the order
+    above. Read more in the :doc:`user guide </matrix_factorization>`.
 
     Parameters
     ----------
     user, item : str or int, default="auto"
-        The columns of users and of items: names in a DataFrame, or positions, which begin with 0.
-        "auto" finds them as described above; where that is ambiguous, it is an error.
+        Columns of the users and of the items: names in a DataFrame, or positions, starting at 0.
+        "auto" finds them as described above, and raises an error if they are ambiguous.
     value, time : str, int or None, default="auto"
-        The columns of values and of times, likewise; None if the log has none, or if they are
-        not to be read.
+        Columns of the values and of the times, in the same way. None if the log has none, or to
+        ignore them.
     duplicates : {"auto", "sum", "last", "mean"}, default="auto"
-        What to store if a pair of user and item has several events: the sum of their values,
-        their mean, or the value of the last event. The last one is the latest by time, and of
-        several at the same time, or in a log without times, the one furthest down. Sums are for
-        counts and amounts, the last or the mean for ratings.
+        How to combine several events of a user-item pair: the sum or the mean of their values, or
+        the value of the last event. The last event is the latest by time; without times, or among
+        events at the same time, it is the one that comes last in the log. Use sums for counts and
+        amounts, and the last value or the mean for ratings.
 
-        "auto" counts events, as "sum" does, if the log of the fit has no values, or if they are
-        all 1. Else it takes the last one, with a warning that says how many pairs are repeated.
+        "auto" counts the events, as "sum" does, if the training log has no values or if all of
+        them are 1. Otherwise it uses the last event, and issues a warning with the number of
+        repeated pairs.
     handle_unknown : {"error", "ignore"}, default="error"
-        What to do with users or items that were not in the log of the fit: raise an error, or
-        drop their events. :meth:`encode_users` and :meth:`encode_items` mark ignored ones by -1.
+        Whether users or items that are not in the training log raise an error, or their events are
+        ignored. :meth:`encode_users` and :meth:`encode_items` return -1 for ignored ids.
     dtype : {np.float64, np.float32}, default=np.float64
-        Type of the values in the matrix. Sums are computed in float64.
+        Data type of the matrix. Sums are computed in float64.
 
     Attributes
     ----------
     user_ids_ : ndarray of shape (n_users,)
-        The user of each row of the matrix: sorted, or in order of first appearance if the ids
-        cannot be sorted. Numbers keep their type, everything else is in an array of objects.
+        User of each row of the matrix: sorted, or in order of first appearance if the ids cannot
+        be sorted. Numbers keep their type, everything else is in an array of objects.
     item_ids_ : ndarray of shape (n_items,)
-        The item of each column of the matrix, in the same way.
+        Item of each column of the matrix, in the same way.
     columns_ : dict of {str: str or int}
-        Which column of the log of the fit was read as "user", "item", "value" and "time": its
-        name in a DataFrame, if no other has it; else its position. Columns of logs to transform
-        are found by these names if they have names, too, or are in the same positions.
+        Columns of the training log that were used as "user", "item", "value" and "time": the name
+        in a DataFrame if it is unique, and otherwise the position. `transform` finds the columns
+        of another log by these names if it has names, and otherwise by position.
     n_columns_ : int
-        Number of columns of the log of the fit.
+        Number of columns of the training log.
     column_names_ : list or None
-        Names of the columns of the log of the fit; None if it was not a DataFrame.
+        Names of the columns of the training log; None if it was not a DataFrame.
 
     Notes
     -----
-    The encoder turns the rows of a log into cells of a matrix. So the number of rows changes, and
-    it cannot be a step of a scikit-learn ``Pipeline``: use it before.
+    The encoder turns the rows of a log into entries of a matrix. Since this changes the number of
+    rows, it cannot be a step of a scikit-learn ``Pipeline``: use it before the pipeline.
 
-    A value of 0 is stored, as is a sum of 0: a rating of 0 is a rating.
+    Values and sums of 0 are stored, because a rating of 0 is a rating.
 
-    Numbers match if they are equal, so a user 7 is known as 7.0, too, but not as "7". If that is
-    why none of the ids in a log is known, errors name both types; so does a warning if
+    Numbers match if they are equal, so the user 7 matches 7.0 but not "7". If this is why none of
+    the ids in a log is known, the error names both types, or a warning does if
     ``handle_unknown="ignore"``.
 
-    Values that "auto" takes from a column that looks like times (seconds since 1970, for
-    instance) are refused.
+    With "auto", a column of values that look like times (seconds since 1970, for instance) raises
+    an error.
 
-    Times may be integers, floats, ``datetime64`` or ``datetime`` objects; those without a time
-    zone count as UTC.
+    Times may be integers, floats, ``datetime64`` or ``datetime`` objects. Times without a time
+    zone are in UTC.
 
-    NumPy makes strings of everything when it gets a list of strings and numbers. Pass the list
-    itself, a DataFrame, or an array with ``dtype=object``.
+    NumPy converts a list of strings and numbers to strings. Pass the list itself, a DataFrame, or
+    an array with ``dtype=object``.
 
     Examples
     --------
@@ -129,7 +130,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
     >>> encoder.encode_items(["brazil"]).tolist()
     [1]
 
-    A new user has a row of their own, with the columns of the fit:
+    A new user gets a new row, with the same columns:
 
     >>> X_new, users = encoder.transform_new_users([("eve", "brazil", 1), ("eve", "alien", 4)])
     >>> X_new.toarray()
@@ -163,7 +164,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         Parameters
         ----------
         X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
-            Log: user, item and, if wanted, value and time.
+            Log with the columns user, item and, optionally, value and time.
         y : None
             Ignored.
 
@@ -175,9 +176,9 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         Raises
         ------
         ValueError
-            If a parameter is not usable or X is not a log: no rows, columns that cannot be told
-            apart, missing ids, values or times that are missing, infinite or no numbers, values
-            that look like times.
+            If a parameter is invalid or X is not a log: no rows, ambiguous columns, missing ids,
+            values or times that are missing, infinite or not numerical, values that look like
+            times.
         TypeError
             If ids cannot be hashed (lists, for instance).
         """
@@ -190,12 +191,12 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         return self
 
     def fit_transform(self, X: LogLike, y: None = None) -> SparseMatrix:
-        """Learn the users and the items of a log and return its matrix.
+        """Learn the users and the items of a log and transform it to a matrix.
 
         Parameters
         ----------
         X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
-            Log: user, item and, if wanted, value and time.
+            Log with the columns user, item and, optionally, value and time.
         y : None
             Ignored.
 
@@ -207,7 +208,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         Raises
         ------
         ValueError
-            If a parameter is not usable or X is not a log, as for :meth:`fit`, or if a sum is too
+            If a parameter is invalid or X is not a log, as for :meth:`fit`, or if a sum is too
             large for `dtype`.
         TypeError
             If ids cannot be hashed (lists, for instance).
@@ -229,13 +230,13 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
             return matrix
 
     def transform(self, X: LogLike) -> SparseMatrix:
-        """Return the matrix of a log, with the rows and columns of the fit.
+        """Transform a log to a matrix, with the rows and columns of the training log.
 
         Parameters
         ----------
         X : DataFrame, array-like or list of rows, of shape (n_events, n_columns)
-            Log. It has values if the log of the fit had; times may be there or not. If both logs
-            have names, columns are found by those of the fit (`columns_`), in any order.
+            Log. It needs values if the training log has values; times are optional. If both logs
+            have column names, the columns are found by name (`columns_`), in any order.
 
         Returns
         -------
@@ -252,16 +253,16 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         -----
         UserWarning
             If pairs with values are repeated and `duplicates` is "auto"; or if no user or no item
-            can be known because of the type of the ids, and ``handle_unknown="ignore"``.
+            is known because the ids are of another type, and ``handle_unknown="ignore"``.
         """
         log = self._read(X)
         return self._to_csr(self._known_events(log), self._shape())
 
     def transform_new_users(self, X: LogLike) -> tuple[SparseMatrix, IdArray]:
-        """Return the matrix of a log whose users need not be known, and these users.
+        """Transform a log of new users to a matrix, and return these users.
 
-        This is for users that came after the fit: :class:`~skfm.MFRecommender` folds them in
-        from their rows alone. A user who is known from the fit gets a new row all the same.
+        Use this for users that appear after the fit: :class:`~skfm.MFRecommender` computes their
+        vectors from these rows by fold-in. A user from the training log also gets a new row.
 
         Parameters
         ----------
@@ -271,10 +272,10 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         Returns
         -------
         matrix : CSR matrix of shape (n_new_users, n_items)
-            One row for each distinct user in `X`, in order of first appearance; columns as in
-            the fit. The row of a user whose items are all unknown is empty.
+            One row for each distinct user in `X`, in order of first appearance, with the columns
+            of the training log. The row of a user whose items are all unknown is empty.
         user_ids : ndarray of shape (n_new_users,)
-            The user of each row.
+            User of each row.
 
         Raises
         ------
@@ -292,10 +293,10 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         return self._to_csr(events, shape), users
 
     def transform_time(self, X: LogLike) -> SparseMatrix:
-        """Return when the last event of each pair of user and item was.
+        """Return the time of the last event of each user-item pair.
 
-        The stored cells are those of ``transform(X)``, which is what
-        :func:`~skfm.model_selection.leave_last_out` asks for.
+        The stored entries are those of ``transform(X)``, as
+        :func:`~skfm.model_selection.leave_last_out` requires.
 
         Parameters
         ----------
@@ -305,8 +306,8 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         Returns
         -------
         times : CSR matrix of shape (n_users, n_items)
-            In float64, whatever `dtype` is: numbers as they are, datetimes as seconds since the
-            beginning of 1970 (UTC). A time of 0 is stored.
+            Times in float64, regardless of `dtype`: numbers unchanged, and datetimes as seconds
+            since 1970-01-01 (UTC). A time of 0 is stored.
 
         Raises
         ------
@@ -325,7 +326,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         return events.to_csr(self._shape(), "last", np.float64)
 
     def encode_users(self, ids: ColumnLike) -> IntArray:
-        """Return the rows of users.
+        """Return the row indices of users.
 
         Parameters
         ----------
@@ -335,7 +336,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         Returns
         -------
         rows : ndarray of shape (n,)
-            Positions in ``user_ids_``, -1 for unknown users if ``handle_unknown="ignore"``.
+            Positions in ``user_ids_``; -1 for unknown users if ``handle_unknown="ignore"``.
 
         Raises
         ------
@@ -355,7 +356,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         return self._find(self._users, read_ids(ids, "user"), "user", "to get -1 for them")
 
     def encode_items(self, ids: ColumnLike) -> IntArray:
-        """Return the columns of items.
+        """Return the column indices of items.
 
         Parameters
         ----------
@@ -365,7 +366,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         Returns
         -------
         columns : ndarray of shape (n,)
-            Positions in ``item_ids_``, -1 for unknown items if ``handle_unknown="ignore"``.
+            Positions in ``item_ids_``; -1 for unknown items if ``handle_unknown="ignore"``.
 
         Raises
         ------
@@ -385,25 +386,25 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         return self._find(self._items, read_ids(ids, "item"), "item", "to get -1 for them")
 
     def inverse_transform(self, matrix: MatrixLike) -> Any:
-        """Return a matrix as a log of users, items and values.
+        """Transform a matrix to a log of users, items and values.
 
         Parameters
         ----------
         matrix : {sparse matrix, sparse array, array-like} of shape (n_users, n_items)
-            Matrix with the rows and columns of the fit. Each stored cell is an event, each
-            nonzero one if the matrix is dense.
+            Matrix with the rows and columns of the training log. Each stored entry is an event
+            or, in a dense matrix, each nonzero entry.
 
         Returns
         -------
         log : DataFrame of shape (n_events, 3) or tuple of three ndarrays of shape (n_events,)
-            Users, items and values, by row and column of the matrix. A DataFrame, its columns
-            named as in the fit, if the encoder was fitted on a DataFrame of pandas. A column of
-            values which the fit did not have is called "value".
+            Users, items and values, by row and column of the matrix. If the encoder was fitted on
+            a pandas DataFrame, a DataFrame with the same column names. If the training log has no
+            values, their column is named "value".
 
         Raises
         ------
         ValueError
-            If the matrix has another shape, or holds no numbers.
+            If the matrix has a different shape or is not numerical.
 
         Examples
         --------
