@@ -36,7 +36,7 @@ from skfm import (
     FMRegressor,
     MFRecommender,
 )
-from skfm._solvers.fm import minibatch
+from skfm._solvers.fm import batches, minibatch
 from skfm._solvers.fm.batches import Planner
 from skfm._utils.progress import Progress
 from skfm.datasets import make_fm_regression
@@ -732,7 +732,7 @@ def test_memory_for_the_plan_does_not_matter(kind, monkeypatch):
     def stingy(*arguments):
         return Planner(*arguments, kept_bytes=0)
 
-    monkeypatch.setattr(minibatch, "Planner", stingy)
+    monkeypatch.setattr(batches, "Planner", stingy)
     assert_same(model_for(kind, **settings).fit(X, y), expected)
 
 

@@ -40,7 +40,7 @@ from skfm._kernels import interactions as kernels
 from skfm._kernels import losses, structs
 from skfm._kernels.interactions import predict_general
 from skfm._kernels.predict import predict
-from skfm._solvers.fm import coordinate_descent, gibbs, minibatch, relation_blocks
+from skfm._solvers.fm import coordinate_descent, gibbs, minibatch, relation_blocks, trainer
 from skfm._solvers.fm import sweeps as passes
 from skfm._solvers.fm.interactions import Interactions, all_pairs
 from skfm._solvers.fm.parameters import Parameters
@@ -737,7 +737,7 @@ def busy_threads(monkeypatch):
     monkeypatch.setattr(posterior, "BLOCK_BYTES", 1000)
     monkeypatch.setattr(outputs, "ROWS_PER_THREAD", 10)
     numbers = []
-    for module in (passes, minibatch, outputs):
+    for module in (passes, trainer, outputs):
         run = module.run_together
 
         def counting(work, n_threads, *place, run=run):
