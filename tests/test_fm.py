@@ -941,9 +941,9 @@ def test_a_few_bad_epochs_are_recovered_from(monkeypatch):
     epoch, calls = minibatch.Trainer.epoch, []
 
     def once_infinite(self):
-        calls.append(self.rule.update.learning_rate)
+        calls.append(self.optimizer.rule.learning_rate)
         if len(calls) == 10:
-            self.state.factors[...] = np.nan
+            self.optimizer.state.factors[...] = np.nan
         return epoch(self)
 
     monkeypatch.setattr(minibatch.Trainer, "epoch", once_infinite)
