@@ -266,9 +266,9 @@ def clicks():
 
 def overrelax(value):
     """Mean RMSE of the folds for two seeds, in a process that compiles another constant."""
-    from skfm._kernels import coordinate_descent as columns
+    from skfm._kernels import normal_equations
 
-    columns.OVERRELAXATION = value
+    normal_equations.OVERRELAXATION = value
     ratings = Ratings(False)
     for n_iter in (ITERATIONS, 2 * ITERATIONS):
         for seed in (0, 1):

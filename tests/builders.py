@@ -76,9 +76,9 @@ def settings_for(kind, max_iter, **options):
     """Of a descent of so many sweeps."""
     return Settings(
         solver="als",
-        loss_shape=SHAPES.get(kind, 0.0),
+        loss_parameter=SHAPES.get(kind, 0.0),
         learning_rate=None,
-        floor=1.0,
+        initial_accumulator=1.0,
         batch_size="auto",
         max_iter=max_iter,
         tol=0.0,

@@ -1,4 +1,4 @@
-"""Columns one after the other: kernels, classes and threads against their slow twins."""
+"""Columns one after the other: kernels, colors and threads against their slow twins."""
 
 import numpy as np
 import pytest
@@ -8,17 +8,11 @@ from helpers import from_python, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from skfm._kernels import coordinate_descent as kernels
-from skfm._kernels import losses, quadratic_bounds
-from skfm._kernels.coloring import COLORS, block_columns, color_columns
-from skfm._kernels.coordinate_descent import (
-    BLOCK,
-    DAMPING,
-    OVERRELAXATION,
-    sum_rows,
-    update_columns,
-)
-from skfm._kernels.structs import Columns, Machine, Prior, Rows
+from skfm._kernels import losses, normal_equations, quadratic_bounds
+from skfm._kernels.coloring import COLORS, color_columns, color_consecutive_columns
+from skfm._kernels.coordinate_descent import BLOCK_SIZE, sum_rows, update_columns
+from skfm._kernels.normal_equations import DAMPING, OVERRELAXATION
+from skfm._kernels.structs import Model, Prior, RowState, SparseColumns
 from skfm._solvers.fm import coordinate_descent
 from skfm._solvers.fm import sweeps as passes
 from skfm._solvers.fm.interactions import all_pairs
@@ -26,10 +20,10 @@ from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.fm.problem import make_problem
 from skfm._solvers.fm.relation_blocks import stack_blocks
-from skfm._solvers.fm.sweeps import PADDING, Sweeper, find_classes
+from skfm._solvers.fm.sweeps import PADDING, Sweeper, find_colors
 
 PAIRS = None
-solve = from_python(kernels.solve)
+solve = from_python(normal_equations.solve)
 COUNTS = 300, 0, 1, 7, 8, 129, 40, 128  # rows of each column; all that is near a chunk's end
 N_ROWS, N_COLUMNS, N_GROUPS = 300, len(COUNTS), 3
 ALL_KINDS = [
@@ -55,7 +49,7 @@ def dense(rng, unit):
 
 def columns_of(X, order, dtype, unit=False):
     csc = sparse.csc_matrix(X)
-    return Columns(
+    return SparseColumns(
         np.asarray(order, dtype=np.uint32),
         csc.indptr.astype(np.int64),
         csc.indices.astype(np.uint32),
@@ -67,12 +61,12 @@ def machine_of(coef, components, dtype):
     n_components, n = components.shape
     factors = np.zeros((n, -(-n_components // PADDING) * PADDING), dtype)
     factors[:, :n_components] = components.T
-    return Machine(coef.astype(dtype), factors, n_components)
+    return Model(coef.astype(dtype), factors, n_components)
 
 
 def rows_of(X, machine, error, weight, dtype):
     root = np.empty(0) if weight is None else np.sqrt(weight)
-    return Rows((X @ machine.factors).astype(dtype), error.astype(dtype), root.astype(dtype))
+    return RowState((X @ machine.factors).astype(dtype), error.astype(dtype), root.astype(dtype))
 
 
 def make(n_components, dtype, *, unit=False, weighted=False, seed=0):
@@ -141,7 +135,7 @@ def test_a_sweep_matches_the_twin(dtype, n_components, unit, weighted, fit_linea
         *(NOTHING if noise is None else noise, fit_linear),
     )
     _, coef, components = reference.column_sweep(
-        *(parameters, X, target, weight, order, 1.7, *prior_of_each_column(prior), BLOCK),
+        *(parameters, X, target, weight, order, 1.7, *prior_of_each_column(prior), BLOCK_SIZE),
         *(noise, OVERRELAXATION, fit_linear),
         damping=0 if noise is not None else DAMPING * np.finfo(dtype).eps,
     )
@@ -177,7 +171,7 @@ def test_only_the_columns_asked_for_are_updated():
 
 
 def copy_machine(machine):
-    return Machine(machine.linear.copy(), machine.factors.copy(), machine.n_components)
+    return Model(machine.linear.copy(), machine.factors.copy(), machine.n_components)
 
 
 @pytest.mark.parametrize("n_components", [0, 3, 17])
@@ -199,7 +193,7 @@ def test_a_column_is_left_where_the_objective_is_flat(n_components):
         return 1.7 * weight @ error**2 / 2 + precision[j] @ (theta - mean[j]) ** 2 / 2
 
     theta = np.append(machine.factors[j, :n_components], machine.linear[j])
-    first = BLOCK * ((n_components - 1) // BLOCK) if n_components else 0
+    first = BLOCK_SIZE * ((n_components - 1) // BLOCK_SIZE) if n_components else 0
     for c in range(first, n_components + (first == 0)):
         step = np.zeros(theta.size)
         step[c] = 1e-5
@@ -334,7 +328,7 @@ def test_sums_and_raw_outputs_of_rows(dtype, n_components):
     scaled = (X[:, problem.used] - problem.center) / problem.scale
     sums = np.full((30, machine.factors.shape[1]), np.nan, dtype)
     raw = np.full(30, np.nan, dtype)
-    source = Sweeper(problem, 1).row_source
+    source = Sweeper(problem, 1).source
     blocks = stack_blocks([], np.ones((1, 1), bool), machine.factors.shape[1], 30, dtype)
     sum_rows(5, 20, source, blocks, machine, PAIRS, dtype(intercept), sums, raw)
     asked = slice(5, 20)
@@ -354,7 +348,9 @@ def touch(kind, raw, y, weight, output, boost=1.0, *, with_root=True):
     root = np.full(len(y) if with_root else 0, np.nan, raw.dtype)
     target = np.asarray(y, dtype=np.float64)
     shape = SHAPES.get(kind, 0.0)
-    quadratic_bounds.majorise(CODES[kind], shape, boost, output, raw, target, weight, error, root)
+    quadratic_bounds.quadratic_upper_bounds(
+        CODES[kind], shape, boost, output, raw, target, weight, error, root
+    )
     return error, root
 
 
@@ -484,7 +480,7 @@ def test_a_descent_matches_the_twin(kind, n_outputs, n_components, weighted, opt
     for _ in range(n_sweeps):
         parameters, total = reference.descent_sweep(
             *(parameters, scaled, y, weight, kind, order),
-            *(problem.linear_penalty, problem.factor_penalty, BLOCK),
+            *(problem.linear_penalty, problem.factor_penalty, BLOCK_SIZE),
             **options,
         )
         curve.append(total / problem.total_weight)
@@ -537,7 +533,7 @@ def test_blocks_and_colors_match_the_twins(name):
     position, blocks = np.arange(n, dtype=np.uint32), np.full(n, -7)
     before = np.zeros(n, dtype=np.int64)
     indptr = rows.indptr.astype(np.int64)
-    n_blocks = block_columns(indptr, rows.indices, position, before, blocks)
+    n_blocks = color_consecutive_columns(indptr, rows.indices, position, before, blocks)
     assert_array_equal(blocks, reference.column_blocks(X))
     assert n_blocks == blocks.max() + 1
     colors, first, left = np.full(n, -1), 0, [n]
@@ -553,8 +549,8 @@ def test_blocks_and_colors_match_the_twins(name):
 def classes_of(X):
     problem = problem_of(X, np.zeros(X.shape[0]), None, "squared_error", np.float64)
     sweeper = Sweeper(problem, 1)
-    classes = find_classes(*csr_of(problem), sweeper.columns)
-    assert_array_equal(np.unique(classes), np.arange(sweeper.n_classes))
+    classes = find_colors(*csr_of(problem), sweeper.columns)
+    assert_array_equal(np.unique(classes), np.arange(sweeper.n_colors))
     order = sweeper.columns.order
     assert_array_equal(np.sort(order), np.arange(problem.n_used))
     assert (np.diff(classes[order]) >= 0).all()
@@ -632,7 +628,7 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, values, noisy, monkeyp
         shared = [bounds for bounds in sweeper.stretches if len(bounds) > 2]
         assert len(shared) == (3 if n_threads > 1 else 0)
         assert all(len(bounds) == n_threads + 1 for bounds in shared)
-        machine = sweeper.machine(start[1][0].astype(dtype), start[2][0].T.astype(dtype))
+        machine = sweeper.model(start[1][0].astype(dtype), start[2][0].T.astype(dtype))
         rows = sweeper.rows(machine, True)
         rows.root[:] = np.sqrt(weight)
         raw = np.zeros(n_rows, dtype)
@@ -654,7 +650,7 @@ def test_stretches_cover_every_column_once_and_share_only_classes(name, n_thread
     X = MATRICES[name]()
     problem = problem_of(X, np.zeros(X.shape[0]), None, "squared_error", np.float64)
     sweeper = Sweeper(problem, n_threads)
-    classes = find_classes(*csr_of(problem), sweeper.columns)[sweeper.columns.order]
+    classes = find_colors(*csr_of(problem), sweeper.columns)[sweeper.columns.order]
     end = 0
     for bounds in sweeper.stretches:
         assert bounds[0] == end and bounds == sorted(bounds)
@@ -681,7 +677,7 @@ def test_columns_are_scaled_and_the_callers_parameters_are_copied():
     assert value.dtype == np.float32
     assert_allclose(built.toarray(), X[:, problem.used] / problem.scale, rtol=1e-5)
     linear, factors = np.ones(8, np.float32), np.ones((8, 3), np.float32)
-    machine = sweeper.machine(linear, factors)
+    machine = sweeper.model(linear, factors)
     machine.linear[:] = machine.factors[:] = 7
     assert (linear == 1).all() and (factors == 1).all()
     assert machine.factors.shape == (8, PADDING)

@@ -151,10 +151,11 @@ def test_components_may_be_looked_at_in_parts(solver, monkeypatch):
 def test_many_batches_need_fewer_epochs_before_the_first_update(loss, few, many):
     problem = make_problem(
         *(sparse.eye(5, format="csr"), np.ones(5), np.empty(0), CODES[loss]),
-        *(Penalties(None, None), all_pairs(5, 2)),
+        *(Penalties(linear=None, factors=None), all_pairs(5, 2)),
     )
     settings = settings_for(loss, 1)
-    first = {n: PenaltySearch(problem, settings, (True, True), n).due[0] for n in (1, 50, 200)}
+    to_find = PenaltiesToFind(linear=True, factors=True)
+    first = {n: PenaltySearch(problem, settings, to_find, n).due[0] for n in (1, 50, 200)}
     assert first == {1: 61, 50: few, 200: many}
 
 

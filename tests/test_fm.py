@@ -36,7 +36,7 @@ from skfm import (
     FMRegressor,
     MFRecommender,
 )
-from skfm._solvers.fm import minibatch
+from skfm._solvers.fm import batches, minibatch
 from skfm._solvers.fm.batches import Planner
 from skfm._utils.progress import Progress
 from skfm.datasets import make_fm_regression
@@ -732,7 +732,7 @@ def test_memory_for_the_plan_does_not_matter(kind, monkeypatch):
     def stingy(*arguments):
         return Planner(*arguments, kept_bytes=0)
 
-    monkeypatch.setattr(minibatch, "Planner", stingy)
+    monkeypatch.setattr(batches, "Planner", stingy)
     assert_same(model_for(kind, **settings).fit(X, y), expected)
 
 
@@ -941,9 +941,9 @@ def test_a_few_bad_epochs_are_recovered_from(monkeypatch):
     epoch, calls = minibatch.Trainer.epoch, []
 
     def once_infinite(self):
-        calls.append(self.rule.update.learning_rate)
+        calls.append(self.optimizer.rule.learning_rate)
         if len(calls) == 10:
-            self.state.factors[...] = np.nan
+            self.optimizer.state.factors[...] = np.nan
         return epoch(self)
 
     monkeypatch.setattr(minibatch.Trainer, "epoch", once_infinite)

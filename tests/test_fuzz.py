@@ -21,7 +21,7 @@ from sklearn.pipeline import Pipeline
 
 from skfm._fm import outputs
 from skfm._solvers import top_k
-from skfm._solvers.fm import minibatch, sweeps
+from skfm._solvers.fm import sweeps, trainer
 from skfm._solvers.mf import als, principal_axes, sgd
 
 SCORED_BY_SKLEARN = (ClassifierMixin, RegressorMixin, Pipeline)
@@ -37,7 +37,7 @@ def pytest_generate_tests(metafunc):
 def threads_for_little_work(monkeypatch):
     for module in (als, principal_axes, sweeps, top_k):
         monkeypatch.setattr(module, "THREAD_WORK", 1)
-    monkeypatch.setattr(minibatch, "ROWS_A_THREAD", 1)
+    monkeypatch.setattr(trainer, "ROWS_A_THREAD", 1)
     monkeypatch.setattr(sgd, "SMALL", 1)
     monkeypatch.setattr(outputs, "ROWS_PER_THREAD", 1)
 

@@ -209,10 +209,10 @@ class NoMean(Wrong):
 class NoCopies(Chain):
     """Rows of any weight count once."""
 
-    def _draw_hidden(self, rng):
+    def _draw_latent(self, rng):
         self.copies[:] = 1
         self.problem.weight[:] = 1
-        return super()._draw_hidden(rng)
+        return super()._draw_latent(rng)
 
 
 class HalfSquares(Chain):
@@ -269,7 +269,7 @@ def test_hidden_numbers_have_the_moments_of_truncated_normal_ones():
     kinds = np.array([(f, c, s) for f in outputs for c in weights for s in (-1.0, 1.0)])
     f, weight, signs = np.tile(kinds, (each, 1)).T
     chain = rows_with_outputs(f, weight=weight, signs=signs)
-    loss = chain._draw_hidden(np.random.default_rng(1))
+    loss = chain._draw_latent(np.random.default_rng(1))
     assert_allclose(loss, -(weight * stats.norm.logcdf(f * signs)).sum())
     assert_allclose(chain.goal + chain.rows.error, f, atol=1e-12)
     hidden = (chain.goal * signs).reshape(each, -1).T
@@ -294,7 +294,7 @@ def test_hidden_numbers_of_far_outputs_are_finite(weight, dtype):
         weights = None if weight is None else np.full(f.size, weight)
         chain = chain_for(X, 0 * f, [0], 0, weight=weights, signs=np.full(f.size, sign))
         chain.raw[:] = f
-        assert np.isfinite(chain._draw_hidden(np.random.default_rng(0)))
+        assert np.isfinite(chain._draw_latent(np.random.default_rng(0)))
         assert np.isfinite(chain.goal).all()
         if weight in (None, 1.0, 3.0):
             assert (chain.goal * sign >= 0).all()
@@ -440,7 +440,7 @@ def test_sizes_of_parameters_have_their_distribution(probit):
     prior = Hyperprior(common=6.0)
     chain = chain_for(*(X, y, np.repeat([0, 1], [3, 2])), weight=weight, hyperprior=prior, **signs)
     theta = rng.normal(size=(5, 3))
-    chain.machine.linear[:], chain.machine.factors[:, :2] = theta[:, 2], theta[:, :2]
+    chain.model.linear[:], chain.model.factors[:, :2] = theta[:, 2], theta[:, :2]
     chain.group_mean = mean = rng.normal(size=(2, 3))
     chain.common_precision = common = rng.uniform(0.5, 2, size=3)
     chain._refresh()
@@ -449,7 +449,7 @@ def test_sizes_of_parameters_have_their_distribution(probit):
     for number in range(size(12_000, 4_000)):
         chain._rescale(rng)
         if number % 8 == 7:
-            linear, factors, _ = chain.machine
+            linear, factors, _ = chain.model
             scales.append([factors[0, 0] / theta[0, 0], linear[0] / theta[0, 2]])
     powers = np.array([scales[-1][0]] * 2 + [scales[-1][1]])
     assert_allclose(chain.group_mean, mean * powers)
@@ -512,7 +512,7 @@ def test_a_linear_model_has_the_posterior_of_bayesian_regression(weighted, fit_i
         chain.step()
     for k in range(n):
         chain.step()
-        draws[k] = [chain.intercept, *chain.machine.linear]
+        draws[k] = [chain.intercept, *chain.model.linear]
     Z = np.column_stack([np.full(25, float(fit_intercept)), X])
     inverse = noise * Z.T @ (weight[:, None] * Z) + np.diag([0, *np.full(4, precision)])
     right = noise * Z.T @ (weight * y) + precision * np.array([0, mean, mean, mean, mean])

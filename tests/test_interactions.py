@@ -38,9 +38,9 @@ from skfm import BayesianFMClassifier, BayesianFMRegressor, FMClassifier, FMRegr
 from skfm._fm import outputs, posterior
 from skfm._kernels import interactions as kernels
 from skfm._kernels import losses, structs
-from skfm._kernels.interactions import decide_general
-from skfm._kernels.predict import decide
-from skfm._solvers.fm import coordinate_descent, gibbs, minibatch, relation_blocks
+from skfm._kernels.interactions import predict_general
+from skfm._kernels.predict import predict
+from skfm._solvers.fm import coordinate_descent, gibbs, minibatch, relation_blocks, trainer
 from skfm._solvers.fm import sweeps as passes
 from skfm._solvers.fm.interactions import Interactions, all_pairs
 from skfm._solvers.fm.parameters import Parameters
@@ -242,12 +242,12 @@ def by_hand(name, n_components=3):
     """A kernel's record for one of these names, and the twin's allowed pairs and degrees."""
     if name in TABLES:
         partners = np.array(TABLES[name], dtype=bool)
-        feature_class = np.minimum(CLASSES, len(partners) - 1)
+        interaction_group = np.minimum(CLASSES, len(partners) - 1)
         begin = np.zeros(len(partners) + 1, np.int64)
         record = structs.Interactions(
-            len(partners), feature_class, partners, begin, np.ones(N_FEATURES, bool)
+            len(partners), interaction_group, partners, begin, np.ones(N_FEATURES, bool)
         )
-        return record, partners[feature_class][:, feature_class], np.full(n_components, 2)
+        return record, partners[interaction_group][:, interaction_group], np.full(n_components, 2)
     degrees = np.array(DEGREES[name])
     n_layers = degrees.max() - 1
     begin = np.array([(degrees < degree).sum() for degree in range(2, n_layers + 3)])
@@ -356,9 +356,9 @@ def decide_rows(X, parameters, record, index_type, bounds=None):
     rows = X.indptr.astype(np.int64), X.indices.astype(index_type), X.data
     parameters = intercept, coef.astype(X.dtype), factors
     if record is None:
-        decide(*rows, *parameters, start, stop, output)
+        predict(*rows, *parameters, start, stop, output)
     else:
-        decide_general(*rows, parameters, record, start, stop, output)
+        predict_general(*rows, parameters, record, start, stop, output)
     return output
 
 
@@ -675,10 +675,10 @@ def test_als_lowers_the_objective_with_parts_that_repeat(machine, n_classes, mon
     found = []
 
     def noting(problem):
-        found.append(relation_blocks.find_relations(problem))
+        found.append(relation_blocks.find_relation_blocks(problem))
         return found[-1]
 
-    monkeypatch.setattr(passes, "find_relations", noting)
+    monkeypatch.setattr(passes, "find_relation_blocks", noting)
     rng = np.random.default_rng(0)
     users = rng.integers(5, size=60)
     bags = rng.normal(size=(5, 6)) * (rng.random((5, 6)) < 0.9)
@@ -737,7 +737,7 @@ def busy_threads(monkeypatch):
     monkeypatch.setattr(posterior, "BLOCK_BYTES", 1000)
     monkeypatch.setattr(outputs, "ROWS_PER_THREAD", 10)
     numbers = []
-    for module in (passes, minibatch, outputs):
+    for module in (passes, trainer, outputs):
         run = module.run_together
 
         def counting(work, n_threads, *place, run=run):
@@ -1194,7 +1194,9 @@ DESIGNS = {
 
 def set_weights(theta, interactions):
     """Sets of features that are multiplied, and what their products are multiplied by."""
-    allowed = interactions.partners[interactions.feature_class][:, interactions.feature_class]
+    allowed = interactions.partners[interactions.interaction_group][
+        :, interactions.interaction_group
+    ]
     for degree in np.unique(interactions.degrees):
         sets = reference.product_sets(degree, allowed)
         own = np.flatnonzero(interactions.degrees == degree)

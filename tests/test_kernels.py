@@ -17,13 +17,14 @@ from skfm._kernels import losses
 from skfm._kernels import minibatch as kernels
 from skfm._kernels.barrier import NOBODY
 from skfm._kernels.features import penalty
-from skfm._kernels.predict import decide
-from skfm._kernels.structs import Block, Local, RowScratch, Rule, Scratch
+from skfm._kernels.predict import predict
+from skfm._kernels.structs import FeatureSums, Local, RowScratch, Rule, Scratch
 from skfm._solvers.fm import batches as plan
 from skfm._solvers.fm import problem as problem_module
 from skfm._solvers.fm.batches import Planner, auto_batch_size
 from skfm._solvers.fm.interactions import all_pairs
 from skfm._solvers.fm.optimizer_state import UPDATES, get_parameters, make_state
+from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.fm.problem import make_problem
 from skfm._utils.memory import plain
@@ -72,14 +73,15 @@ def state_of(problem, parameters, rule="adagrad"):
     intercept, coef, components = parameters
     dtype = problem.data.dtype
     factors = np.swapaxes(components[:, :, problem.used], 1, 2)
-    start = intercept, coef[:, problem.used].astype(dtype), factors.astype(dtype)
+    linear = coef[:, problem.used].astype(dtype)
+    start = Parameters(intercept, linear, factors.astype(dtype))
     return make_state(start, UPDATES[rule])
 
 
 def make_scratch(state, n_rows, n_pairs, fill=0, n_penalties=2, n_parts=1):
     n_outputs, _, n_slots, width = state.factors.shape
     dtype = state.factors.dtype
-    n_together = n_parts * kernels.BLOCK
+    n_together = n_parts * kernels.FEATURE_CHUNK
 
     def full(*shape):
         return np.full(shape, fill, dtype=dtype)
@@ -99,7 +101,7 @@ def make_scratch(state, n_rows, n_pairs, fill=0, n_penalties=2, n_parts=1):
             losses=np.full(n_rows, fill, dtype=np.float64),
             room=full(n_parts, width),
         ),
-        Block(full(n_together), full(n_together), full(n_together), full(n_together, width)),
+        FeatureSums(full(n_together), full(n_together), full(n_together), full(n_together, width)),
     )
 
 
@@ -113,7 +115,11 @@ def rule_for(
     n_components=0,
     n_outputs=1,
 ):
-    known = {"learning_rate": learning_rate, "floor": floor, "n_components": n_components}
+    known = {
+        "learning_rate": learning_rate,
+        "initial_accumulator": floor,
+        "n_components": n_components,
+    }
     rule = UPDATES[update]
     return Rule(
         loss=losses.make_loss(CODES[kind], SHAPES.get(kind, 0.0), n_outputs),
@@ -600,7 +606,7 @@ def test_decide_matches_a_loop_over_pairs(machine, dtype, index_dtype):
     rows = sparse.csr_matrix(X)
     output = np.full((X.shape[0] + 2, len(intercept)), np.nan, dtype=dtype)
     for start, stop in [(0, X.shape[0] // 2), (X.shape[0] // 2, X.shape[0])]:
-        decide(
+        predict(
             rows.indptr.astype(np.int64),
             rows.indices.astype(index_dtype),
             rows.data.astype(dtype),

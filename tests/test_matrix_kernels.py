@@ -949,7 +949,7 @@ def test_the_warning_is_at_the_line_that_called_fit(n_components):
 class _Losses:
     """A trainer whose losses are given, and whose parameters are the number of epochs."""
 
-    cure = "Do something else."
+    remedy = "Do something else."
     n_batches = 1000
     finds_rate = False
     saddles = 0  # that can be left
@@ -957,7 +957,7 @@ class _Losses:
     def take_newton_step(self):
         return np.inf
 
-    def begin_anew(self):
+    def adapt_to_new_objective(self):
         pass
 
     def leave_saddle(self):

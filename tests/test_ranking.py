@@ -54,7 +54,7 @@ def joined_scores(model, X, features):
     weights = np.append(model.coef_, model.item_coef_)
     vectors = np.concatenate([model.components_, model.item_components_], axis=1).T
     interactions = model._interactions
-    classes = interactions.feature_class
+    classes = interactions.interaction_group
     scores = np.empty((X.shape[0], features.shape[0]))
     for r in range(X.shape[0]):
         for i in range(features.shape[0]):

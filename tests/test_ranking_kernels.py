@@ -10,21 +10,25 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skfm import FMRecommender
 from skfm._fm.interactions import check_interactions
-from skfm._kernels import ranking as kernels
+from skfm._kernels import negative_sampling
+from skfm._kernels.ranking import differentiate as differentiate_kernel
+from skfm._kernels.splitmix64 import splitmix64 as splitmix64_kernel
 from skfm._solvers.fm.minibatch import Settings
+from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.ranking import training
+from skfm._solvers.ranking.negative_sampling import index_seen, share_out
 
 N_CONTEXT, N_ITEMS = 5, 6
 
-random_bits, find_bit, draw_unseen, draw_free, differentiate = map(
+splitmix64, find_bit, draw_unseen, draw_free, differentiate = map(
     from_python,
     (
-        kernels.random_bits,
-        kernels.find_bit,
-        kernels.draw_unseen,
-        kernels.draw_free,
-        kernels.differentiate,
+        splitmix64_kernel,
+        negative_sampling.find_bit,
+        negative_sampling.draw_unseen,
+        negative_sampling.draw_free,
+        differentiate_kernel,
     ),
 )
 
@@ -33,7 +37,7 @@ def make_seen(begin):
     rng = np.random.default_rng(0)
     cells = rng.random((20, 6)) < rng.random((20, 1))
     cells[0], cells[1] = False, True
-    return cells, training._look_up(sparse.csr_matrix(cells), begin)
+    return cells, index_seen(sparse.csr_matrix(cells), begin)
 
 
 def draw(random, begin, seen, owner):
@@ -42,7 +46,7 @@ def draw(random, begin, seen, owner):
     arguments = seen.item, seen.bits, *known, word[0], word[1] - word[0]
     item = draw_unseen(random, begin, *arguments)
     with np.errstate(over="ignore"):
-        random = np.uint64(random_bits(~random))
+        random = np.uint64(splitmix64(~random))
     return item if item >= 0 else draw_free(random, begin, seen, owner)
 
 
@@ -72,7 +76,7 @@ def test_draws_follow_shares(shares):
     cells, seen = make_seen(begin)
     n = 3000
     with np.errstate(over="ignore"):
-        bits = [np.uint64(random_bits(np.uint64(k))) for k in range(1, n + 1)]
+        bits = [np.uint64(splitmix64(np.uint64(k))) for k in range(1, n + 1)]
     for owner in np.flatnonzero(~cells.all(axis=1))[:8]:
         drawn = [draw(b, begin, seen, owner) for b in bits]
         wanted = shares * ~cells[owner]
@@ -83,8 +87,8 @@ def test_draws_follow_shares(shares):
 
 def test_shares_follow_popularity():
     popularity = np.array([1.0, 10.0, 100.0])
-    assert_array_equal(training._share_out(popularity, 0.0), [0, 1, 2, 3])
-    shares = np.diff(training._share_out(popularity, 0.5))
+    assert_array_equal(share_out(popularity, 0.0), [0, 1, 2, 3])
+    shares = np.diff(share_out(popularity, 0.5))
     wanted = np.sqrt(popularity)
     assert_allclose(shares / shares.sum(), wanted / wanted.sum(), rtol=1e-6)
     assert shares.sum() < 2**32
@@ -92,7 +96,7 @@ def test_shares_follow_popularity():
 
 def test_random_bits_have_no_pattern():
     with np.errstate(over="ignore"):
-        bits = [int(random_bits(np.uint64(n))) for n in range(1, 2001)]
+        bits = [int(splitmix64(np.uint64(n))) for n in range(1, 2001)]
     ones = np.array([[b >> k & 1 for k in range(64)] for b in bits])
     assert abs(ones.mean() - 0.5) < 0.01
     assert np.abs(ones.mean(axis=0) - 0.5).max() < 0.06
@@ -137,9 +141,10 @@ def make_case(loss, masked, weighted, max_draws=4, seed=0, n_own=0):
         linear[...] = rng.normal(size=linear.shape)
     settings = Settings(
         solver="sgd",
-        loss_shape=float(max_draws),
+        loss_parameter=0.0,
+        max_draws=max_draws,
         learning_rate=1e-6,
-        floor=1.0,
+        initial_accumulator=1.0,
         batch_size=n_rows,
         max_iter=1,
         tol=0.0,
@@ -149,8 +154,8 @@ def make_case(loss, masked, weighted, max_draws=4, seed=0, n_own=0):
         n_threads=1,
         verbose=False,
     )
-    start = np.zeros(1), linear, factors
-    trainer = training._Ranker(sides, choices, start, settings, np.random.RandomState(seed))
+    start = Parameters(np.zeros(1), linear, factors)
+    trainer = training.make_trainer(sides, choices, start, settings, np.random.RandomState(seed))
     weight = weight if weight.size else np.ones(n_rows)
     return trainer, sides, choices, X, weight, start
 
@@ -172,15 +177,15 @@ def joined(sides, choices, X):
 def test_a_step_goes_down_the_slope(loss, masked, weighted, n_own):
     trainer, sides, choices, X, weight, start = make_case(loss, masked, weighted, n_own=n_own)
     # Events move those that are not explained; what comes after an epoch is tested below.
-    assert sides.explained.mask.any() == (n_own == 1 and masked != "unlike")
-    is_still = np.append(np.zeros(sides.contexts.n_used, bool), sides.explained.mask)
-    trainer._explain = lambda: None
+    assert sides.regression.mask.any() == (n_own == 1 and masked != "unlike")
+    is_still = np.append(np.zeros(sides.contexts.n_used, bool), sides.regression.mask)
+    trainer.steps._regress = lambda: None
     contexts, items = joined(sides, choices, X)
     interactions = sides.problem.interactions
-    own_class = interactions.feature_class[sides.problem.used]
-    allowed = interactions.partners[np.ix_(own_class, own_class)]
+    own_group = interactions.interaction_group[sides.problem.used]
+    allowed = interactions.partners[np.ix_(own_group, own_group)]
     trainer.epoch()
-    negative = trainer.pairs.negative.copy()
+    negative = trainer.steps.pairs.negative.copy()
     rows, _ = trainer.planner.rows(0)
     seen = choices.seen.toarray().astype(bool)
 
@@ -193,10 +198,10 @@ def test_a_step_goes_down_the_slope(loss, masked, weighted, n_own):
 
     fixed, losses = [], []
     for place, r in enumerate(rows):
-        n_free = int((~seen[choices.owner[r]]).sum())
+        n_free = int((~seen[choices.user[r]]).sum())
         j = int(negative[place])
         if j >= 0:
-            assert not seen[choices.owner[r], j]
+            assert not seen[choices.user[r], j]
         elif loss != "warp":
             assert n_free == 0
         n_tried = None
@@ -251,9 +256,9 @@ def test_draws_are_bounded(max_draws):
     trainer.epoch()
     losses = trainer.scratch.rows.losses
     assert (losses <= 1).all()
-    assert (losses[trainer.pairs.negative < 0] == 0).all()
+    assert (losses[trainer.steps.pairs.negative < 0] == 0).all()
     if max_draws == 1:  # nobody's rank looks better than the first draw says
-        assert set(np.round(trainer.pairs.slope[1][losses > 0], 9)) == {1.0}
+        assert set(np.round(trainer.steps.pairs.slope[1][losses > 0], 9)) == {1.0}
 
 
 def test_measuring_draws_the_same_each_time():
@@ -282,8 +287,8 @@ def test_explaining_keeps_the_sums(masked):
     )
     penalties = Penalties(linear=0.1, factors=0.1)
     sides = training.make_ranking_problem(users, choices, np.empty(0), 0, penalties, interactions)
-    explained = sides.explained
-    assert_array_equal(np.flatnonzero(explained.mask), 2 * n_items + np.arange(n_given))
+    regression = sides.regression
+    assert_array_equal(np.flatnonzero(regression.mask), 2 * n_items + np.arange(n_given))
     assert (sides.problem.factor_penalty > 0).sum() == 3 * n_items
     planted = 3 * rng.normal(size=(n_given, 4))
     factors = rng.normal(size=(2 * n_items + n_given, 4))
@@ -292,19 +297,19 @@ def test_explaining_keeps_the_sums(masked):
     linear = rng.normal(size=len(factors))
 
     def parts():
-        return interactions.parts(explained.rows, explained.features, linear, factors)
+        return interactions.parts(regression.rows, regression.features, linear, factors)
 
     before = [part.copy() for part in parts()]
     for _ in range(20):
-        explained.estimate(linear, factors)
+        regression.estimate(linear, factors)
     for got, wanted in zip(parts(), before, strict=True):
         assert_allclose(got, wanted, atol=1e-9)
     scale = sides.problem.scale[-n_given:, None]
     learned = factors[-n_given:] / scale
     assert np.corrcoef(learned.ravel(), planted.ravel())[0, 1] > 0.97
     # A new item's output is estimated without its own features.
-    output, layers = explained.bring(linear, factors)
-    alone = interactions.parts(explained.without_own, explained.features, linear, factors)
+    output, layers = regression.contributions(linear, factors)
+    alone = interactions.parts(regression.without_own, regression.features, linear, factors)
     assert_allclose(output, alone[0], atol=1e-9)
     assert_allclose(layers, alone[2], atol=1e-9)
 
@@ -339,7 +344,7 @@ def test_bits_say_who_has_been_seen_whether_items_share_them_or_not():
     n_items = 1000
     cells = rng.random((30, n_items)) < np.linspace(0, 0.2, 30)[:, None]
     begin = np.arange(n_items + 1)
-    seen = training._look_up(sparse.csr_matrix(cells), begin)
+    seen = index_seen(sparse.csr_matrix(cells), begin)
     n_words = np.diff(seen.bit_ptr)
     assert (n_words * 64 < n_items).any() and (n_words * 64 >= n_items).any()
     for owner in range(30):
@@ -351,7 +356,7 @@ def test_bits_say_who_has_been_seen_whether_items_share_them_or_not():
         if n_words[owner] * 64 >= n_items:
             assert_array_equal(marked, cells[owner])
         else:
-            assert marked[~cells[owner]].mean() < 2 / kernels.BITS
+            assert marked[~cells[owner]].mean() < 2 / negative_sampling.BITS
         for _ in range(50):
             i = draw(np.uint64(rng.integers(2**63)), begin, seen, owner)
             assert not cells[owner, i]

@@ -61,14 +61,14 @@ def sweep(problem, n_threads, noise, fit_linear, monkeypatch, gain, n_sweeps=3):
     dtype = problem.data.dtype
     sweeper = Sweeper(problem, n_threads)
     if gain == np.inf:  # the order that relations have: last, one field after the other
-        assert not sweeper.relations
+        assert not sweeper.relation_blocks
         order = np.arange(n, dtype=np.uint32)
         sweeper.columns = sweeper.columns._replace(order=order)
     else:
-        assert len(sweeper.relations) == 2
+        assert len(sweeper.relation_blocks) == 2
     linear = rng.normal(size=n) * problem.interactions.has_linear[problem.used]
     factors = rng.normal(size=(n, n_components))
-    machine = sweeper.machine(linear.astype(dtype), factors.astype(dtype))
+    machine = sweeper.model(linear.astype(dtype), factors.astype(dtype))
     rows = sweeper.rows(machine, problem.weight.size > 0)
     rows.root[:] = np.sqrt(problem.weight)
     raw = np.zeros(problem.n_rows, dtype)
@@ -154,7 +154,7 @@ def test_threads_give_the_same_bits(dtype, mask, monkeypatch):
 def test_only_long_parts_that_repeat_are_set_aside():
     X, y = make(n_rows=400)
     problem = problem_for(X, y, None, "all", 2)
-    found, rows = relation_blocks.find_relations(problem)
+    found, rows = relation_blocks.find_relation_blocks(problem)
     assert [relation.n_blocks for relation in found] == [N_USERS, N_ITEMS]
     users = X[:, :N_USERS].argmax(axis=1)
     for relation, field in zip(found, (2, 3), strict=True):
@@ -168,10 +168,10 @@ def test_only_long_parts_that_repeat_are_set_aside():
     assert_array_equal(left, X * (FIELDS < 2))
     # Of rows that all differ, nothing.
     different = X * np.random.default_rng(0).uniform(0.5, 1, (400, 1))
-    assert relation_blocks.find_relations(problem_for(different, y, None, "all", 2))[0] == []
+    assert relation_blocks.find_relation_blocks(problem_for(different, y, None, "all", 2))[0] == []
     # Nor without fields.
     problem.interactions.field = np.zeros(FIELDS.size, int)
-    assert relation_blocks.find_relations(problem)[0] == []
+    assert relation_blocks.find_relation_blocks(problem)[0] == []
 
 
 @pytest.mark.parametrize(
@@ -189,14 +189,14 @@ def test_estimators_use_them(model, monkeypatch):
     if hasattr(model, "predict_proba"):
         y = y > 0
     seen = []
-    find = relation_blocks.find_relations
+    find = relation_blocks.find_relation_blocks
 
     def noting(problem):
         found = find(problem)
         seen.append(len(found[0]))
         return found
 
-    monkeypatch.setattr(passes, "find_relations", noting)
+    monkeypatch.setattr(passes, "find_relation_blocks", noting)
     monkeypatch.setattr(relation_blocks, "LEAST_GAIN", 0)
     model.set_params(feature_fields=FIELDS, random_state=0)
     one = model.set_params(n_jobs=1).fit(X, y).predict(X)

@@ -12,7 +12,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 from skfm import FMClassifier, FMRegressor
-from skfm._solvers.fm import minibatch, optimizer_state
+from skfm._solvers.fm import minibatch, streams
 from skfm.datasets import make_fm_classification, make_fm_regression
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -424,7 +424,7 @@ def test_usual_chunks_teach_as_much_as_without_a_guard(solver, monkeypatch):
 
     model = FMRegressor(4, solver=solver, random_state=0)
     guarded = score(clone(model))
-    monkeypatch.setattr(optimizer_state.Guard, "restrain", lambda *arguments: None)
+    monkeypatch.setattr(streams.Guard, "restrain", lambda *arguments: None)
     assert guarded > score(clone(model)) - 0.005
 
 
@@ -437,7 +437,7 @@ def test_the_learning_rate_recovers_after_a_chunk_that_diverged():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             model.partial_fit(factor * X, X.sum(axis=1))
-        return model._stream.memory.slowness
+        return model._stream.memory.rate_factor
 
     assert learn(1) == 1
     assert learn(30) < 1

@@ -392,13 +392,13 @@ class BaseFM(FittedFM):
 
     def _settings(self, transform, interactions, max_iter):
         finds_rate = is_option(self.learning_rate, "auto")
-        rates = minibatch.RATES_OF_CLASSES if is_classifier(self) else minibatch.RATES
+        rates = minibatch.CLASSIFIER_RATES if is_classifier(self) else minibatch.RATES
         is_auto = is_option(self.batch_size, "auto")
         return minibatch.Settings(
             solver=self.solver,
-            loss_shape=transform.loss_parameter,
+            loss_parameter=transform.loss_parameter,
             learning_rate=rates.get(self.solver) if finds_rate else float(self.learning_rate),
-            floor=float(self.initial_accumulator),
+            initial_accumulator=float(self.initial_accumulator),
             batch_size="auto" if is_auto else int(self.batch_size),
             max_iter=int(max_iter),
             tol=float(self.tol),

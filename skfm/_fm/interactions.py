@@ -35,9 +35,9 @@ def check_interactions(
     if fields is not None:
         fields = check_labels(fields, n_features, "feature_fields")
         fields = distinct(fields, "feature_fields")
-    feature_class, partners = np.zeros(n_features, np.uint8), np.ones((1, 1), bool)
+    interaction_group, partners = np.zeros(n_features, np.uint8), np.ones((1, 1), bool)
     if interactions is not None:
-        feature_class, partners = _find_classes(interactions, fields)
+        interaction_group, partners = _find_interaction_groups(interactions, fields)
     if isinstance(fit_linear, (bool, np.bool_)):
         has_linear = np.full(n_features, bool(fit_linear))
     else:
@@ -48,10 +48,10 @@ def check_interactions(
         has_linear = np.isin(places, chosen)
     field = np.zeros(n_features, np.intp) if fields is None else fields[1]
     degrees = np.repeat(degrees, int(n_components))
-    return Interactions(degrees, feature_class, partners, has_linear, field)
+    return Interactions(degrees, interaction_group, partners, has_linear, field)
 
 
-def _find_classes(interactions, fields):
+def _find_interaction_groups(interactions, fields):
     """A class for each feature, so that those of a class have the same partners; and a table."""
     known, places = _require(fields, "interactions")
     what = "a list of pairs of fields"

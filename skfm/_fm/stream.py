@@ -6,7 +6,7 @@ import numpy as np
 
 from skfm._fm.target_transform import TargetTransform
 from skfm._solvers.fm.column_scaling import Scaling
-from skfm._solvers.fm.optimizer_state import Memory
+from skfm._solvers.fm.optimizer_state import OptimizerMemory
 from skfm._utils.pickling import Versioned
 from skfm._utils.validation import digest
 
@@ -24,7 +24,7 @@ class Stream(Versioned):
     settled: dict  # the estimator's parameters that cannot change
     target_transform: TargetTransform
     scaling: Scaling
-    memory: Memory | None  # "als" has none
+    memory: OptimizerMemory | None  # "als" has none
     rng: np.random.RandomState
     seen: set  # digests of the chunks
 

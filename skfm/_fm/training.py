@@ -7,8 +7,8 @@ import numpy as np
 
 from skfm._fm.early_stopping import Listener
 from skfm._fm.target_transform import TargetTransform
-from skfm._solvers.fm import coordinate_descent, minibatch
-from skfm._solvers.fm.optimizer_state import Memory
+from skfm._solvers.fm import coordinate_descent, minibatch, streams
+from skfm._solvers.fm.optimizer_state import OptimizerMemory
 from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.fm.problem import Problem, make_problem
@@ -30,7 +30,7 @@ class Run:
 class Result(NamedTuple):
     parameters: Parameters  # the solver's
     history: History
-    memory: Memory | None  # of the optimizer; "als" has none
+    memory: OptimizerMemory | None  # of the optimizer; "als" has none
 
 
 def state_problem(rows, transform, penalties, interactions, settings, earlier=None, is_new=True):
@@ -75,5 +75,5 @@ def train_on_chunk(run, start, memory):
     """One epoch on a further chunk of a stream."""
     problem, settings, baseline = run.problem, run.settings, run.transform.baseline
     return Result(
-        *minibatch.train_chunk(problem, start, settings, run.rng, baseline, memory, run.listener)
+        *streams.train_chunk(problem, start, settings, run.rng, baseline, memory, run.listener)
     )

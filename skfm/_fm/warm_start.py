@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from skfm._fm.penalties import FoundPenalties
 from skfm._solvers.fm.empirical_bayes import Searched
-from skfm._solvers.fm.optimizer_state import Memory
+from skfm._solvers.fm.optimizer_state import OptimizerMemory
 from skfm._solvers.fm.parameters import Parameters
 
 
@@ -13,7 +13,7 @@ class WarmStart(NamedTuple):
     loss: str
     found: FoundPenalties
     searched: Searched | None  # None if penalties were never searched
-    memory: Memory | None  # None if the optimizer was another one
+    memory: OptimizerMemory | None  # None if the optimizer was another one
 
     def check(self, shape, loss):
         """Raise an error if factors of that shape, or that loss, need a new start."""

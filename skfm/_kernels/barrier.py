@@ -113,7 +113,7 @@ def wake(words, n_parts):
 
 @jit_inner
 def meet(words, part, n_parts):
-    """Wait for the other parts. False if one of them has failed, for which nobody waits."""
+    """Wait for the other parts; returns False if one of them has failed."""
     line = part * LINE
     goal = words[GOAL + line] + n_parts
     words[GOAL + line] = goal
@@ -124,11 +124,11 @@ def meet(words, part, n_parts):
         if look(words, ARRIVED) >= goal:
             return look(words, FAILED) == 0
         rest()
-    # Whoever ended the meeting before may only now wake this part: so look after each sleep.
+    # The part that ended the last meeting may wake this one only now: look after each sleep.
     while look(words, ARRIVED) < goal:
         swap(words, ASLEEP + line, 1)
         if look(words, ARRIVED) >= goal and swap(words, ASLEEP + line, 0) == 1:
-            break  # nobody will wake this part
+            break  # no other part will wake this one
         acquire(pointer(words[LOCK + line]), 1)
     return look(words, FAILED) == 0
 

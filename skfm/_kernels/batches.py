@@ -6,39 +6,19 @@ from skfm._kernels._jit import jit
 
 
 @jit
-def plan_batches(
-    indptr,
-    indices,
-    data,
-    position,
-    center,
-    inverse_scale,
-    rows,
-    batch_size,
-    first_seen,
-    entry_feature,
-    count,
-    feature_ptr,
-    features,
-    column_ptr,
-    row_ptr,
-    local,
-    row_values,
-    entry_row,
-    column_values,
-):
-    """Plan the rows ``rows`` of a CSR matrix; returns the number of (batch, feature) pairs.
+def plan_batches(source, rows, batch_size, scratch, window_rows, window_columns):
+    """Plan the rows ``rows`` of a source; returns the number of (batch, feature) pairs.
 
-    In: the CSR arrays; ``position``, the rank of each feature among the used ones; by rank,
-    ``center`` and ``inverse_scale``. Scratch: ``first_seen`` (int32, a used feature each, all
-    -1), ``entry_feature`` and ``count`` (one integer an entry of the longest batch).
-
-    Out, over all batches, one after another: ``features``, the distinct features of a batch,
-    batch b's from ``feature_ptr[b]``; ``column_ptr``, where a feature's entries start in
-    ``entry_row`` (the row within the batch) and ``column_values``; ``row_ptr``, where a row's
-    entries start in ``local`` (the feature's number within the batch) and ``row_values``.
-    Values are left out when the value arrays are empty.
+    ``source`` is a `ScaledRows`, ``scratch`` a `PlanScratch`. Written are ``window_rows``, but for
+    the starts of batches, targets and weights, and ``window_columns``, both over all batches, one
+    after another. Values are left out if the arrays of values are empty.
     """
+    indptr, indices, data, position, center, inverse_scale = source
+    first_seen, entry_feature, count = scratch
+    row_ptr, local, row_values = window_rows.ptr, window_rows.local, window_rows.value
+    feature_ptr, features = window_columns.start, window_columns.feature
+    column_ptr, entry_row = window_columns.ptr, window_columns.row
+    column_values = window_columns.value
     n_rows = rows.size
     with_values = row_values.size > 0
     tick = np.int32(0)
@@ -48,7 +28,7 @@ def plan_batches(
     one = np.uintp(1)
     for batch, start in enumerate(range(0, n_rows, batch_size)):
         stop = min(n_rows, start + batch_size)
-        # Loops of one purpose each: the copy's cache misses overlap, the rest stays in cache.
+        # One loop for each purpose: the copy's cache misses overlap, and the rest stays in cache.
         e = e0
         for i in range(start, stop):
             r = np.uintp(rows[i])
@@ -68,7 +48,7 @@ def plan_batches(
             for a in range(n_entries):
                 j = np.uintp(entry_feature[a])
                 row_values[e0 + a] = (row_values[e0 + a] - center[j]) * inverse_scale[j]
-        # Number the features as they come; without a branch, which could not be predicted.
+        # Number the features in order of appearance, without a branch: it would be unpredictable.
         n_features = np.int32(0)
         for a in range(n_entries):
             j = np.uintp(entry_feature[a])

@@ -1,4 +1,4 @@
-"""Classes of columns that share no row: those of one class may be updated at the same time."""
+"""Graph colouring of columns: those of one color share no row, so threads may share them."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ COLORS = 64  # bits of a row's mask
 
 
 @jit
-def block_columns(indptr, indices, position, before, classes):
-    """Cut the columns into blocks, as they stand, as long as no row has two of a block.
+def color_consecutive_columns(indptr, indices, position, before, colors):
+    """Color runs of consecutive columns, each as long as no row has two of its columns.
 
-    ``before`` (n_columns,) starts with zeros: there goes the last column before each one in any
-    of its rows, counted from 1. Rows are sorted. Returns the number of blocks.
+    ``before`` (n_columns,) starts with zeros; it becomes the last column before each one in any of
+    its rows, counted from 1. Rows are sorted. Returns the number of colors.
     """
     for i in range(indptr.size - 1):
         last = 0
@@ -21,19 +21,19 @@ def block_columns(indptr, indices, position, before, classes):
             before[j] = max(before[j], last)
             last = j + 1
     start, number = 0, 0
-    for j in range(classes.size):
+    for j in range(colors.size):
         if before[j] > start:
             start, number = j, number + 1
-        classes[j] = number
-    return number + 1 if classes.size else 0
+        colors[j] = number
+    return number + 1 if colors.size else 0
 
 
 @jit
 def color_columns(ptr, row, first_color, mask, color):
-    """Give as many columns as can be one of 64 colors, none twice in a row: greedily, in order.
+    """Give one of 64 colors to as many columns as possible, greedily and in order.
 
-    Columns whose ``color`` is not -1 are left out. ``mask`` (n_rows,) holds the colors of each
-    row, one a bit, and starts with zeros. Returns how many columns are left.
+    Columns whose ``color`` is not -1 have one already. ``mask`` (n_rows,) holds the colors of each
+    row as bits, and starts with zeros. Returns the number of columns without a color.
     """
     everything = ~np.uint64(0)
     one = np.uint64(1)

@@ -1,53 +1,47 @@
 """Block coordinate descent and Gibbs sampling, one feature (a column) at a time.
 
-As a function of its own linear weight and factors alone, a machine is linear: with ``h = x (s - x
-v)``, ``s`` being a row's sum of ``x v`` over all its features, the output moves by ``x dw + <h,
-dv>``. So their best values, or the distribution that they have given all other parameters, are
-those of a ridge regression, solved here for a block of coordinates at a time. (That ``h`` is the
-usual machine's; interactions.py has those of others.)
+The model is linear in the linear weight and the factors of a single feature: with ``h = x (s - x
+v)``, where ``s`` is a row's sum of ``x v`` over all its features, the output moves by ``x dw + <h,
+dv>``. So their optimum, or their distribution given all other parameters, is that of a ridge
+regression, solved here for a block of coordinates at a time. (This ``h`` is that of a model with
+all pairs; interactions.py has those of others.)
 """
-
-import math
 
 import numpy as np
 
 from skfm._kernels._jit import jit, jit_inner
 from skfm._kernels.interactions import derive, enter, join, move_layers
+from skfm._kernels.normal_equations import DAMPING, pose, solve
 
-BLOCK = 16  # factors solved together: more come closer to the optimum, for more arithmetic
-CHUNK = 128  # rows whose values are brought together in the fastest cache
-# Of a draw, how much of the distance from its mean the last one had stays, with the sign turned:
-# sums of draws and what they depend on wander through their distribution faster than with 0.
-OVERRELAXATION = 0.5
-DAMPING = 1000  # times the rounding of a number: what the diagonals are raised by
-LEAST_PIVOT = 1e-13  # of a diagonal element; what is less is rounding
-LINE = 64  # bytes that memory delivers at once
+BLOCK_SIZE = 16  # factors solved together; larger blocks need fewer sweeps and more arithmetic
+CHUNK = 128  # rows whose values are copied side by side into the fastest cache
+LINE = 64  # bytes of a cache line
 
 ONE, TWO, THREE, FOUR, EIGHT = (np.uintp(n) for n in (1, 2, 3, 4, 8))
 
 
 @jit(allocates=True)
 def update_columns(
-    first, last, columns, rows, machine, interactions, prior, precision, noise, fit_linear
+    first, last, columns, rows, model, interactions, prior, precision, noise, fit_linear
 ):
     """Solve the columns ``order[first:last]`` one after the other; rows' sums and errors follow.
 
     A column's linear weight and factors ``theta`` are set to where they minimise ``precision / 2
-    sum_i (root_i error_i)^2 + 1/2 sum_c q_c (theta_c - mean_c)^2``; see ``records.Prior`` for
+    sum_i (root_i error_i)^2 + 1/2 sum_c q_c (theta_c - mean_c)^2``; see `structs.Prior` for
     ``q`` and the means. With ``noise`` (n_columns, 1 + n_components), standard normal numbers,
     they are drawn from the distribution whose density is the exponential of minus that.
 
-    Columns that share no row may be solved at the same time. Returns a number without meaning,
-    lest the compiler drop what computes it: see ``_touch``.
+    Columns that share no row may be solved at the same time. The number returned has no meaning,
+    but keeps the compiler from dropping what computes it: see `_touch`.
     """
-    n_components = machine.n_components
+    n_components = model.n_components
     dtype = rows.sums.dtype
-    size = min(BLOCK, n_components) + 1
+    size = min(BLOCK_SIZE, n_components) + 1
     near = np.zeros((size + 5, CHUNK), dtype)
     gram = np.zeros((size + 1, size + 5))
     step = np.zeros(size + 3)
     moved = np.zeros(size + 3, dtype)
-    own = np.zeros(machine.factors.shape[1], dtype)
+    own = np.zeros(model.factors.shape[1], dtype)
     # Draws have priors instead, and would be too narrow.
     rounding = 0.0 if noise.size > 0 else DAMPING * np.finfo(dtype).eps
     touched = dtype.type(0)
@@ -58,27 +52,30 @@ def update_columns(
         if interactions is not None:
             with_linear = fit_linear and interactions.has_linear[j]
         while start < n_components or with_linear:
-            stop = min(start + BLOCK, n_components)
+            stop = min(start + BLOCK_SIZE, n_components)
             span = start, stop, with_linear
-            v, layer = machine.factors[j], np.uintp(0)
+            v, layer = model.factors[j], np.uintp(0)
             if interactions is not None and interactions.partners.size > 0:
                 layer = _own_layer(interactions, j, v, own)
                 v = own
             found = add_up(columns, rows, v, layer, interactions, j, span, near, gram)
             touched = max(touched, found)
-            pose(machine, prior, precision, rounding, j, start, stop, with_linear, gram, step)
+            pose(model, prior, precision, rounding, j, start, stop, with_linear, gram, step)
             n = np.int64(stop - start + with_linear)
             solve(gram, step, n, noise, j, start, with_linear)
             linear_step = dtype.type(step[n - 1] if with_linear else 0)
             for c in range(moved.size):
                 moved[c] = step[c] if c < stop - start else 0
-            arguments = columns, rows, machine, j, start, stop, moved, linear_step
             if interactions is None:
-                _move(*arguments)
+                _move(columns, rows, model, j, start, stop, moved, linear_step)
             elif interactions.partners.size > 0:
-                _move_pairs(interactions, own, *arguments)
+                _move_pairs(
+                    interactions, own, columns, rows, model, j, start, stop, moved, linear_step
+                )
             else:
-                _move_general(interactions, *arguments)
+                _move_general(
+                    interactions, columns, rows, model, j, start, stop, moved, linear_step
+                )
             start = stop
             with_linear = False
     return touched
@@ -130,9 +127,11 @@ def add_up(columns, rows, v, layer, interactions, j, span, near, gram):
 
 @jit_inner
 def _own_layer(interactions, j, v, own):
-    """Of a column in a class of features: write into ``own`` what of its factors is in the sums of
-    its partners; returns where these begin in a row's layers."""
-    c = interactions.feature_class[j]
+    """Write into ``own`` what a column's factors add to the layer of its own interaction group.
+
+    Returns where this layer begins in a row.
+    """
+    c = interactions.interaction_group[j]
     is_partner = interactions.partners[c, c]
     for f in range(v.size):
         own[f] = v[f] if is_partner else v[f] * 0
@@ -141,12 +140,16 @@ def _own_layer(interactions, j, v, own):
 
 @jit_inner
 def _touch(row, start, stop, rows, first):
-    """Have the memory deliver what is known of some rows, in loops so short that many of the waits
-    are under way at once. The result must be used, lest the compiler drop them."""
+    """Prefetch what is known of some rows, in loops so short that many cache misses overlap.
+
+    The result must be used: otherwise the compiler drops the loops.
+    """
     sums, error = rows.sums, rows.error
     touched = sums.dtype.type(0)
     line = LINE // sums.itemsize
-    for f in range(first, min(first + np.uintp(BLOCK), np.uintp(sums.shape[1])), np.uintp(line)):
+    for f in range(
+        first, min(first + np.uintp(BLOCK_SIZE), np.uintp(sums.shape[1])), np.uintp(line)
+    ):
         for e in range(start, stop):
             touched = max(touched, sums[np.uintp(row[e]), np.uintp(f)])
     for e in range(start, stop):
@@ -212,7 +215,7 @@ def _gather(columns, rows, v, layer, part, near):
 
 @jit_inner(allocates=True)
 def _gather_general(columns, rows, v, interactions, j, part, near):
-    """The same for products of more features, one row at a time."""
+    """As `_gather`, for products of more than two features; one row at a time."""
     value, root = columns.value, rows.root
     start, n_factors, n, e, m, filled = part
     stop = start + n_factors
@@ -237,77 +240,14 @@ def _gather_general(columns, rows, v, interactions, j, part, near):
 
 
 @jit_inner
-def pose(machine, prior, precision, rounding, j, start, stop, with_linear, gram, step):
-    """The normal equations of the step from the present parameters, in place of the products.
-
-    The diagonal is larger by what rounding may have taken from it: without penalties a step is
-    then shorter, instead of anywhere, along what the rows say nothing of.
-    """
-    n = stop - start + with_linear
-    g = np.uintp(prior.group[j])
-    for a in range(n):
-        if start + a < stop:
-            c = start + a
-            theta, scale = machine.factors[j, c], prior.factor_scale[j]
-        else:
-            c = machine.n_components
-            theta, scale = machine.linear[j], prior.linear_scale[j]
-        strength = scale * prior.precision[g, c]
-        step[a] = strength * (prior.mean[g, c] - theta) - precision * gram[a, n]
-        for b in range(a, n):
-            gram[a, b] *= precision
-        gram[a, a] += strength + rounding * gram[a, a]
-
-
-@jit_inner
-def solve(matrix, step, n, noise, j, start, with_linear):
-    """Solve ``matrix x = step`` in place, by Cholesky's decomposition in the upper triangle.
-
-    With noise ``z`` the result is a draw from the normal distribution around ``x``, with the
-    inverse of the matrix as covariance: overrelaxed, that is correlated with what was there
-    before, the point 0 (Adler 1981). Coordinates that the others determine stay where they are.
-    """
-    for a in range(n):
-        diagonal = matrix[a, a]
-        for b in range(a, n):
-            s = matrix[a, b]
-            for c in range(a):
-                s -= matrix[c, a] * matrix[c, b]
-            matrix[a, b] = s
-        pivot = matrix[a, a]
-        if pivot > LEAST_PIVOT * diagonal:
-            inverse = 1 / math.sqrt(pivot)
-            value = step[a]
-            for c in range(a):
-                value -= matrix[c, a] * step[c]
-            step[a] = value * inverse
-            matrix[a, a] = inverse
-            for b in range(a + 1, n):
-                matrix[a, b] *= inverse
-        else:
-            for b in range(a, n):
-                matrix[a, b] = 0
-            step[a] = 0
-    for a in range(n - 1, -1, -1):
-        value = step[a]
-        if noise.size > 0:
-            is_linear = with_linear and a == n - 1
-            z = noise[j, noise.shape[1] - 1 if is_linear else start + a]
-            value = (1 + OVERRELAXATION) * value + math.sqrt(1 - OVERRELAXATION**2) * z
-        for b in range(a + 1, n):
-            value -= matrix[a, b] * step[b]
-        step[a] = value * matrix[a, a]
-
-
-@jit_inner
-def _move(columns, rows, machine, j, start, stop, step, linear_step):
+def _move(columns, rows, model, j, start, stop, step, linear_step):
     """Move a column's parameters, its rows' sums and their errors.
 
     Four factors at a time; the steps are filled up with zeros.
     """
     row, value = columns.row, columns.value
     sums, error = rows.sums, rows.error
-    v = machine.factors[j]
+    v = model.factors[j]
     n_factors = np.uintp(stop - start)
     first = np.uintp(start)
     unit = value.size == 0
@@ -326,18 +266,18 @@ def _move(columns, rows, machine, j, start, stop, step, linear_step):
         error[i] += x * change
     for f in range(n_factors):
         v[first + f] += step[f]
-    machine.linear[j] += linear_step
+    model.linear[j] += linear_step
 
 
 @jit_inner
-def _move_pairs(interactions, own, columns, rows, machine, j, start, stop, step, linear_step):
-    """The same for a column in a class of features; see `_own_layer`."""
+def _move_pairs(interactions, own, columns, rows, model, j, start, stop, step, linear_step):
+    """As `_move`, for features with interaction groups; see `_own_layer`."""
     row, value = columns.row, columns.value
     sums, error = rows.sums, rows.error
-    v = machine.factors[j]
+    v = model.factors[j]
     width = np.uintp(v.size)
     first, n_factors = np.uintp(start), np.uintp(stop - start)
-    c = interactions.feature_class[j]
+    c = interactions.interaction_group[j]
     partners = interactions.partners[c]
     base = np.uintp(c) * width + first
     for e in range(np.uintp(columns.ptr[j]), np.uintp(columns.ptr[j + ONE])):
@@ -357,14 +297,14 @@ def _move_pairs(interactions, own, columns, rows, machine, j, start, stop, step,
                     sums[i, base + f] += x * step[f]
     for f in range(n_factors):
         v[first + f] += step[f]
-    machine.linear[j] += linear_step
+    model.linear[j] += linear_step
 
 
 @jit_inner(allocates=True)
-def _move_general(interactions, columns, rows, machine, j, start, stop, step, linear_step):
-    """The same for products of more features."""
+def _move_general(interactions, columns, rows, model, j, start, stop, step, linear_step):
+    """As `_move`, for products of more than two features."""
     value = columns.value
-    v = machine.factors[j]
+    v = model.factors[j]
     width = v.size
     one = v.dtype.type(1)
     layers = rows.sums.reshape(rows.sums.shape[0], interactions.n_layers, width)
@@ -383,19 +323,21 @@ def _move_general(interactions, columns, rows, machine, j, start, stop, step, li
         rows.error[i] += change
     for f in range(start, stop):
         v[f] += step[f - start]
-    machine.linear[j] += linear_step
+    model.linear[j] += linear_step
 
 
 @jit
-def sum_rows(first, last, problem_rows, blocks, machine, interactions, intercept, sums, raw):
-    """The layers (of the usual machine the sums ``sum_j x_j v_j``) and raw outputs of rows
-    ``first:last``, their blocks (see relations.py) having been summed."""
+def sum_rows(first, last, source, blocks, model, interactions, intercept, sums, raw):
+    """Compute layers and raw outputs of rows ``first:last``.
+
+    If all pairs count, there is one layer, ``sum_j x_j v_j``. ``source`` is a `ScaledRows`. The
+    relation blocks must have been summed before; see relation_blocks.py.
+    """
     if interactions is not None:
-        arguments = machine, interactions, intercept, sums, raw
-        _sum_layers(first, last, problem_rows, blocks, *arguments)
+        _sum_layers(first, last, source, blocks, model, interactions, intercept, sums, raw)
         return
-    indptr, indices, data, position, center, inverse_scale = problem_rows
-    linear, factors = machine.linear, machine.factors
+    indptr, indices, data, position, center, inverse_scale = source
+    linear, factors = model.linear, model.factors
     width = factors.shape[1]
     zero, half = sums.dtype.type(0), sums.dtype.type(0.5)
     for i in range(np.uintp(first), np.uintp(last)):
@@ -430,11 +372,11 @@ def _add_blocks(blocks, i, sums):
 
 
 @jit_inner(allocates=True)
-def _sum_layers(first, last, problem_rows, blocks, machine, interactions, intercept, sums, raw):
-    indptr, indices, data, position, center, inverse_scale = problem_rows
-    linear, factors = machine.linear, machine.factors
+def _sum_layers(first, last, source, blocks, model, interactions, intercept, sums, raw):
+    indptr, indices, data, position, center, inverse_scale = source
+    linear, factors = model.linear, model.factors
     width = factors.shape[1]
-    partners, feature_class = interactions.partners, interactions.feature_class
+    partners, interaction_group = interactions.partners, interactions.interaction_group
     all_layers = sums.reshape(sums.shape[0], interactions.n_layers, width)
     p, room = np.empty(width, sums.dtype), np.empty((interactions.n_layers, width), sums.dtype)
     half = sums.dtype.type(0.5)
@@ -447,7 +389,7 @@ def _sum_layers(first, last, problem_rows, blocks, machine, interactions, interc
             x = (data[e] - center[j]) * inverse_scale[j]
             z += x * linear[j]
             if partners.size > 0:
-                c = np.uintp(feature_class[j])
+                c = np.uintp(interaction_group[j])
                 square = z * 0
                 for f in range(width):
                     xv = x * factors[j, f]

@@ -1,17 +1,16 @@
-"""How often and how large each feature occurs, and what tells rows apart."""
+"""Counts and sizes of features, their penalty, and hashes of rows."""
 
 import numpy as np
 
 from skfm._kernels._jit import jit
-
-MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
+from skfm._kernels.splitmix64 import GAMMA
 
 
 @jit
 def measure_features(indptr, indices, data, weight, center, count, total, square):
-    """Adds over the entries of each feature: weight, weighted ``x - center``, its square.
+    """Sum over the entries of each feature: the weight, weighted ``x - center`` and its square.
 
-    ``weight`` is empty where every row weighs 1.
+    ``weight`` is empty if every row has weight 1.
     """
     weighted = weight.size > 0
     for r in range(indptr.size - 1):
@@ -38,7 +37,7 @@ def penalty(linear, factors, linear_penalty, factor_penalty):
 
 @jit
 def hash_rows(indptr, indices, bits, chosen, result):
-    """For each row a number that equal rows share and different ones hardly ever do.
+    """Hash each row: equal rows have equal hashes, and different rows hardly ever do.
 
     Only entries in the chosen columns count. ``bits`` are the values, read as integers.
     """
@@ -47,8 +46,8 @@ def hash_rows(indptr, indices, bits, chosen, result):
         for e in range(np.uintp(indptr[i]), np.uintp(indptr[i + 1])):
             j = np.uintp(indices[e])
             if chosen[j]:
-                h = (np.uint64(j) * MIX) ^ np.uint64(bits[e])
-                h = (h ^ (h >> np.uint64(29))) * MIX
-                h = (h ^ (h >> np.uint64(32))) * MIX
+                h = (np.uint64(j) * GAMMA) ^ np.uint64(bits[e])
+                h = (h ^ (h >> np.uint64(29))) * GAMMA
+                h = (h ^ (h >> np.uint64(32))) * GAMMA
                 total += h ^ (h >> np.uint64(29))
         result[i] = total

@@ -1,10 +1,11 @@
-"""Which products of features a machine has, and what a row keeps to compute them.
+"""Which products of features a model has, and what is kept of each row to compute them.
 
-A row keeps layers, each as long as a vector of factors, of its features' vectors ``p = x v``.
+For each row, layers are kept: sums of its features' vectors ``p = x v``, or of products of them.
 
-*Pairs.* Features are in classes, and a table says which classes interact. Layer c is the sum of
-``p`` over the features that class c interacts with. One class that interacts with itself is the
-usual machine, for which there are quicker kernels; its layer is the sum over all features.
+*Pairs.* Features are in interaction groups, and a table says which groups interact. Layer c is the
+sum of ``p`` over the features with which group c interacts. A single group that interacts with
+itself is the model with all pairs, which has faster kernels; its layer is the sum over all
+features.
 
 *Higher degrees.* Each component has a degree d: of its products of d features, the sum over all
 sets of d. Layer t, counted from 0, is that sum for sets of t + 1, of the components of degrees
@@ -25,7 +26,7 @@ def enter(interactions, j, p, layers):
     n_layers, width = layers.shape
     total = layers.dtype.type(0)
     if partners.size > 0:
-        c = interactions.feature_class[j]
+        c = interactions.interaction_group[j]
         for f in range(width):
             total += p[f] * layers[c, f]
         for d in range(n_layers):
@@ -46,8 +47,11 @@ def enter(interactions, j, p, layers):
 
 @jit_inner
 def join(partners, layers, sums):
-    """Turn a row's sums by class into its layers; returns twice their products, including those
-    of features with themselves. ``sums`` is room for a copy."""
+    """Turn a row's sums by interaction group into its layers.
+
+    Returns twice the sum of all products, including those of features with themselves. ``sums`` is
+    scratch space for a copy.
+    """
     n_layers, width = layers.shape
     for c in range(n_layers):
         for f in range(width):
@@ -72,7 +76,7 @@ def derive(interactions, j, p, unit, layers, first, last, slope):
     """
     partners, begin = interactions.partners, interactions.begin
     if partners.size > 0:
-        c = interactions.feature_class[j]
+        c = interactions.interaction_group[j]
         own = unit if partners[c, c] else unit * 0
         for f in range(first, last):
             slope[f] = layers[c, f] - own * p[f]
@@ -88,11 +92,11 @@ def derive(interactions, j, p, unit, layers, first, last, slope):
 def move_layers(interactions, j, p, step, layers, first, last, slope):
     """Bring a row's layers up to date when ``p[first:last]`` moves by ``step[first:last]``.
 
-    ``p`` are the values before; ``slope`` is room to work in.
+    ``p`` are the values before; ``slope`` is scratch space.
     """
     partners, begin = interactions.partners, interactions.begin
     if partners.size > 0:
-        c = interactions.feature_class[j]
+        c = interactions.interaction_group[j]
         for d in range(layers.shape[0]):
             if partners[c, d]:
                 for f in range(first, last):
@@ -108,8 +112,8 @@ def move_layers(interactions, j, p, step, layers, first, last, slope):
 
 
 @jit(allocates=True)
-def decide_general(indptr, indices, data, parameters, interactions, start, stop, output):
-    """Raw outputs of rows ``start:stop``, as `decision.decide` writes them for usual machines."""
+def predict_general(indptr, indices, data, parameters, interactions, start, stop, output):
+    """Write the raw outputs of rows ``start:stop``, as `predict.predict` does for all pairs."""
     intercept, linear, factors = parameters
     n_outputs, _, width = factors.shape
     layers = np.empty((interactions.n_layers, width), factors.dtype)

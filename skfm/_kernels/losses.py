@@ -16,15 +16,16 @@ QUANTILE = 5
 POISSON = 6
 SQUARED_HINGE = 7
 
-LARGEST_LOG = 30.0  # beyond, the exponential of a Poisson loss goes on as a line
+LARGEST_LOG = 30.0  # beyond it, the exponential of the Poisson loss continues linearly
 
 
 @jit_inner
-def scalar_loss(loss, shape, z, target):
+def scalar_loss(loss, parameter, z, target):
     """Value and derivative of a loss of one output.
 
-    ``target`` is 0 or 1 for LOG_LOSS and SQUARED_HINGE, ``shape`` the epsilon of HUBER and the
-    quantile of QUANTILE. POISSON is half the deviance, ``z`` being the logarithm of the mean.
+    ``target`` is 0 or 1 for LOG_LOSS and SQUARED_HINGE; ``parameter`` is the epsilon of HUBER or
+    the quantile of QUANTILE. POISSON is half the deviance, where ``z`` is the logarithm of the
+    mean.
     """
     zero = z * 0
     if loss == SQUARED_ERROR:
@@ -42,7 +43,7 @@ def scalar_loss(loss, shape, z, target):
         if target > 0:
             value -= target * (z - math.log(target))
         return value, mean - target
-    return _robust_loss(loss, shape, z - target)
+    return _robust_loss(loss, parameter, z - target)
 
 
 @jit_inner
@@ -55,16 +56,16 @@ def log_loss(z, target):
 
 
 @jit_inner
-def _robust_loss(loss, shape, residual):
+def _robust_loss(loss, parameter, residual):
     zero = residual * 0
     if loss == ABSOLUTE_ERROR:
         return abs(residual), zero + (residual > 0) - (residual < 0)
     if loss == QUANTILE:
-        slope = zero + (1 - shape) * (residual > 0) - shape * (residual < 0)
+        slope = zero + (1 - parameter) * (residual > 0) - parameter * (residual < 0)
         return slope * residual, slope
-    if loss == HUBER and abs(residual) > shape:
-        value = shape * (abs(residual) - shape / 2)
-        return value, zero + shape * ((residual > 0) * 2 - 1)
+    if loss == HUBER and abs(residual) > parameter:
+        value = parameter * (abs(residual) - parameter / 2)
+        return value, zero + parameter * ((residual > 0) * 2 - 1)
     return residual * residual / 2, residual
 
 
@@ -72,25 +73,25 @@ class Loss(NamedTuple):
     """The loss of one output."""
 
     code: int
-    shape: float
+    parameter: float
 
 
 class OneVsRest(NamedTuple):
     """The sum of the losses of several outputs, each of its class against the others."""
 
     code: int
-    shape: float
+    parameter: float
 
 
 class Softmax(NamedTuple):
     """The log loss of several outputs together."""
 
 
-def make_loss(code, shape, n_outputs):
+def make_loss(code, parameter, n_outputs):
     """The record that chooses what `find_row_loss` computes."""
     if n_outputs == 1:
-        return Loss(code, float(shape))
-    return Softmax() if code == SOFTMAX else OneVsRest(code, float(shape))
+        return Loss(code, float(parameter))
+    return Softmax() if code == SOFTMAX else OneVsRest(code, float(parameter))
 
 
 @jit_dispatch(forceinline=True)
@@ -105,7 +106,7 @@ def find_row_loss(loss, output, row, target, gradient):
 
 @find_row_loss.register(Loss)
 def _loss_of_one(loss, output, row, target, gradient):
-    value, gradient[0, row] = scalar_loss(loss.code, loss.shape, output[0, row], target)
+    value, gradient[0, row] = scalar_loss(loss.code, loss.parameter, output[0, row], target)
     return value
 
 
@@ -114,7 +115,7 @@ def _loss_of_each(loss, output, row, target, gradient):
     total = target * 0
     for c in range(output.shape[0]):
         is_class = target * 0 + (target == c)
-        value, gradient[c, row] = scalar_loss(loss.code, loss.shape, output[c, row], is_class)
+        value, gradient[c, row] = scalar_loss(loss.code, loss.parameter, output[c, row], is_class)
         total += value
     return total
 
@@ -135,11 +136,11 @@ def total_loss(loss, output, target, weight):
 
 
 @jit
-def constant_loss(loss, shape, output, target, weight):
+def constant_loss(loss, parameter, output, target, weight):
     """Weighted sum of the losses where every row has the same output."""
     total = 0.0
     for r in range(target.size):
-        value, _ = scalar_loss(loss, shape, output, target[r])
+        value, _ = scalar_loss(loss, parameter, output, target[r])
         total += weight[r] * value
     return total
 

@@ -1,8 +1,8 @@
 """Training on planned mini-batches: gather parameters, forward, derivatives, backward with update.
 
 Every step works on one part of a batch, so that threads can share it: rows are independent in
-the forward step and for derivatives, features in the others. A row's and a feature's sums always
-run in the same order, whoever computes them.
+the forward step and for derivatives, features in the others. The sums of a row or a feature are
+always computed in the same order, by whichever thread.
 
 Ids are unsigned, which spares Numba's check for negative indices, and the innermost loops run
 over the components of one or of four entries at a time, which LLVM turns into vector code.
@@ -14,7 +14,16 @@ from skfm._kernels._jit import jit, jit_inner
 from skfm._kernels.barrier import meet
 from skfm._kernels.interactions import derive, enter, join
 from skfm._kernels.losses import find_row_loss
-from skfm._kernels.structs import Block, Local, RowScratch, State, WindowColumns, WindowRows
+from skfm._kernels.structs import (
+    FeatureSums,
+    Local,
+    RowScratch,
+    Scratch,
+    State,
+    Window,
+    WindowColumns,
+    WindowRows,
+)
 from skfm._kernels.update_rules import move, move_intercept
 
 # What a row or a feature costs besides its entries, in entries; only the balance of threads
@@ -23,7 +32,7 @@ ROW_COST = np.int64(1)
 GATHER_COST = np.int64(1000)
 UPDATE_COST = np.int64(8)
 
-BLOCK = 256  # features updated together
+FEATURE_CHUNK = 256  # features updated by one call of an update rule
 
 ONE, TWO, THREE, FOUR = (np.uintp(n) for n in (1, 2, 3, 4))
 
@@ -79,17 +88,19 @@ def run_steps(
     updates the intercept. In the last 2 n steps, parameters are gathered again for each output, if
     there are several, and updated.
 
-    ``part`` of ``n_parts`` says which rows or features are worked on; parts meet at ``barrier``
-    (`barrier.NOBODY`: nobody waits). Returns the sum of the losses where that includes part 0 of
-    the step that updates the intercept.
+    ``part`` of ``n_parts`` says which rows or features are processed; the parts wait for each
+    other at ``barrier`` (`barrier.NOBODY`: they do not wait). Returns the sum of the losses if
+    that includes part 0 of the step that updates the intercept.
 
     One function for all, for a single thread as for several that share a batch: the same machine
     code gives the same bits. It is long because Numba optimises a function again within each of
     its callers.
     """
     state = State(*state)
-    rows, columns = WindowRows(*window[0]), WindowColumns(*window[1])
-    local, room, block = Local(*scratch[0]), RowScratch(*scratch[1]), Block(*scratch[2])
+    window, scratch = Window(*window), Scratch(*scratch)
+    rows, columns = WindowRows(*window.rows), WindowColumns(*window.columns)
+    local, room = Local(*scratch.local), RowScratch(*scratch.rows)
+    feature_sums = FeatureSums(*scratch.feature_sums)
     row_ptr, place, row_value, weight = rows.ptr, rows.local, rows.value, rows.weight
     feature, column_ptr = columns.feature, columns.ptr
     entry_row, value = columns.row, columns.value
@@ -98,13 +109,13 @@ def run_steps(
     raw, gradient, losses = room.output, room.gradient, room.losses
     n_outputs, _, n_slots, width = state.factors.shape
     n_forward = 2 * n_outputs
-    total = block.total
+    total = feature_sums.total
     kind = total.dtype.type
     zero, half, one = kind(0), kind(0.5), kind(1)
     row_is_unit, column_is_unit, weighted = row_value.size == 0, value.size == 0, weight.size > 0
     base = np.uintp(0)
     if interactions is not None:
-        partners, feature_class = interactions.partners, interactions.feature_class
+        partners, interaction_group = interactions.partners, interactions.interaction_group
         n_layers = interactions.n_layers
         layers_room = room.room[part * n_layers : (part + 1) * n_layers]
     loss = 0.0
@@ -114,8 +125,8 @@ def run_steps(
         for step in range(first, last):
             is_forward = step < n_forward
             output = (step if is_forward else step - n_forward - 2) // 2 % n_outputs
-            # Rows are divided in the same way when their outputs are computed and derived; the
-            # intercept's update and what one output has not to gather concern nobody.
+            # The same parts compute the rows' outputs and derivatives, and other parts do not need
+            # the intercept's update or the parameters of a single output gathered again: no wait.
             if barrier.size > 0 and not (
                 step == n_forward
                 or step == n_forward + 2
@@ -167,7 +178,7 @@ def run_steps(
                     product[n] = square
                 if interactions is not None and partners.size > 0:
                     for i in range(np.uintp(a), np.uintp(b)):
-                        n, c = i - np.uintp(f0), feature_class[np.uintp(feature[i])]
+                        n, c = i - np.uintp(f0), interaction_group[np.uintp(feature[i])]
                         layer[n] = np.uintp(c) * np.uintp(width)
                         if not partners[c, c]:
                             product[n] = zero
@@ -239,25 +250,33 @@ def run_steps(
                     raw[output, r] = intercept + z + half * square
 
             else:  # sum each feature's gradient over its rows, and update
-                # A block of features at a time: few enough that their sums stay at hand, and
-                # enough that calling the update costs nothing.
+                # A chunk of features at a time: so few that their sums stay in the cache, and so
+                # many that calling the update rule costs nothing.
                 a, b = share(column_ptr, f0, f1, UPDATE_COST, part, n_parts)
                 linear, factors = state.linear[output], state.factors[output]
                 sums, slopes = room.sums[output], gradient[output]
-                block_start = np.int64(part * BLOCK)
+                chunk_start = np.int64(part * FEATURE_CHUNK)
                 while a < b:
-                    c = min(a + BLOCK, b)
-                    features = feature, a, c, f0, block_start
+                    c = min(a + FEATURE_CHUNK, b)
+                    features = feature, a, c, f0, chunk_start
                     if interactions is not None and partners.size == 0:
                         _sum_general(
-                            columns, features, r0, weight, interactions, near, slopes, sums, block
+                            columns,
+                            features,
+                            r0,
+                            weight,
+                            interactions,
+                            near,
+                            slopes,
+                            sums,
+                            feature_sums,
                         )
                     else:
                         for i in range(np.uintp(a), np.uintp(c)):
-                            n = np.uintp(block_start) + i - np.uintp(a)
+                            n = np.uintp(chunk_start) + i - np.uintp(a)
                             if interactions is not None:
                                 j = np.uintp(feature[i])
-                                own = feature_class[j]
+                                own = interaction_group[j]
                                 base = np.uintp(own) * np.uintp(width)
                             e, end = np.uintp(column_ptr[i]), np.uintp(column_ptr[i + ONE])
                             occurrences = kind(end - e)
@@ -302,10 +321,18 @@ def run_steps(
                             if interactions is not None:
                                 slope = slope if interactions.has_linear[j] else zero
                                 curve = curve if partners[own, own] else zero
-                            block.slope[n] = slope
-                            block.curve[n] = curve
-                            block.weight[n] = occurrences
-                    move(rule.update, features, block, local, linear, factors, rule.fit_linear)
+                            feature_sums.slope[n] = slope
+                            feature_sums.curve[n] = curve
+                            feature_sums.weight[n] = occurrences
+                    move(
+                        rule.update,
+                        features,
+                        feature_sums,
+                        local,
+                        linear,
+                        factors,
+                        rule.fit_linear,
+                    )
                     a = c
     return loss
 
@@ -355,10 +382,12 @@ def _forward_general(
 
 
 @jit_inner(allocates=True)
-def _sum_general(columns, features, r0, weight, interactions, factors, gradient, sums, block):
-    """Gradients of some features (see `updates.move`) where degrees are higher than 2."""
+def _sum_general(
+    columns, features, r0, weight, interactions, factors, gradient, sums, feature_sums
+):
+    """Gradients of some features (see `update_rules.move`) where degrees are higher than 2."""
     feature, first, last, start, base = features
-    value, total = columns.value, block.total
+    value, total = columns.value, feature_sums.total
     zero, one = sums.dtype.type(0), sums.dtype.type(1)
     width = total.shape[1]
     p, slopes = np.empty(width, sums.dtype), np.empty(width, sums.dtype)
@@ -379,6 +408,6 @@ def _sum_general(columns, features, r0, weight, interactions, factors, gradient,
             derive(interactions, j, p, gradient[r], layers, 0, width, slopes)
             for f in range(width):
                 total[b, f] += x * slopes[f]
-        block.slope[b] = slope if interactions.has_linear[j] else zero
-        block.curve[b] = zero  # what a feature has with itself is left out already
-        block.weight[b] = occurrences
+        feature_sums.slope[b] = slope if interactions.has_linear[j] else zero
+        feature_sums.curve[b] = zero  # what a feature has with itself is left out already
+        feature_sums.weight[b] = occurrences

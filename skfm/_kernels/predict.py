@@ -4,21 +4,21 @@ import numpy as np
 
 from skfm._kernels._jit import jit
 
-LINE = 64  # bytes that memory delivers at once
-BLOCK = 64  # rows whose factors are fetched together: they fit into the fastest cache
+LINE = 64  # bytes of a cache line
+ROWS_TOGETHER = 64  # rows whose factors are prefetched together: they fit into the fastest cache
 
 
 @jit(allocates=True)
-def decide(indptr, indices, data, intercept, linear, factors, start, stop, output):
+def predict(indptr, indices, data, intercept, linear, factors, start, stop, output):
     """Write the raw outputs of rows ``start:stop`` into ``output`` (n_rows, n_outputs).
 
     ``linear`` has shape (n_outputs, n_features), ``factors`` (n_outputs, n_features,
     n_components). A row's result does not depend on the other rows. The pairs are summed as
     ``1/2 sum_f ((sum_j x_j v_jf)^2 - sum_j (x_j v_jf)^2)``, four entries at a time.
 
-    Returns a number without meaning, lest the compiler drop what computes it: before a block of
-    rows is computed, its factors are touched, in a loop so short that the processor has many of
-    the waits for memory under way at once. That makes the whole nearly twice as fast.
+    Before some rows are computed, their factors are prefetched, in a loop so short that many cache
+    misses overlap: this is nearly twice as fast. The number returned has no meaning, but keeps the
+    compiler from dropping that loop.
     """
     n_outputs, _, n_components = factors.shape
     zero, half = factors.dtype.type(0), factors.dtype.type(0.5)
@@ -27,8 +27,8 @@ def decide(indptr, indices, data, intercept, linear, factors, start, stop, outpu
     touched = zero
     for output_number in range(n_outputs):
         w, v = linear[output_number], factors[output_number]
-        for first in range(start, stop, BLOCK):
-            last = min(stop, first + BLOCK)
+        for first in range(start, stop, ROWS_TOGETHER):
+            last = min(stop, first + ROWS_TOGETHER)
             if n_components > 0:
                 for e in range(np.uintp(indptr[first]), np.uintp(indptr[last])):
                     touched = max(touched, v[np.uintp(indices[e]), 0])

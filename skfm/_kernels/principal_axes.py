@@ -1,7 +1,7 @@
 """Products of the columns of a tall table, and tables in other coordinates.
 
-BLAS would do it with threads of its own, whose number is not ours: they wait for each other where
-the machine is busy, and round as their number wants.
+BLAS would use threads of its own, whose number we do not set: they wait for each other while other
+processes are busy, and rounding depends on their number.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Parabolas in the place of losses: what least squares can minimise."""
+"""Quadratic upper bounds of losses: what least squares can minimise."""
 
 import math
 
@@ -17,19 +17,19 @@ from skfm._kernels.losses import (
     scalar_loss,
 )
 
-LEAST_ERROR = 1e-3  # below, an absolute error is a parabola, or its curvature would be infinite
+LEAST_ERROR = 1e-3  # smaller absolute errors are bounded as this one: curvatures stay finite
 
 
 @jit
-def majorise(loss, shape, boost, output, raw, target, weight, error, root):
-    """For each row a parabola that touches its loss at the present raw output.
+def quadratic_upper_bounds(loss, parameter, boost, output, raw, target, weight, error, root):
+    """Bound each row's loss by a parabola that touches it at the present raw output.
 
-    Writes its slope there, divided by its curvature, into ``error``, and the root of the weighted
-    curvature into ``root``, unless that is empty. Of several outputs, (n_outputs, n_rows), one is
-    looked at, the others being held.
+    Writes its slope there, divided by its curvature, into ``error``, and the square root of the
+    weighted curvature into ``root``, unless that is empty. Of several outputs, (n_outputs,
+    n_rows), one is bounded while the others stay fixed.
 
-    All but those of POISSON lie above the loss everywhere, so that what lowers them lowers the
-    loss. There curvatures are multiplied by ``boost``, which makes steps shorter.
+    The parabolas lie above the loss everywhere, except those of POISSON: a step that lowers them
+    lowers the loss. Curvatures are multiplied by ``boost``, which makes steps shorter.
     """
     n_outputs = raw.shape[0]
     zero = raw.dtype.type(0)
@@ -42,8 +42,8 @@ def majorise(loss, shape, boost, output, raw, target, weight, error, root):
             if loss == SOFTMAX:  # the log loss of this output against all others together
                 z -= _log_sum_of_others(raw, output, i)
                 code = LOG_LOSS
-        _, slope = scalar_loss(code, shape, z, y)
-        curvature = _curvature(code, shape, z, y) * boost
+        _, slope = scalar_loss(code, parameter, z, y)
+        curvature = _curvature(code, parameter, z, y) * boost
         error[i] = slope / curvature
         if root.size > 0:
             w = weight[i] if weight.size > 0 else zero + 1
@@ -64,7 +64,7 @@ def _log_sum_of_others(raw, output, i):
 
 
 @jit_inner
-def _curvature(loss, shape, z, y):
+def _curvature(loss, parameter, z, y):
     one = z * 0 + 1
     if loss == LOG_LOSS:
         # Jaakkola and Jordan: the flattest parabola above that touches the loss at z and -z.
@@ -74,7 +74,7 @@ def _curvature(loss, shape, z, y):
     if loss == SQUARED_HINGE:
         return 2 * one
     if loss == HUBER:
-        return one * min(1.0, shape / max(abs(z - y), 1e-30))
+        return one * min(1.0, parameter / max(abs(z - y), 1e-30))
     if loss == ABSOLUTE_ERROR:
         return 1 / max(abs(z - y), LEAST_ERROR * one)
     if loss == QUANTILE:

@@ -1,14 +1,15 @@
-"""Training on pairs of a chosen item and one drawn: planned mini-batches, as in minibatch.py.
+"""Training on pairs of a chosen and a sampled item, in planned mini-batches as in minibatch.py.
 
-A row is a context, and the item chosen in it. Its score for an item is that of an FM on the
-features of both. What a context and an item make of it by themselves is computed once; of
-both together it is the product of the context's sums by class and the item's layers (see
-interactions.py). Features of contexts and items are different ones, in one state.
+A row is a context and the item chosen in it. Its score for an item is the output of a
+factorization machine on the features of both. What depends on the context or on the item alone is
+computed once; what depends on both is the product of the context's sums by interaction group and
+the item's layers (see interactions.py). Features of contexts and items differ, but are in one
+state.
 
-A batch goes through six steps, in each of which rows, items or features are independent, so that
-threads can share them: gather the contexts' parameters; compute the contexts; draw an item for
-each row, compare; plan the distinct items that were met; sum up what their rows want of them, and
-gather their parameters; update all features.
+A batch takes six steps. In each, rows, items or features are independent, so that threads can
+share them: gather the contexts' parameters; compute the contexts; sample an item for each row and
+compare the two; plan the batch's distinct items; sum their gradients over the rows, and gather
+their parameters; update all features.
 """
 
 import math
@@ -19,19 +20,26 @@ from skfm._kernels import minibatch
 from skfm._kernels._jit import jit, jit_inline, jit_inner
 from skfm._kernels.barrier import meet
 from skfm._kernels.batches import plan_batches
-from skfm._kernels.features import MIX
 from skfm._kernels.interactions import enter
 from skfm._kernels.losses import log_loss
 from skfm._kernels.minibatch import ROW_COST, share
+from skfm._kernels.negative_sampling import draw_any, draw_free, draw_unseen, find_bit
+from skfm._kernels.splitmix64 import GAMMA, splitmix64
 from skfm._kernels.structs import (
-    Events,
+    BatchItems,
+    Comparison,
+    ItemBatch,
     Items,
     Local,
-    Meetings,
-    Pairs,
+    PairScratch,
+    PlanScratch,
+    Positives,
     RowScratch,
+    ScaledRows,
+    Scratch,
     Seen,
     State,
+    Window,
     WindowColumns,
     WindowRows,
 )
@@ -41,111 +49,12 @@ N_STEPS, N_FORWARD_STEPS = 6, 3
 # Steps of minibatch.py that have been taken when ..., of one output.
 GATHERED, COMPUTED, DIFFERENTIATED, UPDATED = (np.int64(n) for n in (1, 2, 3, 6))
 
-N_TRIES = 4  # draws of all items, before one of the free ones
-BITS = 16  # for each item seen, at least: one in so many unseen items falls on the bit of one
-ROOM = 4  # owners may have so many times as many words, if each item has a bit of its own then
-TOGETHER = 64  # rows that take a turn
-_HALF = np.uint64(32)
+TOGETHER = 64  # rows that are processed in turn
 
 
 @jit_inline
-def random_bits(number):
-    """Bits without a pattern, of a number (Steele, Lea, Flood 2014: SplitMix64)."""
-    h = number
-    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return h ^ (h >> np.uint64(31))
-
-
-@jit_inline
-def find_bit(item, n_words, n_items):
-    """The word and the bit on which an item falls among a power of two of words.
-
-    If there are enough bits, each item has its own.
-    """
-    place = np.uint64(item)
-    if n_words * 64 < n_items:
-        place = place * MIX >> np.uint64(32)
-    return np.int64(place >> np.uint64(6)) & (n_words - 1), place & np.uint64(63)
-
-
-@jit
-def mark_seen(seen, n_items):
-    """Set the bits of the items that owners have seen."""
-    for owner in range(seen.total.size):
-        first = seen.bit_ptr[owner]
-        n_words = seen.bit_ptr[owner + 1] - first
-        for m in range(seen.ptr[owner], seen.ptr[owner + 1]):
-            word, bit = find_bit(seen.item[m], n_words, n_items)
-            seen.bits[first + word] |= np.uint64(1) << bit
-
-
-@jit_inline
-def draw_any(random, begin):
-    """An item, each with its share. There are less than 2^32 shares."""
-    n_items = begin.size - 1
-    n_shares = begin[n_items]
-    item = np.int64(((random >> _HALF) * np.uint64(n_shares)) >> _HALF)
-    return item if n_shares == n_items else _find_share(begin, item)
-
-
-@jit_inline
-def draw_unseen(random, begin, seen_item, seen_bits, first, last, first_word, n_words):
-    """An item that its owner has not seen, each with its share; -1 if a few draws found none.
-
-    What the owner has seen is at ``first:last`` and, as bits, in words from ``first_word`` on.
-    Most items drawn have not been seen, which the bit says at once.
-    """
-    n_items = begin.size - 1
-    for _ in range(N_TRIES):
-        item = draw_any(random, begin)
-        word, bit = find_bit(item, n_words, n_items)
-        if seen_bits[first_word + word] >> bit & np.uint64(1) == 0:
-            return item
-        if n_words * 64 < n_items:
-            m = _count_below(seen_item, first, last, item)
-            if m == last or seen_item[m] != item:
-                return item
-        random = random_bits(random)
-    return np.int64(-1)
-
-
-@jit_inner
-def draw_free(bits, begin, seen, owner):
-    """The same in one draw of those that are free, jumping over the shares of seen items; -1 if
-    there are none."""
-    n_free = seen.total[owner]
-    if n_free <= 0:
-        return np.int64(-1)
-    share = np.int64(((bits >> _HALF) * np.uint64(n_free)) >> _HALF)
-    first = seen.ptr[owner]
-    m = _count_below(seen.free, first, seen.ptr[owner + 1], share + 1)
-    if m > first:
-        share += begin[np.int64(seen.item[m - 1]) + 1] - seen.free[m - 1]
-    return share if begin[begin.size - 1] == begin.size - 1 else _find_share(begin, share)
-
-
-@jit_inline
-def _find_share(begin, share):
-    """The item with a share."""
-    return _count_below(begin, np.int64(1), begin.size, share + 1) - 1
-
-
-@jit_inline
-def _count_below(values, low, high, limit):
-    """The first place in ``low:high`` of sorted values that is not below the limit."""
-    while low < high:
-        middle = (low + high) // 2
-        if values[middle] < limit:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
-@jit_inline
-def represent(items, i, linear, factors, interactions, p, layers):
-    """Write an item's layers; returns its output without a context. ``p`` is room to work in."""
+def item_layers(items, i, linear, factors, interactions, p, layers):
+    """Write an item's layers; returns its output without a context. ``p`` is scratch space."""
     own = factors.dtype.type(0)
     if items.output.size > 0:
         own = items.output[i]
@@ -173,7 +82,7 @@ def represent(items, i, linear, factors, interactions, p, layers):
 
 @jit_inner
 def keep_contexts(rows, r0, first, last, interactions, local, all_sums, pairs):
-    """Keep the layers of the contexts ``first:last``; with classes, also the sums by class."""
+    """Keep the layers of the contexts ``first:last``, and their sums by interaction group."""
     sums, context, layers = all_sums[0], pairs.context, pairs.layers
     unit = rows.value.size == 0
     for r in range(np.uintp(first - r0), np.uintp(last - r0)):
@@ -193,9 +102,9 @@ def keep_contexts(rows, r0, first, last, interactions, local, all_sums, pairs):
 
 @jit_inline
 def differentiate(kind, dtype, score, other, constant, n_free, n_tried):
-    """The loss of two scores and its slopes by them; ``n_free`` is 0 if there is no other.
+    """The loss of two scores and its derivatives; ``n_free`` is 0 if there is no other score.
 
-    ``constant`` is what the context adds to both, which only LOGISTIC does not take out.
+    ``constant`` is what the context adds to both, which cancels out except for LOGISTIC.
     """
     zero, one = dtype.type(0), dtype.type(1)
     if kind == LOGISTIC:
@@ -209,8 +118,8 @@ def differentiate(kind, dtype, score, other, constant, n_free, n_tried):
     if kind == BPR:
         loss, slope = log_loss(score - other, one)
         return loss, slope, -slope
-    # The hinge is cut where the loss would rise while ranks get better: slopes ignore that the
-    # weight falls for it. Without the hinge, nothing would fall before scores differ by 1.
+    # The hinge is cut where the loss would rise while ranks improve: derivatives ignore that the
+    # weight falls. Without the hinge, the loss would not fall before scores differ by 1.
     rank, lowest = dtype.type(max(n_free // n_tried, 1)), dtype.type(n_free)
     weight = math.log1p(rank) / math.log1p(lowest)
     return weight * min(one, one + other - score), -weight, weight
@@ -222,34 +131,31 @@ def compare(
     first,
     last,
     weights,
-    events,
-    seed,
+    positives,
+    comparison,
     items,
     seen,
     state,
     interactions,
-    kind,
-    max_draws,
     scratch,
     pairs,
 ):
-    """Draw an item for each of the rows ``first:last``; losses, their slopes, and what the
-    contexts get of them.
+    """Sample an item for each of the rows ``first:last``; write losses and their derivatives.
 
-    A row's gradient by the factors of its context's features is written over its sums, as
-    `minibatch.run_steps` reads it. Of WARP, there are at most ``max_draws``.
+    A row's gradient by the factors of its context's features is written over its sums, where
+    `minibatch.run_steps` reads it.
 
-    Some rows take a turn together: they draw in rounds, until all have found an item or may draw
-    no more. Before anything is computed, a loop that does little else reads some of all that will
-    be needed; so the processor waits for many answers of the memory at once. (All is in one
-    function because Numba counts the references of each array that it hands to another one, which
-    takes longer than a score.)
+    Some rows are processed together: they sample in rounds, until each has found an item or
+    reached ``max_draws``. Before anything is computed, short loops read some of the data that will
+    be needed, so that many cache misses overlap. (All is in one function because Numba counts
+    references of each array that is passed on, which takes longer than computing a score.)
     """
+    kind, max_draws, seed = comparison
     linear, factors = state.linear[0], state.factors[0]
     sums, raw, gradient = scratch.sums[0], scratch.output[0], scratch.gradient[0]
-    chosen, owners = events.item, events.owner
+    chosen, users = positives.item, positives.user
     indptr, feature, value, begin = items.indptr, items.feature, items.value, items.begin
-    output, explained = items.output, items.layers
+    output, item_sums = items.output, items.layers
     seen_ptr, seen_item, seen_bits, bit_ptr = seen.ptr, seen.item, seen.bits, seen.bit_ptr
     negatives, slopes, losses = pairs.negative, pairs.slope, scratch.losses
     context, wanted = pairs.context, pairs.layers
@@ -275,20 +181,20 @@ def compare(
         for a in range(n):  # scores of the items chosen, whose layers go where the sums were
             r = start + a
             i = np.int64(chosen[r0 + r])
-            own = represent(items, i, linear, factors, interactions, p, layers)
+            own = item_layers(items, i, linear, factors, interactions, p, layers)
             for f in range(flat.size):
                 own += context[r, f] * flat[f]
                 sums[r, f] = flat[f]
             row[a], score[a] = r, own
-            key[a] = random_bits(seed + np.uint64(events.first + r0 + r + 1) * MIX)
+            key[a] = splitmix64(seed + np.uint64(positives.first + r0 + r + 1) * GAMMA)
         n_tried = 0
         while n > 0:
             n_tried += 1
-            for a in range(n):  # an item for each, and where it says whether it has been seen
-                owner = owners[r0 + row[a]]
-                item[a] = draw_any(random_bits(key[a] + np.uint64(n_tried) * MIX), begin)
-                first_word = bit_ptr[owner]
-                place, bit[a] = find_bit(item[a], bit_ptr[owner + 1] - first_word, n_items)
+            for a in range(n):  # an item for each row, and the bit that says whether it was seen
+                user = users[r0 + row[a]]
+                item[a] = draw_any(splitmix64(key[a] + np.uint64(n_tried) * GAMMA), begin)
+                first_word = bit_ptr[user]
+                place, bit[a] = find_bit(item[a], bit_ptr[user + 1] - first_word, n_items)
                 word[a] = first_word + place
             for a in range(n):
                 bit[a] = seen_bits[word[a]] >> bit[a] & np.uint64(1)
@@ -297,24 +203,24 @@ def compare(
                     j = np.uintp(feature[indptr[i]])
                     other[a] = factors[j, 0, 0] + factors[j, 0, at_end]
                 if output.size > 0 and width > 0:
-                    other[a] += explained[i, 0, 0] + explained[i, 0, at_end]
+                    other[a] += item_sums[i, 0, 0] + item_sums[i, 0, at_end]
             for a in range(n):
-                if bit[a] != 0:  # perhaps the item has been seen
-                    owner = owners[r0 + row[a]]
-                    random = random_bits(key[a] + np.uint64(n_tried) * MIX)
+                if bit[a] != 0:  # the item may have been seen
+                    user = users[r0 + row[a]]
+                    random = splitmix64(key[a] + np.uint64(n_tried) * GAMMA)
                     item[a] = draw_unseen(
                         random,
                         begin,
                         seen_item,
                         seen_bits,
-                        seen_ptr[owner],
-                        seen_ptr[owner + 1],
-                        bit_ptr[owner],
-                        bit_ptr[owner + 1] - bit_ptr[owner],
+                        seen_ptr[user],
+                        seen_ptr[user + 1],
+                        bit_ptr[user],
+                        bit_ptr[user + 1] - bit_ptr[user],
                     )
                     if item[a] < 0:
-                        # Anew, for the first draws have said that the item of these bits was seen.
-                        item[a] = draw_free(random_bits(~random), begin, seen, owner)
+                        # Other bits: the first draws rejected the item that these lead to.
+                        item[a] = draw_free(splitmix64(~random), begin, seen, user)
             for a in range(n):  # scores of the items drawn
                 i, r = item[a], np.uintp(row[a])
                 total = zero
@@ -325,26 +231,26 @@ def compare(
                     j = np.uintp(feature[e])
                     c = np.uintp(0)
                     if interactions is not None:
-                        c = np.uintp(interactions.feature_class[j])
+                        c = np.uintp(interactions.interaction_group[j])
                     total += linear[j, 0]
                     for f in range(width):
                         total += factors[j, 0, f] * wanted[r, c * width + f]
                     if output.size > 0:
                         for f in range(width):
-                            total += factors[j, 0, f] * explained[i, c, f]
+                            total += factors[j, 0, f] * item_sums[i, c, f]
                     total *= value[e]
                     if output.size > 0:
                         total += output[i]
-                        for d in range(np.uintp(explained.shape[1])):
+                        for d in range(np.uintp(item_sums.shape[1])):
                             for f in range(width):
-                                total += context[r, d * width + f] * explained[i, d, f]
+                                total += context[r, d * width + f] * item_sums[i, d, f]
                 else:
-                    total += represent(items, i, linear, factors, interactions, p, layers)
+                    total += item_layers(items, i, linear, factors, interactions, p, layers)
                     for f in range(flat.size):
                         total += context[r, f] * flat[f]
                 other[a] = total
             n_left = 0
-            for a in range(n):  # who has found one, or has to stop looking, is settled
+            for a in range(n):  # rows with an item, or without further draws, are done
                 r, i = row[a], item[a]
                 is_far = kind == WARP and other[a] <= score[a] - one  # NaN is not
                 is_found = i >= 0 and not is_far
@@ -354,9 +260,9 @@ def compare(
                 else:
                     n_free = 0
                     if is_found:
-                        owner = owners[r0 + r]
-                        n_free = n_items - (seen_ptr[owner + 1] - seen_ptr[owner])
-                        represent(items, i, linear, factors, interactions, p, layers)
+                        user = users[r0 + r]
+                        n_free = n_items - (seen_ptr[user + 1] - seen_ptr[user])
+                        item_layers(items, i, linear, factors, interactions, p, layers)
                     loss, slope, other_slope = differentiate(
                         kind, dtype, score[a], other[a], raw[r], n_free, n_tried
                     )
@@ -376,14 +282,14 @@ def compare(
 
 
 @jit_inner
-def plan_items(r0, r1, weights, chosen, pairs, items, item_rows, columns, meetings):
-    """Find the distinct items that a batch's rows met, and index them by row and by feature.
+def plan_items(r0, r1, weights, chosen, pairs, features, plan, item_rows, columns, batch_items):
+    """Find the distinct items of a batch, chosen or sampled, and index them by row and by feature.
 
-    The items become rows of a batch of their own, of the weight of the rows that chose them:
-    so penalties are charged for what is chosen, however often it is drawn.
+    The items become rows of a batch of their own. Their weight is that of the rows that chose
+    them: penalties are charged for chosen items, however often they are sampled.
     """
     n_rows = r1 - r0
-    place, item, ptr, count = meetings.place, meetings.item, meetings.ptr, meetings.count
+    place, item, ptr, count = batch_items.place, batch_items.item, batch_items.ptr, plan.count
     negative, slope = pairs.negative, pairs.slope
     n = np.int64(0)
     for r in range(n_rows):
@@ -409,46 +315,24 @@ def plan_items(r0, r1, weights, chosen, pairs, items, item_rows, columns, meetin
             if i < 0:
                 continue
             number = place[i]
-            meetings.row[count[number]] = r
-            meetings.slope[count[number]] = slope[side, r]
+            batch_items.row[count[number]] = r
+            batch_items.slope[count[number]] = slope[side, r]
             count[number] += 1
             if side == 0:
                 item_rows.weight[number] += weight
     for number in range(n):
         place[item[number]] = -1
     item_rows.start[1] = n
-    # The values are scaled already, and features known by their places: nothing to renumber.
-    n_features = plan_batches(
-        items.indptr,
-        items.feature,
-        items.value,
-        meetings.feature_place,
-        meetings.center,
-        meetings.inverse_scale,
-        item[:n],
-        max(n, 1),
-        meetings.number,
-        meetings.entry,
-        count,
-        columns.start,
-        columns.feature,
-        columns.ptr,
-        item_rows.ptr,
-        item_rows.local,
-        item_rows.value,
-        columns.row,
-        columns.value,
-    )
+    n_features = plan_batches(features, item[:n], max(n, 1), plan, item_rows, columns)
     for number in range(n_features):
-        meetings.number[np.uintp(columns.feature[number])] = -1
+        plan.first_seen[np.uintp(columns.feature[number])] = -1
 
 
 @jit_inner(allocates=True)
-def sum_items(first, last, state, items, interactions, layers, meetings, scratch):
-    """What a batch's rows want of its items ``first:last``: their gradient by the items' features'
-    factors.
+def sum_items(first, last, state, items, interactions, layers, batch_items, scratch):
+    """Sum gradients over a batch's rows: by the factors of the features of items ``first:last``.
 
-    As in `compare`, it is written where `minibatch.run_steps` reads it.
+    As in `compare`, they are written where `minibatch.run_steps` reads them.
     """
     linear, factors = state.linear[0], state.factors[0]
     sums, gradient = scratch.sums[0], scratch.gradient[0]
@@ -457,12 +341,14 @@ def sum_items(first, last, state, items, interactions, layers, meetings, scratch
     own = np.empty((sums.shape[1] // max(width, 1), width), dtype)
     own_flat = own.reshape(-1)
     for number in range(first, last):
-        represent(items, np.int64(meetings.item[number]), linear, factors, interactions, p, own)
+        item_layers(
+            items, np.int64(batch_items.item[number]), linear, factors, interactions, p, own
+        )
         total = dtype.type(0)
         for f in range(own_flat.size):
             sums[number, f] = 0
-        for m in range(np.uintp(meetings.ptr[number]), np.uintp(meetings.ptr[number + 1])):
-            r, slope = np.uintp(meetings.row[m]), meetings.slope[m]
+        for m in range(np.uintp(batch_items.ptr[number]), np.uintp(batch_items.ptr[number + 1])):
+            r, slope = np.uintp(batch_items.row[m]), batch_items.slope[m]
             total += slope
             for f in range(own_flat.size):
                 sums[number, f] += slope * layers[r, f]
@@ -480,34 +366,36 @@ def run_steps(
     n_parts,
     barrier,
     window,
-    events,
-    seed,
-    items,
-    seen,
     state,
     penalties,
     interactions,
     rule,
-    kind,
-    max_draws,
     scratch,
-    item_window,
-    item_scratch,
+    comparison,
+    positives,
+    items,
+    seen,
     pairs,
-    meetings,
+    item_batch,
 ):
     """Take a window's batches, in the given order, through the steps ``first:last`` of training.
 
-    All records are plain tuples, but for ``interactions`` and ``rule``.
+    The arguments up to ``scratch`` are those of `minibatch.run_steps`. The others are records of
+    structs.py as plain tuples: `Comparison`, `Positives`, `Items`, `Seen`, `PairScratch` and
+    `ItemBatch`.
 
-    Returns the sum of the losses where that includes part 0 of the last step. As in minibatch.py,
-    one function for all, so that any number of threads runs the same machine code.
+    Returns the sum of the losses if that includes part 0 of the last step. As in minibatch.py,
+    there is one function for everything, so that any number of threads runs the same machine code.
     """
-    rows, local, room = WindowRows(*window[0]), Local(*scratch[0]), RowScratch(*scratch[1])
-    item_rows, item_columns = WindowRows(*item_window[0]), WindowColumns(*item_window[1])
-    item_room = RowScratch(*item_scratch[1])
-    events, items, seen = Events(*events), Items(*items), Seen(*seen)
-    pairs, meetings, machine = Pairs(*pairs), Meetings(*meetings), State(*state)
+    rows, own_scratch = WindowRows(*Window(*window).rows), Scratch(*scratch)
+    local, room = Local(*own_scratch.local), RowScratch(*own_scratch.rows)
+    comparison, positives = Comparison(*comparison), Positives(*positives)
+    items, seen, pairs, model = Items(*items), Seen(*seen), PairScratch(*pairs), State(*state)
+    item_batch = ItemBatch(*item_batch)
+    item_window, batch_items = Window(*item_batch.window), BatchItems(*item_batch.items)
+    item_rows, item_columns = WindowRows(*item_window.rows), WindowColumns(*item_window.columns)
+    item_room = RowScratch(*Scratch(*item_batch.scratch).rows)
+    item_features, item_plan = ScaledRows(*item_batch.features), PlanScratch(*item_batch.plan)
     weight = rows.weight
     zero = np.int64(0)
     loss = 0.0
@@ -530,14 +418,12 @@ def run_steps(
                     a,
                     b,
                     weight,
-                    events,
-                    seed,
+                    positives,
+                    comparison,
                     items,
                     seen,
-                    machine,
+                    model,
                     interactions,
-                    kind,
-                    max_draws,
                     room,
                     pairs,
                 )
@@ -547,16 +433,17 @@ def run_steps(
                         r0,
                         r1,
                         weight,
-                        events.item,
+                        positives.item,
                         pairs,
-                        items,
+                        item_features,
+                        item_plan,
                         item_rows,
                         item_columns,
-                        meetings,
+                        batch_items,
                     )
             elif step == 4:
-                a, b = share(meetings.ptr, zero, item_rows.start[1], ROW_COST, part, n_parts)
-                sum_items(a, b, machine, items, interactions, pairs.layers, meetings, item_room)
+                a, b = share(batch_items.ptr, zero, item_rows.start[1], ROW_COST, part, n_parts)
+                sum_items(a, b, model, items, interactions, pairs.layers, batch_items, item_room)
                 item_end = GATHERED
             else:
                 begin, end = DIFFERENTIATED, UPDATED
@@ -581,17 +468,17 @@ def run_steps(
                 keep_contexts(rows, r0, a, b, interactions, local, room.sums, pairs)
             if item_begin < item_end:
                 minibatch.run_steps(
-                    meetings.batch,
+                    batch_items.batch,
                     item_begin,
                     item_end,
                     part,
                     n_parts,
                     barrier[:0],
-                    item_window,
+                    item_batch.window,
                     state,
                     penalties,
                     interactions,
                     rule,
-                    item_scratch,
+                    item_batch.scratch,
                 )
     return loss

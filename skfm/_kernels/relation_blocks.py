@@ -1,16 +1,17 @@
-"""Parts of rows that many rows have, such as what a user has seen, computed once for all of them.
+"""Relation blocks: parts that many rows share, such as a user's history, computed once.
 
-A row may have own entries and *blocks*, each shared with other rows (Rendle 2013). To the rows of
-a block its columns' values are the same, so what these rows say of a column is said by the sums of
-their layers, errors and products of the two. The columns are updated from these sums, which follow
-each update, and the rows get to know of all updates at once. All of a relation's columns, those
-that its blocks are made of, are in one class of features; see interactions.py.
+Besides entries of its own, a row may have blocks, each shared with other rows (Rendle 2013). Since
+a block's values are the same in all its rows, the sums of these rows' layers and errors, and of
+the products of the two, suffice to update its columns. The sums follow each update, and all
+updates of a field are then passed on to the rows at once. All columns of a field are in one
+interaction group; see interactions.py.
 """
 
 import numpy as np
 
 from skfm._kernels._jit import jit, jit_inner
-from skfm._kernels.coordinate_descent import BLOCK, CHUNK, DAMPING, add_up, pose, solve
+from skfm._kernels.coordinate_descent import BLOCK_SIZE, CHUNK, add_up
+from skfm._kernels.normal_equations import DAMPING, pose, solve
 
 
 @jit
@@ -37,18 +38,20 @@ def split_rows(indptr, indices, data, chosen, rows, out_ptr, out_indices, out_da
 
 
 @jit
-def sum_blocks(blocks, machine):
-    """What the rows of each block get from it: sums of ``x v``, and what the block has of its own,
-    less half its products with itself, which the rows' sums bring in."""
+def sum_blocks(blocks, model):
+    """What each block adds to its rows: sums of ``x v``, and the output of its linear weights.
+
+    Less half its products with itself, if these count: the rows' sums bring them in.
+    """
     for b in range(blocks.own.size):
-        square = machine.linear.dtype.type(0)
+        square = model.linear.dtype.type(0)
         z = square
         blocks.sums[b] = 0
         for e in range(blocks.indptr[b], blocks.indptr[b + 1]):
             j, x = np.uintp(blocks.column[e]), blocks.value[e]
-            z += x * machine.linear[j]
-            for f in range(machine.factors.shape[1]):
-                xv = x * machine.factors[j, f]
+            z += x * model.linear[j]
+            for f in range(model.factors.shape[1]):
+                xv = x * model.factors[j, f]
                 blocks.sums[b, f] += xv
                 square += xv * xv
         blocks.constant[b] = z - square / 2 if blocks.own[b] else z
@@ -60,7 +63,7 @@ def gather_blocks(first, last, members, rows, layer, start, stop, totals):
     the layer that begins at ``layer``, of 1, and of the error: in this order in ``totals``
     (n_blocks, n + 1, n + 1), symmetric."""
     nothing = np.zeros(rows.sums.shape[1], rows.sums.dtype)
-    size = min(BLOCK, stop - start) + 1
+    size = min(BLOCK_SIZE, stop - start) + 1
     near = np.zeros((size + 5, CHUNK), rows.sums.dtype)
     gram = np.zeros((size + 1, size + 5))
     touched = rows.error.dtype.type(0)
@@ -78,24 +81,24 @@ def gather_blocks(first, last, members, rows, layer, start, stop, totals):
 
 @jit(allocates=True)
 def update_blocks(
-    columns, machine, own, has_linear, prior, precision, noise, start, stop, totals, moved
+    columns, model, own, has_linear, prior, precision, noise, start, stop, totals, moved
 ):
-    """Solve a relation's columns, one after the other, as `columns.update_columns` does.
+    """Solve a field's columns one after the other, as `coordinate_descent.update_columns` does.
 
-    ``moved`` (n_blocks, n) becomes what the rows of each block will have to add: to their layers,
-    and to their errors besides. ``own`` says whether the columns' class is its own partner.
+    ``moved`` (n_blocks, n) becomes what the rows of each block have to add to their layers and, in
+    the last column, to their errors. ``own`` says whether the columns interact with each other.
     """
     nf = stop - start
     n = nf + 1
     gram = np.zeros((n + 1, n + 4))
     step = np.zeros(n + 3)
-    rounding = 0.0 if noise.size > 0 else DAMPING * np.finfo(machine.linear.dtype).eps
+    rounding = 0.0 if noise.size > 0 else DAMPING * np.finfo(model.linear.dtype).eps
     shifted = np.zeros(n)
     moved[:] = 0
     for k in range(columns.order.size):
         j = np.uintp(columns.order[k])
         with_linear = has_linear[j]
-        v = machine.factors[j]
+        v = model.factors[j]
         begin, end = columns.ptr[j], columns.ptr[j + np.uintp(1)]
         gram[:] = 0
         for e in range(begin, end):
@@ -104,7 +107,7 @@ def update_blocks(
         if not with_linear:
             for a in range(nf):
                 gram[a, nf] = gram[a, n]
-        pose(machine, prior, precision, rounding, j, start, stop, with_linear, gram, step)
+        pose(model, prior, precision, rounding, j, start, stop, with_linear, gram, step)
         solve(gram, step, nf + with_linear, noise, j, start, with_linear)
         linear_step = step[nf] if with_linear else 0.0
         for e in range(begin, end):
@@ -119,7 +122,7 @@ def update_blocks(
                 moved[b, a] += x * step[a]
         for a in range(nf):
             v[start + a] += step[a]
-        machine.linear[j] += linear_step
+        model.linear[j] += linear_step
 
 
 @jit_inner
@@ -175,7 +178,7 @@ def _move_block(total, step, x, linear_step, v, own, start, nf, moved):
 
 @jit
 def spread_blocks(first, last, block, moved, rows, layer, partners, start, stop):
-    """Let rows ``first:last`` know what has become of their blocks' columns."""
+    """Pass the updates of their blocks' columns on to rows ``first:last``."""
     sums, error = rows.sums, rows.error
     width = sums.shape[1] // partners.size
     for i in range(first, last):

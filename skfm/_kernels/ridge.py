@@ -4,7 +4,7 @@ import numpy as np
 
 from skfm._kernels._jit import jit, jit_inner
 
-LINE = 64  # bytes that memory delivers at once
+LINE = 64  # bytes of a cache line
 AHEAD = 512  # entries whose design rows are fetched together
 
 
@@ -102,10 +102,9 @@ def solve_rows(
 
 @jit_inner
 def _touch(indices, start, stop, design):
-    """Have the memory deliver the design rows of some entries.
+    """Prefetch the design rows of some entries, in a loop so short that many cache misses overlap.
 
-    In a loop so short that many of the waits are under way at once. The result must be used,
-    lest the compiler drop the loop.
+    The result must be used: otherwise the compiler drops the loop.
     """
     touched = design.dtype.type(0)
     n_lines = (design.shape[1] * design.itemsize + LINE - 1) // LINE

@@ -1,4 +1,4 @@
-"""What the kernels pass around: plain records of arrays, so that a call names its parts."""
+"""Records of arrays that are passed to kernels: so a call names its parts."""
 
 from typing import NamedTuple
 
@@ -6,10 +6,10 @@ import numpy as np
 
 
 class State(NamedTuple):
-    """A factorization machine over the used features, with its optimizer's memory.
+    """Parameters of a factorization machine, for the used features, and the optimizer's state.
 
-    Slot 0 holds the parameter, the further slots what the update rule remembers of it: side by
-    side, because whoever needs one needs the other, and each far place in memory costs a wait.
+    Slot 0 holds the parameter, and further slots what the update rule keeps for it. They are side
+    by side because they are read together, and each distant place in memory costs a cache miss.
     """
 
     intercept: np.ndarray  # (n_outputs, n_linear_slots), always float64
@@ -18,32 +18,51 @@ class State(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What is minimised and how."""
+    """What is minimised, and how."""
 
     loss: NamedTuple  # a record of losses.py
-    update: NamedTuple  # a record of updates.py; the types of both choose what is compiled
+    update: NamedTuple  # a record of update_rules.py; the types of both choose what is compiled
     fit_intercept: bool
     fit_linear: bool
 
 
+class ScaledRows(NamedTuple):
+    """Rows in CSR form, and what maps their columns to used features and scales their values."""
+
+    indptr: np.ndarray  # (n_rows + 1,)
+    indices: np.ndarray  # (n_entries,)
+    data: np.ndarray  # (n_entries,)
+    position: np.ndarray  # (n_columns,), the position of a column among the used features
+    center: np.ndarray  # (n_features,), subtracted from a feature's values
+    inverse_scale: np.ndarray  # (n_features,), multiplied with the result
+
+
+class PlanScratch(NamedTuple):
+    """Work space of `batches.plan_batches`."""
+
+    first_seen: np.ndarray  # (n_features,), int32, all -1 at first
+    entry_feature: np.ndarray  # (n,), an integer for each entry of the longest batch
+    count: np.ndarray  # (n,), the same
+
+
 class WindowRows(NamedTuple):
-    """The rows of consecutive mini-batches; made by plan.py, which says what the arrays hold."""
+    """The rows of consecutive mini-batches, planned by `batches.plan_batches`."""
 
     start: np.ndarray  # (n_batches + 1,), the first row of each batch
-    ptr: np.ndarray  # (n_rows + 1,)
-    local: np.ndarray  # (n_entries,)
-    value: np.ndarray  # (n_entries,), or empty where every value is 1
+    ptr: np.ndarray  # (n_rows + 1,), where a row's entries begin
+    local: np.ndarray  # (n_entries,), the number of an entry's feature within the batch
+    value: np.ndarray  # (n_entries,), or empty if every value is 1
     target: np.ndarray  # (n_rows,)
-    weight: np.ndarray  # (n_rows,), or empty where every weight is 1
+    weight: np.ndarray  # (n_rows,), or empty if every weight is 1
 
 
 class WindowColumns(NamedTuple):
     """The same entries by feature: the distinct features of each batch, and their rows."""
 
     start: np.ndarray  # (n_batches + 1,), the first of each batch's features
-    feature: np.ndarray  # (n_pairs,)
-    ptr: np.ndarray  # (n_pairs + 1,)
-    row: np.ndarray  # (n_entries,), within the batch
+    feature: np.ndarray  # (n_pairs,), one for each pair of a batch and one of its features
+    ptr: np.ndarray  # (n_pairs + 1,), where a feature's entries begin
+    row: np.ndarray  # (n_entries,), the number of an entry's row within the batch
     value: np.ndarray  # (n_entries,), or empty
 
 
@@ -55,33 +74,36 @@ class Window(NamedTuple):
 
 
 class Local(NamedTuple):
-    """A batch's parameters of one output, gathered side by side.
+    """A batch's parameters of one output, copied side by side.
 
-    ``width`` is n_components rounded up to whole vectors.
+    ``width`` is n_components, rounded up to whole SIMD vectors.
     """
 
     linear: np.ndarray  # (n_pairs, n_linear_slots)
     factors: np.ndarray  # (n_pairs, n_factor_slots, width)
-    penalty: np.ndarray  # (n_pairs, 2 or 4), see updates.py
-    self_product: np.ndarray  # (n_pairs,), v . v, or 0 where a feature's class has no pairs
-    layer: np.ndarray  # (n_pairs,), where the sums of a feature's class begin
+    penalty: np.ndarray  # (n_pairs, 2 or 4), see update_rules.py
+    self_product: np.ndarray  # (n_pairs,), v . v, or 0 if a feature's group has no pairs within
+    layer: np.ndarray  # (n_pairs,), where the sums of a feature's interaction group begin
 
 
 class RowScratch(NamedTuple):
-    """What is computed of a batch's rows."""
+    """What is computed for a batch's rows."""
 
     sums: np.ndarray  # (n_outputs, n_rows, n_layers * width), the rows' layers
     output: np.ndarray  # (n_outputs, n_rows)
     gradient: np.ndarray  # (n_outputs, n_rows)
     losses: np.ndarray  # (n_rows,)
-    room: np.ndarray  # (n_threads * n_layers, width), to compute with
+    room: np.ndarray  # (n_threads * n_layers, width), scratch space
 
 
-class Block(NamedTuple):
-    """Gradients of the loss of some features, summed over a batch; BLOCK features a thread."""
+class FeatureSums(NamedTuple):
+    """Gradients of the loss by some features, summed over a batch.
+
+    There is space for ``minibatch.FEATURE_CHUNK`` features of each thread.
+    """
 
     slope: np.ndarray  # (n,), of the linear weights: sum of g x
-    curve: np.ndarray  # (n,), sum of g x^2: a factor's gradient is its total less curve times it
+    curve: np.ndarray  # (n,), sum of g x^2: the gradient of a factor v is total - curve * v
     weight: np.ndarray  # (n,), of the rows with the feature
     total: np.ndarray  # (n, width)
 
@@ -91,7 +113,7 @@ class Scratch(NamedTuple):
 
     local: Local
     rows: RowScratch
-    block: Block
+    feature_sums: FeatureSums
 
 
 class Entries(NamedTuple):
@@ -126,16 +148,16 @@ class Side(NamedTuple):
     record: np.ndarray  # (n, N_RECORD), the columns named in sgd.py
 
 
-class Columns(NamedTuple):
-    """The features of a problem, scaled, column by column; see classes.py for their order."""
+class SparseColumns(NamedTuple):
+    """Columns of scaled values (CSC), and the order in which they are updated; see coloring.py."""
 
-    order: np.ndarray  # (n_columns,), columns that share no row one after the other
+    order: np.ndarray  # (n_columns,), columns of one color after the other
     ptr: np.ndarray  # (n_columns + 1,)
     row: np.ndarray  # (n_entries,)
-    value: np.ndarray  # (n_entries,), or empty where every value is 1
+    value: np.ndarray  # (n_entries,), or empty if every value is 1
 
 
-class Machine(NamedTuple):
+class Model(NamedTuple):
     """A factorization machine of one output; ``width`` is n_components and padding, which is 0."""
 
     linear: np.ndarray  # (n_columns,)
@@ -143,23 +165,23 @@ class Machine(NamedTuple):
     n_components: int
 
 
-class Rows(NamedTuple):
-    """What is known of the rows under the present parameters."""
+class RowState(NamedTuple):
+    """Sums and errors of the rows under the present parameters."""
 
-    sums: np.ndarray  # (n_rows, n_layers * width), their layers; of one, sum_j x_j v_j
-    error: np.ndarray  # (n_rows,), raw output less what it should be
-    root: np.ndarray  # (n_rows,), of the rows' weights, or empty where every weight is 1
+    sums: np.ndarray  # (n_rows, n_layers * width), their layers; a single one is sum_j x_j v_j
+    error: np.ndarray  # (n_rows,), raw output less the target
+    root: np.ndarray  # (n_rows,), square roots of the weights, or empty if every weight is 1
 
 
-class Blocks(NamedTuple):
-    """Parts of rows that many rows have, one relation's after the other's; see relations.py."""
+class RelationBlocks(NamedTuple):
+    """Parts that many rows share, field after field; see relation_blocks.py."""
 
     indptr: np.ndarray  # (n_blocks + 1,)
     column: np.ndarray  # (n_entries,)
     value: np.ndarray  # (n_entries,)
     own: np.ndarray  # (n_blocks,), whether a block's columns interact with each other
-    of_row: np.ndarray  # (n_relations, n_rows)
-    layer: np.ndarray  # (n_relations,), where the sums of the relation's class begin
+    of_row: np.ndarray  # (n_fields, n_rows), the block of each row
+    layer: np.ndarray  # (n_fields,), where the sums of the field's interaction group begin
     sums: np.ndarray  # (n_blocks, width)
     constant: np.ndarray  # (n_blocks,)
 
@@ -178,74 +200,82 @@ class Prior(NamedTuple):
 
 
 class Interactions(NamedTuple):
-    """Which products of features count; see interactions.py.
+    """Which products of features a model has; see interactions.py.
 
-    Of the usual machine, with all pairs and with linear weights of all features or none, kernels
-    get None instead. Numba leaves out the branches that this rules out, so that what most need is
-    compiled without the rest.
+    Kernels get None instead if all pairs count, and if all features have linear weights or none
+    does. Numba leaves out the branches that this rules out: the usual model compiles without them.
     """
 
     n_layers: int
-    feature_class: np.ndarray  # (n_features,)
-    partners: np.ndarray  # (n_classes, n_classes), booleans; empty for higher degrees
+    interaction_group: np.ndarray  # (n_features,)
+    partners: np.ndarray  # (n_groups, n_groups), booleans; empty for higher degrees
     begin: np.ndarray  # (n_layers + 1,), where components of degree 2, 3, ... begin
     has_linear: np.ndarray  # (n_features,), booleans
 
 
 class Items(NamedTuple):
-    """The items that are ranked: their scaled, trained features, and how negatives are drawn."""
+    """The items that are ranked: their scaled, trained features, and how negatives are sampled."""
 
     indptr: np.ndarray  # (n_items + 1,)
     feature: np.ndarray  # (n_entries,)
     value: np.ndarray  # (n_entries,)
-    output: np.ndarray  # (n_items,), what other features than these bring, or empty
+    output: np.ndarray  # (n_items,), what the regressed features add, or empty
     layers: np.ndarray  # (n_items, n_layers, width), the same
     begin: np.ndarray  # (n_items + 1,), int64; item i has begin[i]:begin[i + 1] of all shares
 
 
 class Seen(NamedTuple):
-    """What each owner of rows has chosen: no negatives for them."""
+    """What each user has chosen: no negatives for them."""
 
-    ptr: np.ndarray  # (n_owners + 1,)
-    item: np.ndarray  # (n_seen,), sorted for each owner
-    free: np.ndarray  # (n_seen,), int64; shares of the items before it that are not seen
-    total: np.ndarray  # (n_owners,), int64; shares of all items that are not seen
-    bit_ptr: np.ndarray  # (n_owners + 1,), int64; each owner has a power of two of the words
-    bits: np.ndarray  # uint64: where a bit is 0, no item that falls on it has been seen
+    ptr: np.ndarray  # (n_users + 1,)
+    item: np.ndarray  # (n_seen,), sorted for each user
+    free: np.ndarray  # (n_seen,), int64; shares of unseen items before it
+    total: np.ndarray  # (n_users,), int64; shares of all unseen items
+    bit_ptr: np.ndarray  # (n_users + 1,), int64; a power of two of words for each user
+    bits: np.ndarray  # uint64; if a bit is 0, no item that maps to it has been seen
 
 
-class Events(NamedTuple):
-    """Of the rows of a window: what was chosen, and by whom."""
+class Positives(NamedTuple):
+    """The items that the rows of a window chose."""
 
     first: int  # the number of the window's first row among all
     item: np.ndarray  # (n_rows,)
-    owner: np.ndarray  # (n_rows,), whose rows know of each other what was chosen
+    user: np.ndarray  # (n_rows,), whose seen items are no negatives
 
 
-class Pairs(NamedTuple):
-    """What a batch's rows and the items drawn for them come to: work space."""
+class Comparison(NamedTuple):
+    """The loss of a pair of items, and how its negative is sampled."""
 
-    context: np.ndarray  # (n_rows, n_layers * width), sums of the contexts' features by class
-    layers: np.ndarray  # (n_rows, n_layers * width), their layers; for one class the same
-    negative: np.ndarray  # (n_rows,), the item drawn, or -1
+    loss: int  # BPR, WARP or LOGISTIC
+    max_draws: int  # at most so many negatives, for WARP
+    seed: np.uint64
+
+
+class PairScratch(NamedTuple):
+    """What is computed of a batch's rows and the items sampled for them."""
+
+    context: np.ndarray  # (n_rows, n_layers * width), sums of the contexts' features by group
+    layers: np.ndarray  # (n_rows, n_layers * width), their layers; for one group the same
+    negative: np.ndarray  # (n_rows,), the item sampled, or -1
     slope: np.ndarray  # (2, n_rows), of the loss by the scores of both items
 
 
-class Meetings(NamedTuple):
-    """The distinct items that a batch's rows meet, and who meets them: work space.
+class BatchItems(NamedTuple):
+    """The distinct items of a batch, chosen or sampled, and the rows that have them."""
 
-    The last six arrays are what plan.py needs.
-    """
-
-    batch: np.ndarray  # (1,), 0: as rows, they are one batch
+    batch: np.ndarray  # (1,), 0: as rows, the items are one batch
     place: np.ndarray  # (n_items,), the number of an item in the batch, or -1
-    item: np.ndarray  # (n_distinct,), the distinct items
-    ptr: np.ndarray  # (n_distinct + 1,), where the meetings of each begin
-    row: np.ndarray  # (2 * n_rows,), who meets it
+    item: np.ndarray  # (n_distinct,)
+    ptr: np.ndarray  # (n_distinct + 1,), where an item's rows begin
+    row: np.ndarray  # (2 * n_rows,)
     slope: np.ndarray  # (2 * n_rows,)
-    count: np.ndarray  # (max(n_entries, n_distinct),)
-    number: np.ndarray  # (n_used,), the number of a feature in the batch, or -1
-    entry: np.ndarray  # (n_entries,)
-    feature_place: np.ndarray  # (n_used,), a feature's own number: these three say
-    center: np.ndarray  # (n_used,), 0               that features are known by their places,
-    inverse_scale: np.ndarray  # (n_used,), 1        and values scaled
+
+
+class ItemBatch(NamedTuple):
+    """The items of a batch as rows of a batch of their own: its plan and its work space."""
+
+    items: BatchItems
+    window: Window
+    scratch: Scratch
+    features: ScaledRows  # of all items; values are scaled, and features are their own positions
+    plan: PlanScratch

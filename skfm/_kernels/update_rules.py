@@ -27,19 +27,19 @@ import numpy as np
 
 from skfm._kernels._jit import jit_dispatch, jit_inner
 
-# The share of a new gradient in the means, that of its square, and what a root has added.
+# 1 - beta_1, 1 - beta_2 and epsilon.
 ADAM_CONSTANTS = (0.1, 0.001, 1e-8)
 
 
 class AdaGrad(NamedTuple):
     """Duchi, Hazan, Singer 2011.
 
-    ``floor`` is what the sum of squared gradients starts at: with a small one the first step
-    is the full learning rate whatever the gradient, with a large one it is a gradient step.
+    The sum of squared gradients starts at ``initial_accumulator``. With a small one, the first
+    step is the full learning rate whatever the gradient is; with a large one, a gradient step.
     """
 
     learning_rate: float
-    floor: float
+    initial_accumulator: float
 
 
 class SGD(NamedTuple):
@@ -56,7 +56,7 @@ class FTRL(NamedTuple):
     """FTRL-proximal (McMahan et al. 2013)."""
 
     learning_rate: float
-    floor: float
+    initial_accumulator: float
     n_components: int  # without padding
 
 
@@ -65,10 +65,10 @@ FACTOR_SLOTS = {AdaGrad: 2, SGD: 1, Adam: 3, FTRL: 2}
 
 
 @jit_inner
-def adagrad(value, slope, squares, rate, floor):
+def adagrad(value, slope, squares, rate, initial):
     """The new value and the new sum of squares."""
     squares += slope * slope
-    return value - rate * slope / math.sqrt(floor + squares), squares
+    return value - rate * slope / math.sqrt(initial + squares), squares
 
 
 @jit_inner
@@ -84,7 +84,7 @@ def adam(value, slope, mean, square, rate, constants):
 
 
 @jit_inner
-def ftrl(value, slope, pull, squares, rate, floor, ridge, lasso):
+def ftrl(value, slope, pull, squares, rate, initial, ridge, lasso):
     """The new value, pull and sum of squares.
 
     ``ridge`` and ``lasso`` are the penalties for all of the feature's occurrences so far; the pull
@@ -92,7 +92,7 @@ def ftrl(value, slope, pull, squares, rate, floor, ridge, lasso):
     does.
     """
     squares += slope * slope
-    stiffness = math.sqrt(floor + squares) / rate
+    stiffness = math.sqrt(initial + squares) / rate
     aim = stiffness * value - pull - slope
     value = _shrunk(abs(aim), lasso) / (stiffness + ridge)
     if aim < 0:
@@ -107,40 +107,42 @@ def move_intercept(update, slots, slope, weight):
 
 
 @jit_dispatch
-def move(update, features, block, local, linear, factors, fit_linear):
+def move(update, features, feature_sums, local, linear, factors, fit_linear):
     """Update the parameters of some of a batch's features.
 
-    ``features`` is (feature, first, last, start, base): they are called ``feature[first:last]`` in
-    ``linear`` and ``factors``; in ``local``, which begins with feature ``start``, and in the
-    block, from ``base`` on, they are one after the other.
+    ``features`` is (feature, first, last, start, base): they are ``feature[first:last]`` in
+    ``linear`` and ``factors``. In ``local``, which begins with feature ``start``, and in
+    ``feature_sums``, from ``base`` on, they are consecutive.
     """
     raise NotImplementedError
 
 
 @move_intercept.register(AdaGrad)
 def _adagrad_intercept(update, slots, slope, weight):
-    slots[0], slots[1] = adagrad(slots[0], slope, slots[1], update.learning_rate, update.floor)
+    slots[0], slots[1] = adagrad(
+        slots[0], slope, slots[1], update.learning_rate, update.initial_accumulator
+    )
 
 
 @move.register(AdaGrad)
-def _move_adagrad(update, features, block, local, linear, factors, fit_linear):
+def _move_adagrad(update, features, feature_sums, local, linear, factors, fit_linear):
     feature, first, last, start, base = features
     kind = factors.dtype.type
-    rate, floor = kind(update.learning_rate), kind(update.floor)
+    rate, initial = kind(update.learning_rate), kind(update.initial_accumulator)
     near, near_linear, penalty = local.factors, local.linear, local.penalty
-    total = block.total
+    total = feature_sums.total
     for n in range(np.uintp(last - first)):
         i, j, b = np.uintp(first - start) + n, np.uintp(feature[first + n]), np.uintp(base) + n
-        weight = block.weight[b]
+        weight = feature_sums.weight[b]
         if fit_linear:
             w = near_linear[i, 0]
-            slope = block.slope[b] + weight * penalty[i, 0] * w
-            linear[j, 0], linear[j, 1] = adagrad(w, slope, near_linear[i, 1], rate, floor)
-        shrink = weight * penalty[i, 1] - block.curve[b]
+            slope = feature_sums.slope[b] + weight * penalty[i, 0] * w
+            linear[j, 0], linear[j, 1] = adagrad(w, slope, near_linear[i, 1], rate, initial)
+        shrink = weight * penalty[i, 1] - feature_sums.curve[b]
         for f in range(factors.shape[2]):
             v = near[i, 0, f]
             slope = total[b, f] + shrink * v
-            factors[j, 0, f], factors[j, 1, f] = adagrad(v, slope, near[i, 1, f], rate, floor)
+            factors[j, 0, f], factors[j, 1, f] = adagrad(v, slope, near[i, 1, f], rate, initial)
 
 
 @move_intercept.register(SGD)
@@ -149,22 +151,22 @@ def _sgd_intercept(update, slots, slope, weight):
 
 
 @move.register(SGD)
-def _move_sgd(update, features, block, local, linear, factors, fit_linear):
+def _move_sgd(update, features, feature_sums, local, linear, factors, fit_linear):
     """The loss takes a step, then the penalty an implicit one: no stiffness makes that diverge."""
     feature, first, last, start, base = features
     kind = factors.dtype.type
     near, near_linear, penalty = local.factors, local.linear, local.penalty
-    total = block.total
+    total = feature_sums.total
     for n in range(np.uintp(last - first)):
         i, j, b = np.uintp(first - start) + n, np.uintp(feature[first + n]), np.uintp(base) + n
-        weight = block.weight[b]
+        weight = feature_sums.weight[b]
         rate = kind(update.learning_rate) / _crowd(weight)
         if fit_linear:
             w = near_linear[i, 0]
-            moved = w - rate * block.slope[b]
+            moved = w - rate * feature_sums.slope[b]
             linear[j, 0] = moved / (kind(1) + rate * weight * penalty[i, 0])
         shrinkage = kind(1) / (kind(1) + rate * weight * penalty[i, 1])
-        curve = block.curve[b]
+        curve = feature_sums.curve[b]
         for f in range(factors.shape[2]):
             v = near[i, 0, f]
             factors[j, 0, f] = shrinkage * (v - rate * (total[b, f] - curve * v))
@@ -178,26 +180,26 @@ def _adam_intercept(update, slots, slope, weight):
 
 
 @move.register(Adam)
-def _move_adam(update, features, block, local, linear, factors, fit_linear):
-    """Moments rest, and steps are not counted, while a feature does not occur."""
+def _move_adam(update, features, feature_sums, local, linear, factors, fit_linear):
+    """Lazy Adam: moments and the number of steps change only in batches that have the feature."""
     feature, first, last, start, base = features
     kind = factors.dtype.type
     constants = (kind(ADAM_CONSTANTS[0]), kind(ADAM_CONSTANTS[1]), kind(ADAM_CONSTANTS[2]))
     near, near_linear, penalty = local.factors, local.linear, local.penalty
-    total = block.total
+    total = feature_sums.total
     for n in range(np.uintp(last - first)):
         i, j, b = np.uintp(first - start) + n, np.uintp(feature[first + n]), np.uintp(base) + n
-        weight = block.weight[b]
+        weight = feature_sums.weight[b]
         n_steps = near_linear[i, 3] + kind(1)
         linear[j, 3] = n_steps
         rate = kind(update.learning_rate * _adam_factor(n_steps))
         if fit_linear:
             w = near_linear[i, 0]
-            slope = block.slope[b] + weight * penalty[i, 0] * w
+            slope = feature_sums.slope[b] + weight * penalty[i, 0] * w
             linear[j, 0], linear[j, 1], linear[j, 2] = adam(
                 w, slope, near_linear[i, 1], near_linear[i, 2], rate, constants
             )
-        shrink = weight * penalty[i, 1] - block.curve[b]
+        shrink = weight * penalty[i, 1] - feature_sums.curve[b]
         for f in range(factors.shape[2]):
             v = near[i, 0, f]
             slope = total[b, f] + shrink * v
@@ -209,44 +211,51 @@ def _move_adam(update, features, block, local, linear, factors, fit_linear):
 @move_intercept.register(FTRL)
 def _ftrl_intercept(update, slots, slope, weight):
     slots[0], slots[1], slots[2] = ftrl(
-        slots[0], slope, slots[1], slots[2], update.learning_rate, update.floor, 0.0, 0.0
+        slots[0],
+        slope,
+        slots[1],
+        slots[2],
+        update.learning_rate,
+        update.initial_accumulator,
+        0.0,
+        0.0,
     )
 
 
 @move.register(FTRL)
-def _move_ftrl(update, features, block, local, linear, factors, fit_linear):
+def _move_ftrl(update, features, feature_sums, local, linear, factors, fit_linear):
     """All factors of a feature share one sum of squares, the mean of theirs, and one lasso."""
     feature, first, last, start, base = features
     kind = factors.dtype.type
     zero = kind(0)
-    rate, floor = kind(update.learning_rate), kind(update.floor)
+    rate, initial = kind(update.learning_rate), kind(update.initial_accumulator)
     n_components = kind(max(update.n_components, 1))
     near, near_linear, penalty = local.factors, local.linear, local.penalty
     has_lasso = penalty.shape[1] > 2
-    aim = block.total
+    aim = feature_sums.total
     for n in range(np.uintp(last - first)):
         i, j, b = np.uintp(first - start) + n, np.uintp(feature[first + n]), np.uintp(base) + n
-        weight = near_linear[i, 3] + block.weight[b]
+        weight = near_linear[i, 3] + feature_sums.weight[b]
         linear[j, 3] = weight
         if fit_linear:
             linear[j, 0], linear[j, 1], linear[j, 2] = ftrl(
                 near_linear[i, 0],
-                block.slope[b],
+                feature_sums.slope[b],
                 near_linear[i, 1],
                 near_linear[i, 2],
                 rate,
-                floor,
+                initial,
                 weight * penalty[i, 0],
                 weight * penalty[i, 2] if has_lasso else zero,
             )
-        curve = block.curve[b]
+        curve = feature_sums.curve[b]
         squares = zero
         for f in range(factors.shape[2]):
             slope = aim[b, f] - curve * near[i, 0, f]
             squares += slope * slope
         squares = near_linear[i, 4] + squares / n_components
         linear[j, 4] = squares
-        stiffness = math.sqrt(floor + squares) / rate
+        stiffness = math.sqrt(initial + squares) / rate
         length = zero
         for f in range(factors.shape[2]):
             goal = (stiffness + curve) * near[i, 0, f] - near[i, 1, f] - aim[b, f]

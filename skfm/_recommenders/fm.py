@@ -423,9 +423,10 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         batch_size = unless_auto(self.batch_size, auto_batch_size(n_rows, UPDATES[SOLVER]))
         return Settings(
             solver=SOLVER,
-            loss_shape=float(self.max_draws),
+            loss_parameter=0.0,
+            max_draws=int(self.max_draws),
             learning_rate=float(unless_auto(self.learning_rate, RATE)),
-            floor=float(self.initial_accumulator),
+            initial_accumulator=float(self.initial_accumulator),
             batch_size=int(batch_size),
             max_iter=int(self.max_iter),
             tol=float(self.tol),

@@ -18,7 +18,7 @@ def check_fields(of_contexts, of_items, interactions, *, may_share_names):
             "item_identity."
         )
     side = slice(of_contexts.size, None)
-    has_partners = interactions.partners.any(axis=0)[interactions.feature_class[side]]
+    has_partners = interactions.partners.any(axis=0)[interactions.interaction_group[side]]
     has_no_effect = ~has_partners & ~interactions.has_linear[side]
     if has_no_effect.any():
         raise ValueError(
@@ -53,7 +53,7 @@ def make_choices(chosen, users, features, n_own, negatives):
     exponent = {"uniform": 0.0, "popularity": 1.0}.get(negatives, negatives)
     return Choices(
         item=chosen.astype(np.int64),
-        owner=users.of_row,
+        user=users.of_row,
         features=validation.as_csr(features[used]),
         n_own=n_own,
         exponent=float(exponent),
@@ -65,6 +65,6 @@ def initial_parameters(sides, scale, rng):
     """Random factors, zeros elsewhere; the regression on item features finds theirs."""
     problem = sides.problem
     factors = problem.random_factors(1, problem.n_used, scale, rng)
-    factors[:, sides.contexts.n_used + np.flatnonzero(sides.explained.mask)] = 0
+    factors[:, sides.contexts.n_used + np.flatnonzero(sides.regression.mask)] = 0
     linear = np.zeros((1, problem.n_used), factors.dtype)
     return Parameters(np.zeros(1), linear, factors)

@@ -108,7 +108,7 @@ class _Course:
     def _is_progress(self, objective):
         return objective < self.best - least_progress(self.tol, objective)
 
-    def begin_anew(self):
+    def adapt_to_new_objective(self):
         """The objective is another from here on."""
         if self.bad:  # or what has gone astray would be the best
             self._step_back(forget=True)
@@ -185,11 +185,11 @@ class _Course:
     def _give_up(self):
         raise ValueError(
             f"Training diverged, at last with learning_rate={self.trainer.learning_rate:.3g}. "
-            + self.trainer.cure
+            + self.trainer.remedy
         )
 
     def _warn(self, message):
-        warn(f"{message} {self.trainer.cure}", RuntimeWarning)
+        warn(f"{message} {self.trainer.remedy}", RuntimeWarning)
 
 
 def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
@@ -199,7 +199,7 @@ def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
     ``measure_at(parameters)`` (loss and objective, changing nothing), ``parameters()``,
     ``set_parameters(parameters, forget=)``, ``learning_rate``, ``slow_down()``, ``n_batches`` of
     an epoch, ``take_newton_step()``, which returns the objective it has reached or infinity,
-    ``leave_saddle()``, which lowers the objective or returns False, and ``cure``, a sentence for
+    ``leave_saddle()``, which lowers the objective or returns False, and ``remedy``, a sentence for
     who reads that it diverged.
     ``settings`` has ``max_iter``, ``tol`` and ``n_iter_no_change``.
 
@@ -213,7 +213,7 @@ def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
     True, training stops, and if it returns NO_PROGRESS, unless there is a way down.
 
     ``search``, if given, may change the objective before each epoch, as a `PenaltySearch` does;
-    then ``trainer.begin_anew()`` is called.
+    then ``trainer.adapt_to_new_objective()`` is called.
     As long as changes follow, training does not come to rest.
     """
     course = _Course(trainer, baseline, settings.tol, settings.n_iter_no_change)
@@ -222,8 +222,8 @@ def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
         for number in range(1, settings.max_iter + 1):
             has_changed = search is not None and search.before(number, trainer)
             if has_changed:
-                trainer.begin_anew()
-                course.begin_anew()
+                trainer.adapt_to_new_objective()
+                course.adapt_to_new_objective()
             if has_changed or number % NEWTON == 0:
                 course.take_newton_step()
             if search is not None:

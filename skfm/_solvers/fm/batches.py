@@ -3,29 +3,38 @@
 import numpy as np
 
 from skfm._kernels.batches import plan_batches
-from skfm._kernels.structs import Window, WindowColumns, WindowRows
+from skfm._kernels.structs import PlanScratch, Window, WindowColumns, WindowRows
 from skfm._kernels.update_rules import SGD
+from skfm._solvers.fm.optimizer_state import UPDATES
 
 WINDOW_ENTRIES = 1 << 21
 KEPT_BYTES = 512 << 20
 
 
 def auto_batch_size(n_rows, update):
-    """Small data at once; else enough rows for whole batches to stay in the processor's cache.
+    """The mini-batch size for ``batch_size="auto"``.
 
-    Small data is full-batch, so that weights equal repetition and row order does not matter.
-    Plain gradient steps lose much in large batches.
+    Small data is one batch, so that a weight of 2 equals a repeated row and the order of rows does
+    not matter. Larger batches still fit into the processor's cache. SGD needs small ones.
     """
     if update is SGD and n_rows > 1024:
         return 128
     return 1024 if n_rows < 400_000 else 2048 if n_rows < 800_000 else 4096
 
 
-class Planner:
-    """The windows of a problem: kept while they fit into a budget, else planned anew each time.
+def make_planner(problem, settings, rng):
+    """The planner for a problem, with the mini-batch size of the settings."""
+    batch_size = settings.batch_size
+    if batch_size == "auto":
+        batch_size = auto_batch_size(problem.n_rows, UPDATES[settings.solver])
+    return Planner(problem, batch_size, rng)
 
-    The budget is twice the bytes of the CSR input, at most 512 MB, so that the plan never
-    doubles the memory of a large input. What a window holds does not depend on it.
+
+class Planner:
+    """Plans the mini-batches of a problem, in windows of consecutive batches.
+
+    Planned windows are kept within a budget, twice the bytes of the CSR input but at most 512 MB;
+    the others are planned again each time. The budget does not change what a window holds.
     """
 
     def __init__(self, problem, batch_size, rng, kept_bytes=KEPT_BYTES):
@@ -91,50 +100,31 @@ class Planner:
         n_entries = int((problem.indptr[rows + 1] - problem.indptr[rows]).sum())
         n_values = 0 if self._unit else n_entries
         dtype = problem.data.dtype
-        feature_start = np.empty(last - first + 1, dtype=np.int64)
-        features = np.empty(n_entries + 1, dtype=np.uint32)  # one spare place to write to
-        column_ptr = np.empty(n_entries + 1, dtype=np.uint32)
-        row_ptr = np.empty(rows.size + 1, dtype=np.uint32)
-        local = np.empty(n_entries, dtype=self.local_ids)
-        entry_row = np.empty(n_entries, dtype=self.local_ids)
-        row_values = np.empty(n_values, dtype=dtype)
-        column_values = np.empty(n_values, dtype=dtype)
+        weight = problem.weight[rows] if problem.weight.size else np.empty(0, dtype)
+        window_rows = WindowRows(
+            start=np.minimum(np.arange(last - first + 1) * self.batch_size, rows.size),
+            ptr=np.empty(rows.size + 1, np.uint32),
+            local=np.empty(n_entries, self.local_ids),
+            value=np.empty(n_values, dtype),
+            target=problem.target[rows],
+            weight=weight,
+        )
+        columns = WindowColumns(
+            start=np.empty(last - first + 1, np.int64),
+            feature=np.empty(n_entries + 1, np.uint32),  # with a spare place to write to
+            ptr=np.empty(n_entries + 1, np.uint32),
+            row=np.empty(n_entries, self.local_ids),
+            value=np.empty(n_values, dtype),
+        )
+        scratch = PlanScratch(
+            first_seen=np.full(problem.n_used, -1, np.int32),
+            entry_feature=np.empty(self._longest, np.uint32),
+            count=np.empty(self._longest, np.int64),
+        )
         n_pairs = plan_batches(
-            problem.indptr,
-            problem.indices,
-            problem.data,
-            problem.position,
-            problem.center,
-            1 / problem.scale,
-            rows,
-            self.batch_size,
-            np.full(problem.n_used, -1, dtype=np.int32),
-            np.empty(self._longest, dtype=np.uint32),
-            np.empty(self._longest, dtype=np.int64),
-            feature_start,
-            features,
-            column_ptr,
-            row_ptr,
-            local,
-            row_values,
-            entry_row,
-            column_values,
+            problem.scaled_source(), rows, self.batch_size, scratch, window_rows, columns
         )
-        weight = problem.weight
-        return Window(
-            WindowRows(
-                start=np.minimum(np.arange(last - first + 1) * self.batch_size, rows.size),
-                ptr=row_ptr,
-                local=local,
-                value=row_values,
-                target=problem.target[rows],
-                weight=weight[rows] if weight.size else weight,
-            ),
-            WindowColumns(
-                start=feature_start,
-                feature=features[:n_pairs].copy(),
-                ptr=column_ptr[: n_pairs + 1].copy(),
-                row=entry_row,
-                value=column_values,
-            ),
+        columns = columns._replace(
+            feature=columns.feature[:n_pairs].copy(), ptr=columns.ptr[: n_pairs + 1].copy()
         )
+        return Window(window_rows, columns)

@@ -1,9 +1,9 @@
-"""Block coordinate descent: each feature's parameters at their best, given all others."""
+"""Block coordinate descent: each feature's parameters at their optimum, given all others."""
 
 import numpy as np
 
 from skfm._kernels import losses
-from skfm._kernels.quadratic_bounds import majorise
+from skfm._kernels.quadratic_bounds import quadratic_upper_bounds
 from skfm._kernels.structs import Prior
 from skfm._solvers.fm.empirical_bayes import PenaltySearch
 from skfm._solvers.fm.parameters import Parameters
@@ -17,15 +17,15 @@ ROOM = 1e-6  # relative rise of the objective that counts as rounding
 
 
 class _Descent:
-    """The parameters, what rows have of them, and sweeps that lower the objective."""
+    """The parameters, the state of the rows, and sweeps that lower the objective."""
 
     def __init__(self, problem, start, settings):
         self.problem = problem
         self.settings = settings
         self.sweeper = Sweeper(problem, settings.n_threads)
         self.intercept = start.intercept.copy()
-        self.machines = [
-            self.sweeper.machine(linear, factors)
+        self.models = [
+            self.sweeper.model(linear, factors)
             for linear, factors in zip(start.linear, start.factors, strict=True)
         ]
         n_outputs, _, n_components = start.factors.shape
@@ -38,26 +38,26 @@ class _Descent:
             np.zeros((1, n_components + 1)),
         )
         is_plain = problem.loss == losses.SQUARED_ERROR and not problem.weight.size
-        self.rows = self.sweeper.rows(self.machines[0], not is_plain)
+        self.rows = self.sweeper.rows(self.models[0], not is_plain)
         self.raw = np.zeros((n_outputs, problem.n_rows), dtype)
         ones = np.ones(problem.n_rows, dtype)
         self.loss_weight = problem.weight if problem.weight.size else ones
-        self.loss = losses.make_loss(problem.loss, settings.loss_shape, n_outputs)
+        self.loss = losses.make_loss(problem.loss, settings.loss_parameter, n_outputs)
         self.boost = 1.0
         self.reached = self.parameters()  # a copy
         self.measure()
 
     def parameters(self):
-        n_components = self.machines[0].n_components
+        n_components = self.models[0].n_components
         return Parameters(
             self.intercept.copy(),
-            np.stack([machine.linear for machine in self.machines]),
-            np.stack([machine.factors[:, :n_components] for machine in self.machines]),
+            np.stack([model.linear for model in self.models]),
+            np.stack([model.factors[:, :n_components] for model in self.models]),
         )
 
     def _sum_rows(self, output):
-        machine, intercept = self.machines[output], self.intercept[output]
-        self.sweeper.sum_rows(machine, intercept, self.rows.sums, self.raw[output])
+        model, intercept = self.models[output], self.intercept[output]
+        self.sweeper.sum_rows(model, intercept, self.rows.sums, self.raw[output])
 
     def mean_loss(self):
         total = losses.total_loss(self.loss, self.raw, self.problem.target, self.loss_weight)
@@ -66,15 +66,16 @@ class _Descent:
     def measure(self):
         """Compute sums, outputs and the objective, for each unit of weight, from the parameters.
 
-        A sweep keeps them up, but for rounding, which may be all that it seems to gain.
+        A sweep keeps sums and outputs up to date except for rounding errors, which may exceed the
+        progress that it seems to make.
         """
         problem = self.problem
-        for output in range(len(self.machines)):
+        for output in range(len(self.models)):
             self._sum_rows(output)
         total = self.mean_loss() * problem.total_weight
-        for linear, factors, _ in self.machines:
-            total += np.square(linear, dtype=np.float64) @ problem.linear_penalty / 2
-            squares = np.einsum("jf,jf->j", factors, factors, dtype=np.float64)
+        for model in self.models:
+            total += np.square(model.linear, dtype=np.float64) @ problem.linear_penalty / 2
+            squares = np.einsum("jf,jf->j", model.factors, model.factors, dtype=np.float64)
             total += squares @ problem.factor_penalty / 2
         self.objective = float(total / problem.total_weight)
 
@@ -82,16 +83,16 @@ class _Descent:
         return self.raw
 
     def sweep(self):
-        """Update all parameters once; returns the objective, computed again from them.
+        """Update all parameters once; returns the objective, computed from them.
 
-        Where that rises, the sweep is done again with steeper parabolas, which make shorter steps,
-        and those after it begin halfway back. It happens where parabolas do not lie above the
-        loss (Poisson), and where rounding is large.
+        If it rises, the sweep is repeated with steeper parabolas, which make shorter steps; later
+        sweeps return to flatter ones. That happens if the parabolas do not lie above the loss
+        (Poisson), and if rounding errors are large.
         """
         before = self.objective
         for _ in range(MAX_TRIES):
             with np.errstate(over="ignore", invalid="ignore"):  # the objective tells
-                for output in range(len(self.machines)):
+                for output in range(len(self.models)):
                     self._sweep_output(output)
                 self.measure()
             if self.objective <= before + ROOM * abs(before):
@@ -106,37 +107,45 @@ class _Descent:
         return self.objective
 
     def _weigh(self):
-        """Have rows bear weights: curvatures differ from 1."""
+        """Give the rows weights: curvatures differ from 1."""
         if not self.rows.root.size:
             self.rows = self.rows._replace(root=np.ones_like(self.rows.error))
 
     def _set(self, parameters):
         self.intercept[:] = parameters.intercept
-        tables = parameters.linear, parameters.factors
-        for machine, linear, factors in zip(self.machines, *tables, strict=True):
-            machine.linear[:] = linear
-            machine.factors[:, : machine.n_components] = factors
+        for output, model in enumerate(self.models):
+            model.linear[:] = parameters.linear[output]
+            model.factors[:, : model.n_components] = parameters.factors[output]
         self.measure()
 
     def _sweep_output(self, output):
         problem, settings, rows, raw = self.problem, self.settings, self.rows, self.raw[output]
-        if len(self.machines) > 1:  # the sums are those of another output
+        if len(self.models) > 1:  # the sums are those of another output
             self._sum_rows(output)
-        arguments = self.raw, problem.target, problem.weight, rows.error, rows.root
-        majorise(problem.loss, settings.loss_shape, self.boost, output, *arguments)
+        quadratic_upper_bounds(
+            problem.loss,
+            settings.loss_parameter,
+            self.boost,
+            output,
+            self.raw,
+            problem.target,
+            problem.weight,
+            rows.error,
+            rows.root,
+        )
         goal = raw - rows.error
         if settings.fit_intercept:
             self.intercept[output] += shift(rows)
         nothing = np.empty((0, 0))
         fit_linear = settings.fit_linear
-        self.sweeper.sweep(rows, self.machines[output], self.prior, 1.0, nothing, fit_linear)
+        self.sweeper.sweep(rows, self.models[output], self.prior, 1.0, nothing, fit_linear)
         np.add(goal, rows.error, out=raw)
 
 
 def shift(rows, noise=0.0, precision=1.0):
-    """Move the intercept to where the errors' weighted mean is 0; returns by how much.
+    """Move the intercept so that the weighted mean of the errors is 0; returns by how much.
 
-    With noise, it is drawn from its distribution under errors of that precision.
+    With noise, it is sampled from its distribution under errors of the given precision.
     """
     error = rows.error
     if rows.root.size:
@@ -162,17 +171,17 @@ def train(
     finds=FIND_NONE,
     searched=None,
 ):
-    """Minimise the objective from ``start``, as `minibatch.train` does without steps or batches.
+    """Minimise the objective from ``start``; returns parameters and history.
 
-    Returns the parameters and the history.
+    The arguments are those of `minibatch.train`.
     """
     descent = _Descent(problem, start, settings)
     wider = ["pass X in float64"] if problem.data.dtype == np.float32 else []
-    cure = advice(problem, "lower init_scale", *wider)
+    remedy = advice(problem, "lower init_scale", *wider)
 
     def check(objective):
         if not np.isfinite(objective):
-            raise ValueError(f"Training diverged: values are too large to compute with. {cure}")
+            raise ValueError(f"Training diverged: values are too large to compute with. {remedy}")
 
     check(descent.objective)
     progress = Progress(settings, problem.n_rows, "rows")
@@ -183,11 +192,18 @@ def train(
             descent.measure()
         return search.is_open(number)
 
-    options = {"patience": settings.n_iter_no_change, "parameters": lambda: descent.reached}
-    options |= {"listen": listener, "search": search_on}
-    history = run_sweeps(descent.sweep, settings, progress, check, **options)
+    history = run_sweeps(
+        descent.sweep,
+        settings,
+        progress,
+        check,
+        patience=settings.n_iter_no_change,
+        parameters=lambda: descent.reached,
+        listen=listener,
+        search=search_on,
+    )
     history.searched = search.searched(len(history.loss_curve))
     if not is_fitted and descent.mean_loss() > loss_limit(baseline):
-        raise ValueError(f"Training ended above the loss of the intercept alone. {cure}")
+        raise ValueError(f"Training ended above the loss of the intercept alone. {remedy}")
     parameters = descent.parameters()
     return parameters if listener is None else listener.choose(parameters), history

@@ -1,8 +1,7 @@
-"""Columns with entries in most rows, whose linear weights are looked at together.
+"""Columns with entries in most rows, whose linear weights are treated jointly.
 
-Numeric columns may nearly say the same. Then each weight by itself seems to be known better than
-it is, and steps that know nothing of the others get there slowly. One-hot columns meet few others
-so often.
+Numeric columns may be nearly collinear. Then a weight by itself seems less uncertain than it is,
+and steps of single weights converge slowly. One-hot columns are in few rows together.
 """
 
 import numpy as np
@@ -10,13 +9,13 @@ import numpy as np
 from skfm._kernels.principal_axes import add_products, find_root
 
 FULL = 0.5  # of the rows' weight: what a dense column has entries in
-MOST = 100  # of more, their products would cost much more than an epoch
-CHUNK = 1 << 14  # rows looked at together
+MOST = 100  # products of more columns would cost much more than an epoch
+CHUNK = 1 << 14  # rows processed together
 JITTER = 1e-10  # of a matrix' mean diagonal: keeps it invertible
 
 
 class DenseColumns:
-    """Those of a problem: ``columns`` are their places among its features."""
+    """The dense columns of a problem; ``columns`` are their positions among its features."""
 
     def __init__(self, problem, settings):
         self.problem = problem
@@ -29,10 +28,10 @@ class DenseColumns:
             self.columns = self.columns[:0]
 
     def information(self, curvature, sample=None):
-        """What rows of these curvatures (n_outputs, n_rows) say of the weights of an output, the
-        last one being the intercept: (n_outputs, n_columns + 1, n_columns + 1).
+        """Information matrices of the weights and, last, the intercept of each output.
 
-        A ``sample`` of rows may stand for all of them.
+        Of shape (n_outputs, n_columns + 1, n_columns + 1), from rows of the given curvatures
+        (n_outputs, n_rows). A ``sample`` of rows may stand for all of them.
         """
         size = self.columns.size + 1
         total = np.zeros((len(curvature), size, size))
@@ -44,7 +43,7 @@ class DenseColumns:
         return total if sample is None else total * (self.problem.n_rows / sample.size)
 
     def variances(self, information, precision):
-        """Of the weights of one output, by the information and the precisions of their priors."""
+        """Posterior variances of the weights of one output, for priors of the given precisions."""
         if not self.columns.size:
             return np.zeros(0)
         inverse = _inverse_root(information, precision)
@@ -71,7 +70,7 @@ class DenseColumns:
         return intercepts, steps
 
     def _chunks(self, sample=None):
-        """Rows after rows, with a last column of ones."""
+        """Chunks of rows, with a last column of ones."""
         n_rows = self.problem.n_rows if sample is None else sample.size
         for first in range(0, n_rows, CHUNK):
             chosen = slice(first, min(first + CHUNK, n_rows))
@@ -81,7 +80,7 @@ class DenseColumns:
 
 
 def _inverse_root(information, precision):
-    """The inverse of the Cholesky factor of information and prior together."""
+    """The inverse of the Cholesky factor of the information and the prior's precision."""
     matrix = information + np.diag(np.append(precision, 0.0))
     matrix[np.diag_indices_from(matrix)] += JITTER * matrix.diagonal().mean()
     lower, inverse = np.zeros_like(matrix), np.zeros_like(matrix)

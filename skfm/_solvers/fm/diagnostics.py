@@ -1,4 +1,4 @@
-"""Whether a chain has arrived, and how much its draws say.
+"""Whether a chain has converged, and its effective sample size.
 
 Split R-hat and effective sample size of one chain, cut into two halves (Vehtari, Gelman, Simpson,
 Carpenter, Buerkner 2021, without their ranks).

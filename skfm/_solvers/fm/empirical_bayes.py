@@ -79,12 +79,19 @@ def _caution(loss, n_features, n_rows):
     return np.clip((n_features / n_rows) ** 2, 1.0, MOST_CAUTION)
 
 
+class Precisions(NamedTuple):
+    """Precisions of the priors: one for all parameters of a kind, or one for each."""
+
+    factors: float | np.ndarray
+    linear: float | np.ndarray
+
+
 class Searched(NamedTuple):
     """What a search knows at the end of a fit, for the next one that goes on."""
 
     n_epochs: int = 0
-    precisions: tuple | None = None
-    of_classes: float | None = None
+    precisions: Precisions | None = None
+    class_dispersion: float | None = None
 
 
 class _OfFactors(NamedTuple):
@@ -104,16 +111,19 @@ class PenaltySearch:
 
     def __init__(self, problem, settings, finds, n_batches, earlier=None, by_sweeps=False):
         self.problem = problem
-        self.loss_shape = settings.loss_shape
+        self.loss_parameter = settings.loss_parameter
         self.pairs = np.flatnonzero(problem.interactions.degrees == 2)
-        self.finds = finds.factors and self.pairs.size > 0, finds.linear
+        self.finds = finds._replace(factors=finds.factors and self.pairs.size > 0)
         is_standardised = problem.loss in STANDARDISED
         length = max(problem.mean_row_length, 1.0)
         shape = problem.n_used, problem.total_weight
         of_factors = _caution(problem.loss, *shape) * FACTORS[is_standardised] * length
-        self.start = of_factors, starting_penalties(problem.loss, length, *shape).linear
+        of_weights = starting_penalties(problem.loss, length, *shape).linear
+        self.start = Precisions(of_factors, of_weights)
         earlier = earlier or Searched()
-        self.n_epochs_before, self.precisions, self.of_classes = earlier
+        self.n_epochs_before = earlier.n_epochs
+        self.precisions = earlier.precisions
+        self.class_dispersion = earlier.class_dispersion
         self.variances = None
         self.correction = 1.0  # of the dispersion, for what the rows themselves determine
         if by_sweeps:  # each of which goes as far as several epochs
@@ -135,7 +145,7 @@ class PenaltySearch:
 
     def searched(self, n_epochs):
         """After so many epochs of this fit."""
-        return Searched(self.n_epochs_before + n_epochs, self.precisions, self.of_classes)
+        return Searched(self.n_epochs_before + n_epochs, self.precisions, self.class_dispersion)
 
     def before(self, epoch, trainer):
         """Update before the epochs that are due; returns whether the penalties have changed."""
@@ -146,50 +156,50 @@ class PenaltySearch:
 
     def _update(self, parameters, raw):
         problem = self.problem
-        _, linear, factors = parameters
-        linear = linear.astype(np.float64)
-        curvature, measured = weighted_curvatures(problem, self.loss_shape, raw)
+        linear = parameters.linear.astype(np.float64)
+        curvature, measured = weighted_curvatures(problem, self.loss_parameter, raw)
         dispersion = self._dispersion(measured)
         free = _free_share(problem, len(raw))
         curvature = curvature / free
-        penalties = problem.factor_penalty[:, None], problem.linear_penalty
         is_first = self.precisions is None
-        precisions = tuple(  # what is given stays as it is
-            penalty / dispersion if is_first or not is_found else precision
-            for penalty, is_found, precision in zip(
-                penalties, self.finds, self.precisions or (None, None), strict=True
-            )
+        precisions = Precisions(
+            problem.factor_penalty[:, None] / dispersion, problem.linear_penalty / dispersion
         )
-        of_factors = self._measure_factors(factors, curvature, dispersion, precisions[0], free)
-        of_linear = 1 / (self._told_linear(curvature) / dispersion + precisions[1])
+        if not is_first:  # penalties that are given stay as they are
+            if self.finds.factors:
+                precisions = precisions._replace(factors=self.precisions.factors)
+            if self.finds.linear:
+                precisions = precisions._replace(linear=self.precisions.linear)
+        of_factors = self._measure_factors(
+            parameters.factors, curvature, dispersion, precisions.factors, free
+        )
+        of_linear = 1 / (self._told_linear(curvature) / dispersion + precisions.linear)
         dense = self.dense.columns
         if dense.size:
-            priors = np.broadcast_to(precisions[1], problem.n_used)[dense]
+            priors = np.broadcast_to(precisions.linear, problem.n_used)[dense]
             for output, information in enumerate(self.dense.information(curvature, self.sample)):
                 of_linear[output, dense] = self.dense.variances(information / dispersion, priors)
         has_linear = problem.interactions.has_linear[problem.used]
-        used = of_factors.n_determined + (1 - precisions[1] * of_linear)[:, has_linear].sum()
+        used = of_factors.n_determined + (1 - precisions.linear * of_linear)[:, has_linear].sum()
         self.correction = 1 / max(1 - free * used / (problem.total_weight * len(raw)), LEAST_LEFT)
         dispersion = self._dispersion(measured)
         if problem.loss in CLASSES and not is_first:
-            self.of_classes = dispersion
-        start = tuple(value / dispersion for value in self.start)
+            self.class_dispersion = dispersion
+        start = Precisions(*(value / dispersion for value in self.start))
         if is_first:
             self.precisions = start
         else:
             squares = (np.square(linear) / free + of_linear)[:, has_linear]
-            sizes = self.variances.size, squares.size
-            totals = of_factors.squares, squares.sum()
-            goals = tuple(
-                size * (1 + PRIOR) / (total + PRIOR * size / value) if size else value
-                for size, total, value in zip(sizes, totals, start, strict=True)
-            )
+            goal = _goal(self.variances.size, of_factors.squares, start.factors)
             leap = LEAP[problem.loss in STANDARDISED]
-            self.precisions = precisions[0] * (goals[0] / precisions[0]) ** leap, goals[1]
+            self.precisions = Precisions(
+                precisions.factors * (goal / precisions.factors) ** leap,
+                _goal(squares.size, squares.sum(), start.linear),
+            )
         penalty = None
-        if self.finds[0]:
-            penalty = dispersion * self.precisions[0] + of_factors.of_partners
-        of_weights = dispersion * self.precisions[1] if self.finds[1] else None
+        if self.finds.factors:
+            penalty = dispersion * self.precisions.factors + of_factors.of_partners
+        of_weights = dispersion * self.precisions.linear if self.finds.linear else None
         problem.set_penalties(linear=of_weights, factors=penalty)
 
     def _measure_factors(self, factors, curvature, dispersion, precision, free):
@@ -206,7 +216,7 @@ class PenaltySearch:
             told, partners = self._information(values, curvature, kept.astype(np.float64))
             variances = 1 / ((told + partners) / dispersion + precision)
             if not knows_variances:
-                partners = self._information(values, curvature, variances)[1]
+                _, partners = self._information(values, curvature, variances)
                 variances = 1 / ((told + partners) / dispersion + precision)
             kept[...] = variances
             n_determined += (1 - precision * variances).sum()
@@ -220,8 +230,8 @@ class PenaltySearch:
             return measured * self.correction
         if self.problem.loss not in CLASSES:
             return measured
-        if self.of_classes is not None:
-            return self.of_classes
+        if self.class_dispersion is not None:
+            return self.class_dispersion
         return np.clip(measured * self.correction**2, LEAST_OF_CLASSES, 1.0)
 
     def _information(self, factors, curvature, variances):
@@ -231,16 +241,16 @@ class PenaltySearch:
         told, of_partners = np.zeros(factors.shape), np.zeros(factors.shape)
         interactions = problem.interactions
         partners = interactions.partners.astype(np.float64)
-        own_class = interactions.feature_class[problem.used]
-        own = partners.diagonal()[own_class]
-        n_classes = len(partners)
+        own_group = interactions.interaction_group[problem.used]
+        own = partners.diagonal()[own_group]
+        n_groups = len(partners)
         n_pairs = factors.shape[2]
         for chosen in self._chunks():
-            by_class = problem.scaled_rows(chosen, own_class, n_classes)
-            squared, cubed, fourth = _powers(by_class)
+            by_group = problem.scaled_rows(chosen, own_group, n_groups)
+            squared, cubed, fourth = _powers(by_group)
             for output, values in enumerate(factors):
-                weight = np.repeat(curvature[output, chosen], n_classes)[:, None]
-                layers = _by_partners(by_class @ values, partners)
+                weight = np.repeat(curvature[output, chosen], n_groups)[:, None]
+                layers = _by_partners(by_group @ values, partners)
                 unsure = _by_partners(squared @ variances[output], partners)
                 of_squares = squared.T @ np.hstack([weight * np.square(layers), weight * unsure])
                 itself = own[:, None] * (fourth.T @ weight)
@@ -280,6 +290,11 @@ class PenaltySearch:
         return np.bincount(rows.indices, per_entry, problem.n_used)
 
 
+def _goal(size, squares, start):
+    """The precision to expect of parameters with this sum of squares, for a prior at ``start``."""
+    return size * (1 + PRIOR) / (squares + PRIOR * size / start) if size else start
+
+
 def _sample_rows(problem):
     """Some rows of those with very many entries, always the same ones; None is all."""
     share = MOST_ENTRIES / max(problem.indices.size, 1)
@@ -310,20 +325,20 @@ def _powers(rows):
 
 
 def _by_partners(sums, partners):
-    """From sums by class, those over each class's partners; both (n_rows * n_classes, n)."""
+    """From sums by class, those over each class's partners; both (n_rows * n_groups, n)."""
     if len(partners) == 1:
         return sums * partners[0, 0]
     shaped = sums.reshape(-1, len(partners), sums.shape[1])
     return np.einsum("de,nef->ndf", partners, shaped).reshape(sums.shape)
 
 
-def weighted_curvatures(problem, shape, raw):
+def weighted_curvatures(problem, parameter, raw):
     """Those of `curvatures` times the rows' weights, and the dispersion."""
-    curvature, dispersion = curvatures(problem, shape, raw)
+    curvature, dispersion = curvatures(problem, parameter, raw)
     return curvature * problem.weight if problem.weight.size else curvature, dispersion
 
 
-def curvatures(problem, shape, raw):
+def curvatures(problem, parameter, raw):
     """Second derivatives of the loss by the outputs, or what is expected of them, (n_outputs,
     n_rows), and the dispersion of these rows: what a loss of unknown scale is divided by."""
     loss, target = problem.loss, problem.target
@@ -354,13 +369,15 @@ def curvatures(problem, shape, raw):
     if loss == losses.SQUARED_ERROR:
         return np.ones_like(raw), mean(np.square(residual))
     if loss == losses.HUBER:
-        inside = mean((np.abs(residual) <= shape).astype(np.float64))
-        return np.full_like(raw, inside), mean(np.minimum(np.abs(residual), shape) ** 2) / inside
+        inside = mean((np.abs(residual) <= parameter).astype(np.float64))
+        return np.full_like(raw, inside), mean(
+            np.minimum(np.abs(residual), parameter) ** 2
+        ) / inside
     if loss == losses.ABSOLUTE_ERROR:
         size = mean(np.abs(residual))
         return np.full_like(raw, 1 / size), size
-    size = mean(np.where(residual > 0, (1 - shape) * residual, -shape * residual))
-    return np.full_like(raw, shape * (1 - shape) / size), size
+    size = mean(np.where(residual > 0, (1 - parameter) * residual, -parameter * residual))
+    return np.full_like(raw, parameter * (1 - parameter) / size), size
 
 
 def _free_share(problem, n_outputs):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import log_ndtr, ndtri_exp
 
-from skfm._kernels.structs import Machine, Prior
+from skfm._kernels.structs import Model, Prior
 from skfm._solvers.fm.coordinate_descent import shift
 from skfm._solvers.fm.level_noise import find_level_noise
 from skfm._solvers.fm.priors import GroupPrecisions, Hyperprior, expected_precision
@@ -84,7 +84,7 @@ class Chain:
         self.sweeper = Sweeper(problem, settings.n_threads)
         dtype = problem.data.dtype
         linear, factors = draw.linear.astype(dtype), draw.factors.astype(dtype)
-        self.machine = self.sweeper.machine(linear, factors)
+        self.model = self.sweeper.model(linear, factors)
         self.intercept = draw.intercept
         self.noise_precision = draw.noise_precision
         # Of what nothing is known, or is not fitted, draws would be wild: it is 0.
@@ -98,7 +98,7 @@ class Chain:
         if signs is None and settings.noise_by_level:
             self.level_noise = find_level_noise(problem, self.group, self.weight, draw)
         has_weights = problem.weight.size > 0 or self.level_noise is not None
-        self.rows = self.sweeper.rows(self.machine, has_weights)
+        self.rows = self.sweeper.rows(self.model, has_weights)
         self._weigh(1.0 if self.level_noise is None else self.level_noise.of_rows())
         self.signs = signs
         self.copies = np.ones(problem.n_rows, dtype=np.int64)
@@ -136,16 +136,16 @@ class Chain:
         return found
 
     def _linear(self):
-        return self.machine.linear
+        return self.model.linear
 
     def _factors(self):
-        return self.machine.factors[:, : self.machine.n_components]
+        return self.model.factors[:, : self.model.n_components]
 
     def _theta(self):
         return np.column_stack([self._factors(), self._linear()])
 
     def _refresh(self):
-        self.sweeper.sum_rows(self.machine, self.intercept, self.rows.sums, self.raw)
+        self.sweeper.sum_rows(self.model, self.intercept, self.rows.sums, self.raw)
         np.subtract(self.raw, self.goal, out=self.rows.error)
 
     def step(self):
@@ -156,7 +156,7 @@ class Chain:
         if self.signs is None:
             loss = self._draw_noise_precision(rng)
         else:
-            loss = self._draw_hidden(rng)
+            loss = self._draw_latent(rng)
         if self.iteration > N_HELD:
             self._draw_groups(rng)
         settings, n_columns = self.settings, self.problem.n_used
@@ -169,9 +169,9 @@ class Chain:
             self.group_precision,
             self.group_mean,
         )
-        noise = rng.standard_normal((n_columns, self.machine.n_components + 1))
+        noise = rng.standard_normal((n_columns, self.model.n_components + 1))
         self.sweeper.sweep(
-            self.rows, self.machine, prior, self.noise_precision, noise, settings.fit_linear
+            self.rows, self.model, prior, self.noise_precision, noise, settings.fit_linear
         )
         # Hidden numbers are drawn around outputs, which may be small against those numbers.
         if self.iteration % REFRESH == 0 or self.signs is not None:
@@ -195,7 +195,7 @@ class Chain:
         self.noise_precision = rng.standard_gamma((prior.shape + self.total_weight) / 2) / rate
         return loss
 
-    def _draw_hidden(self, rng):
+    def _draw_latent(self, rng):
         """Draw the hidden numbers, which have the labels' signs; returns the loss.
 
         A row of weight c has the mean of c of them: of as many draws if c is a small whole number,
@@ -272,11 +272,11 @@ class Chain:
 
     def _parts(self, output):
         """What the parameters of each degree contribute to the outputs."""
-        linear, factors, n_components = self.machine
+        linear, factors, n_components = self.model
         *degrees, last = self.kinds
         parts, rest = {}, output - self.intercept
         for degree in degrees:
-            own = Machine(np.zeros_like(linear), np.zeros_like(factors), n_components)
+            own = Model(np.zeros_like(linear), np.zeros_like(factors), n_components)
             if degree == 1:
                 own.linear[:] = linear
             else:

@@ -1,24 +1,36 @@
 """Which products of features a model has, for all features of X or for some of them."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from skfm._kernels import structs
-from skfm._kernels.interactions import decide_general
-from skfm._kernels.predict import decide
+from skfm._kernels.interactions import predict_general
+from skfm._kernels.predict import predict
 from skfm._utils.memory import read_only
 from skfm._utils.pickling import Versioned
 
 
+class Parts(NamedTuple):
+    """What rows of some features contribute to rows that have other features as well."""
+
+    output: np.ndarray  # (n_rows,), their outputs alone, without the intercept
+    sums: np.ndarray  # (n_rows, n_groups * n_components), by interaction group
+    layers: np.ndarray  # (n_rows, n_groups * n_components)
+
+
 @dataclass
 class Interactions(Versioned):
-    """See kernels/interactions.py. Classes of features go with components of degree 2 alone."""
+    """Which products of features a model has; see _kernels/interactions.py.
+
+    There are several interaction groups only if all components are of degree 2.
+    """
 
     degrees: np.ndarray  # (n_components,), ascending
-    feature_class: np.ndarray  # (n_features,)
-    partners: np.ndarray  # (n_classes, n_classes), symmetric, booleans
+    interaction_group: np.ndarray  # (n_features,)
+    partners: np.ndarray  # (n_groups, n_groups), symmetric, booleans
     has_linear: np.ndarray  # (n_features,), booleans
     field: np.ndarray  # (n_features,), numbers
 
@@ -39,7 +51,7 @@ class Interactions(Versioned):
 
     @property
     def may_center(self):
-        """Whether a model of features less a constant is one of the features as they are."""
+        """Whether a model of centered features is a model of the features themselves."""
         return self.are_pairs and bool(self.has_linear.all())
 
     @property
@@ -47,23 +59,27 @@ class Interactions(Versioned):
         return self.degrees.max(initial=2) == 2
 
     def record(self, features=slice(None)):
-        """What the kernels take, for these features in this order; None for all pairs."""
+        """The kernels' record for these features, in this order.
+
+        None for all pairs, with linear weights of all features or of none.
+        """
         alike = self.has_linear.all() or not self.fit_linear
         if self.are_pairs and self.partners.size == 1 and self.partners.all() and alike:
             return None
-        feature_class, has_linear = self.feature_class[features], self.has_linear[features]
+        interaction_group, has_linear = self.interaction_group[features], self.has_linear[features]
         if self.are_pairs:
             return structs.Interactions(
                 self.n_layers,
-                feature_class,
+                interaction_group,
                 self.partners,
                 np.zeros(len(self.partners) + 1, np.int64),
                 has_linear,
             )
         degrees = np.arange(2, self.degrees.max() + 2)
         begin = np.searchsorted(self.degrees, degrees)
+        no_partners = np.zeros((0, 0), bool)
         return structs.Interactions(
-            *(self.n_layers, feature_class, np.zeros((0, 0), bool), begin, has_linear)
+            self.n_layers, interaction_group, no_partners, begin, has_linear
         )
 
     @property
@@ -73,37 +89,36 @@ class Interactions(Versioned):
     def pull(self, features, center, factors):
         """How the pairs move linear weights if ``center`` is added to the features: for each
         output and feature the sum of ``<v_j, v_k> center_k`` over its partners ``k``."""
-        own_class = self.feature_class[features]
+        own_group = self.interaction_group[features]
         sums = np.zeros((factors.shape[0], len(self.partners), factors.shape[2]))
-        np.add.at(sums, (slice(None), own_class), center[:, None] * factors)
+        np.add.at(sums, (slice(None), own_group), center[:, None] * factors)
         sums = np.einsum("de,cef->cdf", self.partners.astype(np.float64), sums)
-        is_own = self.partners.diagonal()[own_class]
+        is_own = self.partners.diagonal()[own_group]
         own = np.einsum("cjf,cjf->cj", factors, factors) * (center * is_own)
-        return np.einsum("cjf,cjf->cj", factors, sums[:, own_class]) - own
+        return np.einsum("cjf,cjf->cj", factors, sums[:, own_group]) - own
 
     def parts(self, rows, features, linear, factors):
-        """What rows over some of the features bring into rows that have others besides.
+        """The `Parts` of rows of some of the features, for pairs only.
 
-        Returns their outputs alone, without the intercept, their sums by class and their layers,
-        both (n_rows, n_classes * n_components). The output of a row joined from two is the sum
-        of both outputs and the product of one's sums and the other's layers. For pairs only.
+        The output of a row joined from two parts is the sum of their outputs and the product of
+        the sums of one and the layers of the other.
         """
         rows, used = _without_empty_columns(rows)
         linear, factors = linear[used], factors[used]
-        own_class = self.feature_class[features][used]
-        n_classes = len(self.partners)
-        if n_classes == 1:
+        own_group = self.interaction_group[features][used]
+        n_groups = len(self.partners)
+        if n_groups == 1:
             sums = (rows @ factors)[:, None]
         else:
-            masks = own_class == np.arange(n_classes)[:, None, None]
+            masks = own_group == np.arange(n_groups)[:, None, None]
             sums = np.stack([rows @ (factors * mask.T) for mask in masks], axis=1)
         layers = np.einsum("de,nef->ndf", self.partners.astype(factors.dtype), sums)
-        itself = np.einsum("jf,jf->j", factors, factors) * self.partners.diagonal()[own_class]
+        itself = np.einsum("jf,jf->j", factors, factors) * self.partners.diagonal()[own_group]
         squared = rows.data * rows.data, rows.indices, rows.indptr
         squares = sparse.csr_matrix(squared, shape=rows.shape) @ itself
         output = rows @ linear + (np.einsum("nef,nef->n", sums, layers) - squares) / 2
         flat = len(sums), -1
-        return output.astype(factors.dtype), sums.reshape(flat), layers.reshape(flat)
+        return Parts(output.astype(factors.dtype), sums.reshape(flat), layers.reshape(flat))
 
 
 def _without_empty_columns(rows):
@@ -122,7 +137,7 @@ def _without_empty_columns(rows):
 
 
 def all_pairs(n_features, n_components):
-    """All pairs of features, and all linear weights."""
+    """All pairs of features, with linear weights of all features."""
     return Interactions(
         np.full(n_components, 2),
         np.zeros(n_features, np.uint8),
@@ -140,6 +155,6 @@ def compute_outputs(rows, parameters, interactions, start, stop, output):
     """
     rows, parameters = tuple(map(read_only, rows)), tuple(map(read_only, parameters))
     if interactions is None:
-        decide(*rows, *parameters, start, stop, output)
+        predict(*rows, *parameters, start, stop, output)
     else:
-        decide_general(*rows, parameters, interactions, start, stop, output)
+        predict_general(*rows, parameters, interactions, start, stop, output)

@@ -1,4 +1,4 @@
-"""Noise that differs between levels: some users and some films are harder to predict than others.
+"""Noise that differs between levels: some users and items are harder to predict than others.
 
 The noise precision of a row of weight c is ``c a`` times the product of the precisions ``lambda``
 of its levels, one of each one-hot group of features. ``lambda ~ Gamma(nu / 2, nu / 2)``, which has

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skfm._kernels.coloring import block_columns
+from skfm._kernels.coloring import color_consecutive_columns
 from skfm._utils.memory import read_only
 
 LEAST_SHARE = 0.5  # of the rows
@@ -19,7 +19,9 @@ def find_fields(X, count, total):
     n_features = X.shape[1]
     before = np.zeros(n_features, dtype=np.int64)
     position, blocks = np.arange(n_features, dtype=np.uint32), np.empty(n_features, np.int64)
-    block_columns(X.indptr.astype(np.int64), read_only(X.indices), position, before, blocks)
+    color_consecutive_columns(
+        X.indptr.astype(np.int64), read_only(X.indices), position, before, blocks
+    )
     start = np.maximum.accumulate(before)  # of the longest run that ends with each column
     last = np.flatnonzero(np.diff(start, append=n_features))
     first = start[last]

@@ -19,22 +19,19 @@ from skfm._utils.memory import aligned_zeros
 from skfm._utils.pickling import Versioned
 
 UPDATES = {"adagrad": AdaGrad, "adam": Adam, "ftrl": FTRL, "sgd": SGD}
-RECOVERY = 4 ** (1 / 8)  # of the learning rate, where training goes on after it diverged
-GROWTH = 10.0  # see `Guard`
-LONGEST = 0.1  # as AdaGrad's steps are at most
-MUCH = 4.0  # times as many rows
+RECOVERY = 4 ** (1 / 8)  # by which the learning rate recovers in each call after a divergence
 VECTOR_BYTES = 32  # rows of factors are padded with zeros to whole vectors of this size
 
 
 @dataclass
-class Memory(Versioned):
-    """What further training needs from a run: its state, and how far it has come."""
+class OptimizerMemory(Versioned):
+    """What further training needs of a run: the optimizer's state, and how far it has come."""
 
-    state: State | None  # None if that was not kept
+    state: State | None  # None if it was not kept
     n_epochs: float  # passes over the rows seen so far
-    slowness: float  # what divergence has made of the learning rate
+    rate_factor: float  # of the learning rate, less than 1 after training diverged
     intercept: np.ndarray | None = None  # without a state: the slots of the intercept,
-    summary: tuple = ()  # and what `summarise` made of the others
+    summary: tuple = ()  # and what `summarise` returns for the others
 
     def copy(self):
         state = self.state
@@ -53,20 +50,20 @@ class Memory(Versioned):
             spread[:, places] = array
             return spread
 
-        intercept, linear, factors = self.state
-        state = State(intercept.copy(), larger(linear), larger(factors))
-        return Memory(state, self.n_epochs, self.slowness)
+        state = self.state
+        state = State(state.intercept.copy(), larger(state.linear), larger(state.factors))
+        return OptimizerMemory(state, self.n_epochs, self.rate_factor)
 
     def of_one_epoch(self, update):
-        """What a fit begins with that starts from the parameters of this one, or None.
+        """The memory for a fit that starts from the parameters of this one, or None.
 
-        The rows may differ, so this is not the whole memory. Without any of it, the first steps
-        would be as long as those of a cold start, however good the parameters are.
+        The rows may differ, so this is as after one epoch. Without it, the first steps would be as
+        long as those of a cold start, however good the parameters are.
         """
         if self.intercept is None:
             return None
         intercept = self.intercept.copy()
-        if update is Adam:  # as after one step of a slope like all others, without a direction
+        if update is Adam:  # as after one step of a typical gradient, without a direction
             squares = ADAM_CONSTANTS[1]
             intercept[:, 1:] *= 0, squares, 0
             linear, factors, steps = self.summary
@@ -74,15 +71,15 @@ class Memory(Versioned):
         else:
             intercept[:, 1:] /= max(self.n_epochs, 1)
             summary = tuple(mean / max(self.n_epochs, 1) for mean in self.summary)
-        return Memory(None, 0, self.recovered(), intercept, summary)
+        return OptimizerMemory(None, 0, self.recovered(), intercept, summary)
 
     def recovered(self):
-        """The slowness a little later: what some rows have made smaller is not so for good."""
-        return min(1.0, self.slowness * RECOVERY)
+        """The rate factor for the next rows: it recovers after some rows have made it smaller."""
+        return min(1.0, self.rate_factor * RECOVERY)
 
 
-def remembered(state, update):
-    """What a rule knows of the slopes it has met, features last: sums, or levels of Adam's."""
+def accumulated(state, update):
+    """What a rule has accumulated of squared gradients, features last: sums, or Adam's moments."""
     linear, factors = state.linear, np.moveaxis(state.factors, 1, 3)
     if update is AdaGrad:
         return linear[:, :, 1], factors[:, 1]
@@ -93,70 +90,24 @@ def remembered(state, update):
     return ()
 
 
-def summarise(remembered, update, count):
-    """Means over features: of sums for each row's weight, else of the levels."""
+def summarise(accumulated, update, count):
+    """Means over features: of the sums, for each unit of weight, or of Adam's moments."""
     weight = max(count.sum(), np.finfo(np.float64).tiny)
     if update is Adam:
-        return tuple(array @ count / weight for array in remembered)
-    return tuple(array.sum(axis=-1, dtype=np.float64) / weight for array in remembered)
+        return tuple(array @ count / weight for array in accumulated)
+    return tuple(array.sum(axis=-1, dtype=np.float64) / weight for array in accumulated)
 
 
-def recall(remembered, summary, update, count):
-    """The other way round, for features that rows of the weight ``count`` had."""
+def restore(accumulated, summary, update, count):
+    """Invert `summarise`, for features in rows of the weight ``count``."""
     if update is Adam:
         count = count > 0
-    for array, mean in zip(remembered, summary, strict=True):
+    for array, mean in zip(accumulated, summary, strict=True):
         if mean.ndim > 1:  # of factors, whose padding is that of their type
             n = min(mean.shape[1], array.shape[1])
             array[:, :n] = np.multiply.outer(mean[:, :n], count)
         else:
             array[...] = np.multiply.outer(mean, count)
-
-
-class Guard:
-    """Keeps single rows of a stream from changing for good what many have taught.
-
-    One outlier has slopes a thousand times as large as others. Rules take them for the usual
-    ones, and steps are too short ever after. So sums of squares grow by a chunk at most GROWTH
-    times as fast as they have grown so far, and Adam's levels GROWTH times in all. Plain steps
-    remember nothing, but follow any slope: no parameter moves further than LONGEST a batch.
-    All that goes for features of which MUCH more is known than what the chunk says.
-    """
-
-    def __init__(self, state, update):
-        self.state, self.update = state, update
-        self.before = [np.copy(array) for array in self._watched()]
-
-    def _watched(self):
-        """What is bounded, features last, the intercept's last of all."""
-        intercept, linear, factors = self.state
-        if self.update is SGD:
-            return linear[:, :, 0], np.moveaxis(factors[:, :, 0], 1, 2), intercept[:, 0, None]
-        slot = 1 if self.update is AdaGrad else 2
-        return *remembered(self.state, self.update)[:2], intercept[:, slot, None]
-
-    def _means(self):
-        """Adam's means of slopes, which have no length but that of the levels."""
-        intercept, linear, factors = self.state
-        return linear[:, :, 1], np.moveaxis(factors[:, :, 1], 1, 2), intercept[:, 1, None]
-
-    def restrain(self, problem, n_batches):
-        """After a chunk."""
-        of_rows = problem.total_weight
-        counts = problem.chunk_count(), problem.count_before
-        for_all = np.array([of_rows]), np.array([problem.seen_weight - of_rows])
-        watched, means = self._watched(), self._means() if self.update is Adam else ()
-        for part, (count, known) in enumerate((counts, counts, for_all)):
-            now, before = watched[part], self.before[part]
-            if self.update is SGD:
-                low, high = before - LONGEST * n_batches, before + LONGEST * n_batches
-            else:
-                growth = 1 + GROWTH * count / np.maximum(known, 1)
-                low, high = 0, before * (GROWTH if self.update is Adam else growth)
-            beyond = ((now < low) | (now > high)) & (known > MUCH * np.maximum(count, 1))
-            now[beyond] = np.clip(now, low, high)[beyond]
-            if self.update is Adam:
-                means[part][beyond] = 0
 
 
 def _aligned_copy(array):
@@ -166,8 +117,8 @@ def _aligned_copy(array):
 
 
 def make_state(parameters, update):
-    """The state that starts at the given scaled parameters; see ``records.State`` for shapes."""
-    factors = parameters[2]
+    """The state that starts at the given scaled parameters; see `structs.State` for shapes."""
+    factors = parameters.factors
     n_outputs, n_used, n_components = factors.shape
     vector = VECTOR_BYTES // factors.itemsize
     width = -(-n_components // vector) * vector
@@ -181,14 +132,13 @@ def make_state(parameters, update):
 
 
 def set_parameters(state, parameters, *, forget):
-    """Put parameters into a state; the optimizer's memory of them stays or is emptied."""
+    """Put parameters into a state; what the optimizer keeps for them stays, or becomes 0."""
     if forget:
         for array in state:
             array[...] = 0
-    intercept, linear, factors = parameters
-    state.intercept[:, 0] = intercept
-    state.linear[:, :, 0] = linear
-    state.factors[:, :, 0, : factors.shape[2]] = factors
+    state.intercept[:, 0] = parameters.intercept
+    state.linear[:, :, 0] = parameters.linear
+    state.factors[:, :, 0, : parameters.factors.shape[2]] = parameters.factors
 
 
 def get_parameters(state, n_components):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from skfm._kernels import structs
 from skfm._solvers.fm.column_scaling import (
     TINY,
     Scaling,
@@ -89,6 +90,12 @@ class Problem:
             for part in (slice(first, first + CHUNK) for first in chunks)
         )
 
+    def scaled_source(self):
+        """The rows as the kernels take them."""
+        return structs.ScaledRows(
+            self.indptr, self.indices, self.data, self.position, self.center, 1 / self.scale
+        )
+
     def random_factors(self, n_outputs, n, scale, rng):
         """For some features. They are the smaller the longer rows are: so rows start alike.
 
@@ -115,18 +122,21 @@ class Problem:
             total += np.bincount(places, per_entry, self.n_used)
         return total
 
-    def scaled_rows(self, chosen=slice(None), own_class=None, n_classes=1):
-        """Some rows as the solvers see them, in float64; with classes of features, each row cut
-        into one for each class, one after the other: so all sums by class are one product."""
+    def scaled_rows(self, chosen=slice(None), own_group=None, n_groups=1):
+        """Some rows as the solvers see them, in float64.
+
+        With interaction groups, each row is split into one row for each group, one after the
+        other: all sums by group are then one matrix product.
+        """
         indptr, entries = self._entries_of(chosen)
         n_rows = indptr.size - 1
         places = self.position[self.indices[entries]].astype(np.int64)
         data = (self.data[entries] - self.center[places].astype(np.float64)) / self.scale[places]
-        if n_classes == 1:
+        if n_groups == 1:
             return sparse.csr_array((data, places, indptr), (n_rows, self.n_used))
         row = np.repeat(np.arange(n_rows), np.diff(indptr))
-        row = row * n_classes + own_class[places]
-        shape = n_rows * n_classes, self.n_used
+        row = row * n_groups + own_group[places]
+        shape = n_rows * n_groups, self.n_used
         return sparse.csr_array((data, (row, places)), shape=shape)
 
     def _entries_of(self, chosen):

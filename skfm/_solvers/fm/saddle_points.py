@@ -1,26 +1,26 @@
-"""The way down from a saddle point: factors near zero, where gradients are near zero as well.
+"""Directions of descent from a saddle point: where factors, and so their gradients, are near zero.
 
-Where no factor matters, products of features may still lower the objective: gradients do not say
-so, as each factor's is the sum of others. The second derivative does. With one more component
-``u``, the objective changes by ``u' H u / 2`` for small ``u``, where ::
+If all factors are near zero, products of features may still lower the objective. Gradients do not
+show it, since that of each factor is a sum of other factors, but second derivatives do. With one
+more component ``u``, the objective changes by ``u' H u / 2`` for small ``u``, where ::
 
     H = A' diag(g) A (pairs that interact only) + diag(s)
 
 with rows ``A``, derivatives ``g`` of the loss by their outputs and penalties ``s``. If the least
-eigenvalue of ``H`` is negative, its eigenvector is the way down. If it is not, there is none: a
-component that is zero lies at its best (for pairs of features and a convex loss, the whole model
-does: Bach, Mairal, Ponce 2008).
+eigenvalue of ``H`` is negative, its eigenvector is a direction of descent. Otherwise there is
+none: a component of zeros is at its optimum (and for pairs of features and a convex loss, so is
+the whole model: Bach, Mairal, Ponce 2008).
 """
 
 import numpy as np
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
 
 WEAK = 0.5  # see `strength`: training may rest at a saddle point
-NOTHING = 0.01  # the machine is linear
-N_ROWS = 100_000  # rows that are looked at: enough to find a direction
+NOTHING = 0.01  # the model is linear
+N_ROWS = 100_000  # sampled rows: enough to find a direction
 ACCURACY = 0.1  # of the eigenvalue, relative
-FIRST = 0.1  # standard deviation of the outputs of the first, shortest step
-N_STEPS = 6  # each four times as far in outputs as the one before
+FIRST = 0.1  # standard deviation of what the first, shortest step adds to the outputs
+N_STEPS = 6  # each adds four times as much to the outputs as the one before
 
 
 def strength(problem, factors):
@@ -33,10 +33,10 @@ def strength(problem, factors):
 
 
 def ways_down(problem, slope):
-    """Directions in which one component of pairs lowers the objective most, one a output.
+    """Directions in which a component of pairs lowers the objective most, one for each output.
 
-    ``slope`` (n_outputs, n_rows) are the derivatives of the weighted losses. Yields for each
-    output steps ``t u`` (n_used,) of growing length, or nothing where all directions lead up.
+    ``slope`` (n_outputs, n_rows) are the derivatives of the weighted losses. Yields steps ``t u``
+    (n_used,) of increasing length for each output, unless there is no direction of descent.
     """
     if problem.n_used < 2 or 2 not in problem.interactions.degrees:
         return
@@ -58,12 +58,12 @@ def ways_down(problem, slope):
 def _curvature(problem, chosen, slope):
     """H as an operator, from some of the rows."""
     interactions = problem.interactions
-    own_class = interactions.feature_class[problem.used]
+    own_group = interactions.interaction_group[problem.used]
     partners = interactions.partners.astype(np.float64)
     rows = problem.scaled_rows(chosen)
-    parts = problem.scaled_rows(chosen, own_class, len(partners))
+    parts = problem.scaled_rows(chosen, own_group, len(partners))
     columns = parts.T.tocsr()
-    itself = rows.multiply(rows).T @ slope * partners.diagonal()[own_class]
+    itself = rows.multiply(rows).T @ slope * partners.diagonal()[own_group]
     diagonal = problem.factor_penalty - itself
 
     def multiply(u):

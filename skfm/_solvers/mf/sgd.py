@@ -72,7 +72,7 @@ class _Trainer:
     """One training run: the grid, and the state of its rows and columns."""
 
     finds_rate = False
-    cure = "Lower learning_rate or alpha, or use solver='als', which takes no such steps."
+    remedy = "Lower learning_rate or alpha, or use solver='als', which takes no such steps."
 
     def __init__(self, model, csr, tables, settings, rng):
         self.model = model

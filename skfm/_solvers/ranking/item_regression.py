@@ -1,12 +1,12 @@
-"""What the items' given features explain of their parameters.
+"""Regression of the items' parameters on their given features.
 
-An item's parameters are the sum of its own, those of its one-hot features, and of what its other
-features bring. How it is divided makes no difference to items that have been chosen, but all to
-new ones. Were both trained by events, a feature's vector would follow the few items that most
-events are of, and a useless feature would learn what chance suggests. So events train the items'
-own parameters alone. After each epoch those of the features are estimated by a regression of the
-items' sums, in which each item counts once and each feature is shrunk by what it is worth (see
-shrinkage.py), and the items' own parameters are what that leaves. The sums stay.
+An item's parameters are the sum of those of its one-hot features and of its given features. For
+items that have been chosen, only the sum matters; for new ones, only the given features do. If
+events trained both, a feature's vector would follow the few items with most of the events, and a
+useless feature would learn noise. So events train the one-hot features alone. After each epoch,
+the items' sums are regressed on the given features. Each item counts once, and each feature is
+shrunk (see adaptive_shrinkage.py). The items' one-hot features keep the residuals, so that the
+sums do not change.
 """
 
 import numpy as np
@@ -16,15 +16,17 @@ from skfm._kernels.item_regression import regress, regress_doubting
 from skfm._kernels.principal_axes import add_products, find_root, multiply
 from skfm._solvers.ranking.adaptive_shrinkage import share_kept
 
-N_SWEEPS = 2  # for linear weights, after each epoch; they go on where the last ones ended
+N_SWEEPS = 2  # for linear weights, after each epoch; they start from those of the last epoch
 
 
-class Explained:
-    """The explained features of items: those in a class with one-hot ones, if both have linear
-    weights.
+class ItemRegression:
+    """Regresses items' parameters on their given features.
 
-    ``items`` is the problem of the items, ``n_own`` how many one-hot features each has: the first
-    entries of its row.
+    On those that are in the same interaction group as one-hot features, if both have linear
+    weights. ``mask`` says which of the items' features these are.
+
+    ``items`` is the problem of the items, and ``n_own`` the number of one-hot features of each:
+    the first entries of its row.
     """
 
     def __init__(self, items, n_contexts, n_own, interactions):
@@ -34,7 +36,7 @@ class Explained:
         value = (items.data - items.center[place].astype(np.float64)) / items.scale[place]
         shape = items.indptr.size - 1, items.n_used
         self.rows = sparse.csr_matrix((value, place, items.indptr), shape)
-        own_class = interactions.feature_class[self.features]
+        own_group = interactions.interaction_group[self.features]
         has_linear = interactions.has_linear[self.features]
         own = place[items.indptr[:-1, None] + np.arange(n_own)].T
         is_own = np.zeros(items.n_used, bool)
@@ -42,7 +44,7 @@ class Explained:
         self.mask = np.zeros(items.n_used, bool)
         self.groups = []
         for places in own:
-            alike = own_class == own_class[places[0]]
+            alike = own_group == own_group[places[0]]
             columns = np.flatnonzero(alike & has_linear & ~is_own & ~self.mask)
             if has_linear[places[0]] and columns.size:
                 self.mask[columns] = True
@@ -50,24 +52,24 @@ class Explained:
         self.given, self.trained = _only(self.rows, self.mask), _only(self.rows, ~self.mask)
         self.without_own = _only(self.rows, ~is_own)
 
-    def bring(self, linear, factors):
-        """Outputs and layers of the explained features alone, for each item."""
-        output, _, layers = self.interactions.parts(self.given, self.features, linear, factors)
-        return output, layers
+    def contributions(self, linear, factors):
+        """Outputs and layers of the regressed features alone, for each item."""
+        parts = self.interactions.parts(self.given, self.features, linear, factors)
+        return parts.output, parts.layers
 
     def estimate(self, linear, factors):
-        """Divide items' parameters anew; changes both arrays, of all items' features."""
+        """Fit the regression; changes both arrays, which are of all items' features."""
         before = self._outputs(self.rows, linear, factors)
         for group in self.groups:
             group.divide(factors)
-        # What features say of a new item's output includes their products.
+        # The features' contribution to a new item's output includes their products.
         left = before - self._outputs(self.without_own, linear, factors)
         for group in self.groups:
             group.fit_linear(linear, left)
         linear[self.groups[0].own] += before - self._outputs(self.rows, linear, factors)
 
     def _outputs(self, rows, linear, factors):
-        return self.interactions.parts(rows, self.features, linear, factors)[0]
+        return self.interactions.parts(rows, self.features, linear, factors).output
 
 
 def _only(rows, chosen):
@@ -77,7 +79,7 @@ def _only(rows, chosen):
 
 
 class _Group:
-    """One-hot features ``own`` of the items, and those of others that explain them."""
+    """One-hot features ``own`` of the items, and the features they are regressed on."""
 
     def __init__(self, rows, own, columns):
         self.own, self.columns = own, columns
@@ -85,15 +87,15 @@ class _Group:
         squares = self.values.multiply(self.values)
         self.size = np.asarray(squares.sum(axis=0)).ravel()
         fourth = np.asarray(squares.multiply(squares).sum(axis=0)).ravel()
-        # What a single item has may be all its own.
+        # The feature of a single item cannot be told from the item itself.
         self.tells = self.size**2 > (1 + 1e-9) * fourth
         self.kept, self.linear_kept = np.zeros(columns.size), np.zeros(columns.size)
 
     def divide(self, factors):
-        """The items' own factors become what those of features leave, of the same sums.
+        """The items' own factors become the residuals of a regression on features.
 
-        In coordinates in which all have variance 1 and none says what another one does: else
-        popular items would look alike in each of them, for they share much.
+        In coordinates that are uncorrelated and have variance 1: otherwise popular items, which
+        have much in common, would look alike in each coordinate.
         """
         n_rows, n_outputs = len(self.own), factors.shape[1]
         if n_outputs == 0:
@@ -108,7 +110,7 @@ class _Group:
         factors[self.own], factors[self.columns] = _product(residual, back), _product(slopes, back)
 
     def fit_linear(self, linear, left):
-        """Linear weights of features; changes ``left``, what others leave of items' outputs."""
+        """Fit linear weights of features; ``left`` becomes the residuals of the items' outputs."""
         slopes = linear[self.columns, None]
         regress_doubting(*self._csc(), left[:, None], slopes, self.linear_kept, N_SWEEPS)
         linear[self.columns] = slopes[:, 0]
@@ -124,9 +126,9 @@ def _product(rows, matrix):
 
 
 def _whiten(rows):
-    """Matrices to coordinates of (about) variance 1 without correlation, and back.
+    """Matrices to uncorrelated coordinates of variance 1 (approximately), and back.
 
-    A covariance of few rows is drawn towards one without correlation.
+    The covariance of few rows is shrunk towards one without correlations.
     """
     scale = np.sqrt(np.square(rows).mean(axis=0))
     scale[scale == 0] = 1

@@ -1,67 +1,63 @@
-"""Epochs of pairs of a chosen item and one drawn, on planned mini-batches."""
+"""Learning to rank: epochs of pairs of a chosen and a sampled item, on planned mini-batches."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import sparse
 
 from skfm._kernels import ranking as kernels
 from skfm._kernels.losses import LOG_LOSS, make_loss
 from skfm._kernels.ranking import BPR, LOGISTIC, WARP
 from skfm._kernels.structs import (
-    Events,
+    BatchItems,
+    Comparison,
+    ItemBatch,
     Items,
-    Meetings,
-    Pairs,
-    Seen,
+    PairScratch,
+    PlanScratch,
+    Positives,
+    ScaledRows,
     Window,
     WindowColumns,
     WindowRows,
 )
-from skfm._solvers.fm.minibatch import Trainer
-from skfm._solvers.fm.problem import make_problem
-from skfm._solvers.ranking.item_regression import Explained
+from skfm._solvers.fm.batches import make_planner
+from skfm._solvers.fm.optimizer import Optimizer
+from skfm._solvers.fm.problem import Problem, make_problem
+from skfm._solvers.fm.scratch import make_scratch
+from skfm._solvers.fm.trainer import Trainer, count_threads
+from skfm._solvers.ranking.item_regression import ItemRegression
+from skfm._solvers.ranking.negative_sampling import index_seen, share_out
 from skfm._solvers.training import run_epochs
 from skfm._utils.memory import aligned_zeros, plain, read_only
 from skfm._utils.progress import Progress
 
 LOSSES = {"bpr": BPR, "warp": WARP, "logistic": LOGISTIC}
-# Mean loss of parameters that are 0.
+# Mean loss if all parameters are 0.
 BASELINES = {"bpr": np.log(2), "warp": 1.0, "logistic": 2 * np.log(2)}
-JOINED = (  # what a problem knows of its features
-    "count",
-    "count_before",
-    "center",
-    "scale",
-    "linear_penalty",
-    "factor_penalty",
-    "linear_lasso",
-    "factor_lasso",
-    "penalty_share",
-)
-HUGE = 1e100  # larger numbers, and NaN, are not looked into
-SHARES = 1 << 30  # of all items together, when negatives are drawn by popularity
+HUGE = 1e100  # the regression leaves out larger numbers, and NaN
 
 
 @dataclass
 class Choices:
-    """Who chose what. Items are numbered from 0 without gaps: all of them have been chosen."""
+    """Which user chose which item. Items are numbered without gaps: all of them were chosen."""
 
     item: np.ndarray  # (n_rows,)
-    owner: np.ndarray  # (n_rows,)
-    features: object  # (n_items, n_item_features), CSR; first the items' one-hot ones
-    n_own: int  # how many one-hot features each item has
-    exponent: float  # items are drawn by their weight to the power of it
-    seen: object  # (n_owners, n_items), CSR, canonical: no negatives for the owner
+    user: np.ndarray  # (n_rows,)
+    features: sparse.csr_matrix  # (n_items, n_item_features), first the items' one-hot ones
+    n_own: int  # number of one-hot features of each item
+    exponent: float  # negatives are sampled in proportion to weight ** exponent
+    seen: sparse.csr_matrix  # (n_users, n_items), canonical: no negatives for the user
 
 
 @dataclass
 class Sides:
     """The features of contexts and those of items, one after the other in one problem."""
 
-    problem: object
-    contexts: object  # the problem of the contexts alone
-    items: object
-    explained: object
+    problem: Problem
+    contexts: Problem  # of the contexts alone
+    items: Problem
+    regression: ItemRegression
 
 
 def make_ranking_problem(X, choices, weight, loss, penalties, interactions):
@@ -76,130 +72,103 @@ def make_ranking_problem(X, choices, weight, loss, penalties, interactions):
 
     contexts, items = state_problem(X, weight), state_problem(choices.features, popularity)
 
-    def both(name):
-        return np.concatenate([getattr(contexts, name), getattr(items, name)])
+    def both(of_contexts, of_items):
+        return np.concatenate([of_contexts, of_items])
 
-    explained = Explained(items, n_contexts, choices.n_own, interactions)
-    per_item = np.diff(explained.trained.indptr)
+    regression = ItemRegression(items, n_contexts, choices.n_own, interactions)
+    per_item = np.diff(regression.trained.indptr)
     joint = replace(
         contexts,
         interactions=interactions,
         used=np.append(contexts.used, n_contexts + items.used),
         position=np.append(contexts.position, contexts.n_used + items.position),
         mean_row_length=contexts.mean_row_length + np.average(per_item, weights=popularity),
-        **{name: both(name) for name in JOINED},
+        count=both(contexts.count, items.count),
+        count_before=both(contexts.count_before, items.count_before),
+        center=both(contexts.center, items.center),
+        scale=both(contexts.scale, items.scale),
+        linear_penalty=both(contexts.linear_penalty, items.linear_penalty),
+        factor_penalty=both(contexts.factor_penalty, items.factor_penalty),
+        linear_lasso=both(contexts.linear_lasso, items.linear_lasso),
+        factor_lasso=both(contexts.factor_lasso, items.factor_lasso),
+        penalty_share=both(contexts.penalty_share, items.penalty_share),
     )
-    places = contexts.n_used + np.flatnonzero(explained.mask)
+    places = contexts.n_used + np.flatnonzero(regression.mask)
     joint.linear_penalty[places] = joint.factor_penalty[places] = 0
-    return Sides(joint, contexts, items, explained)
+    return Sides(joint, contexts, items, regression)
 
 
-def _share_out(popularity, exponent):
-    """Running totals of whole shares of the items, at least one each."""
-    shares = np.ones(popularity.size, np.int64)
-    if exponent:
-        wanted = popularity.astype(np.float64) ** exponent
-        shares += np.floor(wanted / wanted.sum() * SHARES).astype(np.int64)
-    return np.append(0, np.cumsum(shares))
+class PairSteps:
+    """Batches of pairs of a chosen and a sampled item: the `trainer.BatchSteps` of ranking.
 
+    After each epoch, items' parameters are regressed on their given features.
+    """
 
-def _look_up(seen, begin):
-    """Which shares are free of what each owner has seen."""
-    ptr = seen.indptr.astype(np.int64)
-    item = seen.indices.astype(np.int64)
-    taken = np.append(0, np.cumsum(begin[item + 1] - begin[item]))
-    before = taken[:-1] - np.repeat(taken[ptr[:-1]], np.diff(ptr))
-    n_items = begin.size - 1
-    words = _power_of_two(np.maximum(-(-np.diff(ptr) * kernels.BITS // 64), 1))
-    enough = _power_of_two(-(-n_items // 64))
-    words[words * kernels.ROOM >= enough] = enough
-    looked_up = Seen(
-        ptr,
-        item,
-        begin[item] - before,
-        begin[-1] - np.diff(taken[ptr]),
-        bit_ptr=np.append(0, np.cumsum(words)),
-        bits=np.zeros(words.sum(), np.uint64),
-    )
-    kernels.mark_seen(looked_up, n_items)
-    return looked_up
-
-
-def _power_of_two(n):
-    """The next one that is not less."""
-    return 2 ** np.ceil(np.log2(n)).astype(np.int64)
-
-
-class _Ranker(Trainer):
-    kernels = kernels
-    cure = (
+    has_row_losses = False  # the curvature of comparisons differs from that of single rows
+    n_steps = kernels.N_STEPS
+    n_forward_steps = kernels.N_FORWARD_STEPS
+    remedy = (
         "Scale the columns of X and item_features (for example with "
         "sklearn.preprocessing.MaxAbsScaler), or lower learning_rate or init_scale."
     )
-    n_steps = kernels.N_STEPS
-    n_forward_steps = kernels.N_FORWARD_STEPS
+    # The kernels for rows never use it here; this one is likely to be compiled already.
+    loss = make_loss(LOG_LOSS, 0.0, 1)
 
-    def __init__(self, sides, choices, start, settings, rng):
-        super().__init__(sides.problem, start, settings, rng)
-        dtype = self.state.factors.dtype
-        ids = sides.problem.indices.dtype  # as in the contexts: planned by the same code
-        problem, explained = sides.problem, sides.explained
-        begin = _share_out(sides.items.weight, choices.exponent)
+    def __init__(self, sides, choices, optimizer, planner, settings, rng):
+        self.optimizer = optimizer
+        self.planner = planner
         self.choices = choices
-        self.max_draws = int(settings.loss_shape)
-        self.explained = explained if explained.groups else None
+        self.pair_loss = sides.problem.loss
+        self.max_draws = settings.max_draws
+        self.regression = sides.regression if sides.regression.groups else None
         self.of_items = slice(sides.contexts.n_used, None)
-        trained = explained.trained
-        n_items, n_layers = trained.shape[0], problem.interactions.n_layers
-        width = self.state.factors.shape[3]
-        shape = (n_items if explained.groups else 0), n_layers, width
-        self.items = Items(
+        begin = share_out(sides.items.weight, choices.exponent)
+        self.items = self._make_items(sides, begin)
+        self.seen = index_seen(choices.seen, begin)
+        self.fixed_seed, self.seed = _draw_seed(rng), _draw_seed(rng)
+        n_threads = count_threads(settings.n_threads, planner.batch_size)
+        self.pairs = self._make_pairs(sides.problem)
+        self.item_batch = self._make_item_batch(sides.problem, n_threads)
+
+    def _make_items(self, sides, begin):
+        trained, state = sides.regression.trained, self.optimizer.state
+        n_items, n_layers = trained.shape[0], sides.problem.interactions.n_layers
+        n_regressed = 0 if self.regression is None else n_items
+        dtype, ids = state.factors.dtype, sides.problem.indices.dtype
+        return Items(
             indptr=trained.indptr.astype(np.int64),
+            # Ids as in the contexts, so that the same code plans both.
             feature=read_only((trained.indices + sides.contexts.n_used).astype(ids)),
             value=read_only(trained.data.astype(dtype)),
-            output=np.zeros(shape[0], dtype),
-            layers=aligned_zeros(shape, dtype),
+            output=np.zeros(n_regressed, dtype),
+            layers=aligned_zeros((n_regressed, n_layers, state.factors.shape[3]), dtype),
             begin=begin,
         )
-        self.seen = _look_up(choices.seen, begin)
-        self.fixed_seed, self.seed = (self._draw_seed() for _ in range(2))
-        self._make_room(dtype)
 
-    def _make_room(self, dtype):
-        n_rows, n_items = self.planner.batch_size, self.items.indptr.size - 1
-        n_used = self.problem.n_used
-        n_distinct = min(2 * n_rows, n_items)
-        length = np.sort(np.diff(self.items.indptr))[::-1]
-        n_entries = int(length[:n_distinct].sum())
-        n_pairs = max(1, min(n_entries, n_used))
-        self.item_scratch = self._make_scratch(n_distinct, n_pairs)
-        n_sums = self.scratch.rows.sums.shape[2]
-        layers = aligned_zeros((n_rows, n_sums), dtype)
-        is_usual = self.interactions is None
-        self.pairs = Pairs(
-            context=layers if is_usual else aligned_zeros((n_rows, n_sums), dtype),
+    def _make_pairs(self, problem):
+        n_rows, factors = self.planner.batch_size, self.optimizer.state.factors
+        shape = n_rows, problem.interactions.n_layers * factors.shape[3]
+        layers = aligned_zeros(shape, factors.dtype)
+        has_one_layer = problem.interactions.record(problem.used) is None
+        return PairScratch(
+            context=layers if has_one_layer else aligned_zeros(shape, factors.dtype),
             layers=layers,
             negative=np.empty(n_rows, np.int64),
-            slope=np.empty((2, n_rows), dtype),
+            slope=np.empty((2, n_rows), factors.dtype),
         )
-        self.meetings = Meetings(
-            batch=np.zeros(1, np.int64),
-            place=np.full(n_items, -1, np.int64),
-            item=np.empty(n_distinct, self.planner.row_ids),
-            ptr=np.empty(n_distinct + 1, np.int64),
-            row=np.empty(2 * n_rows, np.int64),
-            slope=np.empty(2 * n_rows, dtype),
-            count=np.empty(max(n_entries, n_distinct), np.int64),
-            number=np.full(n_used, -1, np.int32),
-            entry=np.empty(n_entries, np.uint32),
-            feature_place=np.arange(n_used, dtype=np.uint32),
-            center=np.zeros(n_used, dtype),
-            inverse_scale=np.ones(n_used, dtype),
-        )
-        # The same types as in the contexts' windows, where they do, so that code is shared.
-        fits = max(n_distinct, n_pairs) <= np.iinfo(self.planner.local_ids).max + 1
-        local_ids = self.planner.local_ids if fits else np.uint32
-        self.item_window = Window(
+
+    def _make_item_batch(self, problem, n_threads):
+        state, planner, items = self.optimizer.state, self.planner, self.items
+        dtype = state.factors.dtype
+        n_rows, n_items, n_used = planner.batch_size, items.indptr.size - 1, problem.n_used
+        n_distinct = min(2 * n_rows, n_items)
+        length = np.sort(np.diff(items.indptr))[::-1]
+        n_entries = int(length[:n_distinct].sum())
+        n_pairs = max(1, min(n_entries, n_used))
+        # The same types as in the contexts' windows if possible, so that compiled code is shared.
+        fits = max(n_distinct, n_pairs) <= np.iinfo(planner.local_ids).max + 1
+        local_ids = planner.local_ids if fits else np.uint32
+        window = Window(
             WindowRows(
                 start=np.zeros(2, np.int64),
                 ptr=np.empty(n_distinct + 1, np.uint32),
@@ -216,94 +185,117 @@ class _Ranker(Trainer):
                 value=np.empty(n_entries, dtype),
             ),
         )
+        return ItemBatch(
+            items=BatchItems(
+                batch=np.zeros(1, np.int64),
+                place=np.full(n_items, -1, np.int64),
+                item=np.empty(n_distinct, planner.row_ids),
+                ptr=np.empty(n_distinct + 1, np.int64),
+                row=np.empty(2 * n_rows, np.int64),
+                slope=np.empty(2 * n_rows, dtype),
+            ),
+            window=window,
+            scratch=make_scratch(
+                state,
+                problem.interactions.n_layers,
+                problem.penalty_share.shape[1],
+                n_rows=n_distinct,
+                n_pairs=n_pairs,
+                n_threads=n_threads,
+            ),
+            features=ScaledRows(
+                indptr=items.indptr,
+                indices=items.feature,
+                data=items.value,
+                position=np.arange(n_used, dtype=np.uint32),
+                center=np.zeros(n_used, dtype),
+                inverse_scale=np.ones(n_used, dtype),
+            ),
+            plan=PlanScratch(
+                first_seen=np.full(n_used, -1, np.int32),
+                entry_feature=np.empty(n_entries, np.uint32),
+                count=np.empty(max(n_entries, n_distinct), np.int64),
+            ),
+        )
 
-    def _loss_record(self):
-        """Of the logistic loss: never used, but binaries of classifiers can be."""
-        return make_loss(LOG_LOSS, 0.0, 1)
+    def begin_epoch(self, rng):
+        self.seed = _draw_seed(rng)
+        self._add_contributions()
 
-    def _bring(self):
-        """Tell the kernels what explained features bring, of the present parameters."""
-        if self.explained is None:
+    def end_epoch(self, loss):
+        if self.regression is not None and np.isfinite(loss):
+            self._regress()
+
+    def begin_measurement(self):
+        """The same negatives are sampled each time."""
+        self.seed = self.fixed_seed
+        self._add_contributions()
+
+    def adapt_penalty(self, penalty):
+        """Leave out that of WARP, except that it says whether all parameters are finite.
+
+        WARP's steps take the weights of its loss for constants, so they do not follow the sum of
+        both.
+        """
+        return 0 * penalty if self.pair_loss == WARP else penalty
+
+    def arguments(self, number):
+        rows, first = self.planner.rows(number)
+        positives = Positives(first, self.choices.item[rows], self.choices.user[rows])
+        return (
+            plain(Comparison(self.pair_loss, self.max_draws, self.seed)),
+            plain(positives),
+            plain(self.items),
+            plain(self.seen),
+            plain(self.pairs),
+            plain(self.item_batch),
+        )
+
+    def run(self, *arguments):
+        return kernels.run_steps(*arguments)
+
+    def _add_contributions(self):
+        """Tell the kernels what the regressed features contribute to each item."""
+        if self.regression is None:
             return
-        output, layers = self.explained.bring(*self._of_items())
-        n = self.n_components
+        output, layers = self.regression.contributions(*self._item_parameters())
+        n = self.optimizer.n_components
         self.items.output[:] = output
         self.items.layers[:, :, :n] = layers.reshape(*self.items.layers.shape[:2], n)
 
-    def _of_items(self):
-        """Linear weights and factors of items' features."""
-        _, linear, factors = self.parameters()
-        return tuple(part[0, self.of_items].astype(np.float64) for part in (linear, factors))
-
-    def _explain(self):
-        linear, factors = self._of_items()
+    def _regress(self):
+        linear, factors = self._item_parameters()
         if not all(np.abs(part).max(initial=0) < HUGE for part in (linear, factors)):
-            return  # the next epoch finds out
-        self.explained.estimate(linear, factors)
-        self.state.linear[0, self.of_items, 0] = linear
-        self.state.factors[0, self.of_items, 0, : self.n_components] = factors
+            return  # training diverged, as the next epoch will find
+        self.regression.estimate(linear, factors)
+        state = self.optimizer.state
+        state.linear[0, self.of_items, 0] = linear
+        state.factors[0, self.of_items, 0, : self.optimizer.n_components] = factors
 
-    def _draw_seed(self):
-        return np.uint64(self.rng.randint(2**31 - 1))
-
-    def penalty(self):
-        """WARP's is left out: its steps are not those of its loss, whose weights they take for
-        constant; so a sum of both says nothing. Yet it says whether all parameters are finite."""
-        penalty = super().penalty()
-        return 0 * penalty if self.problem.loss == WARP else penalty
-
-    def epoch(self):
-        self.seed = self._draw_seed()
-        self._bring()
-        loss = super().epoch()
-        if self.explained is not None and np.isfinite(loss):
-            self._explain()
-        return loss
-
-    def measure(self):
-        """With the same items drawn each time."""
-        self._bring()
-        seed, self.seed = self.seed, self.fixed_seed
-        measured = super().measure()
-        self.seed = seed
-        return measured
-
-    def take_newton_step(self):
-        """Comparisons have another curvature than losses of single rows."""
-        return np.inf
-
-    def leave_saddle(self):
-        """As `take_newton_step`: not looked for."""
-        return False
-
-    def _window(self, number):
-        row_start, (window, *arguments) = super()._window(number)
-        rows, first = self.planner.rows(number)
-        events = Events(first, self.choices.item[rows], self.choices.owner[rows])
-        return row_start, (window, plain(events), *arguments)
-
-    def _arguments(self):
-        state, penalties, interactions, rule, scratch = super()._arguments()
+    def _item_parameters(self):
+        """Linear weights and factors of items' features."""
+        parameters = self.optimizer.parameters()
+        linear, factors = parameters.linear, parameters.factors
         return (
-            self.seed,
-            plain(self.items),
-            plain(self.seen),
-            state,
-            penalties,
-            interactions,
-            rule,
-            self.problem.loss,
-            self.max_draws,
-            scratch,
-            plain(self.item_window),
-            plain(self.item_scratch),
-            plain(self.pairs),
-            plain(self.meetings),
+            linear[0, self.of_items].astype(np.float64),
+            factors[0, self.of_items].astype(np.float64),
         )
+
+
+def _draw_seed(rng):
+    return np.uint64(rng.randint(2**31 - 1))
+
+
+def make_trainer(sides, choices, start, settings, rng):
+    """A trainer for ranking, from the scaled `Parameters` ``start``."""
+    optimizer = Optimizer(sides.problem, start, settings)
+    planner = make_planner(sides.problem, settings, rng)
+    steps = PairSteps(sides, choices, optimizer, planner, settings, rng)
+    return Trainer(sides.problem, optimizer, planner, steps, settings, rng)
 
 
 def train(sides, choices, start, settings, rng, baseline):
     """Minimise the objective from ``start``; returns parameters and history."""
-    trainer = _Ranker(sides, choices, start, settings, rng)
+    trainer = make_trainer(sides, choices, start, settings, rng)
     progress = Progress(settings, sides.problem.n_rows, "rows")
     return run_epochs(trainer, baseline, settings, progress)

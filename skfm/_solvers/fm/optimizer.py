@@ -1,0 +1,131 @@
+"""The optimizer: parameters, the state of their update rule, and the learning rate."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from skfm._kernels.update_rules import FTRL, SGD, Adam
+from skfm._solvers.fm.optimizer_state import (
+    UPDATES,
+    OptimizerMemory,
+    accumulated,
+    get_parameters,
+    make_state,
+    restore,
+    set_parameters,
+    summarise,
+)
+
+# Learning rates of rules without a decay of their own are divided by sqrt(1 + epoch / this).
+DECAY_EPOCHS = {Adam: 10, SGD: 10}
+SMALLER_STEPS = 4  # what the learning rate is divided by after training diverged
+
+
+class Optimizer:
+    """The parameters of a problem, moved by an update rule.
+
+    Parameters
+    ----------
+    problem : Problem
+    start : Parameters
+        Scaled parameters of the used features.
+    settings : Settings
+    memory : OptimizerMemory, optional
+        What an earlier run left.
+    count : ndarray of shape (n_used,), optional
+        The weight of the rows that ``memory`` knows of, by feature. By default, that of the rows
+        before those of the problem.
+    """
+
+    def __init__(self, problem, start, settings, memory=None, count=None):
+        self.problem = problem
+        self.update = UPDATES[settings.solver]
+        self.settings = settings
+        self.n_components = start.factors.shape[2]
+        memory = memory or OptimizerMemory(None, 0, 1.0)
+        count = problem.count_before if count is None else count
+        if memory.state is None:
+            self.state = make_state(start, self.update)
+            if memory.intercept is not None:
+                self.state.intercept[:, 1:] = memory.intercept[:, 1:]
+                restore(accumulated(self.state, self.update), memory.summary, self.update, count)
+            if self.update is FTRL and count.any():
+                self._restore_ftrl(count)
+        else:
+            self.state = memory.state
+            set_parameters(self.state, start, forget=False)
+        self.n_epochs = memory.n_epochs
+        self.learning_rate = settings.learning_rate * memory.rate_factor
+        self._current_rate = settings.learning_rate
+
+    @property
+    def rule(self):
+        """What the kernels take of the update rule."""
+        known = {
+            "learning_rate": float(self._current_rate),
+            "initial_accumulator": float(self.settings.initial_accumulator),
+            "n_components": self.n_components,
+        }
+        return self.update(**{name: known[name] for name in self.update._fields})
+
+    def begin_epoch(self, share):
+        """Set the learning rate of an epoch on a ``share`` of all rows seen so far."""
+        self._schedule()
+        self.n_epochs += share
+
+    def slow_down(self):
+        self.learning_rate /= SMALLER_STEPS
+        self._schedule()
+
+    def _schedule(self):
+        self._current_rate = self.learning_rate
+        decay_epochs = DECAY_EPOCHS.get(self.update)
+        if decay_epochs is not None:
+            self._current_rate /= np.sqrt(1 + self.n_epochs / decay_epochs)
+
+    def parameters(self):
+        return get_parameters(self.state, self.n_components)
+
+    def set_parameters(self, parameters, *, forget):
+        set_parameters(self.state, parameters, forget=forget)
+        if self.update is FTRL and not forget:  # its accumulated gradients fit its parameters
+            self._restore_ftrl(self.state.linear[0, :, 3].astype(np.float64))
+
+    def adapt_to_new_objective(self):
+        """FTRL's gradients balance other penalties now, and Adam's steps, which have a largest
+        length, are long again."""
+        if self.update is Adam:
+            self.n_epochs = 0
+        self.set_parameters(self.parameters(), forget=False)
+
+    def _restore_ftrl(self, count):
+        """FTRL's state at rest: the rows seen, and the gradients that balance the penalties."""
+        problem, state = self.problem, self.state
+        share = count[:, None] * problem.penalty_share.astype(np.float64)
+        ridge, lasso = share[:, :2], share[:, 2:] if problem.has_lasso else 0 * share
+        state.linear[:, :, 3] = count
+        weights = state.linear[:, :, 0]
+        state.linear[:, :, 1] = -(ridge[:, 0] * weights + lasso[:, 0] * np.sign(weights))
+        vectors = state.factors[:, :, 0]
+        length = np.sqrt(np.square(vectors, dtype=float).sum(axis=2, keepdims=True))
+        stretch = ridge[:, 1, None] + lasso[:, 1, None] / np.where(length > 0, length, np.inf)
+        state.factors[:, :, 1] = -stretch * vectors
+
+    def memory(self):
+        """What further training needs."""
+        rate_factor = self.learning_rate / self.settings.learning_rate
+        return OptimizerMemory(self.state, self.n_epochs, rate_factor)
+
+    def summary(self):
+        """The memory without its state: means over all features instead.
+
+        They keep the first steps of further training from being as long as those of a cold start.
+        """
+        return replace(
+            self.memory(),
+            state=None,
+            intercept=self.state.intercept.copy(),
+            summary=summarise(
+                accumulated(self.state, self.update), self.update, self.problem.count
+            ),
+        )

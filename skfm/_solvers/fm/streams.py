@@ -1,0 +1,106 @@
+"""Training on a stream, one chunk of rows at a time."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from skfm._kernels.update_rules import SGD, AdaGrad, Adam
+from skfm._solvers.fm.batches import auto_batch_size
+from skfm._solvers.fm.minibatch import make_trainer
+from skfm._solvers.fm.optimizer import SMALLER_STEPS, Optimizer
+from skfm._solvers.fm.optimizer_state import UPDATES, accumulated
+from skfm._solvers.training import MAX_RESTARTS, History, loss_limit
+
+FAR_LOSS = 1e6  # times that of the baseline: targets a thousand times as large as those before
+GROWTH = 10.0  # see `Guard`
+LONGEST = 0.1  # as AdaGrad's steps are at most
+MUCH = 4.0  # times as many rows
+
+
+def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):
+    """Train for one epoch on further rows of a stream; returns the same as `minibatch.train`.
+
+    Chunks differ, so a loss that rises is accepted, unless it is far too large: then training on
+    the chunk is repeated from its start with smaller steps.
+    """
+    if settings.batch_size == "auto":  # a small chunk of much data is not small data
+        update, n_rows = UPDATES[settings.solver], problem.n_rows
+        n_so_far = n_rows + round(problem.seen_weight - problem.total_weight)
+        batch_size = min(auto_batch_size(n, update) for n in (n_rows, n_so_far))
+        settings = replace(settings, batch_size=batch_size)
+    for _ in range(MAX_RESTARTS + 1):
+        optimizer = Optimizer(problem, start, settings, memory.copy())
+        trainer = make_trainer(problem, optimizer, settings, rng)
+        guard = Guard(optimizer.state, optimizer.update)
+        before, _ = trainer.measure()
+        if not before <= FAR_LOSS * max(baseline, 1.0):
+            raise ValueError(
+                f"Rows of this chunk are too large for the model: its mean loss on them is "
+                f"{before:.3g}, that of a constant was {baseline:.3g}. Check X, y and "
+                "sample_weight for numbers far larger than those before."
+            )
+        shrinkage = trainer.penalty()
+        objective = trainer.epoch() + shrinkage
+        after, objective_after = trainer.measure()
+        is_finite = np.isfinite(objective_after) and all(
+            np.isfinite(array).all() for array in optimizer.state
+        )
+        if is_finite and after <= loss_limit(max(baseline, before)):
+            guard.restrain(problem, trainer.n_batches)
+            if listener is not None:
+                listener(1, objective, trainer.parameters())
+            left = optimizer.memory()
+            left = replace(left, rate_factor=left.recovered())
+            return trainer.parameters(), History([objective]), left
+        memory = replace(memory, rate_factor=memory.rate_factor / SMALLER_STEPS)
+    rate = trainer.learning_rate
+    raise ValueError(
+        f"Training on this chunk diverged, at last with learning_rate={rate:.3g}. "
+        + trainer.remedy
+    )
+
+
+class Guard:
+    """Limits the lasting effect of single rows of a stream.
+
+    An outlier has gradients a thousand times as large as other rows. Update rules take them for
+    typical, and all further steps are too short. So in a chunk, sums of squares grow at most
+    GROWTH times as fast as so far, and Adam's second moments at most GROWTH times in all. SGD
+    keeps no sums, but follows any gradient: its parameters move at most by LONGEST in each batch.
+    These limits hold for features that had MUCH more weight before than in the chunk.
+    """
+
+    def __init__(self, state, update):
+        self.state, self.update = state, update
+        self.before = [np.copy(array) for array in self._watched()]
+
+    def _watched(self):
+        """What is bounded, features last; the intercept's is the last array."""
+        intercept, linear, factors = self.state
+        if self.update is SGD:
+            return linear[:, :, 0], np.moveaxis(factors[:, :, 0], 1, 2), intercept[:, 0, None]
+        slot = 1 if self.update is AdaGrad else 2
+        return *accumulated(self.state, self.update)[:2], intercept[:, slot, None]
+
+    def _means(self):
+        """Adam's first moments, whose size means something only beside the second ones."""
+        intercept, linear, factors = self.state
+        return linear[:, :, 1], np.moveaxis(factors[:, :, 1], 1, 2), intercept[:, 1, None]
+
+    def restrain(self, problem, n_batches):
+        """Apply the limits after a chunk."""
+        of_rows = problem.total_weight
+        counts = problem.chunk_count(), problem.count_before
+        for_all = np.array([of_rows]), np.array([problem.seen_weight - of_rows])
+        watched, means = self._watched(), self._means() if self.update is Adam else ()
+        for part, (count, known) in enumerate((counts, counts, for_all)):
+            now, before = watched[part], self.before[part]
+            if self.update is SGD:
+                low, high = before - LONGEST * n_batches, before + LONGEST * n_batches
+            else:
+                growth = 1 + GROWTH * count / np.maximum(known, 1)
+                low, high = 0, before * (GROWTH if self.update is Adam else growth)
+            beyond = ((now < low) | (now > high)) & (known > MUCH * np.maximum(count, 1))
+            now[beyond] = np.clip(now, low, high)[beyond]
+            if self.update is Adam:
+                means[part][beyond] = 0

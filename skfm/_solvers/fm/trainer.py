@@ -1,0 +1,290 @@
+"""One training run by mini-batches: epochs, and steps that single batches do not take."""
+
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from skfm._kernels.barrier import NOBODY
+from skfm._kernels.features import penalty
+from skfm._kernels.structs import Rule
+from skfm._solvers.fm import saddle_points
+from skfm._solvers.fm.dense_columns import DenseColumns
+from skfm._solvers.fm.empirical_bayes import weighted_curvatures
+from skfm._solvers.fm.scratch import make_scratch
+from skfm._utils.memory import plain
+from skfm._utils.threads import Barrier, run_together
+
+ROWS_A_THREAD = 32  # of a batch, at least: with fewer, threads wait longer than they work
+
+
+class BatchSteps(Protocol):
+    """How batches are computed, and what their loss is: what a `Trainer` needs of it."""
+
+    loss: NamedTuple  # the kernels' record
+    n_steps: int  # of a batch
+    n_forward_steps: int  # the first of them, in which the losses of its rows are computed
+    has_row_losses: bool  # whether the loss of a row depends on its output alone
+    remedy: str  # what to do if training diverges
+
+    def begin_epoch(self, rng):
+        """Prepare an epoch of training."""
+
+    def end_epoch(self, loss):
+        """Take note of its mean loss."""
+
+    def begin_measurement(self):
+        """Prepare a computation of losses."""
+
+    def adapt_penalty(self, penalty):
+        """The penalty to add to the loss."""
+
+    def arguments(self, number):
+        """What the kernel takes of a window besides the arguments of `minibatch.run_steps`."""
+
+    def run(self, *arguments):
+        """Call the kernel."""
+
+
+class Outputs(NamedTuple):
+    """What the present parameters make of all rows."""
+
+    raw: np.ndarray  # (n_outputs, n_rows)
+    slope: np.ndarray  # (n_outputs, n_rows), derivatives of the weighted losses by raw outputs
+    objective: float
+
+
+class Trainer:
+    """One training run on planned batches; `run_epochs` says what its methods are for.
+
+    Parameters
+    ----------
+    problem : Problem
+    optimizer : Optimizer
+        The parameters, their update rule and the learning rate.
+    planner : Planner
+        The batches.
+    steps : BatchSteps
+        How batches are computed.
+    settings : Settings
+    rng : RandomState
+    """
+
+    def __init__(self, problem, optimizer, planner, steps, settings, rng):
+        self.problem = problem
+        self.optimizer = optimizer
+        self.planner = planner
+        self.steps = steps
+        self.settings = settings
+        self.rng = rng
+        self.finds_rate = settings.finds_rate
+        self.interactions = problem.interactions.record(problem.used)
+        self.n_threads = count_threads(settings.n_threads, planner.batch_size)
+        self.scratch = make_scratch(
+            optimizer.state,
+            problem.interactions.n_layers,
+            problem.penalty_share.shape[1],
+            n_rows=planner.batch_size,
+            n_pairs=planner.max_pairs,
+            n_threads=self.n_threads,
+        )
+
+    @property
+    def remedy(self):
+        return self.steps.remedy
+
+    @property
+    def n_batches(self):
+        return self.planner.n_batches
+
+    @property
+    def learning_rate(self):
+        return self.optimizer.learning_rate
+
+    def slow_down(self):
+        self.optimizer.slow_down()
+
+    def adapt_to_new_objective(self):
+        self.optimizer.adapt_to_new_objective()
+
+    def parameters(self):
+        return self.optimizer.parameters()
+
+    def set_parameters(self, parameters, *, forget):
+        self.optimizer.set_parameters(parameters, forget=forget)
+
+    def measure_at(self, parameters):
+        """`measure` for other parameters; the state stays."""
+        state = self.optimizer.state
+        kept = [array.copy() for array in state]
+        self.set_parameters(parameters, forget=False)
+        measured = self.measure()
+        for array, values in zip(state, kept, strict=True):
+            array[...] = values
+        return measured
+
+    def penalty(self):
+        """The penalty term of the objective, for each unit of weight."""
+        problem, state = self.problem, self.optimizer.state
+        total = sum(
+            penalty(linear, factors, problem.linear_penalty, problem.factor_penalty)
+            for linear, factors in zip(state.linear, state.factors, strict=True)
+        )
+        if problem.has_lasso:
+            lengths = np.sqrt(np.square(state.factors[:, :, 0], dtype=float).sum(axis=2))
+            total += (np.abs(state.linear[:, :, 0]) @ problem.linear_lasso).sum()
+            total += (lengths @ problem.factor_lasso).sum()
+        return self.steps.adapt_penalty(total / problem.seen_weight)
+
+    def epoch(self):
+        """Train on every row once; returns the mean loss, each row's before its update."""
+        self.steps.begin_epoch(self.rng)
+        self.optimizer.begin_epoch(self.problem.total_weight / self.problem.seen_weight)
+        total = 0.0
+        for number in self.rng.permutation(self.planner.n_windows):
+            row_start, arguments = self._window(number)
+            order = self.rng.permutation(row_start.size - 1)
+            total += self._run(order, self.steps.n_steps, arguments)
+        loss = total / self.problem.total_weight
+        self.steps.end_epoch(loss)
+        return loss
+
+    def _window(self, number):
+        """Where the batches of a window begin, and what the kernel takes after the barrier."""
+        window, settings = self.planner.window(number), self.settings
+        rule = Rule(
+            self.steps.loss, self.optimizer.rule, settings.fit_intercept, settings.fit_linear
+        )
+        return window.rows.start, (
+            plain(window),
+            plain(self.optimizer.state),
+            self.problem.penalty_share,
+            self.interactions,
+            rule,
+            plain(self.scratch),
+            *self.steps.arguments(number),
+        )
+
+    def _run(self, order, n_steps, arguments):
+        """Run some batches of a window, each shared by all threads.
+
+        Which thread computes the sums of a row or a feature does not change them.
+        """
+        n_threads, run = self.n_threads, self.steps.run
+        if n_threads == 1:
+            return run(order, 0, n_steps, 0, 1, NOBODY, *arguments)
+        losses = np.empty(n_threads)
+
+        def work(part, barrier):
+            losses[part] = run(order, 0, n_steps, part, n_threads, barrier, *arguments)
+
+        run_together(work, n_threads, Barrier)
+        return losses[0]
+
+    def measure(self):
+        """Mean loss and objective of the present parameters; changes nothing."""
+        losses = self.scratch.rows.losses
+        total = sum(losses[: rows.size].sum() for rows in self._each_batch())
+        loss = total / self.problem.total_weight
+        return loss, loss + self.penalty()
+
+    def outputs(self):
+        """Raw outputs of the present parameters (n_outputs, n_rows); changes nothing."""
+        return self._compute_outputs().raw
+
+    def _each_batch(self):
+        """Compute batch after batch; yields its rows while the scratch holds their results."""
+        self.steps.begin_measurement()
+        for number in range(self.planner.n_windows):
+            row_start, arguments = self._window(number)
+            rows, _ = self.planner.rows(number)
+            for batch in range(row_start.size - 1):
+                order = np.array([batch])
+                self.steps.run(order, 0, self.steps.n_forward_steps, 0, 1, NOBODY, *arguments)
+                yield rows[row_start[batch] : row_start[batch + 1]]
+
+    def leave_saddle(self):
+        """Move factors that are nearly zero away from a saddle point, if there is a way down.
+
+        Returns whether there was one; the objective is lower then.
+        """
+        if not self.steps.has_row_losses:
+            return False
+        parameters = self.parameters()
+        if saddle_points.strength(self.problem, parameters.factors) > saddle_points.WEAK:
+            return False
+        before = self._compute_outputs()
+        least = before.objective
+        for output, steps in saddle_points.ways_down(self.problem, before.slope):
+            for step in steps:
+                moved = self._with_component(parameters, output, step)
+                _, objective = self.measure_at(moved)
+                if not objective < least - self.settings.tol:
+                    break
+                best, least = moved, objective
+        if least == before.objective:
+            return False
+        self.set_parameters(best, forget=False)
+        return True
+
+    @cached_property
+    def dense(self):
+        return DenseColumns(self.problem, self.settings)
+
+    def take_newton_step(self):
+        """Move intercepts and linear weights of dense columns towards the minimum.
+
+        Returns the objective then, infinity if there is nothing to move.
+        """
+        if not self.steps.has_row_losses or not self.dense.columns.size:
+            return np.inf
+        before = self._compute_outputs()
+        curvature, _ = weighted_curvatures(self.problem, self.settings.loss_parameter, before.raw)
+        step, linear_step = self.dense.newton_steps(
+            curvature, before.slope, self.parameters().linear
+        )
+        return self._step(step, linear_step, before.objective)
+
+    def move_intercept(self):
+        """Take a Newton step of the intercept alone, if it lowers the objective."""
+        before = self._compute_outputs()
+        curvature, _ = weighted_curvatures(self.problem, self.settings.loss_parameter, before.raw)
+        total = np.maximum(curvature.sum(axis=1), np.finfo(np.float64).tiny)
+        self._step(-before.slope.sum(axis=1) / total, 0.0, before.objective)
+
+    def _step(self, step, linear_step, start):
+        """Move intercepts and linear weights by the largest share of a step that lowers the
+        objective, if any; returns the objective then."""
+        before = self.parameters()
+        for share in (1.0, 0.5, 0.25):
+            moved = before._replace(
+                intercept=before.intercept + share * step,
+                linear=before.linear + share * linear_step,
+            )
+            _, objective = self.measure_at(moved)
+            if objective < start:
+                self.set_parameters(moved, forget=False)
+                return objective
+        return start
+
+    def _compute_outputs(self):
+        raw = np.empty((self.scratch.rows.output.shape[0], self.problem.n_rows))
+        slope, total = np.empty(raw.shape), 0.0
+        for rows in self._each_batch():
+            raw[:, rows] = self.scratch.rows.output[:, : rows.size]
+            slope[:, rows] = self.scratch.rows.gradient[:, : rows.size]
+            total += self.scratch.rows.losses[: rows.size].sum()
+        return Outputs(raw, slope, total / self.problem.total_weight + self.penalty())
+
+    def _with_component(self, parameters, output, component):
+        """The parameters with another component in the place of the smallest one for pairs."""
+        factors = parameters.factors.copy()
+        pairs = np.flatnonzero(self.problem.interactions.degrees == 2)
+        sizes = np.square(factors[output][:, pairs], dtype=np.float64).sum(axis=0)
+        factors[output, :, pairs[sizes.argmin()]] = component
+        return parameters._replace(factors=factors)
+
+
+def count_threads(n_threads, batch_size):
+    """The number of threads that share a batch."""
+    return max(1, min(n_threads, batch_size // ROWS_A_THREAD))

@@ -1,0 +1,51 @@
+"""What negative sampling needs to know: the shares of the items, and what each user has chosen."""
+
+import numpy as np
+
+from skfm._kernels.negative_sampling import BITS, EXTRA_WORDS, mark_seen
+from skfm._kernels.structs import Seen
+
+SHARES = 1 << 30  # of all items together, if negatives are sampled by popularity
+
+
+def share_out(popularity, exponent):
+    """Cumulative numbers of shares, at least one for each item.
+
+    Beyond that, shares are proportional to ``popularity ** exponent``; with an exponent of 0, each
+    item has one.
+    """
+    shares = np.ones(popularity.size, np.int64)
+    if exponent:
+        wanted = popularity.astype(np.float64) ** exponent
+        shares += np.floor(wanted / wanted.sum() * SHARES).astype(np.int64)
+    return np.append(0, np.cumsum(shares))
+
+
+def index_seen(seen, begin):
+    """Index a matrix (n_users, n_items) of seen items (CSR, canonical) for the kernels.
+
+    ``begin`` are the cumulative shares of `share_out`.
+    """
+    ptr = seen.indptr.astype(np.int64)
+    item = seen.indices.astype(np.int64)
+    taken = np.append(0, np.cumsum(begin[item + 1] - begin[item]))
+    before = taken[:-1] - np.repeat(taken[ptr[:-1]], np.diff(ptr))
+    n_items = begin.size - 1
+    words = _next_power_of_two(np.maximum(-(-np.diff(ptr) * BITS // 64), 1))
+    enough = _next_power_of_two(-(-n_items // 64))
+    words[words * EXTRA_WORDS >= enough] = enough
+    indexed = Seen(
+        ptr,
+        item,
+        free=begin[item] - before,
+        total=begin[-1] - np.diff(taken[ptr]),
+        bit_ptr=np.append(0, np.cumsum(words)),
+        bits=np.zeros(words.sum(), np.uint64),
+    )
+    mark_seen(indexed, n_items)
+    return indexed
+
+
+def _next_power_of_two(n):
+    """The smallest power of two that is at least ``n``."""
+    return 2 ** np.ceil(np.log2(n)).astype(np.int64)
