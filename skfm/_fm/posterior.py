@@ -99,7 +99,7 @@ class Samples(Versioned):
                 setattr(self, name, array[: self.n_kept])
 
     def predict(self, rows, group, interactions, key, summarise, n_threads):
-        """``summarise(outputs)`` for blocks of `ScaledRows`, joined; outputs: (n_rows, n_draws).
+        """``summarise(outputs)`` for blocks of `RowsInUnits`, joined; outputs: (n_rows, n_draws).
 
         Of features that did not occur in training, nothing is known but their group's prior: they
         are drawn from it, with random numbers of their own.
@@ -137,7 +137,7 @@ class Samples(Versioned):
         return np.concatenate(parts)
 
     def noise_variance(self, rows, group, n_threads):
-        """The mean variance (n_rows,) of the noise of `ScaledRows`.
+        """The mean variance (n_rows,) of the noise of `RowsInUnits`.
 
         Of levels that are new, it is the mean of what their group's distribution says.
         """

@@ -76,14 +76,14 @@ class Ids(Versioned):
         families, known_families = set(map(_family, types)), set(map(_family, known_types))
         if not families or not known_families or families & known_families:
             return ""
-        cure = ""
+        remedy = ""
         if known_families == {str}:
-            cure = ", for example with astype(str)"
+            remedy = ", for example with astype(str)"
         elif self.ids.dtype.kind in "iuf":
-            cure = f", for example with astype({self.ids.dtype.name!r})"
+            remedy = f", for example with astype({self.ids.dtype.name!r})"
         return (
             f"they are {_name_types(column, types)}, those of the fit "
-            f"{_name_types(self.ids, known_types)}; convert them{cure}"
+            f"{_name_types(self.ids, known_types)}; convert them{remedy}"
         )
 
 

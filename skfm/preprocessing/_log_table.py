@@ -75,14 +75,14 @@ def to_float(column, name, subject):
         return column.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         wanted = "numbers or datetimes" if name == "times" else "numbers"
-        cure = "convert it"
+        remedy = "convert it"
         if name in ("values", "times"):
-            cure += f", or set {name[:-1]} to another column or None"
+            remedy += f", or set {name[:-1]} to another column or None"
         if name == "values" and strange and issubclass(strange[0], (date, np.datetime64)):
-            cure = "if they are times, set time to this column"
+            remedy = "if they are times, set time to this column"
         if strange and issubclass(strange[0], str):
-            cure += "; if NumPy made strings of all, pass a list of rows or a DataFrame instead"
-        raise ValueError(f"{subject} must hold {wanted} ({error}); {cure}.") from error
+            remedy += "; if NumPy made strings of all, pass a list of rows or a DataFrame instead"
+        raise ValueError(f"{subject} must hold {wanted} ({error}); {remedy}.") from error
 
 
 def as_times(column, subject):

@@ -538,14 +538,14 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         if (positions < 0).any():
             unknown, _ = distinct(column[positions < 0], name, by_appearance=True)
             named = ", ".join(map(repr, as_objects(unknown[:N_NAMED])))
-            cure = f"Either fit on a log that has them, or set handle_unknown='ignore' {ignored}"
+            remedy = f"Either fit on a log that has them, or set handle_unknown='ignore' {ignored}"
             if name == "user":
-                cure += "; transform_new_users takes users who came later"
+                remedy += "; transform_new_users takes users who came later"
             if difference := known.difference(column):
-                cure = f"The reason: {difference}"
+                remedy = f"The reason: {difference}"
             raise ValueError(
                 f"{len(unknown)} {name}(s) were not in the log of the fit: {named}"
-                f"{', ...' if len(unknown) > N_NAMED else ''}. {cure}."
+                f"{', ...' if len(unknown) > N_NAMED else ''}. {remedy}."
             )
         return positions
 

@@ -18,7 +18,7 @@ LARGEST = 1e30  # of a penalty, where it says how large features are taken to be
 FAR = 3.0  # standard deviations between zero and the mean of a column that is centered
 
 
-class ScaledRows(NamedTuple):
+class RowsInUnits(NamedTuple):
     """Rows as the solvers see them, with the columns that were used and then others that occur."""
 
     X: sparse.csr_matrix
@@ -63,7 +63,7 @@ class Scaling(Versioned):
         data = (X.data - center[places]) / scale[places]
         shape = X.shape[0], columns.size
         X = sparse.csr_matrix((data, places, X.indptr), shape)
-        return ScaledRows(X, self.used, others)
+        return RowsInUnits(X, self.used, others)
 
 
 class ColumnSums(NamedTuple):
