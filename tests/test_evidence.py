@@ -83,7 +83,7 @@ def test_information_is_that_of_the_formula(fields, values, monkeypatch):
     search = PenaltySearch(problem, settings_for("squared_error", 1), to_find, 1)
     factors, variances = rng.normal(size=(1, 8, 2)), rng.uniform(size=(1, 8, 2))
     curvature = rng.uniform(size=(1, 20))
-    told, of_partners = search._information(factors, curvature, variances)
+    told, of_partners = search._information(search._rows(), factors, curvature, variances)
     found = told, search._told_linear(curvature), of_partners
     rows = X.toarray() / problem.scale
     expected = slow_information(rows, factors[0], curvature[0], variances[0], allowed)

@@ -145,7 +145,7 @@ class Side(NamedTuple):
     """What is learned of the rows, or of the columns, of a matrix by gradient steps."""
 
     factors: np.ndarray  # (n, width)
-    record: np.ndarray  # (n, N_RECORD), the columns named in sgd.py
+    record: np.ndarray  # (n, N_RECORD), the columns named in mf_sgd.py
 
 
 class SparseColumns(NamedTuple):

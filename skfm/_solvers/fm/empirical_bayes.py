@@ -209,14 +209,15 @@ class PenaltySearch:
         if not knows_variances:
             self.variances = np.zeros((n_outputs, n_used, self.pairs.size), factors.dtype)
         n_determined, squares, of_partners = 0.0, 0.0, np.zeros(n_used)
+        rows = self._rows()
         for first in range(0, self.pairs.size, COMPONENTS):
             chosen = self.pairs[first : first + COMPONENTS]
             values = factors[:, :, chosen].astype(np.float64)
             kept = self.variances[:, :, first : first + COMPONENTS]
-            told, partners = self._information(values, curvature, kept.astype(np.float64))
+            told, partners = self._information(rows, values, curvature, kept.astype(np.float64))
             variances = 1 / ((told + partners) / dispersion + precision)
             if not knows_variances:
-                _, partners = self._information(values, curvature, variances)
+                _, partners = self._information(rows, values, curvature, variances)
                 variances = 1 / ((told + partners) / dispersion + precision)
             kept[...] = variances
             n_determined += (1 - precision * variances).sum()
@@ -234,20 +235,28 @@ class PenaltySearch:
             return self.class_dispersion
         return np.clip(measured * self.correction**2, LEAST_OF_CLASSES, 1.0)
 
-    def _information(self, factors, curvature, variances):
+    def _rows(self):
+        """The rows that are looked at, some at a time: their numbers, and the first four powers of
+        their values, each row cut into one for each group of features."""
+        problem, interactions = self.problem, self.problem.interactions
+        own_group = interactions.interaction_group[problem.used]
+        n_groups = len(interactions.partners)
+        return [
+            (chosen, _powers(problem.scaled_rows(chosen, own_group, n_groups)))
+            for chosen in self._chunks()
+        ]
+
+    def _information(self, rows, factors, curvature, variances):
         """What the rows tell of factors, and E: see the docstring above; both (n_outputs, n_used,
         n_pairs)."""
         problem = self.problem
         told, of_partners = np.zeros(factors.shape), np.zeros(factors.shape)
         interactions = problem.interactions
         partners = interactions.partners.astype(np.float64)
-        own_group = interactions.interaction_group[problem.used]
-        own = partners.diagonal()[own_group]
+        own = partners.diagonal()[interactions.interaction_group[problem.used]]
         n_groups = len(partners)
         n_pairs = factors.shape[2]
-        for chosen in self._chunks():
-            by_group = problem.scaled_rows(chosen, own_group, n_groups)
-            squared, cubed, fourth = _powers(by_group)
+        for chosen, (by_group, squared, cubed, fourth) in rows:
             for output, values in enumerate(factors):
                 weight = np.repeat(curvature[output, chosen], n_groups)[:, None]
                 layers = _by_partners(by_group @ values, partners)
@@ -269,7 +278,7 @@ class PenaltySearch:
         """What the rows tell of linear weights (n_outputs, n_used)."""
         told = np.zeros((len(curvature), self.problem.n_used))
         for chosen in self._chunks():
-            squared, _, _ = _powers(self.problem.scaled_rows(chosen))
+            _, squared, _, _ = _powers(self.problem.scaled_rows(chosen))
             told += (squared.T @ curvature[:, chosen].T).T
         if self.sample is None:
             return told
@@ -314,14 +323,14 @@ def _of_all_rows(values, known, count):
 
 
 def _powers(rows):
-    """Their squares, cubes and fourth powers, which are the same for values of 0 and 1."""
+    """Their first four powers, which are the same for values of 0 and 1."""
     if (rows.data == 1).all():
-        return rows, rows, rows
-    powers = []
+        return rows, rows, rows, rows
+    powers = [rows]
     for power in (2, 3, 4):
         powers.append(rows.copy())
         powers[-1].data **= power
-    return powers
+    return tuple(powers)
 
 
 def _by_partners(sums, partners):
