@@ -12,6 +12,7 @@ from pathlib import Path
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 import skfm
+import skfm.datasets
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 os.environ["TQDM_DISABLE"] = "1"
@@ -59,6 +60,45 @@ sphinx_gallery_conf = {
     "reset_modules": ("matplotlib",),
     "thumbnail_size": (400, 280),
 }
+
+NEEDS_MOVIELENS = "fetch_movielens_100k("
+
+
+def without_data():
+    """Names of the examples whose data cannot be downloaded; they are shown without output."""
+    examples = Path(__file__).parent.parent.glob("examples/plot_*.py")
+    names = [path.stem for path in examples if NEEDS_MOVIELENS in path.read_text("utf-8")]
+    try:
+        skfm.datasets.fetch_movielens_100k()
+    except Exception:  # noqa: BLE001 -- whatever is wrong with the network, the build goes on
+        return sorted(names)
+    return []
+
+
+def decide_what_runs(app, config):
+    if config.sphinx_gallery_conf["plot_gallery"] is False or config.plot_gallery in (
+        "0",
+        "False",
+    ):
+        return
+    skipped = without_data()
+    if skipped:
+        others = "|".join(skipped)
+        config.sphinx_gallery_conf["filename_pattern"] = (
+            rf"/plot_(?!{others.replace('plot_', '')})"
+        )
+    app.connect("build-finished", lambda app, error: report(skipped))
+
+
+def report(skipped):
+    if skipped:
+        print(f"Without MovieLens, these examples were not run: {', '.join(skipped)}.")
+
+
+def setup(app):
+    # Before the gallery, which reads its settings in the same event.
+    app.connect("config-inited", decide_what_runs, priority=1)
+
 
 # --- Pages ----------------------------------------------------------------------------------
 

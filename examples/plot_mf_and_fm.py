@@ -3,15 +3,15 @@ Two users, two films: matrix factorization and factorization machines
 =====================================================================
 
 With nothing but a user and an item in each row, a factorization machine is matrix factorization
-with biases. This example fits both to the smallest data set that shows it: two users, two films and
-three ratings. The fourth rating is predicted.
+with biases. This example fits both to the smallest data set that shows it: two users, two films
+and three ratings. The fourth rating is predicted.
 """
 
 # %%
 # Three ratings
 # -------------
-# Ann likes *Brazil* better than *Alien*. Bob likes *Brazil* much less than Ann does. What would Bob
-# say about *Alien*?
+# Ann likes *Brazil* better than *Alien*. Bob likes *Brazil* much less than Ann does. What would
+# Bob say about *Alien*?
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -2,9 +2,9 @@
 Choosing the rank and the penalty
 =================================
 
-The number of factors (``n_components``) and the penalty (``alpha``) decide how much a factorization
-machine can learn, and how much of it is noise. By default, skfm estimates the penalties during the
-fit. This example compares the default with a grid of fixed penalties.
+The number of factors (``n_components``) and the penalty (``alpha``) decide how much a
+factorization machine can learn, and how much of it is noise. By default, skfm estimates the
+penalties during the fit. This example compares the default with a grid of fixed penalties.
 """
 
 # %%
@@ -46,8 +46,8 @@ automatic = [error(n_components=rank) for rank in ranks]
 
 # %%
 # Up to eight factors, the default is about as good as the best penalty of the grid, without a
-# search. With 16 factors, five times as many as the data has, it is better than a small penalty but
-# worse than the best one: the penalties are estimated, the number of factors is not. If many
+# search. With 16 factors, five times as many as the data has, it is better than a small penalty
+# but worse than the best one: the penalties are estimated, the number of factors is not. If many
 # factors do not help, use fewer.
 
 figure, ax = plt.subplots(figsize=(6.5, 4), layout="constrained")

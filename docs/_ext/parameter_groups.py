@@ -1,7 +1,8 @@
 """Group the many parameters of an estimator by purpose on its page.
 
 numpydoc renders the section "Parameters" as one long definition list. This extension puts a short
-heading before the first parameter of each group; the order within a group is that of the docstring.
+heading before the first parameter of each group; the order within a group is that of the
+docstring.
 """
 
 import inspect
