@@ -82,9 +82,10 @@ def crosscheck(session):
 
 @nox.session
 def docs(session):
-    """Build the documentation; any warning is an error."""
+    """Build the site; any warning is an error. Then check its pages in Chromium."""
     install(session, "docs")
     session.run("python", "-m", "sphinx", "-W", "--keep-going", "docs", "docs/_build/html")
+    session.run("python", "docs/check_pages.py", "docs/_build/html", *session.posargs)
 
 
 @nox.session
