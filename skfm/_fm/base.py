@@ -52,6 +52,15 @@ from skfm._utils.validation import is_option
 from skfm._utils.warnings import warn_not_converged
 
 
+def takes_steps(model):
+    if validation.is_option(model.solver, "als"):
+        raise AttributeError(
+            "solver='als' needs all rows at once; for partial_fit take a solver of gradient "
+            "steps, such as 'adagrad'."
+        )
+    return True
+
+
 class BaseFM(FittedFM):
     """Subclasses say what targets mean and how parameters are shown.
 
