@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import RegressorMixin
+from sklearn.base import is_regressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
@@ -190,9 +190,8 @@ class BaseBayesianFM(EstimatorOfFeatures):
 
     def _check_rows(self, X, y, sample_weight):
         """Rows with targets in the units of the chain, equal ones merged; and signs of labels."""
-        is_regressor = isinstance(self, RegressorMixin)
         X, y, weight = validation.validate_rows(
-            self, X, y, sample_weight, numeric_target=is_regressor
+            self, X, y, sample_weight, numeric_target=is_regressor(self)
         )
         X, y, weight = merge_rows(X, self._to_numbers(y), weight)
         target, signs = self._make_target(y, weight)

@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from skfm._fm import target_transform as targets
 from skfm._fm.bayesian_base import BaseBayesianFM
+from skfm._fm.labels import check_classes
 from skfm._utils.typing import FloatArray, MatrixLike
 
 
@@ -144,17 +145,7 @@ class BayesianFMClassifier(ClassifierMixin, BaseBayesianFM):
                 "more classes wrap the estimator in sklearn.multiclass.OneVsRestClassifier."
             )
         classes, labels = np.unique(y, return_inverse=True)
-        if classes.size < 2:
-            raise ValueError(
-                "BayesianFMClassifier needs samples of two classes in y (with positive weight); "
-                f"got one class: {classes.tolist()[0]!r}."
-            )
-        before = getattr(self, "classes_", None)
-        if self.warm_start and before is not None and not np.array_equal(before, classes):
-            raise ValueError(
-                f"warm_start needs the same classes as before: got {classes}, the fitted model "
-                f"has {before}. Set warm_start=False to start again."
-            )
+        check_classes(self, classes)
         self.classes_ = classes
         return labels
 

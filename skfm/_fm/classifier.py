@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from skfm._fm import target_transform as targets
 from skfm._fm.base import BaseFM, takes_steps
+from skfm._fm.labels import check_classes
 from skfm._utils import validation
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.parameters import Options
@@ -245,7 +246,6 @@ class FMClassifier(ClassifierMixin, BaseFM):
         "loss": [Options(*targets.CLASSIFICATION)]
     }
     _loss_parameters = ()
-    _numeric_target = False
 
     def __init__(
         self,
@@ -389,18 +389,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
 
     def _set_classes(self, y):
         check_classification_targets(y)
-        before = getattr(self, "classes_", None)
         classes = np.unique(y)
-        if classes.size < 2:
-            raise ValueError(
-                "FMClassifier needs samples of at least two classes in y (with positive "
-                f"weight); got one class: {classes.tolist()[0]!r}."
-            )
-        if self.warm_start and before is not None and not np.array_equal(before, classes):
-            raise ValueError(
-                f"warm_start needs the same classes as before: got {classes}, the fitted model "
-                f"has {before}. Set warm_start=False to start again."
-            )
+        check_classes(self, classes)
         self.classes_ = classes
 
     def _to_numbers(self, y, name):

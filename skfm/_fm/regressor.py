@@ -241,7 +241,6 @@ class FMRegressor(RegressorMixin, BaseFM):
         "quantile": [BETWEEN_0_AND_1],
     }
     _loss_parameters = "epsilon", "quantile"
-    _numeric_target = True
 
     def __init__(
         self,
