@@ -87,7 +87,8 @@ class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
     random_state : int, RandomState instance or None, default=None
         Seed of all draws. Pass an int for reproducible results, which do not depend on `n_jobs`.
     n_jobs : int, default=None
-        Number of threads. None means 1, and -1 means all processors.
+        Number of threads. None means 1 unless in a `joblib.parallel_config` context, and -1 means
+        all processors.
     verbose : int, default=0
         If 1, progress is written to stderr: the iteration, the loss, and the rows per second,
         without compilation. A terminal shows a single line that is updated; a file or a notebook

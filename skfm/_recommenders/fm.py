@@ -200,7 +200,8 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         Seed of the initial vectors, of the order of the events and of the sampled items. Pass an
         int for reproducible results, which do not depend on `n_jobs`.
     n_jobs : int, default=None
-        Number of threads. None means 1, and -1 means all processors.
+        Number of threads. None means 1 unless in a `joblib.parallel_config` context, and -1 means
+        all processors.
     verbose : int, default=0
         If 1, progress is written to stderr: the epoch, the objective, and the rows per second,
         without compilation. A terminal shows a single line that is updated; a file or a notebook
