@@ -148,9 +148,9 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
     ratings of the user. The features of a row therefore do not depend on its own target.
     (Leave-one-out would leak targets: the features of each row would lack one rating of the same
     sum, and a model with parameters for each user could reconstruct this rating.) The baseline of
-    user u and item l is ``m + d_l + d_u``, where m is the mean of the ratings, ``d_l = sum(y_vl -
-    m) / (25 + n_l)`` over the ``n_l`` users v of the item, and ``d_u = sum(y_ul - m - d_l) / (10 +
-    n_u)`` over the ``n_u`` items l of the user [3]_.
+    user u and item l is ``m + d_l + d_u``, where m is the mean of the ratings,
+    ``d_l = sum(y_vl - m) / (25 + n_l)`` over the ``n_l`` users v of the item, and
+    ``d_u = sum(y_ul - m - d_l) / (10 + n_u)`` over the ``n_u`` items l of the user [3]_.
 
     **Unknown and missing values** have no features. Blocks are empty for users, items and other
     values that are not in the training log, for users without earlier events, and for missing

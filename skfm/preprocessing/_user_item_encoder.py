@@ -43,8 +43,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
 
     1. user,
     2. item,
-    3. value (optional): a rating, a count or an amount. Without values, each event has the value
-    1.
+    3. value (optional): a rating, a count or an amount. Without values, each event counts as 1.
     4. time (optional): numbers or datetimes.
 
     In a DataFrame, the order does not matter if the columns have common names, such as "user_id",
