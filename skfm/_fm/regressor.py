@@ -138,8 +138,8 @@ class FMRegressor(RegressorMixin, BaseFM):
     refit : bool, default=True
         Whether to refit the model on all rows, for the best number of epochs, if
         ``early_stopping=True`` has held out rows. If False, the model keeps the parameters of the
-        best epoch. There is no refit in three cases: if `fit` gets validation data, because the
-        model is never trained on them; with ``warm_start=True``, because the next `fit` would be
+        best epoch. There is no refit in three cases: if `fit` gets validation data, because these
+        are never used for training; with ``warm_start=True``, because the next `fit` would be
         validated on rows that its initial parameters were trained on; and if training left a
         saddle point before the best epoch.
     callback : callable, default=None
