@@ -76,12 +76,12 @@ def _uses(dtype):
     yield lambda: BayesianFMClassifier(**chain).fit(X, positive).predict_proba(X)
     yield lambda: FMRegressor(early_stopping=True, **short).fit(X, y)
 
-    cells = abs(X)
+    ratings = abs(X)
     for settings in ({}, {"solver": "sgd"}, {"feedback": "implicit"}):
 
         def factorize(settings=settings):
-            model = MFRecommender(2, **settings, **short).fit(cells)
-            model.recommend(cells, 2)
+            model = MFRecommender(2, **settings, **short).fit(ratings)
+            model.recommend(ratings, 2)
             model.similar_items([0], 2)
 
         yield factorize

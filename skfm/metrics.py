@@ -357,12 +357,12 @@ def make_ranking_scorer(
     k: Int = 10,
     **recommend_options: Any,
 ) -> "_RankingScorer":
-    """Make a scorer that ranks items and compares the ranking with hidden cells.
+    """Make a scorer that ranks items and compares the ranking with hidden entries.
 
     The scorer is what the parameter ``scoring`` of scikit-learn's
     :class:`~sklearn.model_selection.GridSearchCV` and
-    :func:`~sklearn.model_selection.cross_val_score` takes. Pass the visible cells as ``X`` and
-    the hidden ones as ``y``: see :func:`skfm.model_selection.split_cells`.
+    :func:`~sklearn.model_selection.cross_val_score` takes. Pass the visible entries as ``X`` and
+    the hidden ones as ``y``: see :func:`skfm.model_selection.split_entries`.
 
     Parameters
     ----------
@@ -502,7 +502,7 @@ class _RankingScorer:
         groups: ArrayLike | None = None,
     ) -> float:
         if Y_hidden is None:
-            raise ValueError("Y_hidden is None: pass the hidden cells, in place of y.")
+            raise ValueError("Y_hidden is None: pass the hidden entries, in place of y.")
         recommender, X = last_step(estimator, X)
         if hasattr(recommender, "rank_held_out"):
             relevant, items = recommender.rank_held_out(
@@ -593,7 +593,7 @@ def _judge(Y_hidden, items, k, average):
     judged = np.flatnonzero(n_relevant)
     if not judged.size:
         raise ValueError("Y_hidden has no value above 0: no row has a relevant item.")
-    # One number for each cell of the matrix. Those of the relevant cells are in order already.
+    # One number for each entry. Those of the relevant entries are sorted already.
     keys = rows * Y.shape[1] + Y.indices[relevant]
     items = items[judged]
     ranked = judged[:, np.newaxis] * Y.shape[1] + items

@@ -134,8 +134,8 @@ FAULTS = [  # file, what stands there, what stands there instead
     ("skfm/metrics.py", "hits.sum(axis=1) / k, average", "hits.sum(axis=1) / 10, average"),
     (
         "skfm/model_selection/_splits.py",
-        "np.minimum(n_cells, n - 1), n)",
-        "np.minimum(n_cells, n), n)",
+        "np.minimum(n_entries, n - 1), n)",
+        "np.minimum(n_entries, n), n)",
     ),
     ("skfm/model_selection/_splits.py", " + rng.randint(n_rest, dtype=np.int64)", ""),
     ("skfm/_recommenders/held_out.py", "alone = users < 0", "alone = users < -1"),

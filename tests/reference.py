@@ -281,7 +281,7 @@ def _move_ftrl(theta, slope, weight, ridge, lasso, memory, rate, floor):
 _MOVES = {"adagrad": _move_adagrad, "sgd": _move_sgd, "adam": _move_adam, "ftrl": _move_ftrl}
 
 
-# Matrix factorization. ``stored`` is True for the cells of X that are there.
+# Matrix factorization. ``stored`` marks the entries of X.
 
 
 def ridge_objective(x, design, target, weight, penalty, free):
@@ -310,7 +310,7 @@ def ridge_solution(start, design, target, weight, penalty, free):
 def mf_strength(stored, alpha, nu, unobserved_weight=0.0):
     """What multiplies ``1/2 |p_u|^2`` of each row; for the columns pass ``stored.T``.
 
-    Of a row without cells it is as if there were one: its vector ends at 0 anyway.
+    A row without entries counts as one with a single entry: its vector is 0 in either case.
     """
     n = stored.sum(axis=1) + unobserved_weight * stored.shape[1]
     return alpha * np.maximum(n, 1) ** nu
@@ -322,7 +322,7 @@ def mf_score(parameters, u, i):
 
 
 def mf_loss(parameters, X, stored, unobserved_weight=None):
-    """The sum over the cells, one by one: explicit feedback without, implicit with a weight.
+    """The sum over the entries: of explicit feedback without a weight, of implicit with one.
 
     Of explicit feedback X holds ratings less their mean, of implicit feedback confidences.
     """
@@ -393,7 +393,7 @@ def mf_sgd_epoch(
     AdaGrad: each step is divided by the root of a sum of squared slopes, which ``memory`` holds
     in the order of the parameters, one number for a vector: the sum over its coordinates, divided
     by ``n_coordinates``. A bias's sum has this step's slope, a vector's has not. A step bears its
-    share of the penalty: that of the user or item, divided by its number of cells. Returns the
+    share of the penalty: that of the user or item, divided by its number of entries. Returns the
     parameters, the memory, and the sum of the squared errors, each before its step.
     """
     users, items, user_bias, item_bias = (array.copy() for array in parameters)

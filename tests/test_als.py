@@ -577,7 +577,7 @@ HUGE = [(np.float64, 1e150), (np.float64, 1e300), (np.float32, 1e20), (np.float3
 
 
 @pytest.mark.pairwise
-@pytest.mark.parametrize("where", ["y", "one y", "X", "a column", "one cell"])
+@pytest.mark.parametrize("where", ["y", "one y", "X", "a column", "one value"])
 @pytest.mark.parametrize("dtype, factor", HUGE)
 @pytest.mark.parametrize("loss, n_classes", LOSSES)
 def test_huge_numbers_end_well_or_in_an_error(loss, n_classes, dtype, factor, where):
@@ -586,7 +586,7 @@ def test_huge_numbers_end_well_or_in_an_error(loss, n_classes, dtype, factor, wh
         if n_classes:
             pytest.skip("labels have no size")
         y[slice(None) if where == "y" else 5] *= factor
-    elif where == "one cell":
+    elif where == "one value":
         X[3, 2] = factor
     else:
         X[:, slice(None) if where == "X" else 2] *= factor

@@ -1034,11 +1034,11 @@ def test_only_the_pairs_of_the_list_are_learned(name):
 @needs_jit
 @each_learner
 def test_products_of_three_fields_are_learned(name):
-    """A tensor of rank 2, with cells that were never seen. Pairs cannot say it."""
+    """A tensor of rank 2, some entries of which were never seen. Pairs cannot express it."""
     rng = np.random.default_rng(0)
     n_levels, n_train = 10, 600
-    cells = rng.permutation(n_levels**3)
-    levels = np.stack(np.unravel_index(cells, 3 * (n_levels,)))
+    order = rng.permutation(n_levels**3)
+    levels = np.stack(np.unravel_index(order, 3 * (n_levels,)))
     planted = rng.normal(size=(3, n_levels, 2))
     a, b, c = (table[own] for table, own in zip(planted, levels, strict=True))
     y = (a * b * c).sum(axis=1)

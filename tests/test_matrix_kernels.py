@@ -50,8 +50,8 @@ def make_model(kind, n_components=3, **options):
     return Model(n_components=n_components, **{**values, **KINDS[kind], **options})
 
 
-def make_cells(model, n_users=20, n_items=15, density=0.4, seed=0):
-    """Ratings of variance 1 or confidences from a planted model, and which cells are stored.
+def make_ratings(model, n_users=20, n_items=15, density=0.4, seed=0):
+    """Ratings of variance 1 or confidences from a planted model, and a mask of the stored ones.
 
     One row and one column are empty; one rating that is stored is 0.
     """
@@ -68,7 +68,7 @@ def make_cells(model, n_users=20, n_items=15, density=0.4, seed=0):
 
 
 def as_csr(X, stored, dtype=np.float64):
-    """The cells that are stored, zeros among them."""
+    """The stored entries, including zeros."""
     indptr = np.append(0, stored.sum(axis=1).cumsum())
     return sparse.csr_matrix((X[stored].astype(dtype), stored.nonzero()[1], indptr), X.shape)
 
@@ -109,12 +109,12 @@ def options(**changes):
 
 def train_als(model, csr, items, **changes):
     chosen = options(**changes)
-    return als.train(model, csr, items.copy(), chosen, Progress(chosen, csr.nnz, "cells"))
+    return als.train(model, csr, items.copy(), chosen, Progress(chosen, csr.nnz, "entries"))
 
 
 def train_sgd(model, csr, items, seed=0, **changes):
     chosen, rng = options(**changes), np.random.RandomState(seed)
-    return sgd.train(model, csr, items.copy(), chosen, rng, Progress(chosen, csr.nnz, "cells"))
+    return sgd.train(model, csr, items.copy(), chosen, rng, Progress(chosen, csr.nnz, "entries"))
 
 
 def turned(model, items):
@@ -451,7 +451,7 @@ def trained_tables(model, csr, items, n_iter):
 def test_the_objective_falls_at_every_half_step(kind, nu):
     """With more components than a half-step makes steps."""
     model = make_model(kind, n_components=8, nu=nu)
-    X, stored = make_cells(model)
+    X, stored = make_ratings(model)
     csr, n_iter = as_csr(X, stored), 6
     last, curve = np.inf, []
     for tables, objective in half_steps(model, csr, start_items(model, X.shape[1]), n_iter):
@@ -473,7 +473,7 @@ def test_the_objective_falls_at_every_half_step(kind, nu):
 def test_a_half_step_without_steps_changes_no_score(kind, monkeypatch):
     """What is turned for implicit feedback is turned on both sides."""
     model = make_model(kind, n_components=5)
-    X, stored = make_cells(model)
+    X, stored = make_ratings(model)
     csr = as_csr(X, stored)
     steps = half_steps(model, csr, start_items(model, X.shape[1]), 3)
     for _ in range(5):
@@ -492,7 +492,7 @@ def test_a_half_step_without_steps_changes_no_score(kind, monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_in_float32_is_near(kind):
     model = make_model(kind)
-    X, stored = make_cells(model)
+    X, stored = make_ratings(model)
     results = [
         train_als(model, as_csr(X, stored, dtype), start_items(model, X.shape[1], dtype))
         for dtype in (np.float64, np.float32)
@@ -503,9 +503,9 @@ def test_training_in_float32_is_near(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_has_no_cells_is_zero(kind):
+def test_what_has_no_entries_is_zero(kind):
     model = make_model(kind)
-    X, stored = make_cells(model)
+    X, stored = make_ratings(model)
     tables = trained_tables(model, as_csr(X, stored), start_items(model, X.shape[1]), 2)
     for table, side, empty in (tables[0], USER, 10), (tables[1], ITEM, 7):
         assert not model.factors(table)[empty].any()
@@ -518,7 +518,7 @@ def test_what_has_no_cells_is_zero(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_als_reaches_an_optimum(kind):
     model = make_model(kind, n_components=2, alpha=1.0)
-    X, stored = make_cells(model, 14, 11, density=0.6)
+    X, stored = make_ratings(model, 14, 11, density=0.6)
     data = oracle_data(model, X, stored)
     n_iter = size(500, 150)
     tables = trained_tables(model, as_csr(X, stored), start_items(model, 11), n_iter)
@@ -538,7 +538,7 @@ def test_als_is_as_good_as_another_way(kind, nu):
     """L-BFGS on the twin's objective, from the same start."""
     alpha = {0.0: 1.5, 0.5: 0.5, 1.0: 0.15}[nu]
     model = make_model(kind, nu=nu, alpha=alpha)
-    X, stored = make_cells(model, 30, 18)
+    X, stored = make_ratings(model, 30, 18)
     csr, items = as_csr(X, stored), start_items(model, 18)
     zeros = model.table(30, USER, np.float64)
     expected = best_objective(model, X, stored, parameters_of(model, (zeros, items)))
@@ -548,7 +548,7 @@ def test_als_is_as_good_as_another_way(kind, nu):
 
 def test_als_converges_by_tol():
     model = make_model("biases")
-    X, stored = make_cells(model)
+    X, stored = make_ratings(model)
     csr, items = as_csr(X, stored), start_items(model, X.shape[1])
     _, history = train_als(model, csr, items, max_iter=200, tol=1e-3)
     falls = -np.diff(history.loss_curve)
@@ -558,7 +558,7 @@ def test_als_converges_by_tol():
 
 def test_als_says_when_the_objective_is_not_finite():
     model = make_model("implicit")
-    X, stored = make_cells(model)
+    X, stored = make_ratings(model)
     with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"alpha.*float64"):
         csr = as_csr(np.minimum(X * 1e38, 3e38), stored, np.float32)
         train_als(model, csr, start_items(model, 15, np.float32))
@@ -570,7 +570,7 @@ def test_any_number_of_threads_gives_the_same_bits_in_als(kind, dtype, monkeypat
     monkeypatch.setattr(als, "CHUNK_WORK", 20)
     monkeypatch.setattr(als, "THREAD_WORK", 1)
     model = make_model(kind)
-    X, stored = make_cells(model, 40, 15)
+    X, stored = make_ratings(model, 40, 15)
     csr, start = as_csr(X, stored, dtype), start_items(model, 15, dtype)
     rows = als._rows(model, csr, 5)
     assert rows.n_threads == 5 and rows.bounds.size > 5
@@ -592,7 +592,7 @@ def test_any_number_of_threads_gives_the_same_bits_in_als(kind, dtype, monkeypat
 
 
 def dense_fold_in(model, X, stored, items):
-    """The users one by one: a ridge regression on all cells that count."""
+    """The users one by one: a ridge regression on all entries that count."""
     n_items, n_components = X.shape[1], model.n_components
     biases = model.bias(items, ITEM) if model.has_bias else np.zeros(n_items)
     design = np.column_stack([np.ones(n_items), model.factors(items)]).astype(np.float64)
@@ -602,7 +602,7 @@ def dense_fold_in(model, X, stored, items):
     users = model.table(X.shape[0], USER, items.dtype)
     for u in np.flatnonzero(stored.any(axis=1)):
         penalty = np.append(model.alpha_bias, np.full(n_components, strengths[u]))
-        if model.is_implicit:  # each cell pulls towards 0, a stored one towards 1 as well
+        if model.is_implicit:  # each entry pulls towards 0, a stored one towards 1 as well
             rows = np.concatenate([design, design])
             target = np.repeat([0.0, 1.0], n_items)
             weight = np.append(np.full(n_items, model.unobserved_weight), stored[u] * X[u])
@@ -621,8 +621,8 @@ def dense_fold_in(model, X, stored, items):
 @pytest.mark.parametrize("kind", KINDS)
 def test_fold_in_solves_each_row(kind, n_components, dtype, tolerance):
     model = make_model(kind, n_components)
-    X, stored = make_cells(model)
-    stored[3], stored[3, 4] = False, True  # a single cell
+    X, stored = make_ratings(model)
+    stored[3], stored[3, 4] = False, True  # a single entry
     X = X * stored
     items = turned(model, start_items(model, X.shape[1], dtype, scale=1.0))
     if model.has_bias:
@@ -632,7 +632,7 @@ def test_fold_in_solves_each_row(kind, n_components, dtype, tolerance):
     expected = dense_fold_in(model, X, stored, items)
     assert users.dtype == dtype
     assert_allclose(users, expected, rtol=tolerance, atol=tolerance)
-    assert not model.factors(users)[10].any()  # a row without cells
+    assert not model.factors(users)[10].any()  # a row without entries
     order = np.random.default_rng(0).permutation(len(X))
     assert_array_equal(fold_in(model, csr[order], items), users[order])
 
@@ -641,7 +641,7 @@ def test_fold_in_solves_each_row(kind, n_components, dtype, tolerance):
 def test_fold_in_continues_training(kind):
     """At the optimum the rows that were trained are those that fold-in finds."""
     model = make_model(kind, n_components=2, alpha=1.0)
-    X, stored = make_cells(model, 14, 11, density=0.6)
+    X, stored = make_ratings(model, 14, 11, density=0.6)
     csr = as_csr(X, stored)
     users, items = trained_tables(model, csr, start_items(model, 11), size(500, 150))
     principal_axes.turn(users, principal_axes.principal_axes(model, items, 1)[1], 1)
@@ -655,7 +655,7 @@ def test_fold_in_continues_training(kind):
 def make_trainer(kind="biases", n_parts=1, dtype=np.float64, seed=0, shape=(20, 15), **changes):
     """A trainer on a grid, and what it was made from."""
     model = make_model(kind, **changes)
-    X, stored = make_cells(model, *shape)
+    X, stored = make_ratings(model, *shape)
     csr = as_csr(X, stored, dtype)
     tables = [start_items(model, n, dtype, scale=0.5, seed=n) for n in shape]
     with pytest.MonkeyPatch.context() as patch:
@@ -674,7 +674,7 @@ def original_entries(trainer, first=0, last=None):
     return [*zip(users[rows].tolist(), items[columns].tolist(), targets.tolist(), strict=True)]
 
 
-def cells_of(csr):
+def entries_of(csr):
     coo = csr.tocoo()
     return [*zip(coo.row.tolist(), coo.col.tolist(), coo.data.tolist(), strict=True)]
 
@@ -683,8 +683,8 @@ def cells_of(csr):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_blocks_hold_each_entry_once(dtype, n_parts):
     trainer, csr, _ = make_trainer(n_parts=n_parts, dtype=dtype)
-    assert sorted(original_entries(trainer)) == sorted(cells_of(csr))
-    assert original_entries(trainer) != cells_of(csr)  # they are shuffled
+    assert sorted(original_entries(trainer)) == sorted(entries_of(csr))
+    assert original_entries(trainer) != entries_of(csr)  # they are shuffled
     assert trainer.block_start[-1] == csr.nnz
     for part in trainer.sides:
         assert_array_equal(np.sort(part.order), np.arange(part.order.size))
@@ -717,7 +717,7 @@ def test_a_grid_has_no_more_parts_than_rows_or_columns(monkeypatch):
     monkeypatch.setattr(sgd, "BLOCK_BYTES", 1)
     trainer, csr, _ = make_trainer(n_parts=3, shape=(20, 3))
     assert trainer.n_parts == 3
-    assert sorted(original_entries(trainer)) == sorted(cells_of(csr))
+    assert sorted(original_entries(trainer)) == sorted(entries_of(csr))
 
 
 def shuffled(block_start, seeds, n_entries):
@@ -856,7 +856,7 @@ def test_any_number_of_threads_gives_the_same_bits_in_sgd(block_bytes, dtype, mo
     monkeypatch.setattr(sgd, "SMALL", 1)
     monkeypatch.setattr(sgd, "BLOCK_BYTES", block_bytes)
     model = make_model("biases")
-    X, stored = make_cells(model, 60, 25)
+    X, stored = make_ratings(model, 60, 25)
     csr, start = as_csr(X, stored, dtype), start_items(model, 25, dtype)
     results = [
         train_sgd(model, csr, start, n_threads=n_threads, max_iter=4) for n_threads in (1, 2, 3, 5)
@@ -874,7 +874,7 @@ def test_sgd_comes_near_the_optimum(kind, n_parts, monkeypatch):
     if n_parts > 1:
         monkeypatch.setattr(sgd, "SMALL", 1)
     model = make_model(kind)
-    X, stored = make_cells(model, 30, 18)
+    X, stored = make_ratings(model, 30, 18)
     csr, items = as_csr(X, stored), start_items(model, 18)
     first = start_items(model, 30, seed=5)
     expected = best_objective(model, X, stored, parameters_of(model, (first, items)))
@@ -893,14 +893,14 @@ def test_sgd_comes_near_the_optimum(kind, n_parts, monkeypatch):
 @pytest.mark.parametrize("solver", ["als", "sgd"])
 def test_ratings_of_any_size_are_learned(solver, unit):
     """Those that training saw, and better than the mean those that it did not."""
-    X, stored = make_cells(make_model("biases"), 60, 30, density=0.7)
+    X, stored = make_ratings(make_model("biases"), 60, 30, density=0.7)
     unseen = stored & (np.random.default_rng(5).random(stored.shape) < 0.2)
     full, X = (X + 9) * unit, as_csr((X + 9) * unit, stored & ~unseen)
     fitted = MFRecommender(4, solver=solver, max_iter=size(100, 20), random_state=0).fit(X)
-    for cells, most in (stored & ~unseen, 0.5), (unseen, 0.8):
-        predicted = fitted.predict_pairs(X, *cells.nonzero())
-        error = np.mean((predicted - full[cells]) ** 2)
-        assert error < most * np.mean((fitted.mean_ - full[cells]) ** 2)
+    for chosen, most in (stored & ~unseen, 0.5), (unseen, 0.8):
+        predicted = fitted.predict_pairs(X, *chosen.nonzero())
+        error = np.mean((predicted - full[chosen]) ** 2)
+        assert error < most * np.mean((fitted.mean_ - full[chosen]) ** 2)
     assert_allclose(fitted.mean_, X.data.mean())
     assert_allclose(fitted.scale_, X.data.std())
 
@@ -911,7 +911,7 @@ def test_ratings_of_any_size_are_learned(solver, unit):
 @pytest.mark.parametrize("n_components", [3, 8])
 def test_sgd_that_diverges_starts_again(n_components):
     model = make_model("biases", n_components=n_components)
-    X, stored = make_cells(model)
+    X, stored = make_ratings(model)
     csr, items = as_csr(X, stored), start_items(model, 15)
     with np.errstate(all="ignore"), pytest.warns(RuntimeWarning, match="learning_rate="):
         items, _ = train_sgd(model, csr, items, learning_rate=50.0, max_iter=60)
@@ -924,7 +924,7 @@ def test_sgd_that_diverges_starts_again(n_components):
 
 
 def test_sgd_that_cannot_be_saved_names_the_cure():
-    X, stored = make_cells(make_model("biases"))
+    X, stored = make_ratings(make_model("biases"))
     fitted = MFRecommender(3, solver="sgd", learning_rate=1e12, random_state=0)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -935,7 +935,7 @@ def test_sgd_that_cannot_be_saved_names_the_cure():
 
 @pytest.mark.parametrize("n_components", [3, 8])
 def test_the_warning_is_at_the_line_that_called_fit(n_components):
-    X, stored = make_cells(make_model("biases"))
+    X, stored = make_ratings(make_model("biases"))
     fitted = MFRecommender(
         n_components, solver="sgd", learning_rate=50.0, max_iter=30, random_state=0
     )
@@ -999,7 +999,7 @@ class _Losses:
 def run_losses(losses, measured=0.0, search=None, **changes):
     trainer = _Losses(losses, measured)
     chosen = options(max_iter=len(losses), **changes)
-    progress = Progress(chosen, 1, "cells")
+    progress = Progress(chosen, 1, "entries")
     return trainer, *training.run_epochs(trainer, 1.0, chosen, progress, search=search)
 
 
@@ -1183,52 +1183,54 @@ def test_any_number_of_threads_finds_the_same(monkeypatch):
                 assert_array_equal(one, other)
 
 
-# Hidden cells
+# Hidden entries
 
 
-def random_cells(rng, n_rows, n_columns, density=0.3):
-    cells = sparse.random(n_rows, n_columns, density, format="csr", random_state=rng)
-    cells.sort_indices()
-    return cells
+def random_entries(rng, n_rows, n_columns, density=0.3):
+    entries = sparse.random(n_rows, n_columns, density, format="csr", random_state=rng)
+    entries.sort_indices()
+    return entries
 
 
-def hidden_columns(cells, share=0.2):
+def hidden_columns(entries, share=0.2):
     """The columns that are hidden in each row."""
-    _, hidden = sparse_entries.hide_by_hash(cells, share)
+    _, hidden = sparse_entries.hide_by_hash(entries, share)
     return [row.tolist() for row in np.split(hidden.indices, hidden.indptr[1:-1])]
 
 
 @EXAMPLES
 @given(st.integers(0, 9), st.integers(1, 30), st.integers(0, 2**32 - 1), st.floats(0, 1))
-def test_hiding_takes_cells_apart(n_rows, n_columns, seed, share):
-    cells = random_cells(np.random.RandomState(seed), n_rows, n_columns)
-    visible, hidden = sparse_entries.hide_by_hash(cells, share)
-    assert visible.nnz + hidden.nnz == cells.nnz
-    assert visible.shape == hidden.shape == cells.shape
-    assert_array_equal((visible + hidden).toarray(), cells.toarray())
-    n = np.diff(cells.indptr)
+def test_hiding_takes_entries_apart(n_rows, n_columns, seed, share):
+    entries = random_entries(np.random.RandomState(seed), n_rows, n_columns)
+    visible, hidden = sparse_entries.hide_by_hash(entries, share)
+    assert visible.nnz + hidden.nnz == entries.nnz
+    assert visible.shape == hidden.shape == entries.shape
+    assert_array_equal((visible + hidden).toarray(), entries.toarray())
+    n = np.diff(entries.indptr)
     expected = [min(max(1, round(share * k)), k - 1) if k else 0 for k in n.tolist()]
     assert_array_equal(np.diff(hidden.indptr), expected)
     for part in visible, hidden:
-        assert part.dtype == cells.dtype and part.has_sorted_indices
+        assert part.dtype == entries.dtype and part.has_sorted_indices
 
 
 def test_hiding_depends_on_a_row_s_own_columns_alone():
     rng = np.random.RandomState(0)
-    cells = random_cells(rng, 60, 40)
-    before = hidden_columns(cells)
+    entries = random_entries(rng, 60, 40)
+    before = hidden_columns(entries)
     order = rng.permutation(60)
-    assert hidden_columns(cells[order]) == [before[r] for r in order]
-    assert hidden_columns(cells[7:20]) == before[7:20]
-    assert hidden_columns(sparse.vstack([random_cells(rng, 9, 40), cells], "csr"))[9:] == before
-    other = cells.copy()
+    assert hidden_columns(entries[order]) == [before[r] for r in order]
+    assert hidden_columns(entries[7:20]) == before[7:20]
+    assert (
+        hidden_columns(sparse.vstack([random_entries(rng, 9, 40), entries], "csr"))[9:] == before
+    )
+    other = entries.copy()
     other.data[:] = rng.normal(size=other.nnz)
     assert hidden_columns(other) == before
     other.indices, other.indptr = other.indices.astype(np.int64), other.indptr.astype(np.int64)
     assert hidden_columns(other) == before
-    wider = sparse.csr_matrix((cells.data, cells.indices, cells.indptr), shape=(60, 90))
+    wider = sparse.csr_matrix((entries.data, entries.indices, entries.indptr), shape=(60, 90))
     assert hidden_columns(wider) == before
-    assert hidden_columns(sparse.csr_array(cells)) == before
+    assert hidden_columns(sparse.csr_array(entries)) == before
 
 
 def test_equal_rows_hide_equal_columns_and_others_do_not():
@@ -1242,11 +1244,11 @@ def test_equal_rows_hide_equal_columns_and_others_do_not():
 
 def test_hiding_prefers_no_column():
     n_rows, n_columns = 4000, 30
-    cells = random_cells(np.random.RandomState(0), n_rows, n_columns, 0.5)
-    _, hidden = sparse_entries.hide_by_hash(cells, 0.2)
-    count = np.bincount(cells.indices, minlength=n_columns)
+    entries = random_entries(np.random.RandomState(0), n_rows, n_columns, 0.5)
+    _, hidden = sparse_entries.hide_by_hash(entries, 0.2)
+    count = np.bincount(entries.indices, minlength=n_columns)
     rate = np.bincount(hidden.indices, minlength=n_columns) / count
-    assert_allclose(rate, hidden.nnz / cells.nnz, atol=5 * np.sqrt(0.16 / count.min()))
+    assert_allclose(rate, hidden.nnz / entries.nnz, atol=5 * np.sqrt(0.16 / count.min()))
     # Nor a pair of columns.
     n_hidden = np.diff(hidden.indptr)
     expected = (n_hidden * (n_hidden - 1)).sum() / n_columns / (n_columns - 1)

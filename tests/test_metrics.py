@@ -465,7 +465,7 @@ def test_scorer_with_candidates():
 
 
 def with_repeats(kind, seed=0):
-    """A fitted MFRecommender, what is visible, and hidden cells of which some are visible, too."""
+    """A fitted MFRecommender, visible entries, and hidden entries, some of them also visible."""
     rng = np.random.default_rng(seed)
     X = (rng.random((20, 9)) < 0.4) * rng.integers(1, 6, size=(20, 9)).astype(float)
     Y_hidden = (rng.random((20, 9)) < 0.3) * rng.integers(-1, 4, size=(20, 9))

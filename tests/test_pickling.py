@@ -44,7 +44,7 @@ def make_data(n_rows=40):
 def make_models():
     """Each public estimator, fitted, with what it can be asked."""
     X, y, labels = make_data()
-    cells = np.abs(np.round(3 * X))
+    ratings = np.abs(np.round(3 * X))
     bayes = {**OPTIONS, "n_burn_in": 1}
     features = np.arange(8.0).reshape(2, 4) % 3
     blocks = ["user", "item", "history", "raters"]
@@ -53,7 +53,7 @@ def make_models():
         FMClassifier: (FMClassifier(2).partial_fit(X, labels, classes=[0, 1]), "predict_proba", X),
         BayesianFMRegressor: (BayesianFMRegressor(2, **bayes).fit(X, y), "predict", X),
         BayesianFMClassifier: (BayesianFMClassifier(2, **bayes).fit(X, labels), "predict", X),
-        MFRecommender: (MFRecommender(2, **OPTIONS).fit(cells), "transform", cells),
+        MFRecommender: (MFRecommender(2, **OPTIONS).fit(ratings), "transform", ratings),
         FMRecommender: (
             FMRecommender(2, item_features=features, **OPTIONS).fit(X, labels),
             "predict",

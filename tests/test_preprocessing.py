@@ -35,27 +35,27 @@ def summing(**options):
     return UserItemEncoder(duplicates="sum", **options)
 
 
-def slow_cells(log, duplicates):
+def slow_entries(log, duplicates):
     """Value of each pair of user and item, event by event."""
-    cells, times = {}, {}
+    entries, times = {}, {}
     for event in log:
         pair, value = event[:2], event[2] if len(event) > 2 else 1
-        if pair not in cells:
-            cells[pair] = value
+        if pair not in entries:
+            entries[pair] = value
         elif duplicates in ("sum", "mean"):
-            cells[pair] += value
+            entries[pair] += value
         elif len(event) < 4 or event[3] >= times[pair]:
-            cells[pair] = value
+            entries[pair] = value
         if len(event) == 4:
             times[pair] = max(event[3], times.get(pair, event[3]))
     if duplicates == "mean":
         pairs = [event[:2] for event in log]
-        cells = {pair: total / pairs.count(pair) for pair, total in cells.items()}
-    return cells, times
+        entries = {pair: total / pairs.count(pair) for pair, total in entries.items()}
+    return entries, times
 
 
-def cells_of(matrix, users, items):
-    """The stored cells as a dictionary; the matrix is canonical and as small as it can be."""
+def entries_of(matrix, users, items):
+    """The stored entries as a dictionary; the matrix is canonical and as small as it can be."""
     assert matrix.format == "csr" and matrix.shape == (len(users), len(items))
     fresh = sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), matrix.shape)
     assert fresh.has_canonical_format
@@ -118,17 +118,17 @@ def test_fit_matches_the_dictionary(drawn, duplicates, dtype):
     (log,) = drawn
     encoder = UserItemEncoder(duplicates=duplicates, dtype=dtype)
     X = encoder.fit_transform(plain_rows(log))
-    cells, times = slow_cells(log, duplicates)
+    entries, times = slow_entries(log, duplicates)
     users, items = encoder.user_ids_, encoder.item_ids_
     assert len(set(users.tolist())) == len(users) and len(set(items.tolist())) == len(items)
     assert set(users.tolist()) == {event[0] for event in log}
     assert set(items.tolist()) == {event[1] for event in log}
-    cells = {pair: float(dtype(value)) for pair, value in cells.items()}  # means are rounded
-    assert X.dtype == dtype and cells_of(X, users, items) == cells
+    entries = {pair: float(dtype(value)) for pair, value in entries.items()}  # means are rounded
+    assert X.dtype == dtype and entries_of(X, users, items) == entries
     assert_same(X, clone(encoder).fit(plain_rows(log)).transform(plain_rows(log)))
     if times:
         T = encoder.transform_time(plain_rows(log))
-        assert T.dtype == np.float64 and cells_of(T, users, items) == times
+        assert T.dtype == np.float64 and entries_of(T, users, items) == times
     assert_array_equal(encoder.encode_users(users), np.arange(len(users)))
     assert_array_equal(encoder.encode_items(list(items)), np.arange(len(items)))
 
@@ -142,15 +142,15 @@ def test_other_logs_match_the_dictionary(drawn, duplicates):
     users, items = encoder.user_ids_, encoder.item_ids_
     known_users, known_items = ({event[i] for event in log} for i in range(2))
     known = [e for e in other if e[0] in known_users and e[1] in known_items]
-    cells, times = slow_cells(known, duplicates)
-    assert cells_of(encoder.transform(plain_rows(other)), users, items) == cells
+    entries, times = slow_entries(known, duplicates)
+    assert entries_of(encoder.transform(plain_rows(other)), users, items) == entries
     if len(log[0]) == 4:
-        assert cells_of(encoder.transform_time(plain_rows(other)), users, items) == times
+        assert entries_of(encoder.transform_time(plain_rows(other)), users, items) == times
 
     X_new, new_users = encoder.transform_new_users(plain_rows(other))
     assert new_users.tolist() == list(dict.fromkeys(event[0] for event in other))
-    cells, _ = slow_cells([e for e in other if e[1] in known_items], duplicates)
-    assert cells_of(X_new, new_users, items) == cells
+    entries, _ = slow_entries([e for e in other if e[1] in known_items], duplicates)
+    assert entries_of(X_new, new_users, items) == entries
 
     encoder.set_params(handle_unknown="error")
     if len(known) == len(other):
@@ -167,7 +167,7 @@ def test_round_trip(drawn):
     encoder = summing()
     X = encoder.fit_transform(plain_rows(log))
     users, items, values = encoder.inverse_transform(X)
-    assert {(u, i): v for u, i, v in zip(users, items, values, strict=True)} == slow_cells(
+    assert {(u, i): v for u, i, v in zip(users, items, values, strict=True)} == slow_entries(
         log, "sum"
     )[0]
     if len(log[0]) > 2:
@@ -665,7 +665,7 @@ def test_times_of_pandas(unit, zone):
             summing().fit(form)
 
 
-def test_a_time_of_each_cell():
+def test_a_time_of_each_entry():
     log = [*LOG, ("eve", 10, 1.0, 4), ("ann", 99, 1.0, 4)]
     encoder = summing(handle_unknown="ignore").fit(LOG)
     X, T = encoder.transform(log), encoder.transform_time(log)

@@ -853,8 +853,8 @@ def test_rank_held_out_leave_out_what_they_are_told_to():
     _, first, context = np.unique(test.indices, return_index=True, return_inverse=True)
     is_first = np.isin(np.arange(50), first)
     is_even = np.arange(known.size) % 2 == 0
-    cells = sparse.csr_matrix(is_first[:, None] == is_even)
-    _, found = model.rank_held_out(test, chosen, 4, exclude=cells, exclude_seen=False)
+    entries = sparse.csr_matrix(is_first[:, None] == is_even)
+    _, found = model.rank_held_out(test, chosen, 4, exclude=entries, exclude_seen=False)
     order = np.argsort(np.argsort(first))
     several = np.bincount(context) > 1
     assert several.any() and not several.all()
@@ -863,7 +863,7 @@ def test_rank_held_out_leave_out_what_they_are_told_to():
     with pytest.raises(TypeError, match="k must be an integer in"):
         model.rank_held_out(test, chosen, "3")
     with pytest.raises(ValueError, match="exclude must be a list of items"):
-        model.rank_held_out(test, chosen, exclude=cells[:3])
+        model.rank_held_out(test, chosen, exclude=entries[:3])
     table = pd.DataFrame(np.zeros((50, known.size)), columns=known[::-1])
     with pytest.raises(ValueError, match="columns of exclude must be item_ids_"):
         model.recommend(test, 1, exclude=table)

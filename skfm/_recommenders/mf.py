@@ -339,7 +339,7 @@ class MFRecommender(
     def _fit(self, X):
         self._check_parameters()
         is_implicit = self.feedback == "implicit"
-        csr = validation.validate_cells(self, X, is_implicit, reset=True)
+        csr = validation.validate_entries(self, X, is_implicit, reset=True)
         if csr.nnz == 0:
             raise ValueError(
                 "X has no stored entries to learn from: it needs at least one "
@@ -424,7 +424,7 @@ class MFRecommender(
     def _check_rows(self, X):
         """Rows of users in the dtype of the fit, in canonical CSR."""
         check_is_fitted(self)
-        csr = validation.validate_cells(self, X, self._model.is_implicit, reset=False)
+        csr = validation.validate_entries(self, X, self._model.is_implicit, reset=False)
         dtype = self.components_.dtype
         if csr.dtype != dtype:
             with np.errstate(over="ignore"):

@@ -22,7 +22,7 @@ def ranks_within_rows(X, key):
     return places
 
 
-def split_entries(X, hidden):
+def divide_entries(X, hidden):
     """Two matrices: one of the entries that are not hidden, and one of those that are."""
     return _select(X, ~hidden), _select(X, hidden)
 
@@ -47,4 +47,4 @@ def hide_by_hash(X, share):
     key = mix(mixed ^ np.repeat(of_row, np.diff(X.indptr)))
     n = n_entries_by_row(X)
     n_hidden = np.minimum(np.maximum(np.rint(share * n), 1), n - 1)
-    return split_entries(X, ranks_within_rows(X, key) < np.repeat(n_hidden, n))
+    return divide_entries(X, ranks_within_rows(X, key) < np.repeat(n_hidden, n))

@@ -45,7 +45,7 @@ _ADVICE_FOR_SAMPLES = _Advice(
 _ADVICE_FOR_USERS = _Advice(
     "X must be a matrix of users by items: skfm.preprocessing.UserItemEncoder makes one from a "
     "log. (Other categories, encoded with OneHotEncoder, are for FMRegressor or FMClassifier.)",
-    "A missing rating is a cell that is not stored, or a 0 in dense input: fill a pivoted table "
+    "A missing rating is an entry that is not stored, or a 0 in dense input: fill a pivoted table "
     "with fillna(0), or encode the log with skfm.preprocessing.UserItemEncoder.",
 )
 
@@ -131,7 +131,7 @@ def _objects(values):
     return values.ravel() if values.dtype == object else ()
 
 
-def validate_cells(estimator, X, is_confidence, *, reset):
+def validate_entries(estimator, X, is_confidence, *, reset):
     """Validate a matrix of users by items; return it as canonical CSR.
 
     A stored zero is a rating. Among confidences zeros are dropped, and negative values are an

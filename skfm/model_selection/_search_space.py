@@ -100,7 +100,7 @@ def search_space(estimator: Estimator) -> dict[str, Any]:
     See Also
     --------
     skfm.metrics.make_ranking_scorer : Scorers for recommenders.
-    split_cells : Splits for the evaluation of recommenders.
+    split_entries : Splits for the evaluation of recommenders.
 
     Notes
     -----

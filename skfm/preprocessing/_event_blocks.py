@@ -11,10 +11,10 @@ from skfm._utils.ids import Ids, as_objects, find_missing, refuse_rows, simplify
 from skfm._utils.pickling import Versioned
 from skfm._utils.sorted_search import find_sorted
 from skfm._utils.sparse_entries import (
+    divide_entries,
     n_entries_by_row,
     ranks_within_rows,
     rows_of,
-    split_entries,
 )
 from skfm.preprocessing._event_log import Events
 from skfm.preprocessing._log_table import NO_NUMBERS, as_seconds, to_float
@@ -193,14 +193,16 @@ class Ratings(Bag):
         self.n_folds = min(self.n_folds, int(n_entries_by_row(ratings).max()))
         key = mix(ratings.indices.astype(np.uint64) + np.uint64(1))
         self.folds.data = ranks_within_rows(ratings, key) % self.n_folds
-        kept = [split_entries(ratings, self.folds.data == fold)[0] for fold in range(self.n_folds)]
-        self.table = sparse.vstack([_profiles(cells) for cells in (*kept, ratings)], format="csr")
+        kept = [
+            divide_entries(ratings, self.folds.data == fold)[0] for fold in range(self.n_folds)
+        ]
+        self.table = sparse.vstack([_profiles(part) for part in (*kept, ratings)], format="csr")
 
     def find(self, log):
         n_users, n_items = self.folds.shape
-        cells = rows_of(self.folds) * n_items + self.folds.indices
+        rated = rows_of(self.folds) * n_items + self.folds.indices
         pairs = log.users * n_items + log.items
-        places = find_sorted(cells, pairs)
+        places = find_sorted(rated, pairs)
         is_known = (places >= 0) & (log.users >= 0) & (log.items >= 0)
         fold = np.where(is_known, self.folds.data[places], self.n_folds)
         return np.where(log.users < 0, -1, fold * n_users + log.users)
@@ -263,11 +265,11 @@ class Lists(Column):
     def _read(self, log):
         """The members of all lists, and the row of each."""
         column = log.table.column(self.position).astype(object)
-        cells = [cell if isinstance(cell, COLLECTIONS) else (cell,) for cell in column]
-        lengths = list(map(len, cells))
-        members = np.fromiter(chain.from_iterable(cells), dtype=object, count=sum(lengths))
+        lists = [value if isinstance(value, COLLECTIONS) else (value,) for value in column]
+        lengths = list(map(len, lists))
+        members = np.fromiter(chain.from_iterable(lists), dtype=object, count=sum(lengths))
         present = ~find_missing(members)
-        return simplify(members[present]), np.repeat(np.arange(len(cells)), lengths)[present]
+        return simplify(members[present]), np.repeat(np.arange(len(lists)), lengths)[present]
 
 
 class Numbers(Column):
@@ -303,7 +305,7 @@ class Numbers(Column):
 def attribute(field, position, table):
     """The block for a column of attributes, by what the column holds."""
     column = table.column(position)
-    if column.dtype.kind == "O" and any(isinstance(cell, COLLECTIONS) for cell in column):
+    if column.dtype.kind == "O" and any(isinstance(value, COLLECTIONS) for value in column):
         return Lists(field, position=position)
     present = column[~find_missing(column)]
     types = set(map(type, present)) if column.dtype.kind == "O" else {column.dtype.type}

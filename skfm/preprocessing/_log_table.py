@@ -53,7 +53,7 @@ def _rows_as_array(X):
     listed = isinstance(X, (list, tuple)) and all(isinstance(row, (list, tuple)) for row in X)
     if not listed or len(lengths := set(map(len, X))) != 1:
         return np.array(X, dtype=object)
-    # Cells that are lists or tuples themselves stay whole.
+    # Elements that are lists or tuples themselves are kept.
     shape = len(X), *lengths
     return np.fromiter(chain.from_iterable(X), dtype=object, count=np.prod(shape)).reshape(shape)
 

@@ -6,11 +6,11 @@ from scipy import sparse
 from skfm._utils.sparse import index_type
 
 
-def as_bags(cells, power=0.5):
-    """The same cells with the values 1 / n ** power, where n is the number of the row's cells."""
-    n = np.diff(cells.indptr)
+def as_bags(matrix, power=0.5):
+    """The same entries with the values 1 / n ** power in a row of n entries."""
+    n = np.diff(matrix.indptr)
     values = np.repeat(1 / np.maximum(n, 1) ** power, n)
-    return sparse.csr_matrix((values, cells.indices, cells.indptr), cells.shape)
+    return sparse.csr_matrix((values, matrix.indices, matrix.indptr), matrix.shape)
 
 
 def one_hot(indices, n_columns):
