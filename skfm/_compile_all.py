@@ -51,7 +51,9 @@ def compile_all(
     precisions = [np.dtype(dtype) for dtype in dtypes]
     for dtype in precisions:
         if dtype not in FLOAT_TYPES:
-            raise ValueError(f"dtypes must be of 'float64' and 'float32', got {dtype.name!r}.")
+            raise ValueError(
+                f"dtypes must contain only 'float64' and 'float32'; got {dtype.name!r}."
+            )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # after so few iterations
         for dtype in precisions:

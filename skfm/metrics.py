@@ -16,6 +16,7 @@ from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from skfm._utils import validation
+from skfm._utils.messages import shown
 from skfm._utils.pipelines import last_step
 from skfm._utils.sorted_search import find_sorted
 from skfm._utils.sparse import check_sparse, sum_duplicates
@@ -444,7 +445,9 @@ def make_ranking_scorer(
         metric = METRICS[metric]
     validation.check_number(k, "k", numbers.Integral, low=1)
     if "n_items" in recommend_options:
-        raise TypeError("n_items is not an option of a scorer: k says how many items it needs.")
+        raise TypeError(
+            "n_items cannot be passed to a scorer, because k sets the number of items."
+        )
     return _RankingScorer(metric, k, recommend_options)
 
 
@@ -502,7 +505,7 @@ class _RankingScorer:
         groups: ArrayLike | None = None,
     ) -> float:
         if Y_hidden is None:
-            raise ValueError("Y_hidden is None: pass the hidden entries, in place of y.")
+            raise ValueError("Y_hidden is None; pass the hidden entries as y.")
         recommender, X = last_step(estimator, X)
         if hasattr(recommender, "rank_held_out"):
             relevant, items = recommender.rank_held_out(
@@ -517,15 +520,14 @@ class _RankingScorer:
         _require_matrix(Y_hidden)
         if np.shape(X) != np.shape(Y_hidden):
             raise ValueError(
-                "Y_hidden must have a row for each row of X and a column for each item: its shape "
-                f"is {np.shape(Y_hidden)}, that of X before recommend is {np.shape(X)}."
+                "Y_hidden must have a row for each row of X and a column for each item: its "
+                f"shape is {np.shape(Y_hidden)}, but the X passed to recommend has the shape "
+                f"{np.shape(X)}."
             )
         names = getattr(recommender, "feature_names_in_", None)
         columns = getattr(Y_hidden, "columns", None)
         if names is not None and columns is not None and not np.array_equal(names, columns):
-            raise ValueError(
-                "The columns of Y_hidden are not those of the X that was fitted, in that order."
-            )
+            raise ValueError("Y_hidden must have the same columns as X in fit, in the same order.")
         if hasattr(recommender, "_rank_held_out"):
             relevant = _as_canonical(Y_hidden) > 0
             return recommender._rank_held_out(X, relevant, self.k, **self.options)
@@ -550,21 +552,24 @@ def _as_positions(items, names):
         return items
     if names is None:
         raise ValueError(
-            f"recommend returned items of type {items.dtype}, and the estimator has no "
-            "feature_names_in_ to find their columns by."
+            f"recommend returned items of type {items.dtype}, but the estimator has no "
+            "feature_names_in_ in which to look up their columns."
         )
     names = np.asarray(names, dtype=object)
     order = np.argsort(names)
     names = names[order]
     if (names[1:] == names[:-1]).any():
-        raise ValueError("feature_names_in_ has a name twice: items cannot be told apart by name.")
+        raise ValueError(
+            "feature_names_in_ contains duplicate names, so items cannot be identified by name."
+        )
     items = items.astype(object)
     there = items != np.full_like(items, None)
     places = find_sorted(names, items[there])
     unknown = places < 0
     if unknown.any():
         raise ValueError(
-            f"recommend returned {items[there][unknown][0]!r}, which is not in feature_names_in_."
+            f"recommend returned {shown(items[there][unknown][0])}, which is not in "
+            "feature_names_in_."
         )
     positions = np.full(items.shape, -1)
     positions[there] = order[places]
@@ -592,7 +597,7 @@ def _judge(Y_hidden, items, k, average):
     n_relevant = np.bincount(rows, minlength=Y.shape[0])
     judged = np.flatnonzero(n_relevant)
     if not judged.size:
-        raise ValueError("Y_hidden has no value above 0: no row has a relevant item.")
+        raise ValueError("Y_hidden has no positive value, so no row has a relevant item.")
     # One number for each entry. Those of the relevant entries are sorted already.
     keys = rows * Y.shape[1] + Y.indices[relevant]
     items = items[judged]
@@ -639,11 +644,13 @@ def _check_items(items, k, shape):
         )
     items = items[:, :k]
     if items.size and items.dtype.kind not in "iu":
-        raise ValueError(f"items must hold integers, positions of columns; got {items.dtype}.")
+        raise ValueError(
+            f"items must contain integers, the positions of columns; got {items.dtype}."
+        )
     if items.size and not -1 <= items.min() <= items.max() < shape[1]:
         raise ValueError(
             f"items must be in the range from -1 to {shape[1] - 1}, as Y_hidden has {shape[1]} "
-            f"columns; they run from {items.min()} to {items.max()}."
+            f"columns; got values from {items.min()} to {items.max()}."
         )
     items = items.astype(np.int64)
     ordered = np.sort(items, axis=1)

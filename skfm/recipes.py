@@ -7,6 +7,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from skfm._utils import validation
+from skfm._utils.messages import shown
 from skfm._utils.typing import Estimator
 from skfm.preprocessing import EventEncoder
 
@@ -174,20 +175,22 @@ def make_recipe(name: _Name, estimator: Estimator, **columns: Any) -> Pipeline:
         if recipe.ranks is None:
             able = ", ".join(repr(name) for name, other in _RECIPES.items() if other.ranks)
             raise ValueError(
-                f"The recipe {name!r} cannot rank: its features of an event tell what was chosen, "
-                f"or are multiplied by threes. Those that can: {able}."
+                f"The recipe {name!r} cannot be used for ranking: its features depend on the "
+                f"chosen item, or have interactions of degree 3. Recipes for ranking: {able}."
             )
         recipe = recipe.for_ranking()
     for need in recipe.needs:
         if columns.get(need) is None or _is_empty(columns[need]):
-            raise ValueError(f"The recipe {name!r} needs {need}: name its column.")
+            raise ValueError(f"The recipe {name!r} requires {need}: pass its column.")
     if "context" in recipe.needs and not _is_one_column(columns["context"]):
         raise ValueError(
-            f"The recipe {name!r} takes one column as context, in a list; got "
-            f"{columns['context']!r}."
+            f"The recipe {name!r} requires a list of exactly one column as context; got "
+            f"{shown(columns['context'])}."
         )
     if "blocks" in columns:
-        raise ValueError("blocks is what a recipe sets; for others use an EventEncoder.")
+        raise ValueError(
+            "blocks is set by the recipe; to choose other blocks, use an EventEncoder."
+        )
     unused = {"context", "attributes"}.difference(kind for _, kind in map(_named, recipe.blocks))
     columns = {name: value for name, value in columns.items() if name not in unused}
     encoder = EventEncoder(blocks=recipe.blocks, **columns)

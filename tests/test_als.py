@@ -373,7 +373,7 @@ def test_one_penalty_alone_may_be_zero_or_huge(name, dtype):
 def test_only_ftrl_takes_penalties_of_length():
     X, y = make()
     for name in "alpha_l1", "alpha_l21":
-        with pytest.raises(ValueError, match=f"{name} needs solver='ftrl'"):
+        with pytest.raises(ValueError, match=f"{name} requires solver='ftrl'"):
             model_for(**{name: 1.0}).fit(X, y)
 
 

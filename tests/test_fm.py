@@ -1465,9 +1465,9 @@ def test_failure_within_a_batch_is_raised(n_jobs, monkeypatch):
 @pytest.mark.parametrize(
     ("estimator", "X", "y", "message"),
     [
-        (FMRegressor, [[1.0], [1.0, 2.0]], [1, 2], "rows are equally long"),
+        (FMRegressor, [[1.0], [1.0, 2.0]], [1, 2], "rows have equal lengths"),
         (FMClassifier, [[1.0], [2.0]], [[1], [1, 2]], "one value for each row"),
-        (FMRegressor, [[1.0], [2.0]], [[1], [1, 2]], "^y must hold one number for each row"),
+        (FMRegressor, [[1.0], [2.0]], [[1], [1, 2]], "^y must contain one number for each row"),
         (FMRegressor, pd.DataFrame(index=range(2)), [1, 2], "^X has no columns"),
     ],
 )

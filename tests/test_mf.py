@@ -802,11 +802,11 @@ def test_unknown_names():
     for ids in (["item 03", "brazil"], ["zzz"], [""], ["item 3"]):
         unknown = ids[-1]
         for argument in ("candidates", "exclude"):
-            with pytest.raises(ValueError, match=f"{argument} names .*'{unknown}'"):
+            with pytest.raises(ValueError, match=f"{argument} contains .*'{unknown}'"):
                 model.recommend(frame, 1, **{argument: ids})
-        with pytest.raises(ValueError, match=f"items names .*'{unknown}'"):
+        with pytest.raises(ValueError, match=f"items contains .*'{unknown}'"):
             model.similar_items(ids, 2)
-        with pytest.raises(ValueError, match=f"items names .*'{unknown}'"):
+        with pytest.raises(ValueError, match=f"items contains .*'{unknown}'"):
             model.predict_pairs(frame, [0] * len(ids), ids)
 
 
@@ -1004,7 +1004,7 @@ def test_n_items_counts_what_there_is_to_choose_from():
         assert expected[0].shape == (30, n_left)
         assert_same_outputs(model.recommend(X, n_left + 1, **options), expected)
     for options in ({"candidates": []}, {"candidates": [1], "exclude": [1]}):
-        with pytest.raises(ValueError, match="0 items to choose from"):
+        with pytest.raises(ValueError, match="No items are left to choose from"):
             model.recommend(X, 1, **options)
     assert_same_outputs(model.recommend(X, 3, exclude=[]), model.recommend(X, 3))
 
@@ -1129,7 +1129,7 @@ def test_pairs(kind):
     small = rows.astype(np.uint8), items.astype(np.int16)
     assert_array_equal(model.predict_pairs(X, *small), model.predict_pairs(X, rows, items))
     for length in (0, 1, 199):
-        with pytest.raises(ValueError, match="equally long"):
+        with pytest.raises(ValueError, match="must have the same length"):
             model.predict_pairs(X, rows[:length], items)
 
 
@@ -1240,7 +1240,10 @@ def test_item_ids_name_items_everywhere():
         assert_array_equal(found, np.where(expected < 0, None, ids[expected]))
     similar, _ = model.similar_items([-10, 30], 3, item_ids=ids)
     assert_array_equal(similar, ids[model.similar_items([0, 4], 3)[0]])
-    for wrong, message in ((ids[:3], "item_ids must name the 20 items"), ([1] * 20, "twice")):
+    for wrong, message in (
+        (ids[:3], "item_ids must contain one id for each of the 20 items"),
+        ([1] * 20, "more than once"),
+    ):
         with pytest.raises(ValueError, match=message):
             model.recommend(X, 1, item_ids=wrong)
     with pytest.raises(ValueError, match="does not know: \\[5\\]"):
@@ -1276,7 +1279,7 @@ def test_other_packages_of_frames(monkeypatch):
         assert_array_equal(column, expected[name])
     monkeypatch.setitem(sys.modules, "polars", None)
     for answer in (model.recommend, model.similar_users):
-        with pytest.raises(ImportError, match="output='polars' needs the package polars"):
+        with pytest.raises(ImportError, match="output='polars' requires the package polars"):
             answer(X, output="polars")
         with pytest.raises(ValueError, match="output must be one of 'default', 'pandas'"):
             answer(X, output="arrow")
@@ -1296,11 +1299,15 @@ def test_frames_of_polars():
 def test_user_ids_belong_to_rows():
     X = make()
     model = model_for("als").fit(X)
-    with pytest.raises(ValueError, match="user_ids must name the 30 rows of X; got 3"):
+    with pytest.raises(
+        ValueError, match=r"user_ids must contain .* each of the 30 rows of X; got 3"
+    ):
         model.recommend(X, output="pandas", user_ids=[1, 2, 3])
-    with pytest.raises(ValueError, match="user_ids must name the 30 rows of X; got 3"):
+    with pytest.raises(
+        ValueError, match=r"user_ids must contain .* each of the 30 rows of X; got 3"
+    ):
         model.similar_users(X, user_ids=[1, 2, 3])
-    with pytest.raises(ValueError, match="user_ids name the users in a frame; set output="):
+    with pytest.raises(ValueError, match="user_ids requires a DataFrame as output; set output="):
         model.recommend(X, user_ids=range(30))
 
 
@@ -1746,7 +1753,7 @@ def test_shapes_that_do_not_fit(kind):
             method(X[:0])
     users = model.transform(X)
     for wrong_X in (users[:, 1:], np.ones((2, 20))):
-        with pytest.raises(ValueError, match="columns, but transform gives"):
+        with pytest.raises(ValueError, match="columns, but transform returns"):
             model.inverse_transform(wrong_X)
     with pytest.raises(ValueError, match="0 feature"):
         clone(model).fit(np.ones((3, 0)))
@@ -2381,7 +2388,7 @@ def test_damaged_exclude(index):
 def test_ratings_at_the_limits_of_numbers(solver, dtype):
     limits = np.finfo(dtype)
     for X in np.full((2, 2), limits.max), np.array([[1, 2], [1, 1]]) * limits.smallest_subnormal:
-        with pytest.raises(ValueError, match="too large or small"):
+        with pytest.raises(ValueError, match="too large or too small"):
             MFRecommender(2, solver=solver).fit(X.astype(dtype))
 
 

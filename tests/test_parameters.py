@@ -21,6 +21,7 @@ from skfm import (
     MFRecommender,
 )
 from skfm._utils import validation
+from skfm._utils.messages import shown
 from skfm._utils.parameters import (
     AUTO,
     BETWEEN_0_AND_1,
@@ -215,6 +216,29 @@ def test_checked_numbers_are_pythons():
         assert type(validation.check_number(value, "n", numbers.Integral)) is int
     for value in (0.5, np.float16(0.5), Fraction(1, 2), 3):
         assert type(validation.check_number(value, "x", numbers.Real)) is float
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (np.float64(1.5), "1.5"),
+        (np.float32(0.5), "0.5"),
+        (np.int8(3), "3"),
+        (np.bool_(True), "True"),
+        (np.str_("a"), "'a'"),
+        ([np.float64(1.5), (np.int64(2), "b")], "[1.5, (2, 'b')]"),
+        ({np.str_("a"): np.float64(0.1)}, "{'a': 0.1}"),
+        (np.timedelta64(1, "s"), "np.timedelta64(1,'s')"),
+        (None, "None"),
+    ],
+)
+def test_numbers_of_numpy_are_plain_in_messages(value, text):
+    assert shown(value) == text
+
+
+def test_a_wrong_number_of_numpy_is_plain_in_the_message():
+    with pytest.raises(ValueError, match=r"alpha must be .*; got -1\.5\."):
+        MFRecommender(2, alpha=np.float64(-1.5)).fit(RATINGS)
 
 
 # Checked in code: together with another parameter or with the data.

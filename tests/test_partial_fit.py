@@ -758,7 +758,7 @@ def test_targets_that_are_not_finite_are_refused(bad):
     [
         ({"early_stopping": True}, "partial_fit cannot stop early"),
         ({"alpha": -1}, "alpha"),
-        ({"alpha_l1": 1.0}, "alpha_l1 needs solver='ftrl'"),
+        ({"alpha_l1": 1.0}, "alpha_l1 requires solver='ftrl'"),
     ],
 )
 @pytest.mark.parametrize("loss, n_classes", [("squared_error", 0), ("log_loss", 3)])
@@ -786,7 +786,7 @@ def test_what_is_settled_cannot_change(loss, n_classes, parameters):
     _, *fitted = states(loss, n_classes)
     _, chunk, _ = good_chunks(n_classes)
     for model in fitted:
-        assert_refused(model, learning(chunk), "partial_fit continues with", **parameters)
+        assert_refused(model, learning(chunk), "cannot change parameters", **parameters)
 
 
 @pytest.mark.parametrize("parameters", [{"quantile": 0.9}, {"epsilon": 0.1}])

@@ -149,7 +149,7 @@ def test_another_version_is_named(models):
         assert len(caught) == 1 and caught[0].filename == __file__
         assert isinstance(caught[0].message, OfScikitLearn)
         text = str(caught[0].message)
-        for part in (name, "skfm 0.0.1", f"skfm {skfm.__version__}", "fit it again"):
+        for part in (name, "skfm 0.0.1", f"skfm {skfm.__version__}", "Fit it again"):
             assert part in text
 
 

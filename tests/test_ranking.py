@@ -332,7 +332,7 @@ def test_new_items_are_known_by_their_features():
     assert_allclose(model.item_vectors()[30:], cold.item_vectors()[30:])
     ranked, _ = model.recommend(X[:4], 2, candidates=[100, 101])
     assert set(ranked.ravel()) == {100, 101}
-    with pytest.raises(ValueError, match="knows already"):
+    with pytest.raises(ValueError, match="already has"):
         model.add_items(new)
     with pytest.raises(ValueError, match="4 columns"):
         model.add_items(new[["a"]].set_axis([7, 8]))
@@ -485,7 +485,7 @@ def test_groups_that_do_not_fit_are_refused():
     X, items, _ = make_log(n_events=300)
     model = small().fit(X, items)
     for groups, match in (
-        (np.arange(299), "groups must hold the user of each of the 300 rows of X; got 299"),
+        (np.arange(299), "groups must contain the user of each of the 300 rows of X; got 299"),
         (np.ones((300, 1)), "one-dimensional array of ids of groups"),
         ("user", "one-dimensional array of ids of groups"),
     ):
@@ -497,7 +497,7 @@ def test_users_that_precision_hides_are_asked_for():
     X, items, _ = make_log(n_events=300)
     model = small().fit(X / 10, items)
     rounded, scorer = (X / 10).astype(np.float32), make_ranking_scorer("ndcg", exclude_seen=False)
-    with pytest.raises(ValueError, match=r"X is float32.*ids of the users as groups"):
+    with pytest.raises(ValueError, match=r"X has the type float32.*ids of the users as groups"):
         scorer(model, rounded, items)
     expected = scorer(model, X / 10, items)
     assert_allclose(scorer(model, rounded, items, groups=X.indices), expected)
@@ -612,16 +612,16 @@ def test_popular_items_may_be_drawn_more_often(negatives):
     ("change", "match"),
     [
         ({"y": [0, 1, 99]}, "item_features"),
-        ({"y": [1, 1, 1]}, "one item only"),
+        ({"y": [1, 1, 1]}, "only one item"),
         ({"y": [0, 1, np.nan]}, "NaN"),
         ({"X": [[1.0], [np.nan], [2.0]]}, "NaN"),
         ({"item_features": [[1.0], [np.nan]]}, "item_features"),
         ({"item_features": [["a"], ["b"]]}, "OneHotEncoder"),
-        ({"item_ids": ["a", "a"]}, "named twice"),
+        ({"item_ids": ["a", "a"]}, "occur more than once"),
         ({"item_ids": [0]}, "item_ids"),
         ({"item_fields": ["a", "b"]}, "item_fields"),
         ({"item_identity": "item"}, "item_identity"),
-        ({"item_identity": ("a", "a")}, "twice"),
+        ({"item_identity": ("a", "a")}, "more than once"),
         ({"user_fields": ["who"]}, "user_fields"),
         ({"feature_fields": ["a", "b"]}, "feature_fields"),
         ({"negatives": 2.0}, "negatives"),
@@ -630,9 +630,9 @@ def test_popular_items_may_be_drawn_more_often(negatives):
         ({"y": ["a", None, "b"]}, "items in y are missing"),
         ({"item_features": [[1e200], [2.0]]}, "Column 0 of item_features"),
         ({"item_features": pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"])}, "same name.*a"),
-        ({"item_identity": ([1],)}, "item_identity must hold names"),
-        ({"feature_fields": 3}, "feature_fields must hold one label for each column of X"),
-        ({"feature_fields": ["item"], "fit_linear": ["item"]}, "field of X and one of items"),
+        ({"item_identity": ([1],)}, "item_identity must contain names"),
+        ({"feature_fields": 3}, "feature_fields must contain one label for each column of X"),
+        ({"feature_fields": ["item"], "fit_linear": ["item"]}, "field of both X and the items"),
     ],
 )
 def test_what_is_wrong_is_said(change, match):
@@ -648,7 +648,7 @@ def test_what_is_wrong_is_said(change, match):
 
 def test_unknown_candidates():
     model = small().fit(np.eye(3), ["a", "b", "c"])
-    with pytest.raises(ValueError, match=r"candidates has items.*'z'"):
+    with pytest.raises(ValueError, match=r"candidates contains items.*'z'"):
         model.recommend(np.eye(3), 1, candidates=["a", "z"])
 
 
@@ -700,7 +700,7 @@ def test_fpmc_finds_planted_chains():
 
 
 def test_recipes_that_cannot_rank():
-    with pytest.raises(ValueError, match="cannot rank"):
+    with pytest.raises(ValueError, match="cannot be used for ranking"):
         make_recipe("svd++", FMRecommender())
 
 
@@ -758,7 +758,7 @@ def test_added_items_have_the_columns_of_fit():
     model = FMRecommender(2, item_features=films, max_iter=2, random_state=0)
     model.fit(np.eye(3), list("abc"))
     later = pd.DataFrame({"space": [1], "west": [0]}, index=["d"])
-    with pytest.raises(ValueError, match="the columns of fit, in the same order"):
+    with pytest.raises(ValueError, match="the same columns as in fit, in the same order"):
         model.add_items(later[["west", "space"]])
     assert model.item_ids_.size == 3
     assert model.add_items(later).item_ids_.size == 4
@@ -806,7 +806,7 @@ def test_users_are_known_in_other_precision_or_it_is_said():
     both = [model.recommend(X.astype(dtype), 5)[0] for dtype in (np.float32, np.float64)]
     assert_array_equal(*both)
     model = small().fit(X / 10, items)
-    with pytest.raises(ValueError, match=r"X is float32.*float64"):
+    with pytest.raises(ValueError, match=r"X has the type float32.*float64"):
         model.recommend((X / 10).astype(np.float32), 5)
     _, scores = model.recommend((X / 10).astype(np.float32), 5, exclude_seen=False)
     assert np.isfinite(scores).all()
@@ -994,7 +994,7 @@ def test_choices_as_a_column_are_scored_as_they_are_fitted():
 def test_items_of_another_type_are_named():
     X, items, _ = make_log(n_events=300)
     model = small(item_ids=np.arange(30)).fit(X, items)
-    types = r"they are str, those of the fit int64; convert them"
+    types = r"they are str, but were int64 in fit; convert them"
     for call in (
         lambda: model.recommend(X[:2], 1, candidates=["1", "2"]),
         lambda: model.similar_items(["1"], 1),
@@ -1019,7 +1019,7 @@ def test_features_that_would_say_nothing_are_refused():
     log = [(f"u{n % 7}", f"i{n % 5}", n) for n in range(60)]
     items = pd.DataFrame({"genre": np.arange(5) % 2}, index=[f"i{n}" for n in range(5)])
     model = make_recipe("fpmc", FMRecommender(item_features=items), time=2)
-    with pytest.raises(ValueError, match="'item_features' of items is in no pair"):
+    with pytest.raises(ValueError, match="The item field 'item_features' is in no pair"):
         model.fit(log, [item for _, item, _ in log])
 
 

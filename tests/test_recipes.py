@@ -213,7 +213,7 @@ def test_in_company():
 def test_ids_of_another_type_are_warned_of(name):
     log, y = [(1, 10), (1, 11), (2, 10), (2, 12)], [5.0, 1.0, 4.0, 2.0]
     model = make_recipe(name, FMRegressor(2, max_iter=3, random_state=0)).fit(log, y)
-    with pytest.warns(UserWarning, match="ids of users is known: they are str, those .* int64"):
+    with pytest.warns(UserWarning, match="ids of users is known: they are str, but were int64"):
         model.predict([("1", "10"), ("2", "12")])
 
 
@@ -241,9 +241,9 @@ def test_columns_of_other_recipes_are_left_out():
     [
         (("svd",), "'svd\\+\\+'.*'svd'"),
         ((None,), "name must be one of"),
-        (("timesvd",), "needs time"),
-        (("pitf",), "needs context"),
-        (("attributes",), "needs attributes"),
+        (("timesvd",), "requires time"),
+        (("pitf",), "requires context"),
+        (("attributes",), "requires attributes"),
     ],
 )
 def test_models_that_there_are_not(arguments, match):

@@ -133,7 +133,7 @@ def test_factors_that_are_nearly_zero_are_said(solver):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 4))
     y = X @ rng.normal(size=4) + rng.normal(size=200)
-    with pytest.warns(UserWarning, match="the model is linear. Lower alpha .now 50.0"):
+    with pytest.warns(UserWarning, match="the model is linear. Lower alpha .now 50."):
         FMRegressor(solver=solver, alpha=50.0, random_state=0).fit(X, y)
     for options in ({"n_components": 0}, {"alpha": 0.0}):
         with warnings.catch_warnings():
@@ -162,9 +162,10 @@ def test_the_warning_names_the_penalties():
     y = X @ rng.normal(size=4) + rng.normal(size=200)
     groups = {"feature_groups": [*"aabb"], "alpha": {"a": 50.0, "b": 60.0}}
     for options, words in (
-        ({"alpha": 0.0, "alpha_l21": 50.0}, r"Lower alpha_l21 \(now 50.0\) if"),
-        ({"alpha": 2.0, "alpha_l21": 50.0}, r"Lower alpha \(now 2.0\) and alpha_l21 \(now 50.0\)"),
-        (groups, "Lower alpha if"),  # a long list would say nothing
+        ({"alpha": 0.0, "alpha_l21": 50.0}, r"Lower alpha_l21 \(now 50\) to"),
+        ({"alpha": 2.0, "alpha_l21": 50.0}, r"Lower alpha \(now 2\) and alpha_l21 \(now 50\)"),
+        ({"alpha": 0.0, "alpha_l21": np.float64(400 / 9)}, r"Lower alpha_l21 \(now 44.44\) to"),
+        (groups, "Lower alpha to"),  # a long list would say nothing
     ):
         with pytest.warns(UserWarning, match=words):
             FMRegressor(**{**GIVEN, **options}, solver="ftrl", max_iter=1000).fit(X, y)

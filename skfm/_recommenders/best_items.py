@@ -20,7 +20,7 @@ def find_best(rows, item_table, n_items, candidates, n_threads):
     n_candidates = candidates.count(item_table.n_items)
     if n_candidates == 0:
         raise ValueError(
-            "There are 0 items to choose from: pass other candidates, or exclude fewer items."
+            "No items are left to choose from: pass other candidates, or exclude fewer items."
         )
     n_left_out = item_table.n_items - n_candidates
     if n_left_out and n_left_out * len(rows) < n_candidates:
@@ -57,7 +57,7 @@ def find_similar(vectors, asked, n, argument, n_threads):
     ``argument`` is what errors call their number ``n``.
     """
     if vectors.shape[1] == 0:
-        raise ValueError("The model has n_components=0: there are no vectors to compare.")
+        raise ValueError("The model has n_components=0, so there are no vectors to compare.")
     validation.check_number(n, argument, numbers.Integral, low=1)
     length = np.sqrt(np.einsum("if,if->i", vectors, vectors))
     table = padded(vectors / np.where(length > 0, length, 1)[:, None])

@@ -288,7 +288,7 @@ class MFRecommender(
         super()._check_parameters()
         if self.feedback == "implicit" and self.solver == "sgd":
             raise ValueError(
-                "solver='sgd' learns from stored entries only, but implicit feedback is about all "
+                "solver='sgd' uses only stored entries, but implicit feedback requires all "
                 "entries of the matrix; use solver='als'."
             )
 
@@ -342,7 +342,7 @@ class MFRecommender(
         csr = validation.validate_entries(self, X, is_implicit, reset=True)
         if csr.nnz == 0:
             raise ValueError(
-                "X has no stored entries to learn from: it needs at least one "
+                "X has no stored entries to learn from; it must have at least one "
                 f"{'positive value' if is_implicit else 'rating'}."
             )
         model = self._make_model(csr)
@@ -417,7 +417,8 @@ class MFRecommender(
         labels = check_names(item_ids)
         if labels.size != self.n_features_in_:
             raise ValueError(
-                f"item_ids must name the {self.n_features_in_} items of fit; got {labels.size}."
+                f"item_ids must contain one id for each of the {self.n_features_in_} items of "
+                f"fit; got {labels.size}."
             )
         return LabelledCatalogue(labels, "item_ids")
 
@@ -497,10 +498,10 @@ class MFRecommender(
         try:
             X = check_array(X, dtype=FLOAT_TYPES, input_name="X")
         except (TypeError, ValueError) as error:
-            raise type(error)(f"X must hold what transform returned ({error})") from error
+            raise type(error)(f"X must be an output of transform ({error})") from error
         if X.shape[1] != self._n_features_out:
             raise ValueError(
-                f"X has {X.shape[1]} columns, but transform gives {self._n_features_out}."
+                f"X has {X.shape[1]} columns, but transform returns {self._n_features_out}."
             )
         n_components = self.components_.shape[0]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -772,8 +773,8 @@ class MFRecommender(
         judged = np.diff(hidden.indptr) > 0
         if not judged.any():
             raise ValueError(
-                "score hides some entries of each row and judges how they are predicted from the "
-                "others: it needs a row with at least two entries in X."
+                "score holds out some entries of each row and predicts them from the others, so "
+                "X needs a row with at least two entries."
             )
         visible, hidden = visible[judged], hidden[judged]
         if self._model.is_implicit:

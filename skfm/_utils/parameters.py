@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from skfm._utils.messages import shown
+
 FLOAT_TYPES = [np.float64, np.float32]  # in which this package computes; others become the first
 LARGEST_RANK = 1_000_000  # a bound for what would never fit into memory
 
@@ -181,4 +183,4 @@ def check_parameter(value, name, *allowed):
         raise ValueError(f"{name} is too large for a float; lower it.") from error
     only_names = all(isinstance(constraint, Options) for constraint in allowed)
     error = ValueError if suitable or only_names else TypeError
-    raise error(f"{name} must be {' or '.join(map(str, allowed))}; got {value!r}.")
+    raise error(f"{name} must be {' or '.join(map(str, allowed))}; got {shown(value)}.")

@@ -10,6 +10,7 @@ from scipy.special import expit, softmax
 from sklearn.utils import Bunch, check_random_state
 
 from skfm._utils import validation
+from skfm._utils.messages import shown
 from skfm._utils.sparse import index_type
 from skfm._utils.typing import Float, FloatDType, Int, Seed
 
@@ -230,13 +231,13 @@ def _check_rates(base_rate, n_classes):
     try:
         rates = np.asarray(base_rate, dtype=np.float64)
     except (OverflowError, TypeError, ValueError) as error:
-        raise TypeError(f"base_rate must hold numbers; got {base_rate!r}.") from error
+        raise TypeError(f"base_rate must contain numbers; got {shown(base_rate)}.") from error
     if rates.ndim == 0 and n_classes == 2:
         rates = np.array([1 - rates, rates])
     if rates.shape != (n_classes,) or not (rates > 0).all() or abs(rates.sum() - 1) > 1e-6:
         raise ValueError(
-            "base_rate must be the share of class 1 between 0 and 1 (two classes only), or "
-            f"{n_classes} positive shares with the sum 1; got {base_rate!r}."
+            "base_rate must be the fraction of class 1, between 0 and 1 (only for two classes), "
+            f"or {n_classes} positive fractions that sum to 1; got {shown(base_rate)}."
         )
     return rates / rates.sum()
 

@@ -153,8 +153,8 @@ def search_space(estimator: Estimator) -> dict[str, Any]:
     }
     if not space:
         raise TypeError(
-            f"estimator must be an estimator of skfm, such as FMRegressor(), or contain one, as a "
-            f"pipeline may; got {estimator!r}."
+            "estimator must be an estimator of skfm, such as FMRegressor(), or contain one, for "
+            f"example in a pipeline; got {estimator!r}."
         )
     return space
 

@@ -110,6 +110,6 @@ def _count_columns(transformer):
         return len(transformer.get_feature_names_out())
     except (AttributeError, ValueError) as error:
         raise TypeError(
-            f"{transformer!r} does not say how many columns it makes; make it a part of a "
-            "ColumnTransformer, which knows."
+            f"The number of output columns of {transformer!r} is unknown; put it into a "
+            "ColumnTransformer, which records this number."
         ) from error

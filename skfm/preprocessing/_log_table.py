@@ -81,8 +81,11 @@ def to_float(column, name, subject):
         if name == "values" and strange and issubclass(strange[0], (date, np.datetime64)):
             remedy = "if they are times, set time to this column"
         if strange and issubclass(strange[0], str):
-            remedy += "; if NumPy made strings of all, pass a list of rows or a DataFrame instead"
-        raise ValueError(f"{subject} must hold {wanted} ({error}); {remedy}.") from error
+            remedy += (
+                "; if NumPy has converted all columns to strings, pass a list of rows or a "
+                "DataFrame instead"
+            )
+        raise ValueError(f"{subject} must contain {wanted} ({error}); {remedy}.") from error
 
 
 def as_times(column, subject):

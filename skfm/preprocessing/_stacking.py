@@ -64,8 +64,8 @@ def _without_zeros(table, dtype):
         table = table.astype(dtype, copy=False)
     if not np.isfinite(table.data).all():
         raise ValueError(
-            f"A rating or a number is too large for {np.dtype(dtype).name}; scale them"
-            f"{', or set dtype=np.float64' if dtype == np.float32 else ''}."
+            f"A rating or an attribute is too large for {np.dtype(dtype).name}; scale the "
+            f"values{', or set dtype=np.float64' if dtype == np.float32 else ''}."
         )
     if not table.data.all():
         table = table.copy()

@@ -325,8 +325,9 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         log = self._read(X)
         if log.times is None:
             raise ValueError(
-                "X has no times: transform_time needs a column of times, the fourth or the one "
-                f"that time names; X has {log.table.shape[1]} columns."
+                "X has no times: transform_time requires a column of times, either the fourth "
+                f"column or the one given by the parameter time; X has {log.table.shape[1]} "
+                "columns."
             )
         events = self._known_events(log)
         events.values = as_seconds(events.times)
@@ -434,8 +435,8 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         matrix = sparse.csr_matrix(matrix)
         if matrix.shape != self._shape():
             raise ValueError(
-                f"The matrix has the shape {matrix.shape}, expected {self._shape()}: users and "
-                "items of the fit."
+                f"The matrix has the shape {matrix.shape}; expected {self._shape()}, the numbers "
+                "of users and items in the training log."
             )
         matrix = sum_duplicates(matrix)
         rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
@@ -455,7 +456,9 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         super()._check_parameters()
         for role in ("user", "item"):
             if getattr(self, role) is None:
-                raise TypeError(f"{role} must name a column of X, or give its position; got None.")
+                raise TypeError(
+                    f"{role} must be the name or the position of a column of X; got None."
+                )
 
     def _keep(self, log, users, items):
         table = log.table
@@ -484,7 +487,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
             n = self.n_columns_
             raise ValueError(
                 f"X has {log.table.shape[1]} columns, but the encoder was fitted on {n} "
-                f"({', '.join(self.columns_)}): either both logs have values or none."
+                f"({', '.join(self.columns_)}): both logs must have values, or neither."
             )
         return log
 
@@ -500,7 +503,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
             missing = [name for role, name in was.items() if role not in (*found, "time")]
             if missing:
                 raise ValueError(
-                    f"X has no column {', '.join(map(repr, missing))}, which the log of the fit "
+                    f"X has no column {', '.join(map(repr, missing))}, which the training log "
                     f"had; its columns are {table.names[:10]}. Add or rename columns, so that X "
                     f"has {', '.join(map(repr, was.values()))}."
                 )
@@ -523,9 +526,10 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         matrix = events.to_csr(shape, "last", self.dtype)
         if matrix.nnz < events.rows.size:
             warn(
-                f"{events.n_repeated(shape[1])} of {matrix.nnz} pairs of user and item occur more "
-                "than once; of their values the last one is kept, as of ratings. Set "
-                "duplicates='last' or 'mean', or for counts and amounts duplicates='sum'.",
+                f"{events.n_repeated(shape[1])} of {matrix.nnz} user-item pairs occur more than "
+                "once, and the last value of each pair is kept, as is usual for ratings. Set "
+                "duplicates='last' or 'mean' for ratings, or duplicates='sum' for counts and "
+                "amounts.",
                 UserWarning,
             )
         return matrix
@@ -538,14 +542,16 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         if (positions < 0).any():
             unknown, _ = distinct(column[positions < 0], name, by_appearance=True)
             named = ", ".join(map(repr, as_objects(unknown[:N_NAMED])))
-            remedy = f"Either fit on a log that has them, or set handle_unknown='ignore' {ignored}"
+            remedy = (
+                f"Either fit on a log that contains them, or set handle_unknown='ignore' {ignored}"
+            )
             if name == "user":
-                remedy += "; transform_new_users takes users who came later"
+                remedy += "; for users that are new, call transform_new_users"
             if difference := known.difference(column):
-                remedy = f"The reason: {difference}"
+                remedy = f"Their types differ: {difference}"
             raise ValueError(
-                f"{len(unknown)} {name}(s) were not in the log of the fit: {named}"
-                f"{', ...' if len(unknown) > N_NAMED else ''}. {remedy}."
+                f"{len(unknown)} {name}(s) are not in the training log: "
+                f"{named}{', ...' if len(unknown) > N_NAMED else ''}. {remedy}."
             )
         return positions
 
