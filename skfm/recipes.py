@@ -17,13 +17,14 @@ __all__ = ["make_recipe"]
 @dataclass(frozen=True)
 class _Recipe:
     blocks: tuple
-    settings: dict = field(default_factory=dict)  # of the machine
-    needs: tuple = ()  # parameters of the encoder without which there is no such model
-    # What is chosen when it ranks. None: its features tell what was chosen, or cannot be split.
+    settings: dict = field(default_factory=dict)  # parameters of the estimator
+    needs: tuple = ()  # parameters of the encoder that the model requires
+    # Kind of the block to rank. None if features of the context depend on the chosen item, or if
+    # the model is not a sum of pairs of contexts and items.
     ranks: str | None = None
 
     def for_ranking(self):
-        """The same with the features of what is chosen as those of a recommender's items."""
+        """The same model for a recommender: the ranked blocks become features of its items."""
         chosen = [name for name, kind in map(_named, self.blocks) if kind == self.ranks]
         rest = tuple(block for block in self.blocks if _named(block)[1] != self.ranks)
         settings = {"item_identity": tuple(chosen)}
@@ -40,13 +41,13 @@ def _named(block):
 
 
 def _of_item(*partners):
-    """Items interact with these, and nothing else does; users and items have linear weights."""
+    """Only items interact, with these blocks; users and items have linear weights."""
     pairs = [("item", partner) for partner in partners]
     return {"interactions": pairs, "fit_linear": ["user", "item"]}
 
 
 def _without_weights(*pairs, **settings):
-    """Interactions are all there is."""
+    """A model of interactions alone."""
     interactions = list(pairs) or None
     terms = {"fit_intercept": False, "fit_linear": False}
     return {"interactions": interactions, **terms, **settings}
@@ -194,5 +195,5 @@ def make_recipe(name: _Name, estimator: Estimator, **columns: Any) -> Pipeline:
     unused = {"context", "attributes"}.difference(kind for _, kind in map(_named, recipe.blocks))
     columns = {name: value for name, value in columns.items() if name not in unused}
     encoder = EventEncoder(blocks=recipe.blocks, **columns)
-    machine = clone(estimator).set_params(**recipe.settings)
-    return Pipeline([("encode", encoder), ("estimate", machine)])
+    model = clone(estimator).set_params(**recipe.settings)
+    return Pipeline([("encode", encoder), ("estimate", model)])
