@@ -1,4 +1,4 @@
-"""What several test files build: problems, machines, fitted models, and what they compare."""
+"""What several test files build: problems, models, fitted models, and what they compare."""
 
 import warnings
 
@@ -91,7 +91,7 @@ def settings_for(kind, max_iter, **options):
 
 
 def make_dense(loss, n_classes, n_rows=150, seed=0):
-    """Targets of a planted machine of six scaled columns."""
+    """Targets of a planted model of six scaled columns."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n_rows, 6))
     n_outputs = n_classes if n_classes > 2 else 1

@@ -408,7 +408,7 @@ def draw_fields(dice, n_columns, share=0.4):
     return values
 
 
-def draw_machine(dice, estimator, domain, target, questions):
+def draw_fm(dice, estimator, domain, target, questions):
     """Fits of rows and targets, then questions about other rows; and again."""
     n_columns = dice.size(1, 7)
     parameters = {"max_iter": dice.pick(2, 3), "random_state": dice.pick(0, 1)}
@@ -453,7 +453,7 @@ def draw_machine(dice, estimator, domain, target, questions):
 def draw_regressor(dice, estimator=FMRegressor, domain=REGRESSOR, questions=("predict",)):
     kind = dice.pick("numbers", "numbers", "counts")
     target = partial(draw_numbers, kind=kind)
-    return draw_machine(dice, estimator, domain, target, questions)
+    return draw_fm(dice, estimator, domain, target, questions)
 
 
 def draw_classifier(dice, estimator=FMClassifier, domain=CLASSIFIER, n_classes=(2, 3)):
@@ -463,7 +463,7 @@ def draw_classifier(dice, estimator=FMClassifier, domain=CLASSIFIER, n_classes=(
     names = dice.pick(np.arange(3), np.array(list("xyz")), np.array([-1, 1, 2]))
     names = dice.pick(np.array([False, True]), *3 * [names[: dice.pick(*n_classes)]])
     target = partial(draw_labels, names=names)
-    return draw_machine(dice, estimator, domain, target, questions)
+    return draw_fm(dice, estimator, domain, target, questions)
 
 
 def draw_bayesian_regressor(dice):

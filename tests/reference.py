@@ -16,7 +16,7 @@ from skfm._utils.sparse_entries import mix
 
 
 def predict(intercept, coef, components, X):
-    """Raw output of one machine: a loop over rows and over pairs ``i < j`` of features."""
+    """Raw output of one model: a loop over rows and over pairs ``i < j`` of features."""
     X = np.asarray(X, dtype=np.float64)
     n_features = X.shape[1]
     output = np.empty(X.shape[0])
@@ -441,9 +441,9 @@ def best_objective(parameters, data, n_starts=4):
     rng = np.random.default_rng(0)
 
     def value_and_slope(vector):
-        machine = unflatten(vector, *shape)
-        slope = flatten(gradient(machine, *data))
-        return objective(machine, *data), slope
+        model = unflatten(vector, *shape)
+        slope = flatten(gradient(model, *data))
+        return objective(model, *data), slope
 
     start = flatten(parameters)
     starts = [start] + [rng.normal(size=start.size) / 2 for _ in range(n_starts)]
@@ -451,7 +451,7 @@ def best_objective(parameters, data, n_starts=4):
     return min(minimize(value_and_slope, start, **options).fun for start in starts)
 
 
-# A machine column by column. ``precision`` and ``mean`` of the priors have shape (n_features, 1 +
+# A model column by column. ``precision`` and ``mean`` of the priors have shape (n_features, 1 +
 # n_components), as ``noise`` has: factors first, the linear weight last.
 
 
@@ -470,7 +470,7 @@ def column_sweep(
     fit_linear=True,
     damping=0.0,
 ):
-    """A machine (intercept, coef, components) of one output after a sweep over its columns.
+    """A model (intercept, coef, components) of one output after a sweep over its columns.
 
     For each column in ``order`` and each ``block`` of its factors, the linear weight being with
     the first, a ridge regression of what the others leave of the target. With noise the result is
@@ -520,7 +520,7 @@ def column_sweep(
 
 
 def raw_output_of(intercept, coef, components, X):
-    """Raw outputs (n_rows,) of a machine of one output."""
+    """Raw outputs (n_rows,) of a model of one output."""
     return raw_output(([intercept], [coef], [components]), X)[:, 0]
 
 
@@ -583,9 +583,9 @@ def descent_sweep(
         share = weight * curvatures
         if options.get("fit_intercept", True):
             intercept[c] += share @ (goal - Z[:, c]) / share.sum()
-        machine = intercept[c], coef[c], components[c]
+        model = intercept[c], coef[c], components[c]
         _, coef[c], components[c] = column_sweep(
-            *(machine, X, goal, share, order, 1.0, prior, 0 * prior, block),
+            *(model, X, goal, share, order, 1.0, prior, 0 * prior, block),
             fit_linear=options.get("fit_linear", True),
             damping=options.get("damping", 0.0),
         )
@@ -625,7 +625,7 @@ def column_colors(X):
 
 
 def product_output(intercept, coef, components, X, allowed, degrees):
-    """Raw output of one machine: a loop over rows, over components and over sets of features."""
+    """Raw output of one model: a loop over rows, over components and over sets of features."""
     X = np.asarray(X, dtype=np.float64)
     output = np.empty(X.shape[0])
     for r, x in enumerate(X):
@@ -657,9 +657,9 @@ def product_sets(degree, allowed):
 def product_objective(
     parameters, X, y, weight, kind, alpha, alpha_linear, allowed, degrees, has_linear
 ):
-    """The same as `objective` of such machines, and its gradient.
+    """The same as `objective` of such models, and its gradient.
 
-    A machine is linear in the products of its sets, whose weights are sums over components.
+    A model is linear in the products of its sets, whose weights are sums over components.
     """
     intercept, coef, components = parameters
     weight = ones_if_none(weight, X)

@@ -28,7 +28,7 @@ LAYOUTS = ["dense", "onehot"]
 
 
 def make(loss="squared_error", n_classes=0, layout="dense", n_rows=None, seed=0):
-    """Targets of a planted machine: of six numbers, or of three one-hot encoded fields."""
+    """Targets of a planted model: of six numbers, or of three one-hot encoded fields."""
     n_rows = n_rows or size(250, 60)
     rng = np.random.default_rng(seed)
     if layout == "dense":

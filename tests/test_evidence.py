@@ -178,17 +178,17 @@ def test_it_is_near_the_better_of_weak_and_strong_penalties(solver, strength):
     assert error < size(1.02, 1.3) * min(errors)
 
 
-@pytest.mark.parametrize("machine", ["all pairs", "degree 3", "fields"])
+@pytest.mark.parametrize("terms", ["all pairs", "degree 3", "fields"])
 @pytest.mark.pairwise
 @pytest.mark.parametrize("kind", [*LOSSES, *CLASS_LOSSES])
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_every_machine_finds_penalties(solver, kind, machine):
+def test_every_model_finds_penalties(solver, kind, terms):
     X, y = make_small(kind)
     fields = ["id"] * 5 + ["a", "b", "c"]
     between = {"feature_fields": fields, "interactions": [("id", "a"), ("id", "b")]}
-    machine = {"all pairs": {}, "degree 3": {"degree": 3}, "fields": between}[machine]
+    terms = {"all pairs": {}, "degree 3": {"degree": 3}, "fields": between}[terms]
     model = (FMClassifier if kind in CLASS_LOSSES else FMRegressor)(
-        2, loss=kind, solver=solver, max_iter=size(60, 40), **AUTO, **machine
+        2, loss=kind, solver=solver, max_iter=size(60, 40), **AUTO, **terms
     )
     quietly(model.fit, X, y)
     for penalties in (model.alpha_, model.alpha_linear_):

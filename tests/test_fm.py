@@ -66,7 +66,7 @@ def make_X(layout, n_rows, seed=0):
 
 
 def make_y(X, kind, seed=1):
-    """Targets of a planted machine with two components: numbers, two or three classes."""
+    """Targets of a planted model with two components: numbers, two or three classes."""
     rng = np.random.default_rng(seed)
     n_outputs = 3 if kind == "softmax" else 1
     shape = n_outputs, 2, X.shape[1]
@@ -812,7 +812,7 @@ def test_warm_start_continues(kind):
     parameters, _ = standardised(warm, y, None)
     assert reference.objective(parameters, *data) < objective
     cold.fit(X, y)
-    assert cold.loss_curve_[0] > warm.loss_curve_[0]  # without warm_start it starts anew
+    assert cold.loss_curve_[0] > warm.loss_curve_[0]  # without warm_start, training starts again
 
 
 @pytest.mark.parametrize("layout", ["dense", "onehot"])

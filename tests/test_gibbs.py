@@ -190,8 +190,8 @@ class Wrong(Chain):
         super().__init__(*arguments)
         sweep = self.sweeper.sweep
 
-        def wrong(rows, machine, prior, precision, noise, fit_linear):
-            sweep(rows, machine, *self.change(prior, precision, noise), fit_linear)
+        def wrong(rows, model, prior, precision, noise, fit_linear):
+            sweep(rows, model, *self.change(prior, precision, noise), fit_linear)
 
         self.sweeper.sweep = wrong
 
@@ -605,7 +605,7 @@ def test_a_fall_is_told_from_noise():
     assert not diagnostics.is_falling([])
 
 
-# The course of a chain
+# The iterations of a chain
 
 
 def make(n_rows=400, dtype=np.float64, *, probit=False, weighted=False, seed=0):

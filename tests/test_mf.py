@@ -462,7 +462,7 @@ def test_unobserved_weight_pulls_towards_nothing():
     assert (np.diff(scores) < 0).all()
 
 
-# The same model as a factorization machine
+# The same model as a factorization fm
 
 
 def one_hot(rows, items, n_users, n_items):
@@ -471,28 +471,28 @@ def one_hot(rows, items, n_users, n_items):
 
 
 @pytest.mark.parametrize("kind", BIASED)
-def test_scores_are_those_of_a_machine_with_the_same_parameters(kind):
+def test_scores_are_those_of_a_model_with_the_same_parameters(kind):
     X = make()
     model = model_for(kind).fit(X)
     users = model.transform(X)
     rows, items = all_pairs(X.shape)
     pairs = one_hot(rows, items, *X.shape)
-    machine = FMRegressor(3, max_iter=1).fit(pairs, np.ones(len(rows)))
-    machine.intercept_ = model.mean_
-    machine.coef_ = np.concatenate([users[:, 3], model.item_bias_])
-    machine.components_ = np.concatenate([users[:, :3].T, model.components_], axis=1)
-    assert_allclose(model.predict_pairs(X, rows, items), machine.predict(pairs), rtol=1e-9)
+    fm = FMRegressor(3, max_iter=1).fit(pairs, np.ones(len(rows)))
+    fm.intercept_ = model.mean_
+    fm.coef_ = np.concatenate([users[:, 3], model.item_bias_])
+    fm.components_ = np.concatenate([users[:, :3].T, model.components_], axis=1)
+    assert_allclose(model.predict_pairs(X, rows, items), fm.predict(pairs), rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind", BIASED)
-def test_fourth_of_four_ratings_as_by_a_machine(kind):
+def test_fourth_of_four_ratings_as_by_a_model(kind):
     """The second user gives less and the first item gets less, so it is below all others."""
     X = sparse.csr_matrix([[2.0, 4.0], [0.0, 1.0]])
     pairs = one_hot([0, 0, 1], [0, 1, 1], 2, 2)
     settings = {"alpha": 1.2, "tol": 1e-7, "max_iter": size(3000, 500), "random_state": 0}
-    machine = FMRegressor(1, alpha_linear=0.01, **settings).fit(pairs, X.data)
+    fm = FMRegressor(1, alpha_linear=0.01, **settings).fit(pairs, X.data)
     rows, items = [0, 0, 1, 1], [0, 1, 1, 0]
-    expected = machine.predict(one_hot(rows, items, 2, 2))
+    expected = fm.predict(one_hot(rows, items, 2, 2))
     model = MFRecommender(1, alpha_bias=0.01, **SETTINGS[kind], **settings).fit(X)
     assert_allclose(model.predict_pairs(X, rows, items), expected, atol=0.05)
     assert_allclose(expected[3], -0.9, atol=0.1)

@@ -205,11 +205,11 @@ def test_passes_over_chunks_are_like_epochs(solver, n_classes, n_rows):
     """Held-out rows are predicted about as well, after one pass and after ten."""
     model, train, held_out = long_stream(solver, n_classes)
     base = 0.5 if n_classes == 0 else np.log(2)  # of the intercept alone, about
-    for passes, epochs, room in ((1, 1, 0.08), (9, 10, 0.02)):
+    for passes, epochs, tolerance in ((1, 1, 0.08), (9, 10, 0.02)):
         learn_chunks(model, *train, n_rows, passes)
         reached = held_out_loss_of_fit(solver, n_classes, epochs)
         assert reached < 0.95 * base
-        assert mean_loss(model, *held_out) < reached + room * base
+        assert mean_loss(model, *held_out) < reached + tolerance * base
 
 
 @cache
@@ -634,8 +634,8 @@ def test_a_fit_of_many_epochs_may_be_many_fits_of_one(solver):
     for _ in range(80):
         quietly(model.fit, *train)
     # Sums of ftrl belong to penalties, which change between fits.
-    room = 1.3
-    assert mean_loss(model, *test) < room * mean_loss(whole, *test)
+    ratio = 1.3
+    assert mean_loss(model, *test) < ratio * mean_loss(whole, *test)
 
 
 @cache

@@ -71,7 +71,7 @@ def joined_scores(model, X, features):
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_scores_are_those_of_the_machine(loss, masked):
+def test_scores_are_those_of_the_model(loss, masked):
     X, items, _ = make_log(12, 8, 300)
     X = sparse.hstack([X, sparse.csr_matrix(np.arange(300)[:, None] % 3)], format="csr")
     given = make_features(8)
@@ -672,8 +672,8 @@ def test_pitf_finds_planted_tags():
     log = rng.integers(40, size=(6000, 2))
     scores = 1.5 * (users[log[:, 0]] @ tags.T + items[log[:, 1]] @ others.T)
     chosen = (scores + rng.gumbel(size=scores.shape)).argmax(axis=1)
-    machine = FMRecommender(6, loss="bpr", alpha=0.03, max_iter=60, random_state=0)
-    model = make_recipe("pitf", machine).fit(log[:5000], chosen[:5000])
+    estimator = FMRecommender(6, loss="bpr", alpha=0.03, max_iter=60, random_state=0)
+    model = make_recipe("pitf", estimator).fit(log[:5000], chosen[:5000])
     right = model.predict(log[5000:]) == scores[5000:].argmax(axis=1)
     assert right.mean() > 0.7
 
@@ -691,9 +691,9 @@ def test_fpmc_finds_planted_chains():
             best.append(scores.argmax())
     rows, best = np.array(rows), np.array(best)
     is_train = rows[:, 2] < 50
-    machine = FMRecommender(6, loss="bpr", alpha=0.1, max_iter=60, random_state=0)
-    chain = make_recipe("fpmc", machine, time=2).fit(rows[is_train], rows[is_train, 1])
-    plain = make_recipe("mf", machine).fit(rows[is_train, :2], rows[is_train, 1])
+    estimator = FMRecommender(6, loss="bpr", alpha=0.1, max_iter=60, random_state=0)
+    chain = make_recipe("fpmc", estimator, time=2).fit(rows[is_train], rows[is_train, 1])
+    plain = make_recipe("mf", estimator).fit(rows[is_train, :2], rows[is_train, 1])
     right = (chain.predict(rows[~is_train]) == best[~is_train]).mean()
     assert right > 0.5
     assert right > 1.5 * (plain.predict(rows[~is_train, :2]) == best[~is_train]).mean()
@@ -934,7 +934,7 @@ def test_offsets_of_columns_change_nothing_that_is_served(loss):
     assert_array_equal(best[:, 0] == "new", is_odd)
 
 
-def test_centered_columns_make_the_same_machine():
+def test_centered_columns_make_the_same_model():
     X, items, year = make_dated_log()
     model = small(loss="logistic", item_features=year).fit(X, items)
     assert model._centered is not None
