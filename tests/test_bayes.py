@@ -282,10 +282,10 @@ def test_a_chain_that_has_not_arrived_warns(kind, monkeypatch):
         model.fit(X, y)
         monkeypatch.setattr(Chain, "step", lambda chain: step(chain) * 0 + next(losses))
         before = pickle.dumps(model)
-        with pytest.raises(ConvergenceWarning, match=r"max_iter=40.*still falling.*n_burn_in"):
+        with pytest.raises(ConvergenceWarning, match=r"max_iter=40.*still decreasing.*n_burn_in"):
             model.fit(X, y)
         assert pickle.dumps(model) == before
-    with pytest.warns(ConvergenceWarning, match="still falling") as caught:
+    with pytest.warns(ConvergenceWarning, match="still decreasing") as caught:
         model.fit(X, y)
     files = [warning.filename for warning in caught if warning.category is ConvergenceWarning]
     assert files == [__file__]

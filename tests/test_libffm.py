@@ -359,7 +359,7 @@ def test_a_bad_word_among_many_is_found_quickly():
     lines[70] = lines[70].replace(b"0:900:1", b"1:900:1")
     with (
         mock.patch.object(_libffm_reader, "parse", wraps=_libffm_reader.parse) as parse,
-        pytest.raises(ValueError, match="line 71, '1:900:1': feature 900 occurs under"),
+        pytest.raises(ValueError, match="line 71, '1:900:1': feature 900 occurs in"),
     ):
         load(b"\n".join(lines))
     assert parse.call_count < 30
@@ -465,7 +465,7 @@ def test_shared_features_raise(n_bytes, zero_based):
     with chunks_of(n_bytes), pytest.raises(ValueError) as error:
         load(text, zero_based=zero_based)
     message = str(error.value)
-    assert message.startswith("file, line 4, '2:7:4': feature 7 occurs under the fields 0 and 2;")
+    assert message.startswith("file, line 4, '2:7:4': feature 7 occurs in the fields 0 and 2;")
     assert "on_shared='split'" in message
 
 

@@ -756,7 +756,7 @@ def test_targets_that_are_not_finite_are_refused(bad):
 @pytest.mark.parametrize(
     "parameters, match",
     [
-        ({"early_stopping": True}, "partial_fit cannot stop early"),
+        ({"early_stopping": True}, "partial_fit does not support early stopping"),
         ({"alpha": -1}, "alpha"),
         ({"alpha_l1": 1.0}, "alpha_l1 requires solver='ftrl'"),
     ],
@@ -953,7 +953,7 @@ def test_balanced_classes_are_refused():
     _, (X, y), _ = good_chunks(3)
     for model in states("log_loss", 3):
         call = passing(X, y, range(3))
-        assert_refused(model, call, "needs all rows at once", class_weight="balanced")
+        assert_refused(model, call, "requires all rows at once", class_weight="balanced")
 
 
 # Chunks that go astray
@@ -1049,5 +1049,5 @@ def test_classes_of_several_kinds(classes):
 
 def test_labels_of_another_kind_than_the_classes():
     model = FMClassifier().partial_fit(np.eye(2), [0, 1], classes=[0, 1])
-    with pytest.raises(ValueError, match=r"^y has labels of another kind than the classes"):
+    with pytest.raises(ValueError, match=r"^y has labels of another type than the classes"):
         model.partial_fit(np.eye(2), np.array(["2020-01-01", "2020-01-02"], "M8[D]"))

@@ -489,7 +489,7 @@ def test_bad_validation_rows_leave_a_fitted_model_alone():
         with pytest.raises(ValueError, match=message):
             model.fit(*train, **options)
         assert pickle.dumps(model) == before
-    with pytest.raises(ValueError, match="y_val must hold counts"):
+    with pytest.raises(ValueError, match="y_val must contain counts"):
         model_for(loss="poisson").fit(train[0], abs(train[1]), X_val=X_val, y_val=y_val)
 
 
@@ -923,5 +923,5 @@ def test_more_that_is_wrong_with_groups(way, parameters, message):
 
 def test_validation_targets_beyond_all_others():
     X, y = np.eye(4), np.arange(4.0)
-    with pytest.raises(ValueError, match=r"^y_val has values that are far too large"):
+    with pytest.raises(ValueError, match=r"^The values of y_val are far too large"):
         FMRegressor(2, max_iter=2).fit(X, y * 1e-200, X_val=X, y_val=y * 1e200)

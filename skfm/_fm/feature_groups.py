@@ -35,7 +35,8 @@ def check_groups(groups, n_features):
         return np.unique(labels, return_inverse=True)
     except TypeError as error:
         raise TypeError(
-            f"feature_groups must contain labels of one kind, strings or numbers ({error})."
+            "feature_groups must contain labels of the same type, either strings or numbers "
+            f"({error})."
         ) from error
 
 
