@@ -542,6 +542,7 @@ import numpy as np
 from numba.core import event
 from scipy import sparse
 import skfm
+from skfm._compile_all import SOLVERS
 
 compiled = []
 
@@ -564,7 +565,7 @@ targets = {
     "FMRecommender": [rng.integers(12, size=100)],
 }
 settings = {
-    "FMRegressor": [{"solver": solver} for solver in ("adagrad", "adam", "ftrl", "sgd", "als")],
+    "FMRegressor": [{"solver": solver} for solver in SOLVERS],
     "MFRecommender": [{}, {"solver": "sgd"}, {"feedback": "implicit"}],
 }
 estimators = [name for name in skfm.__all__ if isinstance(getattr(skfm, name), type)]
