@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import reference
-from builders import GIVEN, LOSSES, MINIBATCH_SOLVERS
+from builders import GIVEN, LOSSES, MINIBATCH_SOLVERS, RATES
 from helpers import JIT, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -721,9 +721,7 @@ def test_a_huge_penalty_holds_its_group():
 
 @pytest.mark.around(solver="adagrad", kind="squared_error")
 @pytest.mark.parametrize("kind", ["squared_error", "log_loss"])
-@pytest.mark.parametrize(
-    "solver, rate", [("adagrad", 0.3), ("adam", 0.02), ("ftrl", 0.3), ("sgd", 0.03)]
-)
+@pytest.mark.parametrize("solver, rate", [(solver, RATES[solver]) for solver in MINIBATCH_SOLVERS])
 def test_groups_reach_the_optimum(solver, rate, kind):
     X, y, groups = grouped()
     linear, ridge = np.where(groups == "a", 0.3, 3.0), np.where(groups == "a", 1.0, 0.1)
