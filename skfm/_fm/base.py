@@ -5,7 +5,7 @@ from functools import partial
 from typing import ClassVar, Self
 
 from numpy.typing import ArrayLike
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
 from sklearn.utils import check_random_state
 
 from skfm._fm import training
@@ -50,6 +50,15 @@ from skfm._utils.threads import n_threads
 from skfm._utils.typing import MatrixLike
 from skfm._utils.validation import is_option
 from skfm._utils.warnings import warn_not_converged
+
+
+def takes_steps(model):
+    if validation.is_option(model.solver, "als"):
+        raise AttributeError(
+            "solver='als' needs all rows at once; for partial_fit take a solver of gradient "
+            "steps, such as 'adagrad'."
+        )
+    return True
 
 
 class BaseFM(FittedFM):
@@ -229,8 +238,7 @@ class BaseFM(FittedFM):
             except (TypeError, ValueError) as error:
                 raise type(error)(f"X_val, y_val or sample_weight_val: {error}") from error
         seed = rng.randint(2**31 - 1)
-        is_stratified = not self._numeric_target
-        return split(rows, self.validation_fraction, stratify=is_stratified, seed=seed)
+        return split(rows, self.validation_fraction, stratify=is_classifier(self), seed=seed)
 
     def _refits(self, history):
         """Whether to fit again on all rows, with as many epochs as were best.
@@ -474,7 +482,7 @@ class BaseFM(FittedFM):
 
     def _check_rows(self, X, y, sample_weight, *, reset):
         checked = validation.validate_rows(
-            self, X, y, sample_weight, numeric_target=self._numeric_target, reset=reset
+            self, X, y, sample_weight, numeric_target=is_regressor(self), reset=reset
         )
         return Rows(*checked)
 

@@ -10,7 +10,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfm._fm.feature_groups import check_labels
-from skfm._fm.interactions import check_interactions, given_or_carried
+from skfm._fm.features import EstimatorOfFeatures
+from skfm._fm.interactions import given_or_carried
 from skfm._recommenders.candidates import is_matrix, read_excluded
 from skfm._recommenders.catalogue import LabelledCatalogue
 from skfm._recommenders.defaults import unless_auto
@@ -49,7 +50,7 @@ from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.ranking import training as ranking
 from skfm._utils import validation
 from skfm._utils.equal_rows import merge_rows
-from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
+from skfm._utils.estimator import all_or_nothing
 from skfm._utils.ids import join_ids
 from skfm._utils.parameters import (
     AUTO,
@@ -84,7 +85,7 @@ RANKED = 10  # items, for `score`
 CONTEXT = "context"  # the field of the features of X if nothing else is said
 
 
-class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
+class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
     """Factorization machine that learns to rank the items for a context.
 
     Each row of X is the context of an event (the user, their attributes, the time, previous
@@ -199,7 +200,8 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         Seed of the initial vectors, of the order of the events and of the sampled items. Pass an
         int for reproducible results, which do not depend on `n_jobs`.
     n_jobs : int, default=None
-        Number of threads. None means 1, and -1 means all processors.
+        Number of threads. None means 1 unless in a `joblib.parallel_config` context, and -1 means
+        all processors.
     verbose : int, default=0
         If 1, progress is written to stderr: the epoch, the objective, and the rows per second,
         without compilation. A terminal shows a single line that is updated; a file or a notebook
@@ -341,7 +343,6 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         tags.target_tags.required = True
         return tags
 
@@ -385,7 +386,7 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         features = items.features(X.dtype)
         fields = [CONTEXT] * X.shape[1] if fields is None else fields
         fields = check_labels(fields, X.shape[1], "feature_fields", "column of X")
-        interactions = self._check_interactions(fields.astype(object), items.fields)
+        interactions = self._check_both_fields(fields.astype(object), items.fields)
         validation.check_weight_of_steps(weight)
         rng = check_random_state(self.random_state)
         settings = self._settings(X.shape[0], interactions.fit_linear)
@@ -444,17 +445,10 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
             linear=float(unless_auto(self.alpha_linear, alpha_linear)),
         )
 
-    def _check_interactions(self, of_contexts, of_items):
+    def _check_both_fields(self, of_contexts, of_items):
+        """Interactions of the features of contexts and items, given the fields of both."""
         both = np.concatenate([of_contexts, of_items])
-        interactions = check_interactions(
-            both,
-            both.size,
-            n_components=self.n_components,
-            degree=self.degree,
-            fit_lower=self.fit_lower,
-            interactions=self.interactions,
-            fit_linear=self.fit_linear,
-        )
+        interactions = self._check_interactions(both, both.size)
         has_default = self.interactions is None and isinstance(self.fit_linear, bool)
         check_fields(of_contexts, of_items, interactions, may_share_names=has_default)
         return interactions

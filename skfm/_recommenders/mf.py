@@ -142,7 +142,8 @@ class MFRecommender(
         Seed of the initial vectors and of the order of the entries. Pass an int for reproducible
         results, which do not depend on `n_jobs`.
     n_jobs : int, default=None
-        Number of threads. None means 1, and -1 means all processors.
+        Number of threads. None means 1 unless in a `joblib.parallel_config` context, and -1 means
+        all processors.
     verbose : int, default=0
         If 1, progress is written to stderr: the iteration, the objective, and the entries per
         second, without compilation. A terminal shows a single line that is updated; a file or a
