@@ -170,10 +170,10 @@ def check_parameter(value, name, *allowed):
     Raises
     ------
     ValueError
-        If the value is of a kind that is allowed, such as a string, but is none of those allowed,
-        or if only some names are allowed.
+        If the value has an allowed type, such as str, but is not one of the allowed values, or if
+        only strings are allowed.
     TypeError
-        If it is of another kind.
+        If the value has another type.
     """
     suitable = [constraint for constraint in allowed if constraint.suits(value)]
     try:

@@ -207,7 +207,7 @@ def check_sample_weight(sample_weight, n_rows, dtype):
 
 
 def largest_sum(dtype):
-    """The largest sum of weights that leaves room for a product."""
+    """The largest sum of weights whose products do not overflow."""
     return float(np.finfo(dtype).max) / 100
 
 

@@ -1,4 +1,4 @@
-"""Blocks of features made of a log: what each kind learns, and what each row gets."""
+"""Blocks of features from a log: what each kind learns, and the features of each row."""
 
 import numbers
 from itertools import chain
@@ -26,7 +26,7 @@ DAMPING_OF_ITEMS, DAMPING_OF_USERS = 25, 10  # as in Koren (2010)
 
 
 def write(levels):
-    """A text for each level, no two of them the same."""
+    """A distinct text for each level."""
     objects = as_objects(levels)
     for write_one in (str, repr):  # 1 and "1" need the second
         texts = [write_one(level) for level in objects]
@@ -36,9 +36,9 @@ def write(levels):
 
 
 class Block(Versioned):
-    """Some features of a log: each of its rows gets one row of a table."""
+    """A group of features: each row of a log gets one row of a table."""
 
-    needs: tuple[str, ...] = ()  # what else than users and items: times, targets
+    needs: tuple[str, ...] = ()  # besides users and items: times, targets
     options: tuple[str, ...] = ()  # parameters of the encoder
 
     def __init__(self, field, **options):
@@ -46,11 +46,11 @@ class Block(Versioned):
         vars(self).update(options)
 
     def learn(self, log):
-        """Learn ``levels``, one for each feature, and whatever `look_up` takes."""
+        """Learn ``levels``, one for each feature, and what `look_up` requires."""
         raise NotImplementedError
 
     def look_up(self, log):
-        """A table and, for each row of a log, the place of its row in there, -1 for none."""
+        """A table and, for each row of a log, the position of its row in the table, or -1."""
         raise NotImplementedError
 
     def names(self):
@@ -83,7 +83,7 @@ class Items(OneHot):
 
 
 class Bins(OneHot):
-    """Bins of time, equally wide."""
+    """Bins of time, of equal width."""
 
     needs = ("times",)
     options = ("n_bins",)
@@ -175,10 +175,10 @@ class Last(Previous):
 
 
 class Ratings(Bag):
-    """What the user's ratings have above a baseline, in the folds that the row is not in.
+    """Ratings of the user relative to a baseline, in the other folds than that of the row.
 
-    The baseline of user u and item i is ``m + d_i + d_u``: the mean and two damped deviations,
-    the user's being of what the item's leaves over, all of the same folds.
+    The baseline of user u and item i is ``m + d_i + d_u``: the mean and damped deviations of the
+    item from the mean, and of the user from mean and item, all computed from the same folds.
     """
 
     needs = ("targets",)
@@ -188,8 +188,8 @@ class Ratings(Bag):
         self.levels = log.item_ids
         ratings = log.means
         self.folds = ratings.copy()
-        # By a hash of the items: equally many of each user's, but for one, whatever the order.
-        # More folds than a user can have ratings in are as many.
+        # Folds by a hash of the items: of equal size for each user, up to one, in any order of
+        # the rows. More folds than the largest number of ratings of a user are not needed.
         self.n_folds = min(self.n_folds, int(n_entries_by_row(ratings).max()))
         key = mix(ratings.indices.astype(np.uint64) + np.uint64(1))
         self.folds.data = ranks_within_rows(ratings, key) % self.n_folds
@@ -209,7 +209,7 @@ class Ratings(Bag):
 
 
 def _profiles(ratings):
-    """What ratings have above the baseline, divided by the root of the number of the user's."""
+    """Ratings less the baseline, divided by the square root of the number of the user's."""
     row, item, values = rows_of(ratings), ratings.indices, ratings.data
     n_users, n_items = ratings.shape
     with np.errstate(over="ignore", invalid="ignore"):
@@ -230,7 +230,7 @@ class Column(Block):
     options = ("position",)
 
     def _read(self, log):
-        """The values that are there, and which rows have one."""
+        """The values that are not missing, and which rows have one."""
         column = log.table.column(self.position)
         present = ~find_missing(column)
         return simplify(column[present]), present
@@ -249,7 +249,7 @@ class Levels(OneHot, Column):
 
 
 class Lists(Column):
-    """Bags of the members of lists. What is no list is a list of one, or of none if missing."""
+    """Bags of the elements of lists. Other values count as lists of one; missing ones as empty."""
 
     def learn(self, log):
         self.ids, _ = Ids.learn(self._read(log)[0], repr(self.field))
@@ -263,7 +263,7 @@ class Lists(Column):
         return as_bags(events.to_csr(shape, "sum", np.float64)), np.arange(shape[0])
 
     def _read(self, log):
-        """The members of all lists, and the row of each."""
+        """The elements of all lists, and the row of each."""
         column = log.table.column(self.position).astype(object)
         lists = [value if isinstance(value, COLLECTIONS) else (value,) for value in column]
         lengths = list(map(len, lists))
@@ -273,12 +273,12 @@ class Lists(Column):
 
 
 class Numbers(Column):
-    """One feature, divided by the root of its mean square."""
+    """One feature, divided by its root mean square."""
 
     def learn(self, log):
         self.levels = [self.field]
         values = self._read(log)[0]
-        largest = np.abs(values).max(initial=0) or 1.0  # its square may be too large
+        largest = np.abs(values).max(initial=0) or 1.0  # its square may overflow
         self.scale = largest * np.sqrt(np.mean((values / largest) ** 2)) if values.any() else 1.0
 
     def look_up(self, log):
@@ -319,7 +319,7 @@ def context(field, position, table):
     return Levels(field, position=position)
 
 
-# By what the encoder's `blocks` calls them.
+# By their names in the parameter `blocks` of the encoder.
 OF_A_LOG = {
     "user": Users,
     "item": Items,

@@ -355,7 +355,7 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         return tags
 
     def _learn(self, X, y):
-        """Learn everything of a log; returns the log as numbers."""
+        """Learn from a log; return the log as numbers."""
         self._check_parameters()
         table = self._open(X, reset=True)
         blocks = self._make_blocks(table)
@@ -379,13 +379,13 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         fields = np.array([block.field for block in blocks], dtype=str)
         self.feature_fields_ = np.repeat(fields, [len(block.levels) for block in blocks])
         self.feature_groups_ = self.feature_fields_.copy()
-        # Else no two names are equal: fields and the texts of a field's values are not.
+        # Without "=" in a field, names are distinct: fields are, and so are the values of a field.
         if any("=" in field for field in fields):
             _refuse_twins(self.get_feature_names_out().tolist(), "features")
         return log
 
     def _read(self, table):
-        """A log as numbers, as far as it is known."""
+        """A log as numbers, with -1 for unknown ids."""
         users = self._users.find_expected(self._read_ids(table, "user"), "user")
         items = self._items.find_expected(self._read_ids(table, "item"), "item")
         times = self._read_times(table)
@@ -413,7 +413,7 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         if reset:
             self._names = table.names
         elif table.names and self._names and table.names != self._names:
-            # Of DataFrames of a kind whose names scikit-learn does not know.
+            # For DataFrames whose column names scikit-learn does not check.
             raise ValueError(f"X has the columns {table.names}, but fit had {self._names}.")
         return table
 

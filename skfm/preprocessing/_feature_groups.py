@@ -99,7 +99,7 @@ def _label_columns(transformer, n_columns):
 
 
 def _last_that_counts(pipeline):
-    """Its last step that makes other columns of those it gets, else its last step."""
+    """The last step that changes the columns, or else the last step."""
     steps = [step for _, step in pipeline.steps if step not in (None, "passthrough")]
     others = [step for step in steps if not isinstance(step, OneToOneFeatureMixin)]
     return (others or steps or ["passthrough"])[-1]

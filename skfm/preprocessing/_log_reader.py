@@ -22,7 +22,7 @@ class _Log:
 
 
 def open_log(X):
-    """A log as a table that has rows and columns."""
+    """A log as a two-dimensional table."""
     table = Table(X)
     if len(table.shape) != 2:
         raise ValueError(
@@ -33,7 +33,7 @@ def open_log(X):
 
 
 def read_log(table, wanted):
-    """Take a log apart into its columns and check them; ``wanted`` is as for `assign`."""
+    """Read and check the columns of a log; ``wanted`` is as for `assign`."""
     places = assign(table, wanted)
     users, items = (simplify(table.column(places[role])) for role in ("user", "item"))
     values, times = np.ones(table.shape[0]), None
@@ -68,7 +68,7 @@ def _read_values(table, position, *, guessed):
 
 
 def _refuse_to_guess(table, places):
-    """Ratings that are overlooked would be counted as ones."""
+    """Raise an error for unused columns: ratings that are overlooked would count as ones."""
     others = [p for p in range(table.shape[1]) if p not in places.values()]
     if others:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Sparse tables, and the matrix whose rows are gathered from several of them."""
+"""Sparse tables, and the matrix that concatenates rows of several tables."""
 
 import numpy as np
 from scipy import sparse
@@ -19,9 +19,9 @@ def one_hot(indices, n_columns):
 
 
 def side_by_side(blocks, log, dtype):
-    """The matrix of a log: row by row what its blocks look up, in canonical form.
+    """The matrix of a log in canonical form: for each row, what its blocks look up.
 
-    All tables are put one below the other, so that one gathering of rows makes the matrix.
+    The tables are stacked into one, so that the matrix is a single selection of rows.
     """
     tables, rows, n_rows = [], [], 1
     for block in blocks:
@@ -41,9 +41,9 @@ def side_by_side(blocks, log, dtype):
 
 
 def stack(tables, rows):
-    """An empty row and all rows of the tables, each table with columns of its own.
+    """An empty row and all rows of the tables, each table with separate columns.
 
-    The indices suffice to gather ``rows`` of it.
+    The indices are large enough for a selection of ``rows``.
     """
     lengths = np.concatenate([[0], *(np.diff(table.indptr) for table in tables)])
     n_columns = sum(table.shape[1] for table in tables)
@@ -54,7 +54,7 @@ def stack(tables, rows):
     data = np.concatenate([table.data for table in tables])
     indptr = np.append(0, np.cumsum(lengths)).astype(index)
     stacked = sparse.csr_matrix((data, indices, indptr), (lengths.size, n_columns))
-    # SciPy makes them int32 if that suffices for the matrix itself.
+    # The constructor would use int32 if it suffices for the matrix itself.
     stacked.indices, stacked.indptr = indices, indptr
     return stacked
 

@@ -480,7 +480,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         return {role: getattr(self, role) for role in ROLES}
 
     def _read(self, X):
-        """The log, if it is like the one of the fit."""
+        """The log, checked against the training log."""
         check_is_fitted(self)
         self._check_parameters()
         table = open_log(X)
@@ -494,12 +494,12 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         return log
 
     def _wanted_as_in_fit(self, table):
-        """The columns of the fit, by name if both logs have names, by position if only that of
-        the fit had."""
+        """The columns of the fit: by name if both logs have names, by position if only the
+        training log has."""
         if not _are_names(self.column_names_):
             return self._wanted
         if _are_names(table.names):
-            # Of times there may be some now, or none any more.
+            # Times are optional in either log.
             was = self.columns_
             found = {role: name for role, name in was.items() if name in table.names}
             missing = [name for role, name in was.items() if role not in (*found, "time")]
@@ -520,7 +520,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         return Events(rows, columns, log.values, log.times).known()
 
     def _to_csr(self, events, shape, *, are_counts=None):
-        """The matrix; a warning if "auto" drops values that could have been meant as amounts."""
+        """The matrix; with a warning if "auto" drops values that may be amounts."""
         if self.duplicates != "auto":
             return events.to_csr(shape, self.duplicates, self.dtype)
         if self._are_counts if are_counts is None else are_counts:
@@ -559,12 +559,12 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
 
 
 def _are_counts(log):
-    """Whether the values of a log are no more than marks that something happened."""
+    """Whether each event of a log counts 1: it has no values, or only ones."""
     return "value" not in log.places or bool((log.values == 1).all())
 
 
 def _are_names(names):
-    """Whether columns can be told by their names. Unnamed ones of DataFrames are 0, 1, 2."""
+    """Whether names identify the columns. DataFrames without names have 0, 1, 2, ... instead."""
     return (
         names is not None
         and all(isinstance(name, str) for name in names)
