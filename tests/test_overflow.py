@@ -176,7 +176,7 @@ def test_huge_weights_of_others():
 @pytest.mark.around(solver="adagrad", dtype=np.float64, alpha=1e300)
 @pytest.mark.parametrize("solver", ["adagrad", "adam", "ftrl", "sgd", "als"])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("alpha", [1e20, 1e155, 1e300])
+@pytest.mark.parametrize("alpha", [1e20, 1e155, 1e300, 1.7e308])
 def test_huge_penalties_leave_nothing(solver, dtype, alpha):
     X, y, _ = make()
     model = FMRegressor(2, solver=solver, alpha=alpha, alpha_linear=alpha, random_state=0)
@@ -229,3 +229,16 @@ def test_labels_by_draws_that_are_far_too_large():
     model = BayesianFMClassifier(2, n_burn_in=1, init_scale=1e300, **SHORT)
     with np.errstate(divide="raise"), pytest.raises(ValueError, match="Sampling diverged"):
         model.fit(X, labels > 1)
+
+
+def test_penalties_of_a_ranking_that_are_no_numbers_when_multiplied():
+    X, _, labels = make()
+    model = FMRecommender(2, alpha=1.7e308, alpha_linear=1.7e308, **SHORT)
+    assert np.isfinite(quietly(model.fit, X, labels).recommend(X, 2)[1]).all()
+
+
+def test_ways_down_where_products_are_constant():
+    """The columns are as good as constant, so their products add nothing but rounding."""
+    X, y, _ = make()
+    model = FMRegressor(2, solver="ftrl", alpha=0.1, alpha_linear=0.1, max_iter=20, random_state=0)
+    assert np.isfinite(quietly(model.fit, X + 1e30, y).predict(X + 1e30)).all()

@@ -457,6 +457,15 @@ class BaseFM(FittedFM):
         """Keep the solver's parameters in the units of X and y."""
         parameters = from_solver(parameters, run.problem, run.transform)
         self._store(parameters, run.problem.interactions)
+        self._fitted_loss = self.loss
+
+    @property
+    def _loss_of_outputs(self):
+        """The loss that gives raw outputs their meaning: that of the fit, if there was one.
+
+        The parameter may have changed since.
+        """
+        return vars(self).get("_fitted_loss", self.loss)
 
     def _found_penalties(self):
         """Penalties that the last fit has found."""

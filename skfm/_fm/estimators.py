@@ -415,15 +415,16 @@ class FMRegressor(RegressorMixin, BaseFM):
             If X has values so large that a prediction is not finite.
         """
         output = self._raw_output(X)[:, 0]
-        if self.loss != "poisson":
+        if self._loss_of_outputs != "poisson":
             return output
         with np.errstate(over="ignore"):
             return validation.check_predictions(np.exp(output))
 
 
 def _has_probabilities(model):
-    if not validation.is_option(model.loss, "log_loss"):
-        raise AttributeError(f"loss={model.loss!r} gives no probabilities; use loss='log_loss'.")
+    loss = model._loss_of_outputs
+    if not validation.is_option(loss, "log_loss"):
+        raise AttributeError(f"loss={loss!r} gives no probabilities; use loss='log_loss'.")
     return True
 
 
