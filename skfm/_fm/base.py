@@ -23,7 +23,13 @@ from skfm._fm.penalties import (
     with_unseen,
 )
 from skfm._fm.rows import Rows
-from skfm._fm.scaling import from_solver, random_start, to_solver, with_new_features
+from skfm._fm.scaling import (
+    from_solver,
+    random_start,
+    to_solver,
+    warn_if_rounded,
+    with_new_features,
+)
 from skfm._fm.stream import Stream, digest_of_chunk, settled_values
 from skfm._fm.warm_start import WarmStart
 from skfm._solvers.fm import minibatch
@@ -434,6 +440,8 @@ class BaseFM(FittedFM):
             baseline, factors = run.transform.baseline, result.parameters.factors
             warn_if_linear(problem, factors, baseline, self.alpha, self.alpha_l21)
         self._store_solution(result.parameters, run)
+        if not run.transform.is_constant:
+            warn_if_rounded(self._parameters(), problem, run.transform.unit)
         is_auto = is_option(self.alpha, "auto")
         self.alpha_ = factor_penalties(problem) if is_auto else run.penalties.factors
         is_auto = is_option(self.alpha_linear, "auto")
