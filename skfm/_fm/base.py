@@ -154,6 +154,12 @@ class BaseFM(FittedFM):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        stream = vars(self).get("_stream")
+        if stream is not None:  # that of the original, if this is a shallow copy
+            self._stream = stream.copy()
+
     def _check_parameters(self):
         super()._check_parameters()
         check_scoring(self)
