@@ -1509,6 +1509,25 @@ def test_tables_of_items_are_prepared_once(kind, monkeypatch):
             assert_same_outputs(answering.recommend(rows, 5), found)
 
 
+@pytest.mark.parametrize("kind", SERVED)
+def test_tables_for_similar_items_are_prepared_once(kind, monkeypatch):
+    """By the first call after a fit or unpickling; pickles do not hold them."""
+    X = make(40, 20)
+    model = quietly(model_for(kind).fit, X)
+    size = len(pickle.dumps(model))
+    expected = model.similar_items([3, 0], 5)
+    assert len(pickle.dumps(model)) == size
+    again = pickle.loads(pickle.dumps(model))
+    assert_same_outputs(again.similar_items([3, 0], 5), expected)
+    monkeypatch.setattr("skfm._recommenders.vectors.make_tiles", None)
+    for answering in (model, again):
+        assert_same_outputs(answering.similar_items([3, 0], 5), expected)
+    monkeypatch.undo()
+    other = make(40, 20, seed=1)
+    refitted, fresh = (quietly(each.fit, other) for each in (model, model_for(kind)))
+    assert_same_outputs(refitted.similar_items([3, 0], 5), fresh.similar_items([3, 0], 5))
+
+
 @pytest.mark.parametrize("kind", ["als", "sgd", "implicit"])
 def test_pickle_holds_no_users(kind):
     sizes = [

@@ -5,7 +5,7 @@ from functools import partial
 from typing import ClassVar, Self
 
 from numpy.typing import ArrayLike
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
 from sklearn.utils import check_random_state
 
 from skfm._fm import training
@@ -56,6 +56,15 @@ from skfm._utils.threads import n_threads
 from skfm._utils.typing import MatrixLike
 from skfm._utils.validation import is_option
 from skfm._utils.warnings import warn_not_converged
+
+
+def takes_steps(model):
+    if validation.is_option(model.solver, "als"):
+        raise AttributeError(
+            "solver='als' needs all rows at once; for partial_fit take a solver of gradient "
+            "steps, such as 'adagrad'."
+        )
+    return True
 
 
 class BaseFM(FittedFM):
@@ -179,14 +188,14 @@ class BaseFM(FittedFM):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Training rows. float32 is trained in float32, everything else in float64.
+            Training rows. float32 input is processed in float32, all other types in float64.
         y : array-like of shape (n_samples,)
             Targets: numbers for a regressor, labels of any type for a classifier.
         sample_weight : array-like of shape (n_samples,), default=None
             Sample weights. A row of weight 2 counts as two rows, and a row of weight 0 is ignored.
         X_val : array-like or sparse, of shape (n_val, n_features), default=None
-            Validation rows for early stopping. The user guide shows how a `Pipeline` transforms
-            them.
+            Validation rows for early stopping. See the :doc:`user guide </user_guide>` for their
+            transformation in a `Pipeline`.
         y_val : array-like of shape (n_val,), default=None
             Targets of the validation rows.
         sample_weight_val : array-like of shape (n_val,), default=None
@@ -201,7 +210,7 @@ class BaseFM(FittedFM):
         ------
         ValueError
             If a parameter or the data is invalid (NaN or infinity, inconsistent lengths, negative
-            weights, a single class), or if training diverges with every learning rate tried.
+            weights, a single class), or if training diverges even with smaller learning rates.
         """
         with all_or_nothing(self):
             return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
@@ -241,8 +250,7 @@ class BaseFM(FittedFM):
             except (TypeError, ValueError) as error:
                 raise type(error)(f"X_val, y_val or sample_weight_val: {error}") from error
         seed = rng.randint(2**31 - 1)
-        is_stratified = not self._numeric_target
-        return split(rows, self.validation_fraction, stratify=is_stratified, seed=seed)
+        return split(rows, self.validation_fraction, stratify=is_classifier(self), seed=seed)
 
     def _refits(self, history):
         """Whether to fit again on all rows, with as many epochs as were best.
@@ -497,7 +505,7 @@ class BaseFM(FittedFM):
 
     def _check_rows(self, X, y, sample_weight, *, reset):
         checked = validation.validate_rows(
-            self, X, y, sample_weight, numeric_target=self._numeric_target, reset=reset
+            self, X, y, sample_weight, numeric_target=is_regressor(self), reset=reset
         )
         return Rows(*checked)
 
