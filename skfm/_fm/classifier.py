@@ -30,9 +30,10 @@ from skfm._utils.typing import (
 
 
 def _has_probabilities(model):
-    if not validation.is_option(model.loss, "log_loss"):
+    loss = model._loss_of_outputs
+    if not validation.is_option(loss, "log_loss"):
         raise AttributeError(
-            f"predict_proba is not available for loss={model.loss!r}; use loss='log_loss'."
+            f"predict_proba is not available for loss={loss!r}; use loss='log_loss'."
         )
     return True
 
