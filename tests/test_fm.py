@@ -1359,7 +1359,7 @@ def test_a_regression_target_of_objects(estimator):
     for given in (values, np.array(values, dtype=object), pd.Series(values, dtype=object)):
         with pytest.raises(ValueError, match="y contains NaN"):
             estimator().fit(X, given)
-    with pytest.raises(ValueError, match=r"y must hold numbers.*too large"):
+    with pytest.raises(ValueError, match=r"y must contain numbers.*too large"):
         estimator().fit(X, [10**400, *y[1:]])
     settings = {"n_components": 1, "max_iter": 3, "random_state": 0}
     if estimator is BayesianFMRegressor:
@@ -1378,7 +1378,7 @@ def test_dates_are_no_numbers(model, dtype):
         with pytest.raises(TypeError, match=r"X has values that are not numbers.*OneHotEncoder"):
             model.fit(form, y)
     if not isinstance(model, FMClassifier):
-        with pytest.raises(ValueError, match=r"y must hold numbers.*astype"):
+        with pytest.raises(ValueError, match=r"y must contain numbers.*astype"):
             model.fit(X, dates[:, 0])
 
 

@@ -45,7 +45,7 @@ class Catalogue(Versioned):
     def _by_mask(self, mask, argument):
         if mask.size != self.n_items:
             raise TypeError(
-                f"{argument} must hold integers, or be a mask of the {self.n_items} items; got a "
+                f"{argument} must contain integers, or be a mask of the {self.n_items} items; got a "
                 f"mask of {mask.size}."
             )
         return np.flatnonzero(mask)
