@@ -45,8 +45,8 @@ class Catalogue(Versioned):
     def _by_mask(self, mask, argument):
         if mask.size != self.n_items:
             raise TypeError(
-                f"{argument} must contain integers, or be a mask of the {self.n_items} items; got a "
-                f"mask of {mask.size}."
+                f"{argument} must contain integers, or be a mask of the {self.n_items} items; "
+                f"got a mask of {mask.size}."
             )
         return np.flatnonzero(mask)
 
