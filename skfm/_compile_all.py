@@ -13,10 +13,11 @@ from skfm._fm.classifier import FMClassifier
 from skfm._fm.regressor import FMRegressor
 from skfm._recommenders.fm import FMRecommender
 from skfm._recommenders.mf import MFRecommender
+from skfm._solvers.fm.optimizer_state import UPDATES
 from skfm._utils.parameters import FLOAT_TYPES
 from skfm._utils.typing import FloatDType
 
-SOLVERS = ("adagrad", "adam", "ftrl", "sgd", "als")
+SOLVERS = *UPDATES, "als"
 N_ROWS, N_FEATURES, N_ITEMS = 40, 8, 6
 
 

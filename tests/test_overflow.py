@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from builders import model_for, quietly
+from builders import SOLVERS, model_for, quietly
 from helpers import in_full
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -140,7 +140,7 @@ def test_noise_of_huge_and_tiny_y():
 
 
 @pytest.mark.around(solver="adagrad", dtype=np.float64, loss=("squared_error", 0))
-@pytest.mark.parametrize("solver", ["adagrad", "adam", "ftrl", "sgd", "als"])
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("loss", [("squared_error", 0), ("huber", 0), ("log_loss", 2)])
 def test_huge_weights_are_learned_from_or_refused(solver, loss, dtype):
@@ -174,7 +174,7 @@ def test_huge_weights_of_others():
 
 
 @pytest.mark.around(solver="adagrad", dtype=np.float64, alpha=1e300)
-@pytest.mark.parametrize("solver", ["adagrad", "adam", "ftrl", "sgd", "als"])
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("alpha", [1e20, 1e155, 1e300])
 def test_huge_penalties_leave_nothing(solver, dtype, alpha):

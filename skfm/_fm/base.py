@@ -176,14 +176,14 @@ class BaseFM(FittedFM):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Training rows. float32 is trained in float32, everything else in float64.
+            Training rows. float32 input is processed in float32, all other types in float64.
         y : array-like of shape (n_samples,)
             Targets: numbers for a regressor, labels of any type for a classifier.
         sample_weight : array-like of shape (n_samples,), default=None
             Sample weights. A row of weight 2 counts as two rows, and a row of weight 0 is ignored.
         X_val : array-like or sparse, of shape (n_val, n_features), default=None
-            Validation rows for early stopping. The user guide shows how a `Pipeline` transforms
-            them.
+            Validation rows for early stopping. See the :doc:`user guide </user_guide>` for their
+            transformation in a `Pipeline`.
         y_val : array-like of shape (n_val,), default=None
             Targets of the validation rows.
         sample_weight_val : array-like of shape (n_val,), default=None
@@ -198,7 +198,7 @@ class BaseFM(FittedFM):
         ------
         ValueError
             If a parameter or the data is invalid (NaN or infinity, inconsistent lengths, negative
-            weights, a single class), or if training diverges with every learning rate tried.
+            weights, a single class), or if training diverges even with smaller learning rates.
         """
         with all_or_nothing(self):
             return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))

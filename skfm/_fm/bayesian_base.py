@@ -108,12 +108,12 @@ class BaseBayesianFM(EstimatorOfFeatures):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Training rows. float32 is sampled in float32, everything else in float64.
+            Training rows. float32 input is processed in float32, all other types in float64.
         y : array-like of shape (n_samples,)
             Targets: numbers for the regressor, labels of two classes for the classifier.
         sample_weight : array-like of shape (n_samples,), default=None
-            Sample weights, which are powers of the likelihood of the rows. A row of weight 2
-            counts as two rows, and a row of weight 0 is ignored.
+            Sample weights. The likelihood of a row is raised to the power of its weight, so a row
+            of weight 2 counts as two rows, and a row of weight 0 is ignored.
 
         Returns
         -------
@@ -124,14 +124,14 @@ class BaseBayesianFM(EstimatorOfFeatures):
         ------
         ValueError
             If a parameter or the data is invalid (NaN or infinity, inconsistent lengths, negative
-            weights, not two classes), or if values are too large to compute with.
+            weights, not two classes), or if values are too large for the computations.
 
         Warns
         -----
         sklearn.exceptions.ConvergenceWarning
-            If the training loss is still decreasing at the end: its mean over the last quarter of
-            the iterations after the burn-in, of which there must be at least 20, is clearly lower
-            than over the quarter before, by more than 2 %.
+            If the training loss is still decreasing at the end, that is, if its mean over the last
+            quarter of the iterations after the burn-in is clearly lower, by more than 2 %, than
+            over the quarter before. This is only checked with at least 20 such iterations.
         """
         with all_or_nothing(self):
             return self._fit(X, y, sample_weight)

@@ -19,8 +19,9 @@ class BayesianFMClassifier(ClassifierMixin, BaseBayesianFM):
 
     The model is that of :class:`BayesianFMRegressor` with a probit likelihood: the probability of
     the second class is ``Phi(f(x))``, where ``Phi`` is the standard normal distribution function.
-    Predicted probabilities are averages over the posterior samples, so they are less extreme where
-    little is known. Read more in the :doc:`user guide </which_solver>`.
+    Predicted probabilities are averages over the posterior samples. They are therefore less
+    extreme where the training data contain little information. Read more in the :doc:`user guide
+    </which_solver>`.
 
     Parameters
     ----------
@@ -31,28 +32,30 @@ class BayesianFMClassifier(ClassifierMixin, BaseBayesianFM):
     n_burn_in : int, default=20
         Number of initial iterations that are discarded. Must be less than `max_iter`.
     init_scale : float, default=0.1
-        Standard deviation of the initial random factors, for a feature of size 1 in rows with one
-        nonzero entry. It is divided by the square root of the mean number of nonzero entries per
-        row.
+        Scale of the initial random factors. Their standard deviation is `init_scale`, divided by
+        the square root of the mean number of nonzero entries per row, for features scaled to a
+        root mean square of 1.
     degree : int, default=2
-        Maximum degree of the interactions, from 2 to 10. If it is above 2, the products of all
-        sets of three and more features are added to ``sum <v_i, v_j> x_i x_j``. Each degree has
-        `n_components` factors of its own. Training takes longer.
+        Maximum degree of the interactions, from 2 to 10. A degree of 3 adds the interactions of
+        three features, a degree of 4 also those of four, and so on. Each degree has `n_components`
+        factors of its own. The training time is proportional to the degree.
     fit_lower : bool, default=True
-        Whether to also fit the interactions of fewer than `degree` features. (The intercept and
-        the linear weights have parameters of their own.)
+        Whether to also fit the interactions of fewer than `degree` features. For the intercept and
+        the linear weights, see `fit_intercept` and `fit_linear`.
     interactions : list of pairs of fields, default=None
         Pairs of fields whose features interact, in either order. ``("user", "user")`` stands for
         the interactions within a field. None means all pairs. Only for ``degree=2``.
     feature_fields : array-like of shape (n_features,), default=None
         Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the
-        fields that X carries, if it comes from :class:`~skfm.preprocessing.EventEncoder`.
+        fields that :class:`~skfm.preprocessing.EventEncoder` attaches to its output, if X has
+        them.
     feature_groups : array-like of shape (n_features,) or "single", default=None
         Group of each feature, as a label. The features of a group share a prior. Use one group for
         each kind of feature (users, items, genres); `skfm.preprocessing.feature_groups` derives
-        groups from a fitted transformer. None uses the groups that X carries, if it comes from an
-        encoder of `skfm.preprocessing`, and otherwise derives groups from X (see the Notes of
-        :class:`BayesianFMRegressor`). "single" puts all features into one group.
+        groups from a fitted transformer. None uses the groups that
+        :class:`~skfm.preprocessing.EventEncoder` attaches to its output, if X has them, and
+        otherwise derives groups from X (see the Notes of :class:`BayesianFMRegressor`). "single"
+        puts all features into one group.
     fit_intercept : bool, default=True
         Whether to fit the intercept ``w_0``. If False, it is 0.
     fit_linear : bool or list of fields, default=True
@@ -87,7 +90,7 @@ class BayesianFMClassifier(ClassifierMixin, BaseBayesianFM):
         Mean negative log-likelihood of the training rows, just before each iteration. It decreases
         until the chain has converged, and then fluctuates.
     r_hat_ : dict
-        Split R-hat [2]_ over the iterations after the burn-in of a few quantities: the training
+        Split R-hat [2]_ of the iterations after the burn-in, for a few quantities: the training
         loss, the intercept, the root mean squares of the linear weights ("coef") and of the
         factors ("components"). R-hat is about 1 if the first half of the iterations agrees with
         the second half. Empty if there are fewer than 4 iterations.

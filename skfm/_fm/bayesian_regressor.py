@@ -20,20 +20,21 @@ LARGEST_UNIT = 1e152  # of y: squared errors are numbers
 class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
     """Bayesian factorization machine for regression, fitted by Gibbs sampling.
 
-    The model is that of :class:`FMRegressor`, but there is no regularization to tune. Instead of
-    a single set of parameters, Gibbs sampling draws many samples from the posterior distribution
-    of the parameters, the noise and the priors [1]_ [2]_. Predictions are averages over these
-    samples, optionally with their standard deviation. Use this model for ratings and other noisy
-    targets of moderate size. It takes longer to train than :class:`FMRegressor`, and the samples
-    take more memory.
+    The model is that of :class:`FMRegressor`, but there is no regularization to tune. Instead of a
+    single set of parameters, Gibbs sampling draws many samples from the posterior distribution of
+    the parameters, the noise and the priors [1]_ [2]_. Predictions are averages over these
+    samples, and `predict` optionally returns standard deviations. Use this model for ratings and
+    other noisy targets, on data of moderate size. It takes longer to train and needs more memory
+    than :class:`FMRegressor`.
 
     For targets standardized to mean 0 and variance 1, the model is
 
     ``y ~ N(f(x), 1 / a)``, ``f(x) = w_0 + sum_j w_j x_j + sum_{i<j} <v_i, v_j> x_i x_j``.
 
-    Each coordinate of ``(v_j, w_j)`` has a normal prior, with its own mean and precision for each
-    group of features. These, and ``a``, have wide Normal-Gamma priors. For one-hot data, the noise
-    precision ``a`` differs between levels, such as users (see `noise_by_level`).
+    The linear weight ``w_j`` and each coordinate of ``v_j`` have normal priors, with a mean and a
+    precision for each group of features. The means and precisions, and ``a``, have wide
+    Normal-Gamma priors. For one-hot data, the noise precision differs between levels, such as
+    users (see `noise_by_level`).
 
     Read more in the :doc:`user guide </which_solver>`.
 
@@ -46,28 +47,29 @@ class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
     n_burn_in : int, default=20
         Number of initial iterations that are discarded. Must be less than `max_iter`.
     init_scale : float, default=0.1
-        Standard deviation of the initial random factors, for a feature of size 1 in rows with one
-        nonzero entry. It is divided by the square root of the mean number of nonzero entries per
-        row.
+        Scale of the initial random factors. Their standard deviation is `init_scale`, divided by
+        the square root of the mean number of nonzero entries per row, for features scaled to a
+        root mean square of 1.
     degree : int, default=2
-        Maximum degree of the interactions, from 2 to 10. If it is above 2, the products of all
-        sets of three and more features are added to ``sum <v_i, v_j> x_i x_j``. Each degree has
-        `n_components` factors of its own. Training takes longer.
+        Maximum degree of the interactions, from 2 to 10. A degree of 3 adds the interactions of
+        three features, a degree of 4 also those of four, and so on. Each degree has `n_components`
+        factors of its own. The training time is proportional to the degree.
     fit_lower : bool, default=True
-        Whether to also fit the interactions of fewer than `degree` features. (The intercept and
-        the linear weights have parameters of their own.)
+        Whether to also fit the interactions of fewer than `degree` features. For the intercept and
+        the linear weights, see `fit_intercept` and `fit_linear`.
     interactions : list of pairs of fields, default=None
         Pairs of fields whose features interact, in either order. ``("user", "user")`` stands for
         the interactions within a field. None means all pairs. Only for ``degree=2``.
     feature_fields : array-like of shape (n_features,), default=None
         Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the
-        fields that X carries, if it comes from :class:`~skfm.preprocessing.EventEncoder`.
+        fields that :class:`~skfm.preprocessing.EventEncoder` attaches to its output, if X has
+        them.
     feature_groups : array-like of shape (n_features,) or "single", default=None
         Group of each feature, as a label. The features of a group share a prior. Use one group for
         each kind of feature (users, items, genres); `skfm.preprocessing.feature_groups` derives
-        groups from a fitted transformer. None uses the groups that X carries, if it comes from an
-        encoder of `skfm.preprocessing`, and otherwise derives groups from X (see Notes). "single"
-        puts all features into one group.
+        groups from a fitted transformer. None uses the groups that
+        :class:`~skfm.preprocessing.EventEncoder` attaches to its output, if X has them, and
+        otherwise derives groups from X (see Notes). "single" puts all features into one group.
     fit_intercept : bool, default=True
         Whether to fit the intercept ``w_0``. If False, it is 0.
     fit_linear : bool or list of fields, default=True
@@ -108,7 +110,7 @@ class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
         Mean squared error of the training rows, just before each iteration. It decreases until the
         chain has converged, and then fluctuates.
     r_hat_ : dict
-        Split R-hat [4]_ over the iterations after the burn-in of a few quantities: the training
+        Split R-hat [4]_ of the iterations after the burn-in, for a few quantities: the training
         loss, the intercept, the root mean squares of the linear weights ("coef") and of the
         factors ("components"), and the noise precision. R-hat is about 1 if the first half of the
         iterations agrees with the second half. Empty if there are fewer than 4 iterations.
@@ -130,21 +132,21 @@ class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
     Notes
     -----
     The linear weight and the factors of a feature are drawn jointly. The draws are overrelaxed
-    [3]_, so that fewer of them carry the same information.
+    [3]_, so that fewer iterations are needed for the same precision.
 
     **Groups.** Without `feature_groups`, each one-hot field is a group ("field 0", "field 1",
-    ...). A one-hot field is a sequence of adjacent columns of which each row has at most one and
-    most rows have one. Single columns that are nonzero in most rows, such as numerical features,
-    form the group "dense". All other columns form the group "others".
+    ...). A one-hot field is a sequence of adjacent columns. No row has more than one nonzero entry
+    in these columns, and most rows have one. Single columns that are nonzero in most rows, such as
+    numerical features, form the group "dense". All other columns form the group "others".
 
-    **Priors.** All groups are expected to contribute equally to the variance of the outputs. The
-    more features of a group a row has, the smaller their parameters are expected to be: a block
-    with hundreds of entries, such as the rated items of a user, contributes as much as an id. The
-    precision of each coordinate of a group is this expected value, multiplied by a factor common
-    to all groups, with a Gamma(1, 1) prior, and by a factor of its own, with a
+    **Priors.** A priori, all groups are expected to contribute equally to the variance of the
+    outputs. A block with hundreds of entries per row, such as the rated items of a user, is
+    expected to contribute as much as an id, so its parameters are expected to be smaller. The
+    precision of each coordinate in a group is its expected value, multiplied by two factors. One
+    is common to all groups and has a Gamma(1, 1) prior. The other belongs to the group and has a
     Gamma(nu / 2, nu / 2) prior. ``nu`` is drawn from the powers of two from 4 to 256, separately
-    for the linear weights and for the factors of each degree. Small groups, and groups with
-    little information, are therefore shrunk towards the others.
+    for the linear weights and for the factors of each degree. Small groups, and groups with little
+    information, are therefore shrunk towards the others.
 
     **Start of the chain.** In the first five iterations, the means and precisions of the groups
     are fixed at their expected values. After that, each iteration ends with Metropolis steps that

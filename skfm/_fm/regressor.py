@@ -33,8 +33,8 @@ class FMRegressor(RegressorMixin, BaseFM):
     ``f(x) = w_0 + sum_j w_j x_j + sum_{i<j} <v_i, v_j> x_i x_j``
 
     The model can therefore learn interactions between features that occur together rarely or
-    never, as in sparse, categorical data such as one-hot encoded ids. The objective, for targets
-    standardized to mean 0 and variance 1, is
+    never, as in sparse, categorical data such as one-hot encoded ids. For targets standardized to
+    mean 0 and variance 1, the objective is
 
     ``sum_i c_i (f(x_i) - y_i)^2 / 2 + sum_j (alpha_linear w_j^2 + alpha sqrt(n_j) ||v_j||^2) / 2``
 
@@ -47,9 +47,9 @@ class FMRegressor(RegressorMixin, BaseFM):
     loss : {"squared_error", "absolute_error", "huber", "quantile", "poisson"}, \
             default="squared_error"
         Loss to minimize. "absolute_error" estimates the median, and "quantile" the quantile given
-        by `quantile`. "huber" is quadratic for small errors and linear for large ones. "poisson"
-        is for counts: it is half the Poisson deviance with a log link. `predict` then returns the
-        mean, and y is not standardized.
+        by `quantile`. "huber" is quadratic for small errors and linear for large ones. "poisson",
+        for counts, is half the Poisson deviance with a log link: `predict` returns the mean, and y
+        is not standardized.
     epsilon : float, default=1.0
         Error at which "huber" changes from quadratic to linear, in standard deviations of y. Must
         be positive.
@@ -58,24 +58,24 @@ class FMRegressor(RegressorMixin, BaseFM):
     solver : {"adagrad", "adam", "als", "ftrl", "sgd"}, default="adagrad"
         Algorithm that minimizes the objective. "als" is block coordinate descent: it sets the
         parameters of one feature after the other to their optimum, given all others [5]_. It has
-        no learning rate, needs few passes over the rows, and stores a copy of X by columns.
-        The other solvers take gradient steps on mini-batches: "adagrad" [2]_; "adam" [3]_, whose
-        moments are lazily updated, only for features that occur in the mini-batch; "ftrl" [4]_,
-        which can set parameters to exactly 0; and "sgd", plain gradient steps, divided by the
-        square root of the number of rows in the mini-batch that have the feature. For "adam" and
-        "sgd", the learning rate decays as 1/sqrt(epoch).
+        no learning rate and needs few passes, but stores a copy of X in column format. The other
+        solvers take gradient steps on mini-batches. "adagrad" [2]_ needs the least tuning. "adam"
+        [3]_ updates its moments lazily, only for the features that occur in the mini-batch. "ftrl"
+        [4]_ can set parameters to exactly 0. "sgd" takes plain gradient steps, divided by the
+        square root of the number of rows in the mini-batch with the feature. For "adam" and "sgd",
+        the learning rate decays as ``1 / sqrt(1 + epoch / 10)``.
     alpha : float, "auto", dict or list of float, default="auto"
         L2 regularization strength of the factors, non-negative. The penalty of feature j is
-        ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, where ``n_j`` is the weighted number of rows in
-        which the feature is nonzero, and y has been scaled to variance 1. Tune this parameter
-        first. "auto" estimates a strength for each feature during the fit by empirical Bayes [7]_,
-        from the size of the factors. Features whose interaction partners have uncertain parameters
-        get smaller factors. The estimation starts at about 1; a stream that begins with
-        `partial_fit` keeps this value.
+        ``alpha / 2 * sqrt(n_j) * ||v_j||^2``, for y scaled to variance 1, where ``n_j`` is the
+        weighted number of rows in which the feature is nonzero. Tune this parameter first. "auto"
+        estimates a strength for each feature during the fit by empirical Bayes [7]_, based on the
+        size of the factors. A feature is penalized more if the features it interacts with have
+        uncertain parameters. The initial value is about 1; with `partial_fit` alone, it does not
+        change.
     alpha_linear : float, "auto", dict or list of float, default="auto"
-        L2 regularization strength of the linear weights, non-negative, as in ridge regression: the
-        penalty of feature j is ``alpha_linear / 2 * w_j^2``. The intercept is not penalized.
-        "auto" is as for `alpha`.
+        L2 regularization strength of the linear weights, non-negative. As in ridge regression, the
+        penalty of feature j is ``alpha_linear / 2 * w_j^2``, and the intercept is not penalized.
+        "auto" estimates a strength for each feature, as for `alpha`.
     alpha_l1 : float, dict or list of float, default=0.0
         L1 regularization strength of the linear weights, non-negative, for "ftrl":
         ``alpha_l1 * |w_j|``. It sets unimportant weights to 0.
@@ -83,18 +83,19 @@ class FMRegressor(RegressorMixin, BaseFM):
         Group lasso regularization strength of the factors, non-negative, for "ftrl":
         ``alpha_l21 * sqrt(n_j) * ||v_j||``. It sets all factors of unimportant features to 0.
     degree : int, default=2
-        Maximum degree of the interactions, from 2 to 10. If it is above 2, the products of all
-        sets of three and more features are added to ``sum <v_i, v_j> x_i x_j`` [6]_. Each degree
-        has `n_components` factors of its own. Training takes longer.
+        Maximum degree of the interactions, from 2 to 10. A degree of 3 adds the interactions of
+        three features, a degree of 4 also those of four, and so on [6]_. Each degree has
+        `n_components` factors of its own. The training time is proportional to the degree.
     fit_lower : bool, default=True
-        Whether to also fit the interactions of fewer than `degree` features. (The intercept and
-        the linear weights have parameters of their own.)
+        Whether to also fit the interactions of fewer than `degree` features. For the intercept and
+        the linear weights, see `fit_intercept` and `fit_linear`.
     interactions : list of pairs of fields, default=None
         Pairs of fields whose features interact, in either order. ``("user", "user")`` stands for
         the interactions within a field. None means all pairs. Only for ``degree=2``.
     feature_fields : array-like of shape (n_features,), default=None
         Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the
-        fields that X carries, if it comes from :class:`~skfm.preprocessing.EventEncoder`.
+        fields that :class:`~skfm.preprocessing.EventEncoder` attaches to its output, if X has
+        them.
     feature_groups : array-like of shape (n_features,), default=None
         Group of each feature, as a label, for different regularization strengths. Each of the four
         penalties may then be a number for all groups, a dict that maps labels to numbers, or a
@@ -107,50 +108,50 @@ class FMRegressor(RegressorMixin, BaseFM):
         Initial value of the accumulated squared gradients of "adagrad" and "ftrl", positive. With
         a small value, the first steps are long even if the gradients are small.
     batch_size : int or "auto", default="auto"
-        Mini-batch size. "auto" uses all rows if there are at most 1024, so that their order does
-        not matter and weights are equivalent to repetition. For larger data, it is 1024 to 4096,
-        or 128 for "sgd". In `partial_fit`, "sgd" takes the number of rows seen so far as the size
-        of the data.
+        Mini-batch size. "auto" uses all rows if there are at most 1024. In this case, their order
+        does not matter, and sample weights are equivalent to repeated rows. For larger data,
+        "auto" is 1024 to 4096, or 128 for "sgd". In `partial_fit`, "sgd" counts all rows seen so
+        far.
     max_iter : int, default=300
         Maximum number of epochs: passes over the rows or, for "als", over the columns.
     tol : float, default=1e-4
         Tolerance of the stopping criterion. Training stops when the objective, divided by the
-        total sample weight, has not decreased by at least `tol` below the best value so far for
+        total sample weight, has not improved on its best value by at least `tol` for
         `n_iter_no_change` consecutive epochs. If the objective is below 0.1, the tolerance is
         smaller, down to ``10 * tol`` times the objective.
     n_iter_no_change : int, default=5
-        Number of epochs without improvement after which training stops; see `tol`. Also the number
-        of epochs with a bad objective after which training restarts with a smaller learning rate.
+        Number of epochs without improvement after which training stops; see `tol`. Training also
+        restarts with a smaller learning rate after this number of consecutive epochs that diverge.
     early_stopping : bool or "auto", default="auto"
-        Whether to also stop training when the score on validation data has not increased by at
-        least `tol` above the best score so far for `n_iter_no_change` consecutive epochs. The
-        model keeps the parameters of the best epoch, unless it is refitted (see `refit`). "auto"
-        uses early stopping if `fit` gets validation data.
+        Whether to also stop training when the score on validation data has not improved on its
+        best value by at least `tol` for `n_iter_no_change` consecutive epochs. The model keeps the
+        parameters of the best epoch, unless it is refitted (see `refit`). "auto" uses early
+        stopping if `fit` gets validation data.
     validation_fraction : float or int, default=0.1
         Fraction or number of the rows that are held out for `early_stopping` if `fit` gets no
         validation data. They are drawn at random. If the rows are ordered in time, a random split
         is too optimistic: pass the latest rows as `X_val` and `y_val` instead.
     scoring : str, callable or None, default="loss"
-        Score for `early_stopping`. "loss" is the negative mean loss. Otherwise, the name of a
-        scorer of scikit-learn, a callable with the signature ``scoring(estimator, X, y)``, or None
-        for the method `score`.
+        Score for `early_stopping`: "loss" for the negative mean loss, the name of a scikit-learn
+        scorer, a callable with the signature ``scoring(estimator, X, y)``, or None for the method
+        `score`.
     refit : bool, default=True
         Whether to refit the model on all rows, for the best number of epochs, if
         ``early_stopping=True`` has held out rows. If False, the model keeps the parameters of the
-        best epoch. There is no refit if `fit` gets validation data, which is never trained on;
-        with ``warm_start=True``, because the next `fit` would be validated on rows that its
-        initial parameters have learned from; or if training left a saddle point before the best
-        epoch.
+        best epoch. There is no refit in three cases: if `fit` gets validation data, because these
+        are never used for training; with ``warm_start=True``, because the next `fit` would be
+        validated on rows that its initial parameters were trained on; and if training left a
+        saddle point before the best epoch.
     callback : callable, default=None
         ``callback(estimator, epoch, loss)`` is called after each epoch, with the number of the
         epoch, starting at 1, and the objective. The estimator has the current parameters and can
-        predict. Training stops if the callback returns True. It is not called for epochs that
-        diverged. The epochs of a refit continue the numbering; if the callback stops a refit, the
-        model keeps its parameters from before the refit.
+        be used for predictions. Training stops if the callback returns True. It is not called for
+        epochs that diverged. The epochs of a refit continue the numbering; if the callback stops a
+        refit, the model keeps its parameters from before the refit.
     init_scale : float, default=0.05
-        Standard deviation of the initial random factors, for a feature of size 1 in rows with one
-        nonzero entry. It is divided by the square root of the mean number of nonzero entries per
-        row.
+        Scale of the initial random factors. Their standard deviation is `init_scale`, divided by
+        the square root of the mean number of nonzero entries per row, for features scaled to a
+        root mean square of 1.
     fit_intercept : bool, default=True
         Whether to fit the intercept ``w_0``. If False, it is 0.
     fit_linear : bool or list of fields, default=True
@@ -158,7 +159,7 @@ class FMRegressor(RegressorMixin, BaseFM):
         whose features have linear weights.
     warm_start : bool, default=False
         Whether `fit` starts from the parameters of the previous fit instead of random factors. The
-        shapes must be the same.
+        shapes of the parameters must be the same.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial factors and of the order of rows and mini-batches. Pass an int for
         reproducible results, which do not depend on `n_jobs`.
@@ -183,7 +184,7 @@ class FMRegressor(RegressorMixin, BaseFM):
         `degree`, the vectors of each degree are stacked along the first axis.
     alpha_, alpha_linear_ : float or ndarray of shape (n_features,)
         Regularization strengths that were used: `alpha` and `alpha_linear` or, for "auto", the
-        estimate for each feature, which is 0 for features that do not occur in training.
+        estimates for each feature. The estimates are 0 for features that do not occur in training.
     n_iter_ : int
         Number of epochs, or of calls of `partial_fit`. The epochs of a refit do not count.
     loss_curve_ : list of float
@@ -329,17 +330,17 @@ class FMRegressor(RegressorMixin, BaseFM):
 
         The first call determines the scale of y. The scale of a column is determined by the first
         chunk in which the column occurs. The state of the optimizer is kept between calls; after
-        `fit`, only a summary of it is available. The penalties refer to the number of rows seen so
-        far. If a chunk of at least ten rows is passed again unchanged, it is not counted twice, so
-        each pass over the same chunks is an epoch.
+        `fit`, only a summary of it is available. The penalties depend on the number of rows seen
+        so far. A chunk of at least ten rows that is passed again unchanged is not counted twice. A
+        loop over the same chunks is therefore equivalent to several epochs on the same data.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Rows, with the same columns in every call. Chunks of several thousand rows or more are
-            fastest, because each call also makes a few passes over the parameters.
+            Rows, with the same columns in every call. Use chunks of at least several thousand rows
+            for speed, because each call also makes a few passes over the parameters.
         y : array-like of shape (n_samples,)
-            Targets. Those of the first call should be of a typical scale.
+            Targets. The first call should contain targets of a typical scale.
         sample_weight : array-like of shape (n_samples,), default=None
             Sample weights.
 
@@ -392,8 +393,8 @@ class FMRegressor(RegressorMixin, BaseFM):
         Returns
         -------
         y : ndarray of shape (n_samples,)
-            Predictions in the unit of the training targets, float32 for a model fitted on
-            float32.
+            Predictions in the unit of the training targets. They are float32 if the model was
+            fitted on float32.
 
         Raises
         ------
