@@ -314,3 +314,10 @@ def test_several_classes(n_outputs):
     model = quietly(FMClassifier(**AUTO).fit, X, labels)
     assert model.alpha_.shape == (X.shape[1],)
     assert model.score(X, labels) > size(0.6, 0.4)
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-300])
+def test_classes_of_rows_of_hardly_any_weight(factor):
+    X, y = make_small("log_loss")
+    model = quietly(FMClassifier(2, max_iter=3, **AUTO).fit, X, y, np.full(60, factor))
+    assert np.isfinite(model.predict_proba(X)).all()

@@ -1016,6 +1016,8 @@ def test_masks_of_items():
     expected = model.recommend(X, 3, candidates=np.flatnonzero(mask))
     assert_same_outputs(model.recommend(X, 3, candidates=mask), expected)
     assert_same_outputs(model.recommend(X, 3, exclude=~mask), expected)
+    with pytest.raises(TypeError, match=r"candidates .* a mask of the 20 items; got a mask of 19"):
+        model.recommend(X, 3, candidates=mask[:-1])
 
 
 WRONG_ITEMS = [
@@ -1291,6 +1293,8 @@ def test_frames_of_polars():
     assert isinstance(frame, polars.DataFrame)
     expected = model.recommend(X[:3], 2, output="pandas", **names)
     assert frame.to_dict(as_series=False) == expected.to_dict(orient="list")
+    with pytest.raises(TypeError, match=r"'polars' needs names of one type .*; convert"):
+        model.recommend(X[:2], 2, output="polars", user_ids=["a", 1])
 
 
 def test_user_ids_belong_to_rows():

@@ -30,8 +30,9 @@ from skfm._utils.typing import (
 
 
 def _has_probabilities(model):
-    if not validation.is_option(model.loss, "log_loss"):
-        raise AttributeError(f"loss={model.loss!r} gives no probabilities; use loss='log_loss'.")
+    loss = model._loss_of_outputs
+    if not validation.is_option(loss, "log_loss"):
+        raise AttributeError(f"loss={loss!r} gives no probabilities; use loss='log_loss'.")
     return True
 
 

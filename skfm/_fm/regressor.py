@@ -402,7 +402,7 @@ class FMRegressor(RegressorMixin, BaseFM):
             If X has values so large that a prediction is not finite.
         """
         output = self._raw_output(X)[:, 0]
-        if self.loss != "poisson":
+        if self._loss_of_outputs != "poisson":
             return output
         with np.errstate(over="ignore"):
             return validation.check_predictions(np.exp(output))

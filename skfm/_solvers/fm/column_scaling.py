@@ -152,7 +152,8 @@ def least_sizes(given, interactions, count, square, used):
     linear = of_used(given.linear, used) if interactions.fit_linear else np.inf
     factors = np.inf
     if interactions.n_components:
-        factors = of_used(given.factors, used) * np.minimum(np.sqrt(count), LARGEST)
+        with np.errstate(over="ignore"):  # LARGEST is taken instead
+            factors = of_used(given.factors, used) * np.minimum(np.sqrt(count), LARGEST)
     least = np.minimum(np.minimum(linear, factors), LARGEST)
     if np.isinf(least).any():
         return np.zeros(count.size)
