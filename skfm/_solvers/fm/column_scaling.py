@@ -107,7 +107,7 @@ def choose_columns(X, weight, total_weight, *, may_center, earlier):
     sums = measure_columns(X, weight, center)
     if earlier is None and may_center:
         center, sums = center_columns(X, weight, sums, total_weight)
-    # What is too small to be squared cannot matter: it counts as never seen.
+    # Features whose squares underflow cannot matter, and count as unused.
     is_used = sums.square > 1e6 * np.finfo(X.dtype).tiny * sums.count
     mean_row_length = float(sums.count[is_used].sum() / total_weight)
     if earlier is not None:
