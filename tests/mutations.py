@@ -25,8 +25,12 @@ KERNELS, SOLVERS = "skfm/_kernels/", "skfm/_solvers/"
 
 FAULTS = [  # file, what stands there, what stands there instead
     (KERNELS + "minibatch.py", "row_weight = weight[i] if weighted else one", "row_weight = one"),
-    (KERNELS + "minibatch.py", "room.sums[c, r, f] *= g", "room.sums[c, r, f] *= one"),
-    (KERNELS + "minibatch.py", "half * x2 * product[n2]", "half * x2 * product[n]"),
+    (
+        KERNELS + "minibatch.py",
+        "row_scratch.sums[c, r, f] *= g",
+        "row_scratch.sums[c, r, f] *= one",
+    ),
+    (KERNELS + "minibatch.py", "half * x2 * self_product[n2]", "half * x2 * self_product[n]"),
     (KERNELS + "minibatch.py", "+ x3 * g3 + x4 * g4\n", "+ x3 * g3\n"),
     (KERNELS + "minibatch.py", "weight += row_weight[r]", "weight += 1.0"),
     (KERNELS + "minibatch.py", "first = low\n", "first = low + 1\n"),
@@ -39,9 +43,13 @@ FAULTS = [  # file, what stands there, what stands there instead
     (KERNELS + "minibatch.py", "slope = slope if interactions.has_linear[j] else zero", "pass"),
     (KERNELS + "update_rules.py", "- feature_sums.curve[b]", "+ feature_sums.curve[b]"),
     (KERNELS + "update_rules.py", "(kind(1) + rate * weight * penalty[i, 0])", "kind(1)"),
-    (KERNELS + "update_rules.py", "n_steps = near_linear[i, 3] + kind(1)", "n_steps = kind(1)"),
+    (KERNELS + "update_rules.py", "n_steps = local_linear[i, 3] + kind(1)", "n_steps = kind(1)"),
     (KERNELS + "update_rules.py", "weight * penalty[i, 3]", "weight * penalty[i, 2]"),
-    (KERNELS + "update_rules.py", "_shrunk(abs(aim), lasso)", "_shrunk(abs(aim), lasso * 2)"),
+    (
+        KERNELS + "update_rules.py",
+        "_soft_threshold(abs(target), lasso)",
+        "_soft_threshold(abs(target), lasso * 2)",
+    ),
     (KERNELS + "losses.py", "(abs(residual) - parameter / 2)", "abs(residual)"),
     (KERNELS + "losses.py", "(1 - parameter) * (residual > 0)", "parameter * (residual > 0)"),
     (KERNELS + "losses.py", "value -= target * (z - math.log(target))", "value -= target * z"),

@@ -10,7 +10,12 @@ all pairs; interactions.py has those of others.)
 import numpy as np
 
 from skfm._kernels._jit import jit, jit_inner
-from skfm._kernels.interactions import derive, enter, join, move_layers
+from skfm._kernels.interactions import (
+    add_feature,
+    differentiate_output,
+    make_layers,
+    update_layers,
+)
 from skfm._kernels.normal_equations import DAMPING, pose, solve
 
 BLOCK_SIZE = 16  # factors solved together; larger blocks need fewer sweeps and more arithmetic
@@ -229,7 +234,7 @@ def _gather_general(columns, rows, v, interactions, j, part, near):
         k = root[i] if root.size > 0 else one
         for f in range(start, stop):
             p[f] = x * v[f]
-        derive(interactions, j, p, one, layers[i], start, stop, slopes)
+        differentiate_output(interactions, j, p, one, layers[i], start, stop, slopes)
         for f in range(n_factors):
             near[f, t] = k * x * slopes[start + f]
         near[n_factors, t] = k * x
@@ -315,11 +320,11 @@ def _move_general(interactions, columns, rows, model, j, start, stop, step, line
         for f in range(start, stop):
             p[f] = x * v[f]
             moved[f] = x * step[f - start]
-        derive(interactions, j, p, one, layers[i], start, stop, slopes)
+        differentiate_output(interactions, j, p, one, layers[i], start, stop, slopes)
         change = x * linear_step
         for f in range(start, stop):
             change += moved[f] * slopes[f]
-        move_layers(interactions, j, p, moved, layers[i], start, stop, slopes)
+        update_layers(interactions, j, p, moved, layers[i], start, stop, slopes)
         rows.error[i] += change
     for f in range(start, stop):
         v[f] += step[f - start]
@@ -400,12 +405,12 @@ def _sum_layers(first, last, source, blocks, model, interactions, intercept, sum
             else:
                 for f in range(width):
                     p[f] = x * factors[j, f]
-                z += enter(interactions, j, p, layers)
+                z += add_feature(interactions, j, p, layers)
         for k in range(blocks.layer.size):
             b, c = np.uintp(blocks.of_row[k, i]), np.uintp(blocks.layer[k]) // np.uintp(width)
             z += blocks.constant[b]
             for f in range(width):
                 layers[c, f] += blocks.sums[b, f]
         if partners.size > 0:
-            z += half * join(partners, layers, room)
+            z += half * make_layers(partners, layers, room)
         raw[i] = z

@@ -20,7 +20,7 @@ from skfm._kernels import minibatch
 from skfm._kernels._jit import jit, jit_inline, jit_inner
 from skfm._kernels.barrier import meet
 from skfm._kernels.batches import plan_batches
-from skfm._kernels.interactions import enter
+from skfm._kernels.interactions import add_feature
 from skfm._kernels.losses import log_loss
 from skfm._kernels.minibatch import ROW_COST, share
 from skfm._kernels.negative_sampling import draw_any, draw_free, draw_unseen, find_bit
@@ -76,7 +76,7 @@ def item_layers(items, i, linear, factors, interactions, p, layers):
         else:
             for f in range(p.size):
                 p[f] = x * factors[j, 0, f]
-            own += enter(interactions, j, p, layers)
+            own += add_feature(interactions, j, p, layers)
     return own
 
 

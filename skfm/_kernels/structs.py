@@ -93,7 +93,7 @@ class RowScratch(NamedTuple):
     output: np.ndarray  # (n_outputs, n_rows)
     gradient: np.ndarray  # (n_outputs, n_rows)
     losses: np.ndarray  # (n_rows,)
-    room: np.ndarray  # (n_threads * n_layers, width), scratch space
+    group_sums: np.ndarray  # (n_threads * n_layers, width), sums of a row, scratch space
 
 
 class FeatureSums(NamedTuple):
