@@ -17,7 +17,7 @@ from skfm._solvers.fm.minibatch import Settings
 from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.ranking import training
-from skfm._solvers.ranking.negative_sampling import index_seen, share_out
+from skfm._solvers.ranking.negative_sampling import cumulative_shares, index_seen
 
 N_CONTEXT, N_ITEMS = 5, 6
 
@@ -87,8 +87,8 @@ def test_draws_follow_shares(shares):
 
 def test_shares_follow_popularity():
     popularity = np.array([1.0, 10.0, 100.0])
-    assert_array_equal(share_out(popularity, 0.0), [0, 1, 2, 3])
-    shares = np.diff(share_out(popularity, 0.5))
+    assert_array_equal(cumulative_shares(popularity, 0.0), [0, 1, 2, 3])
+    shares = np.diff(cumulative_shares(popularity, 0.5))
     wanted = np.sqrt(popularity)
     assert_allclose(shares / shares.sum(), wanted / wanted.sum(), rtol=1e-6)
     assert shares.sum() < 2**32

@@ -6,7 +6,7 @@ and steps of single weights converge slowly. One-hot columns are in few rows tog
 
 import numpy as np
 
-from skfm._kernels.principal_axes import add_products, find_root
+from skfm._kernels.principal_axes import add_products, cholesky
 
 FULL = 0.5  # of the rows' weight: what a dense column has entries in
 MOST = 100  # products of more columns would cost much more than an epoch
@@ -84,5 +84,5 @@ def _inverse_root(information, precision):
     matrix = information + np.diag(np.append(precision, 0.0))
     matrix[np.diag_indices_from(matrix)] += JITTER * matrix.diagonal().mean()
     lower, inverse = np.zeros_like(matrix), np.zeros_like(matrix)
-    find_root(matrix, lower, inverse)
+    cholesky(matrix, lower, inverse)
     return inverse
