@@ -722,7 +722,7 @@ def ranking_loss(kind, score, other, n_free=None, n_tried=None):
 
 
 def shrunk_regression(X, shrinkage, residual, slopes):
-    """What `item_regression.regress` makes of its arrays, for each feature with its own residual."""
+    """What `item_regression.regress` makes of its arrays, with a residual for each feature."""
     Y = residual + X @ slopes
     slopes = slopes.copy()
     for j in range(X.shape[1]):

@@ -211,11 +211,14 @@ class Trainer:
         if not self.steps.has_row_losses:
             return False
         parameters = self.parameters()
-        if saddle_points.strength(self.problem, parameters.factors) > saddle_points.WEAK:
+        if (
+            saddle_points.factor_size(self.problem, parameters.factors)
+            > saddle_points.MAX_FACTOR_SIZE
+        ):
             return False
         before = self._compute_outputs()
         least = before.objective
-        for output, steps in saddle_points.ways_down(self.problem, before.slope):
+        for output, steps in saddle_points.descent_directions(self.problem, before.slope):
             for step in steps:
                 moved = self._with_component(parameters, output, step)
                 _, objective = self.measure_at(moved)
