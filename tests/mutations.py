@@ -85,7 +85,7 @@ FAULTS = [  # file, what stands there, what stands there instead
     (SOLVERS + "training.py", "< self.best - least_progress", "< self.best + 1 - least_progress"),
     (SOLVERS + "training.py", "if self.best_epoch == 0:", "if False:"),
     (SOLVERS + "fm/saddle_points.py", "aweights=weight", "aweights=None"),
-    (SOLVERS + "training.py", "if objective < self.best and not self.bad:", "if False:"),
+    (SOLVERS + "training.py", "if objective < self.best and not self.n_above_limit:", "if False:"),
     (
         SOLVERS + "fm/optimizer.py",
         "_rate /= np.sqrt(1 + self.n_epochs / decay_epochs)",

@@ -246,8 +246,19 @@ def test_rows_are_solved_in_float32(rows):
 def test_rows_longer_than_what_is_fetched_ahead(dtype, tolerance, is_confidence):
     """Long rows first, last and between, short and empty ones beside them."""
     rng = np.random.default_rng(0)
-    n = [0, ridge.AHEAD + 37, 1, 0, 3, ridge.AHEAD, 2 * ridge.AHEAD + 1, 5, ridge.AHEAD - 1, 0]
-    filled = np.zeros((len(n), 2 * ridge.AHEAD + 2), dtype=bool)
+    n = [
+        0,
+        ridge.PREFETCHED_ENTRIES + 37,
+        1,
+        0,
+        3,
+        ridge.PREFETCHED_ENTRIES,
+        2 * ridge.PREFETCHED_ENTRIES + 1,
+        5,
+        ridge.PREFETCHED_ENTRIES - 1,
+        0,
+    ]
+    filled = np.zeros((len(n), 2 * ridge.PREFETCHED_ENTRIES + 2), dtype=bool)
     for row, n_entries in zip(filled, n, strict=True):
         row[rng.permutation(row.size)[:n_entries]] = True
     rows = make_rows(rng, filled, 4, is_confidence, dtype, held=[1])
@@ -1032,7 +1043,9 @@ def test_training_goes_on_where_a_saddle_point_is_left(monkeypatch):
 
 def test_another_objective_does_not_begin_where_training_has_gone_astray():
     """Of the old one, parameters after one epoch were the best; the third went astray."""
-    search = SimpleNamespace(before=lambda epoch, _: epoch == 4, is_open=lambda epoch: epoch < 4)
+    search = SimpleNamespace(
+        update_before=lambda epoch, _: epoch == 4, has_updates_after=lambda epoch: epoch < 4
+    )
     losses = [0.9, 0.5, 9.0, 0.6, 0.5]
     trainer, kept, _ = run_losses(losses, search=search, n_iter_no_change=3, tol=0.0)
     assert trainer.forgotten == 1 and trainer.learning_rate == 0.25
@@ -1069,7 +1082,7 @@ def test_what_is_left_of_the_objective_bounds_its_progress():
 def test_what_is_remembered_of_early_steps_is_forgotten(n_batches, monkeypatch):
     """If they led away from where training began, and it goes back there."""
     monkeypatch.setattr(_Losses, "n_batches", n_batches)
-    monkeypatch.setattr(training._Course, "_is_worse", lambda self: True)
+    monkeypatch.setattr(training._Monitor, "_is_worse", lambda self: True)
     trainer, _, _ = run_losses([0.9, 0.8, 1.0, 1.0, 0.5], n_iter_no_change=2)
     assert trainer.learning_rate == 0.25 and trainer.forgotten == (n_batches == 1)
 

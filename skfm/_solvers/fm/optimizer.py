@@ -60,7 +60,7 @@ class Optimizer:
 
     @property
     def rule(self):
-        """What the kernels take of the update rule."""
+        """The settings of the update rule, as a class of _kernels/update_rules.py."""
         known = {
             "learning_rate": float(self._current_rate),
             "initial_accumulator": float(self.settings.initial_accumulator),
@@ -92,14 +92,14 @@ class Optimizer:
             self._restore_ftrl(self.state.linear[0, :, 3].astype(np.float64))
 
     def adapt_to_new_objective(self):
-        """FTRL's gradients balance other penalties now, and Adam's steps, which have a largest
-        length, are long again."""
+        """Adapt the state to new penalties: FTRL's gradients must balance these, and the learning
+        rate of Adam, whose steps are bounded, starts its decay again."""
         if self.update is Adam:
             self.n_epochs = 0
         self.set_parameters(self.parameters(), forget=False)
 
     def _restore_ftrl(self, count):
-        """FTRL's state at rest: the rows seen, and the gradients that balance the penalties."""
+        """Set FTRL's state as at a minimum: the weight seen, and z, balancing the penalties."""
         problem, state = self.problem, self.state
         share = count[:, None] * problem.penalty_share.astype(np.float64)
         ridge, lasso = share[:, :2], share[:, 2:] if problem.has_lasso else 0 * share

@@ -1,4 +1,4 @@
-"""The state of the optimizers, and what is kept of it for further training."""
+"""The state of the optimizers, and what further training needs of it."""
 
 from dataclasses import dataclass, replace
 

@@ -11,10 +11,10 @@ from skfm._solvers.fm.optimizer import SMALLER_STEPS, Optimizer
 from skfm._solvers.fm.optimizer_state import UPDATES, accumulated
 from skfm._solvers.training import MAX_RESTARTS, History, loss_limit
 
-FAR_LOSS = 1e6  # times that of the baseline: targets a thousand times as large as those before
+FAR_LOSS = 1e6  # times the baseline: targets a thousand times as large as earlier ones
 GROWTH = 10.0  # see `Guard`
-LONGEST = 0.1  # as AdaGrad's steps are at most
-MUCH = 4.0  # times as many rows
+LONGEST = 0.1  # change of a parameter in each batch of SGD, at most
+MUCH = 4.0  # times the weight in the chunk; see `Guard`
 
 
 def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):
@@ -75,7 +75,7 @@ class Guard:
         self.before = [np.copy(array) for array in self._watched()]
 
     def _watched(self):
-        """What is bounded, features last; the intercept's is the last array."""
+        """The arrays to limit, whose last axis is features; the last array is the intercept's."""
         intercept, linear, factors = self.state
         if self.update is SGD:
             return linear[:, :, 0], np.moveaxis(factors[:, :, 0], 1, 2), intercept[:, 0, None]
@@ -83,7 +83,7 @@ class Guard:
         return *accumulated(self.state, self.update)[:2], intercept[:, slot, None]
 
     def _means(self):
-        """Adam's first moments, whose size means something only beside the second ones."""
+        """Adam's first moments, which are reset where second moments are limited."""
         intercept, linear, factors = self.state
         return linear[:, :, 1], np.moveaxis(factors[:, :, 1], 1, 2), intercept[:, 1, None]
 
