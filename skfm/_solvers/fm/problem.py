@@ -222,12 +222,8 @@ def make_problem(
     """
     dtype, n_features = X.dtype, X.shape[1]
     total_weight = weight.sum(dtype=np.float64) if weight.size else float(X.shape[0])
-    center = np.zeros(n_features)
-    if earlier is not None:
-        X, center = fill(X, earlier.centered), earlier.centers(n_features)
-    sums = measure_columns(X, weight, center)
-    if earlier is None and may_center and interactions.may_center:
-        center, sums = center_columns(X, weight, sums, total_weight)
+    may_center = may_center and interactions.may_center
+    X, center, sums = _center_and_measure(X, weight, total_weight, may_center, earlier)
     # Features whose squares underflow cannot matter, and count as unused.
     is_used = sums.square > 1e6 * np.finfo(dtype).tiny * sums.count
     mean_row_length = float(sums.count[is_used].sum() / total_weight)
@@ -276,6 +272,18 @@ def make_problem(
         mean_row_length=mean_row_length,
         seen_weight=seen_weight,
     )
+
+
+def _center_and_measure(X, weight, total_weight, may_center, earlier):
+    """The rows, the centers of their columns, and sums over the centered columns."""
+    if earlier is not None:
+        X, center = fill(X, earlier.centered), earlier.centers(X.shape[1])
+        return X, center, measure_columns(X, weight, center)
+    center = np.zeros(X.shape[1])
+    sums = measure_columns(X, weight, center)
+    if may_center:
+        center, sums = center_columns(X, weight, sums, total_weight)
+    return X, center, sums
 
 
 def _share_of_rows(penalty, count, count_before, is_cumulative):

@@ -168,23 +168,6 @@ class PairSteps:
         # The types of the contexts' windows if possible, so that both use the same compiled code.
         fits = max(n_distinct, n_pairs) <= np.iinfo(planner.local_ids).max + 1
         local_ids = planner.local_ids if fits else np.uint32
-        window = Window(
-            WindowRows(
-                start=np.zeros(2, np.int64),
-                ptr=np.empty(n_distinct + 1, np.uint32),
-                local=np.empty(n_entries, local_ids),
-                value=np.empty(n_entries, dtype),
-                target=np.empty(0, dtype),
-                weight=np.empty(n_distinct, dtype),
-            ),
-            WindowColumns(
-                start=np.zeros(2, np.int64),
-                feature=np.empty(n_entries + 1, np.uint32),
-                ptr=np.zeros(n_entries + 1, np.uint32),
-                row=np.empty(n_entries, local_ids),
-                value=np.empty(n_entries, dtype),
-            ),
-        )
         return ItemBatch(
             items=BatchItems(
                 batch=np.zeros(1, np.int64),
@@ -194,7 +177,7 @@ class PairSteps:
                 row=np.empty(2 * n_rows, np.int64),
                 slope=np.empty(2 * n_rows, dtype),
             ),
-            window=window,
+            window=_empty_window(n_distinct, n_entries, local_ids, dtype),
             scratch=make_scratch(
                 state,
                 problem.interactions.n_layers,
@@ -280,6 +263,27 @@ class PairSteps:
             linear[0, self.of_items].astype(np.float64),
             factors[0, self.of_items].astype(np.float64),
         )
+
+
+def _empty_window(n_rows, n_entries, local_ids, dtype):
+    """Space for one planned batch."""
+    return Window(
+        WindowRows(
+            start=np.zeros(2, np.int64),
+            ptr=np.empty(n_rows + 1, np.uint32),
+            local=np.empty(n_entries, local_ids),
+            value=np.empty(n_entries, dtype),
+            target=np.empty(0, dtype),
+            weight=np.empty(n_rows, dtype),
+        ),
+        WindowColumns(
+            start=np.zeros(2, np.int64),
+            feature=np.empty(n_entries + 1, np.uint32),
+            ptr=np.zeros(n_entries + 1, np.uint32),
+            row=np.empty(n_entries, local_ids),
+            value=np.empty(n_entries, dtype),
+        ),
+    )
 
 
 def _draw_seed(rng):
