@@ -174,7 +174,7 @@ def train(
     finds=FIND_NONE,
     searched=None,
 ):
-    """Minimise the objective from ``start``; returns parameters and history.
+    """Minimize the objective from ``start``; returns parameters and history.
 
     The arguments are those of `minibatch.train`.
     """

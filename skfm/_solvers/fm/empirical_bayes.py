@@ -48,7 +48,7 @@ LEAST_STEPS = 60  # mini-batches before the first update: parameters start near 
 CHUNK = 1 << 14  # rows processed together
 MOST_ENTRIES = 500_000  # of the rows; if there are more, a sample is used
 # Overrelaxation of expectation maximization for the logarithm of the factors' precision.
-RELAXATION = {True: 1.0, False: 1.8}  # whether targets are standardised
+RELAXATION = {True: 1.0, False: 1.8}  # whether targets are standardized
 # Initial precisions of factors and of linear weights, divided by the mean row length.
 FACTORS = {True: 2.2, False: 0.5}
 LINEAR = {True: 0.7, False: 0.1}
@@ -73,9 +73,9 @@ CLASSES = (losses.LOG_LOSS, losses.SOFTMAX)
 
 def starting_penalties(loss, mean_row_length, n_features, n_rows):
     """Penalties until the first update; those of factors are to be multiplied by sqrt(n_j)."""
-    is_standardised, factor = loss in STANDARDISED, _start_factor(loss, n_features, n_rows)
-    linear = max(LINEAR[is_standardised] * mean_row_length, LEAST_LINEAR)
-    return Penalties(linear=factor * linear, factors=factor * STARTING[is_standardised])
+    is_standardized, factor = loss in STANDARDISED, _start_factor(loss, n_features, n_rows)
+    linear = max(LINEAR[is_standardized] * mean_row_length, LEAST_LINEAR)
+    return Penalties(linear=factor * linear, factors=factor * STARTING[is_standardized])
 
 
 def _start_factor(loss, n_features, n_rows):
@@ -121,10 +121,10 @@ class PenaltySearch:
         self.loss_parameter = settings.loss_parameter
         self.pairs = np.flatnonzero(problem.interactions.degrees == 2)
         self.finds = finds._replace(factors=finds.factors and self.pairs.size > 0)
-        is_standardised = problem.loss in STANDARDISED
+        is_standardized = problem.loss in STANDARDISED
         length = max(problem.mean_row_length, 1.0)
         shape = problem.n_used, problem.total_weight
-        of_factors = _start_factor(problem.loss, *shape) * FACTORS[is_standardised] * length
+        of_factors = _start_factor(problem.loss, *shape) * FACTORS[is_standardized] * length
         of_weights = starting_penalties(problem.loss, length, *shape).linear
         self.start = Precisions(of_factors, of_weights)
         earlier = earlier or Searched()
@@ -136,8 +136,8 @@ class PenaltySearch:
         if by_sweeps:  # a sweep makes as much progress as several epochs
             warm, every = 4, 1
         else:
-            enough = max(-(-ENOUGH_STEPS[is_standardised] // n_batches), LEAST_WARM)
-            warm = min(WARM[is_standardised], enough)
+            enough = max(-(-ENOUGH_STEPS[is_standardized] // n_batches), LEAST_WARM)
+            warm = min(WARM[is_standardized], enough)
             warm = max(warm, -(-LEAST_STEPS // n_batches))
             every = max(EVERY, -(-LEAST_STEPS // (6 * n_batches)))
         due = [warm + every * number + 1 - earlier.n_epochs for number in range(N_UPDATES)]

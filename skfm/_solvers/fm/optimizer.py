@@ -13,7 +13,7 @@ from skfm._solvers.fm.optimizer_state import (
     make_state,
     restore,
     set_parameters,
-    summarise,
+    summarize,
 )
 
 # Learning rates of rules without a decay of their own are divided by sqrt(1 + epoch / this).
@@ -125,7 +125,7 @@ class Optimizer:
             self.memory(),
             state=None,
             intercept=self.state.intercept.copy(),
-            summary=summarise(
+            summary=summarize(
                 accumulated(self.state, self.update), self.update, self.problem.count
             ),
         )

@@ -299,7 +299,7 @@ def make_trainer(sides, choices, start, settings, rng):
 
 
 def train(sides, choices, start, settings, rng, baseline):
-    """Minimise the objective from ``start``; returns parameters and history."""
+    """Minimize the objective from ``start``; returns parameters and history."""
     trainer = make_trainer(sides, choices, start, settings, rng)
     progress = Progress(settings, sides.problem.n_rows, "rows")
     return run_epochs(trainer, baseline, settings, progress)
