@@ -88,7 +88,7 @@ FAULTS = [  # file, what stands there, what stands there instead
     (SOLVERS + "training.py", "if objective < self.best and not self.n_above_limit:", "if False:"),
     (
         SOLVERS + "fm/optimizer.py",
-        "_rate /= np.sqrt(1 + self.n_epochs / decay_epochs)",
+        "_rate /= np.sqrt(1 + self.n_epochs / DECAY_EPOCHS)",
         "_rate /= 1",
     ),
     (SOLVERS + "fm/problem.py", "share[:, 1] /= 1 + np.sqrt(", "share[:, 1] /= 1 + 0 * np.sqrt("),

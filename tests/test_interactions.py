@@ -12,6 +12,7 @@ from builders import (
     CODES,
     KEY,
     LIMIT,
+    MINIBATCH_SOLVERS,
     NARROW,
     RATES,
     assert_same,
@@ -50,7 +51,7 @@ from skfm._solvers.fm.problem import make_problem
 add_feature, differentiate_output, update_layers = map(
     from_python, (kernels.add_feature, kernels.differentiate_output, kernels.update_layers)
 )
-SOLVERS = ["adagrad", "als", *in_full("adam", "ftrl", "sgd")]  # each compiles for itself
+SOLVERS = ["adagrad", "als", *in_full(*MINIBATCH_SOLVERS[1:])]  # each compiles for itself
 BAYESIAN = [BayesianFMRegressor, BayesianFMClassifier]
 FIELDS = np.repeat(["a", "b", "c"], 2)  # of six columns
 MACHINES = {

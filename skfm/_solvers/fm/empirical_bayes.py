@@ -83,7 +83,8 @@ def _start_factor(loss, n_features, n_rows):
     hardly determine the parameters, and their classes are separable by chance."""
     if loss not in CLASSES:
         return 1.0
-    return np.clip((n_features / n_rows) ** 2, 1.0, MAX_START_FACTOR)
+    ratio = min(n_features / n_rows, MAX_START_FACTOR)  # rows of hardly any weight: no overflow
+    return np.clip(ratio**2, 1.0, MAX_START_FACTOR)
 
 
 class Precisions(NamedTuple):

@@ -6,15 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from skfm._kernels import structs
-from skfm._solvers.fm.column_scaling import (
-    TINY,
-    Scaling,
-    center_columns,
-    fill,
-    least_sizes,
-    measure_columns,
-    only_columns,
-)
+from skfm._solvers.fm.column_scaling import TINY, Scaling, choose_columns, least_sizes
 from skfm._solvers.fm.empirical_bayes import starting_penalties
 from skfm._solvers.fm.interactions import Interactions
 from skfm._solvers.fm.penalties import scaled_penalties
@@ -220,21 +212,13 @@ def make_problem(
     says that each step of the solver applies the penalties of all rows so far (FTRL) instead of
     those of the step's rows.
     """
-    dtype, n_features = X.dtype, X.shape[1]
     total_weight = weight.sum(dtype=np.float64) if weight.size else float(X.shape[0])
     may_center = may_center and interactions.may_center
-    X, center, sums = _center_and_measure(X, weight, total_weight, may_center, earlier)
-    # Features whose squares underflow cannot matter, and count as unused.
-    is_used = sums.square > 1e6 * np.finfo(dtype).tiny * sums.count
-    mean_row_length = float(sums.count[is_used].sum() / total_weight)
-    if earlier is not None:
-        is_used[earlier.used] = True
-    if ((sums.count > 0) & ~is_used).any():
-        X = only_columns(X, is_used)
-    used = np.flatnonzero(is_used)
-    position = np.zeros(n_features, dtype=np.uint32)
+    columns = choose_columns(X, weight, total_weight, may_center=may_center, earlier=earlier)
+    X, used, count, square, center, mean_row_length = columns
+    dtype = X.dtype
+    position = np.zeros(X.shape[1], dtype=np.uint32)
     position[used] = np.arange(used.size)
-    count, square = sums.count[used], sums.square[used]
     size = np.maximum(
         np.sqrt(square) / np.sqrt(np.maximum(count, TINY)),
         least_sizes(penalties, interactions, count, square, used),
@@ -262,7 +246,7 @@ def make_problem(
         position=position,
         count=count,
         count_before=count_before,
-        center=center[used].astype(dtype),
+        center=center.astype(dtype),
         scale=size.astype(dtype),
         linear_penalty=penalty[:, 0].copy(),
         factor_penalty=penalty[:, 1].copy(),
@@ -272,18 +256,6 @@ def make_problem(
         mean_row_length=mean_row_length,
         seen_weight=seen_weight,
     )
-
-
-def _center_and_measure(X, weight, total_weight, may_center, earlier):
-    """The rows, the centers of their columns, and sums over the centered columns."""
-    if earlier is not None:
-        X, center = fill(X, earlier.centered), earlier.centers(X.shape[1])
-        return X, center, measure_columns(X, weight, center)
-    center = np.zeros(X.shape[1])
-    sums = measure_columns(X, weight, center)
-    if may_center:
-        center, sums = center_columns(X, weight, sums, total_weight)
-    return X, center, sums
 
 
 def _share_of_rows(penalty, count, count_before, is_cumulative):
