@@ -721,27 +721,27 @@ def ranking_loss(kind, score, other, n_free=None, n_tried=None):
     return np.log1p(max(n_free // n_tried, 1)) / np.log1p(n_free) * (1 - score + other)
 
 
-def shrunk_regression(X, kept, residual, slopes):
-    """What `regression.regress` makes of its arrays, each feature with a residual of its own."""
+def shrunk_regression(X, shrinkage, residual, slopes):
+    """What `item_regression.regress` makes of its arrays, with a residual for each feature."""
     Y = residual + X @ slopes
     slopes = slopes.copy()
     for j in range(X.shape[1]):
         x = X[:, j]
         alone = Y - X @ slopes + np.outer(x, slopes[j])
-        slopes[j] = kept[j] * (x @ alone) / (x @ x)
+        slopes[j] = shrinkage[j] * (x @ alone) / (x @ x)
     return Y - X @ slopes, slopes
 
 
-def share_kept(square, noise, tells, n_outputs, n_steps=20, n_useless=10):
-    """`shrinkage.share_kept`, feature by feature."""
-    speakers = np.flatnonzero(tells)
+def shrinkage_factors(square, noise, is_informative, n_outputs, n_steps=20, n_null=10):
+    """`adaptive_shrinkage.shrinkage_factors`, feature by feature."""
+    speakers = np.flatnonzero(is_informative)
     grid = [0.0, min(noise[j] for j in speakers) / 10]
     while grid[-1] < max(square[j] for j in speakers):
         grid.append(2 * grid[-1])
 
     def density(j, g):
         """Of estimates of this mean square, all of them alike."""
-        if not tells[j]:
+        if not is_informative[j]:
             return 1.0
         scale = np.sqrt(grid[g] + noise[j])
         return np.exp(n_outputs * norm.logpdf(np.sqrt(square[j]), scale=scale))
@@ -749,24 +749,24 @@ def share_kept(square, noise, tells, n_outputs, n_steps=20, n_useless=10):
     weight = [1 / len(grid)] * len(grid)
     for _ in range(n_steps):
         counts = [0.0] * len(grid)
-        counts[0] = n_useless
+        counts[0] = n_null
         for j in speakers:
             chances = [w * density(j, g) for g, w in enumerate(weight)]
             for g, chance in enumerate(chances):
                 counts[g] += chance / sum(chances)
         weight = [count / sum(counts) for count in counts]
-    kept = []
+    shrinkage = []
     for j in range(len(square)):
         chances = [w * density(j, g) for g, w in enumerate(weight)]
         shares = [grid[g] / (grid[g] + noise[j]) for g in range(len(grid))]
-        kept.append(np.dot(chances, shares) / sum(chances))
-    return np.array(kept)
+        shrinkage.append(np.dot(chances, shares) / sum(chances))
+    return np.array(shrinkage)
 
 
-def doubting_regression(X, residual, slopes, kept, n_sweeps):
-    """What `regression.regress_doubting` makes of its arrays."""
+def marginal_likelihood_regression(X, residual, slopes, shrinkage, n_sweeps):
+    """What `item_regression.regress_marginal_likelihood` makes of its arrays."""
     Y = residual + X @ slopes
-    slopes, kept = slopes.copy(), kept.copy()
+    slopes, shrinkage = slopes.copy(), shrinkage.copy()
     n_rows, n_outputs = Y.shape
     for _ in range(n_sweeps):
         for j in range(X.shape[1]):
@@ -776,13 +776,13 @@ def doubting_regression(X, residual, slopes, kept, n_sweeps):
             fitted = Y - X @ slopes
             alone = fitted + np.outer(x, slopes[j])
             q = x @ alone / (x @ x)
-            n_free = max(n_rows - (kept.sum() - kept[j]), 1)
+            n_free = max(n_rows - (shrinkage.sum() - shrinkage[j]), 1)
             overall = (fitted**2).sum() / n_free / (x @ x)
             of_rows = (x**2 @ (alone**2).sum(axis=1)) / (x @ x) ** 2
             noise = (1 + 4 * np.sqrt(2 / n_outputs)) * max(overall, of_rows)
-            kept[j] = max(1 - noise / (q @ q), 0)
-            slopes[j] = kept[j] * q
-    return Y - X @ slopes, slopes, kept
+            shrinkage[j] = max(1 - noise / (q @ q), 0)
+            slopes[j] = shrinkage[j] * q
+    return Y - X @ slopes, slopes, shrinkage
 
 
 # Ratings that a row of a log gets as features

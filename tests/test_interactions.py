@@ -48,7 +48,9 @@ from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.fm.problem import make_problem
 
-enter, derive, move_layers = map(from_python, (kernels.enter, kernels.derive, kernels.move_layers))
+add_feature, differentiate_output, update_layers = map(
+    from_python, (kernels.add_feature, kernels.differentiate_output, kernels.update_layers)
+)
 SOLVERS = ["adagrad", "als", *in_full(*MINIBATCH_SOLVERS[1:])]  # each compiles for itself
 BAYESIAN = [BayesianFMRegressor, BayesianFMClassifier]
 FIELDS = np.repeat(["a", "b", "c"], 2)  # of six columns
@@ -266,7 +268,7 @@ def layers_of(record, P, order=range(N_FEATURES)):
     """A row's layers and products after its features have entered in this order."""
     layers, total = np.zeros((record.n_layers, P.shape[1]), P.dtype), P.dtype.type(0)
     for j in order:
-        total += P.dtype.type(enter(record, j, P[j], layers))
+        total += P.dtype.type(add_feature(record, j, P[j], layers))
     return layers, total
 
 
@@ -316,12 +318,12 @@ def test_slopes_are_the_differences(dtype, name):
             moved[j, f] += 2
             expected[f] = (products_of(moved, allowed, degrees) - before) / 2
         slope = np.full(degrees.size, np.nan, dtype)
-        derive(record, j, P[j], dtype(1), layers, 0, degrees.size, slope)
+        differentiate_output(record, j, P[j], dtype(1), layers, 0, degrees.size, slope)
         assert_allclose(slope, expected, **tolerance_of(dtype))
         # Of some coordinates alone, and of layers that have been multiplied.
         for first, last in combinations(range(degrees.size + 1), 2):
             part = np.full(degrees.size, np.nan, dtype)
-            derive(record, j, P[j], dtype(-3), dtype(-3) * layers, first, last, part)
+            differentiate_output(record, j, P[j], dtype(-3), dtype(-3) * layers, first, last, part)
             asked = slice(first, last)
             assert_allclose(part[asked], -3 * expected[asked], **tolerance_of(dtype))
             assert np.isnan(np.delete(part, np.arange(first, last))).all()
@@ -338,7 +340,7 @@ def test_layers_move_as_if_features_entered_anew(dtype, name):
             layers, _ = layers_of(record, P)
             room = np.full(degrees.size, np.nan, dtype)
             before = P[j].copy()
-            move_layers(record, j, P[j], step, layers, first, last, room)
+            update_layers(record, j, P[j], step, layers, first, last, room)
             assert_array_equal(P[j], before)
             moved = P.copy()
             moved[j, first:last] += step[first:last]

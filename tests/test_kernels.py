@@ -108,7 +108,7 @@ def make_scratch(state, n_rows, n_pairs, fill=0, n_penalties=2, n_parts=1):
             output=full(n_outputs, n_rows),
             gradient=full(n_outputs, n_rows),
             losses=np.full(n_rows, fill, dtype=np.float64),
-            room=full(n_parts, width),
+            group_sums=full(n_parts, width),
         ),
         FeatureSums(full(n_together), full(n_together), full(n_together), full(n_together, width)),
     )

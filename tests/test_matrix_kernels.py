@@ -120,7 +120,7 @@ def train_sgd(model, csr, items, seed=0, **changes):
 def turned(model, items):
     """Items of the same scores for some users, their factors being orthogonal."""
     items = items.copy()
-    principal_axes.turn(items, principal_axes.principal_axes(model, items, 1)[1], 1)
+    principal_axes.rotate(items, principal_axes.principal_axes(model, items, 1)[1], 1)
     return items
 
 
@@ -246,8 +246,19 @@ def test_rows_are_solved_in_float32(rows):
 def test_rows_longer_than_what_is_fetched_ahead(dtype, tolerance, is_confidence):
     """Long rows first, last and between, short and empty ones beside them."""
     rng = np.random.default_rng(0)
-    n = [0, ridge.AHEAD + 37, 1, 0, 3, ridge.AHEAD, 2 * ridge.AHEAD + 1, 5, ridge.AHEAD - 1, 0]
-    filled = np.zeros((len(n), 2 * ridge.AHEAD + 2), dtype=bool)
+    n = [
+        0,
+        ridge.PREFETCHED_ENTRIES + 37,
+        1,
+        0,
+        3,
+        ridge.PREFETCHED_ENTRIES,
+        2 * ridge.PREFETCHED_ENTRIES + 1,
+        5,
+        ridge.PREFETCHED_ENTRIES - 1,
+        0,
+    ]
+    filled = np.zeros((len(n), 2 * ridge.PREFETCHED_ENTRIES + 2), dtype=bool)
     for row, n_entries in zip(filled, n, strict=True):
         row[rng.permutation(row.size)[:n_entries]] = True
     rows = make_rows(rng, filled, 4, is_confidence, dtype, held=[1])
@@ -401,28 +412,28 @@ def test_principal_axes(n_rows, n_components, kind, dtype, tolerance, monkeypatc
         rng.normal(size=(n_rows, n_components)) * np.geomspace(1, 9, n_components)
     ) @ rng.normal(size=(n_components, n_components))
     before = table.copy()
-    squares, turning = principal_axes.principal_axes(model, table, 1)
-    assert turning.dtype == dtype and squares.dtype == np.float64
-    assert_allclose(turning.T @ turning, np.eye(len(turning)), atol=tolerance)
+    squares, rotation = principal_axes.principal_axes(model, table, 1)
+    assert rotation.dtype == dtype and squares.dtype == np.float64
+    assert_allclose(rotation.T @ rotation, np.eye(len(rotation)), atol=tolerance)
     assert (squares >= 0).all() and (np.diff(squares) <= 0).all()
-    principal_axes.turn(table, turning, 1)
+    principal_axes.rotate(table, rotation, 1)
     assert_array_equal(table[:, : model.n_held], before[:, : model.n_held])
-    assert_allclose(table, before.astype(np.float64) @ turning, rtol=1e-5, atol=1e-4)
+    assert_allclose(table, before.astype(np.float64) @ rotation, rtol=1e-5, atol=1e-4)
     turned = model.factors(table).astype(np.float64)
     assert_allclose(turned.T @ turned, np.diag(squares), atol=9 * tolerance * squares[0])
     for n_threads in (2, 3):
         again = before.copy()
-        assert_array_equal(principal_axes.principal_axes(model, again, n_threads)[1], turning)
-        principal_axes.turn(again, turning, n_threads)
+        assert_array_equal(principal_axes.principal_axes(model, again, n_threads)[1], rotation)
+        principal_axes.rotate(again, rotation, n_threads)
         assert_array_equal(again, table)
 
 
 def test_principal_axes_of_nothing_and_of_too_much():
     model = make_model("implicit", 3)
     table = model.table(4, ITEM, np.float64)
-    squares, turning = principal_axes.principal_axes(model, table, 1)
+    squares, rotation = principal_axes.principal_axes(model, table, 1)
     assert_array_equal(squares, np.zeros(3))
-    assert_allclose(turning.T @ turning, np.eye(len(turning)))
+    assert_allclose(rotation.T @ rotation, np.eye(len(rotation)))
     model.factors(table)[...] = 1e200
     with np.errstate(over="ignore"), pytest.raises(ValueError, match="diverged"):
         principal_axes.principal_axes(model, table, 1)
@@ -644,7 +655,7 @@ def test_fold_in_continues_training(kind):
     X, stored = make_ratings(model, 14, 11, density=0.6)
     csr = as_csr(X, stored)
     users, items = trained_tables(model, csr, start_items(model, 11), size(500, 150))
-    principal_axes.turn(users, principal_axes.principal_axes(model, items, 1)[1], 1)
+    principal_axes.rotate(users, principal_axes.principal_axes(model, items, 1)[1], 1)
     found = fold_in(model, csr, turned(model, items))
     assert_allclose(found, users, atol=size(1e-4, 1e-3))
 
@@ -769,10 +780,10 @@ def sgd_state(trainer):
     parameters, memory = [[None] * 4 for _ in range(2)]
     for part in trainer.sides:
         factors, bias = part.get()
-        record = part.state.record[part.place]
+        scalars = part.state.scalars[part.place]
         parameters[part.side], parameters[2 + part.side] = factors[part.place], bias[part.place]
-        memory[part.side] = record[:, kernels.SQUARES].copy()
-        memory[2 + part.side] = record[:, kernels.BIAS_SQUARES].copy()
+        memory[part.side] = scalars[:, kernels.SQUARES].copy()
+        memory[2 + part.side] = scalars[:, kernels.BIAS_SQUARES].copy()
     return tuple(np.array(array) for array in parameters), memory
 
 
@@ -1032,7 +1043,9 @@ def test_training_goes_on_where_a_saddle_point_is_left(monkeypatch):
 
 def test_another_objective_does_not_begin_where_training_has_gone_astray():
     """Of the old one, parameters after one epoch were the best; the third went astray."""
-    search = SimpleNamespace(before=lambda epoch, _: epoch == 4, is_open=lambda epoch: epoch < 4)
+    search = SimpleNamespace(
+        update_before=lambda epoch, _: epoch == 4, has_updates_after=lambda epoch: epoch < 4
+    )
     losses = [0.9, 0.5, 9.0, 0.6, 0.5]
     trainer, kept, _ = run_losses(losses, search=search, n_iter_no_change=3, tol=0.0)
     assert trainer.forgotten == 1 and trainer.learning_rate == 0.25
@@ -1069,7 +1082,7 @@ def test_what_is_left_of_the_objective_bounds_its_progress():
 def test_what_is_remembered_of_early_steps_is_forgotten(n_batches, monkeypatch):
     """If they led away from where training began, and it goes back there."""
     monkeypatch.setattr(_Losses, "n_batches", n_batches)
-    monkeypatch.setattr(training._Course, "_is_worse", lambda self: True)
+    monkeypatch.setattr(training._Monitor, "_is_worse", lambda self: True)
     trainer, _, _ = run_losses([0.9, 0.8, 1.0, 1.0, 0.5], n_iter_no_change=2)
     assert trainer.learning_rate == 0.25 and trainer.forgotten == (n_batches == 1)
 

@@ -17,7 +17,7 @@ from skfm._solvers.fm.minibatch import Settings
 from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.ranking import training
-from skfm._solvers.ranking.negative_sampling import index_seen, share_out
+from skfm._solvers.ranking.negative_sampling import cumulative_shares, index_seen
 
 N_CONTEXT, N_ITEMS = 5, 6
 
@@ -87,8 +87,8 @@ def test_draws_follow_shares(shares):
 
 def test_shares_follow_popularity():
     popularity = np.array([1.0, 10.0, 100.0])
-    assert_array_equal(share_out(popularity, 0.0), [0, 1, 2, 3])
-    shares = np.diff(share_out(popularity, 0.5))
+    assert_array_equal(cumulative_shares(popularity, 0.0), [0, 1, 2, 3])
+    shares = np.diff(cumulative_shares(popularity, 0.5))
     wanted = np.sqrt(popularity)
     assert_allclose(shares / shares.sum(), wanted / wanted.sum(), rtol=1e-6)
     assert shares.sum() < 2**32
@@ -112,10 +112,10 @@ MASKS = {
 }
 
 
-def make_case(loss, masked, weighted, max_draws=4, seed=0, n_own=0):
+def make_case(loss, masked, weighted, max_draws=4, seed=0, n_one_hot=0):
     """A trainer on rows of plain gradient steps without penalties, and its parts.
 
-    With ``n_own`` of 0 no features are explained by others.
+    With ``n_one_hot`` of 0 no features are explained by others.
     """
     rng = np.random.default_rng(seed)
     n_rows = 30
@@ -129,7 +129,7 @@ def make_case(loss, masked, weighted, max_draws=4, seed=0, n_own=0):
     owner = rng.integers(8, size=n_rows)
     is_seen = sparse.csr_matrix((np.ones(n_rows, bool), (owner, item)), (8, N_ITEMS))
     is_seen.sort_indices()
-    choices = training.Choices(item, owner, features, n_own, 0.5, is_seen)
+    choices = training.Choices(item, owner, features, n_one_hot, 0.5, is_seen)
     weight = rng.integers(1, 4, size=n_rows).astype(float) if weighted else np.empty(0)
     code = training.LOSSES[loss]
     penalties = Penalties(linear=0.0, factors=0.0)
@@ -170,14 +170,16 @@ def joined(sides, choices, X):
 
 
 @pytest.mark.pairwise
-@pytest.mark.parametrize("n_own", [0, 1])
+@pytest.mark.parametrize("n_one_hot", [0, 1])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("masked", MASKS)
 @pytest.mark.parametrize("loss", list(training.LOSSES))
-def test_a_step_goes_down_the_slope(loss, masked, weighted, n_own):
-    trainer, sides, choices, X, weight, start = make_case(loss, masked, weighted, n_own=n_own)
+def test_a_step_goes_down_the_slope(loss, masked, weighted, n_one_hot):
+    trainer, sides, choices, X, weight, start = make_case(
+        loss, masked, weighted, n_one_hot=n_one_hot
+    )
     # Events move those that are not explained; what comes after an epoch is tested below.
-    assert sides.regression.mask.any() == (n_own == 1 and masked != "unlike")
+    assert sides.regression.mask.any() == (n_one_hot == 1 and masked != "unlike")
     is_still = np.append(np.zeros(sides.contexts.n_used, bool), sides.regression.mask)
     trainer.steps._regress = lambda: None
     contexts, items = joined(sides, choices, X)
@@ -309,7 +311,7 @@ def test_explaining_keeps_the_sums(masked):
     assert np.corrcoef(learned.ravel(), planted.ravel())[0, 1] > 0.97
     # A new item's output is estimated without its own features.
     output, layers = regression.contributions(linear, factors)
-    alone = interactions.parts(regression.without_own, regression.features, linear, factors)
+    alone = interactions.parts(regression.without_one_hot, regression.features, linear, factors)
     assert_allclose(output, alone[0], atol=1e-9)
     assert_allclose(layers, alone[2], atol=1e-9)
 

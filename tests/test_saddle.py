@@ -110,7 +110,7 @@ def test_curvature_is_that_of_the_formula(fields):
     assert_allclose(operator @ np.eye(6), expected, rtol=1e-9, atol=1e-12)
     values, vectors = np.linalg.eigh(expected)
     assert values[0] < 0
-    ((output, steps),) = saddle_points.ways_down(problem, slope[None])
+    ((output, steps),) = saddle_points.descent_directions(problem, slope[None])
     assert output == 0
     assert_allclose(abs(steps[0] @ vectors[:, 0]), np.linalg.norm(steps[0]), rtol=0.01)
     lengths = np.linalg.norm(steps, axis=1)
@@ -121,9 +121,11 @@ def test_there_is_no_way_down_from_a_minimum():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 6))
     slope = rng.normal(size=(1, 30))
-    assert list(saddle_points.ways_down(as_problem(X, all_pairs(6, 2)), slope))
-    assert not list(saddle_points.ways_down(as_problem(X, all_pairs(6, 2), alpha=1e6), slope))
-    assert not list(saddle_points.ways_down(as_problem(X[:, :1], all_pairs(1, 2)), slope))
+    assert list(saddle_points.descent_directions(as_problem(X, all_pairs(6, 2)), slope))
+    assert not list(
+        saddle_points.descent_directions(as_problem(X, all_pairs(6, 2), alpha=1e6), slope)
+    )
+    assert not list(saddle_points.descent_directions(as_problem(X[:, :1], all_pairs(1, 2)), slope))
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

@@ -7,7 +7,7 @@ import numpy as np
 
 from skfm._fm.feature_groups import check_penalty
 from skfm._solvers.fm.penalties import Penalties
-from skfm._solvers.fm.saddle_points import NOTHING, strength
+from skfm._solvers.fm.saddle_points import NEGLIGIBLE, factor_size
 from skfm._utils.validation import is_option
 from skfm._utils.warnings import warn
 
@@ -83,7 +83,7 @@ def warn_if_linear(problem, factors, baseline, alpha, alpha_l21):
     has_products = np.diff(problem.indptr).max() > 1 and problem.interactions.n_components
     if not (to_blame and has_products and baseline):
         return
-    if strength(problem, factors) < NOTHING:
+    if factor_size(problem, factors) < NEGLIGIBLE:
         given = " and ".join(
             f"{name} (now {float(value):.4g})" if isinstance(value, numbers.Number) else name
             for name, value in to_blame.items()

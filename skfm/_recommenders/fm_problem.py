@@ -49,7 +49,7 @@ def find_chosen(catalogue, y):
     return positions
 
 
-def make_choices(chosen, users, features, n_own, negatives):
+def make_choices(chosen, users, features, n_one_hot, negatives):
     """Who chose what, among the items that have been chosen at all."""
     used, chosen = np.unique(chosen, return_inverse=True)
     exponent = {"uniform": 0.0, "popularity": 1.0}.get(negatives, negatives)
@@ -57,7 +57,7 @@ def make_choices(chosen, users, features, n_own, negatives):
         item=chosen.astype(np.int64),
         user=users.of_row,
         features=validation.as_csr(features[used]),
-        n_own=n_own,
+        n_one_hot=n_one_hot,
         exponent=float(exponent),
         seen=users.seen[:, used].sorted_indices(),
     )

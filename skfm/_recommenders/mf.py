@@ -18,7 +18,7 @@ from skfm._recommenders.mf_units import check_penalties, find_units, standardise
 from skfm._recommenders.mixin import RecommenderMixin
 from skfm._recommenders.vectors import ItemTable, RowVectors, products
 from skfm._solvers.mf import als, problem, sgd
-from skfm._solvers.mf.principal_axes import principal_axes, turn
+from skfm._solvers.mf.principal_axes import principal_axes, rotate
 from skfm._solvers.mf.problem import ITEM, USER
 from skfm._utils import sparse_entries, validation
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
@@ -383,8 +383,8 @@ class MFRecommender(
     def _store(self, model, items):
         """The items' table in the units of X, its factors turned to their principal axes."""
         threads = n_threads(self.n_jobs)
-        self._squares, turning = principal_axes(model, items, threads)
-        turn(items, turning, threads)
+        self._squares, rotation = principal_axes(model, items, threads)
+        rotate(items, rotation, threads)
         dtype = items.dtype
         rows = model.factors(items) * np.sqrt(self.scale_)
         self.components_ = rows.astype(dtype, copy=False).T  # item by item in memory
