@@ -13,10 +13,11 @@ from skfm._fm.classifier import FMClassifier
 from skfm._fm.regressor import FMRegressor
 from skfm._recommenders.fm import FMRecommender
 from skfm._recommenders.mf import MFRecommender
+from skfm._solvers.fm.optimizer_state import UPDATES
 from skfm._utils.parameters import FLOAT_TYPES
 from skfm._utils.typing import FloatDType
 
-SOLVERS = ("adagrad", "adam", "ftrl", "sgd", "als")
+SOLVERS = *UPDATES, "als"
 N_ROWS, N_FEATURES, N_ITEMS = 40, 8, 6
 
 
@@ -53,7 +54,9 @@ def compile_all(
     precisions = [np.dtype(dtype) for dtype in dtypes]
     for dtype in precisions:
         if dtype not in FLOAT_TYPES:
-            raise ValueError(f"dtypes must be of 'float64' and 'float32', got {dtype.name!r}.")
+            raise ValueError(
+                f"dtypes must contain only 'float64' and 'float32'; got {dtype.name!r}."
+            )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # after so few iterations
         for dtype in precisions:
@@ -78,12 +81,12 @@ def _uses(dtype):
     yield lambda: BayesianFMClassifier(**chain).fit(X, positive).predict_proba(X)
     yield lambda: FMRegressor(early_stopping=True, **short).fit(X, y)
 
-    cells = abs(X)
+    ratings = abs(X)
     for settings in ({}, {"solver": "sgd"}, {"feedback": "implicit"}):
 
         def factorize(settings=settings):
-            model = MFRecommender(2, **settings, **short).fit(cells)
-            model.recommend(cells, 2)
+            model = MFRecommender(2, **settings, **short).fit(ratings)
+            model.recommend(ratings, 2)
             model.similar_items([0], 2)
 
         yield factorize

@@ -1,4 +1,4 @@
-"""What several test files build: problems, machines, fitted models, and what they compare."""
+"""What several test files build: problems, models, fitted models, and what they compare."""
 
 import warnings
 
@@ -11,14 +11,17 @@ from scipy import stats
 from scipy.special import binom
 
 from skfm import FMClassifier, FMRegressor
+from skfm._fm import target_transform as targets
 from skfm._kernels import losses
 from skfm._solvers.fm.gibbs import Draw
 from skfm._solvers.fm.minibatch import Settings
+from skfm._solvers.fm.optimizer_state import UPDATES
 from skfm._solvers.fm.priors import Hyperprior
 
-SOLVERS = ["adagrad", "adam", "als", "ftrl", "sgd"]
-REGRESSION = ["squared_error", "absolute_error", "huber", "quantile", "poisson"]
-CLASSIFICATION = [("log_loss", 2), ("log_loss", 3), ("squared_hinge", 2), ("squared_hinge", 3)]
+MINIBATCH_SOLVERS = list(UPDATES)
+SOLVERS = sorted([*MINIBATCH_SOLVERS, "als"])
+REGRESSION = list(targets.REGRESSION)
+CLASSIFICATION = [(loss, n_classes) for loss in targets.CLASSIFICATION for n_classes in (2, 3)]
 LOSSES = [(loss, 0) for loss in REGRESSION] + CLASSIFICATION
 
 RATES = {"als": "auto", "adagrad": 0.3, "adam": 0.02, "ftrl": 0.3, "sgd": 0.03}
@@ -26,16 +29,7 @@ RATES = {"als": "auto", "adagrad": 0.3, "adam": 0.02, "ftrl": 0.3, "sgd": 0.03}
 
 # Problems of the kernels
 
-CODES = {
-    "squared_error": losses.SQUARED_ERROR,
-    "log_loss": losses.LOG_LOSS,
-    "softmax": losses.SOFTMAX,
-    "absolute_error": losses.ABSOLUTE_ERROR,
-    "huber": losses.HUBER,
-    "quantile": losses.QUANTILE,
-    "poisson": losses.POISSON,
-    "squared_hinge": losses.SQUARED_HINGE,
-}
+CODES = targets.REGRESSION | targets.CLASSIFICATION | {"softmax": losses.SOFTMAX}
 SHAPES = {"huber": reference.HUBER_EPSILON, "quantile": reference.QUANTILE}
 
 
@@ -91,7 +85,7 @@ def settings_for(kind, max_iter, **options):
 
 
 def make_dense(loss, n_classes, n_rows=150, seed=0):
-    """Targets of a planted machine of six scaled columns."""
+    """Targets of a planted model of six scaled columns."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n_rows, 6))
     n_outputs = n_classes if n_classes > 2 else 1
@@ -177,7 +171,9 @@ def assert_same(one, other):
 
 KEY = np.array([3, 5], dtype=np.uint64)
 # Tails that are tame.
-NARROW = Hyperprior(shape=10.0, rate=10.0, pull=1.0, common=10.0, freedoms=np.array([8.0, 64.0]))
+NARROW = Hyperprior(
+    shape=10.0, rate=10.0, mean_count=1.0, common=10.0, degrees_of_freedom=np.array([8.0, 64.0])
+)
 LIMIT = 1e-4  # of the p-value of all tests together
 too_slow = pytest.mark.skipif(not JIT, reason="ten thousand iterations take many minutes")
 
@@ -197,9 +193,9 @@ def draw_from_prior(rng, group, prior, expected, degrees):
     shape = expected.shape
     common = rng.gamma(prior.common / 2, 2 / prior.common, size=shape[1])
     kinds, kind = np.unique([*degrees, 1], return_inverse=True)
-    freedom = rng.choice(prior.freedoms, size=kinds.size)[kind]
+    freedom = rng.choice(prior.degrees_of_freedom, size=kinds.size)[kind]
     precision = rng.gamma(freedom / 2, 2 / freedom, size=shape) * common * expected
-    mean = rng.normal(size=shape) / np.sqrt(prior.pull * precision)
+    mean = rng.normal(size=shape) / np.sqrt(prior.mean_count * precision)
     theta = mean[group] + rng.normal(size=(group.size, shape[1])) / np.sqrt(precision[group])
     noise_precision = rng.gamma(prior.shape / 2, 2 / prior.rate)
     return Draw(0.0, theta, noise_precision, mean, precision, common)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from builders import CODES, quietly, settings_for
+from builders import CODES, MINIBATCH_SOLVERS, quietly, settings_for
 from helpers import size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -42,7 +42,7 @@ def test_those_with_entries_in_most_rows(monkeypatch):
     assert_array_equal(make(fit_linear=False)[1].columns, [])
     weight = np.where(make()[0].scaled_rows().toarray()[:, 3] != 0, 1, 1e-3)
     assert_array_equal(make(weight=weight)[1].columns, [0, 2, 3])
-    monkeypatch.setattr("skfm._solvers.fm.dense_columns.MOST", 1)
+    monkeypatch.setattr("skfm._solvers.fm.dense_columns.MAX_COLUMNS", 1)
     assert_array_equal(make()[1].columns, [])
 
 
@@ -78,7 +78,7 @@ def test_variances_are_those_of_the_weights_together():
     assert_allclose(half, 2 * dense.information(curvature * (np.arange(40) % 2 == 0)))
 
 
-@pytest.mark.parametrize("solver", ["adagrad", "adam", "ftrl", "sgd"])
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 def test_correlated_columns_do_not_hold_up_training(solver):
     """With hardly any products, the fit is ridge regression, which has a solution."""
     rng = np.random.default_rng(0)

@@ -23,7 +23,13 @@ from skfm._fm.penalties import (
     with_unseen,
 )
 from skfm._fm.rows import Rows
-from skfm._fm.scaling import from_solver, random_start, to_solver, with_new_features
+from skfm._fm.scaling import (
+    from_solver,
+    random_start,
+    to_solver,
+    warn_if_rounded,
+    with_new_features,
+)
 from skfm._fm.stream import Stream, digest_of_chunk, settled_values
 from skfm._fm.warm_start import WarmStart
 from skfm._solvers.fm import minibatch
@@ -55,8 +61,8 @@ from skfm._utils.warnings import warn_not_converged
 def takes_steps(model):
     if validation.is_option(model.solver, "als"):
         raise AttributeError(
-            "solver='als' needs all rows at once; for partial_fit take a solver of gradient "
-            "steps, such as 'adagrad'."
+            "solver='als' requires all rows at once; for partial_fit, use a gradient-based "
+            "solver, such as 'adagrad'."
         )
     return True
 
@@ -156,6 +162,12 @@ class BaseFM(FittedFM):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        stream = vars(self).get("_stream")
+        if stream is not None:  # that of the original, if this is a shallow copy
+            self._stream = stream.copy()
 
     def _check_parameters(self):
         super()._check_parameters()
@@ -315,8 +327,8 @@ class BaseFM(FittedFM):
         self._check_parameters()
         if self.early_stopping is True:
             raise ValueError(
-                "partial_fit cannot stop early, as it passes each chunk once; set "
-                "early_stopping=False."
+                "partial_fit does not support early stopping, because it passes over each chunk "
+                "only once; set early_stopping=False."
             )
         stream = getattr(self, "_stream", None)
         if stream is None and ORIGIN in vars(self) and hasattr(self, "coef_"):
@@ -442,6 +454,8 @@ class BaseFM(FittedFM):
             baseline, factors = run.transform.baseline, result.parameters.factors
             warn_if_linear(problem, factors, baseline, self.alpha, self.alpha_l21)
         self._store_solution(result.parameters, run)
+        if not run.transform.is_constant:
+            warn_if_rounded(self._parameters(), problem, run.transform.unit)
         is_auto = is_option(self.alpha, "auto")
         self.alpha_ = factor_penalties(problem) if is_auto else run.penalties.factors
         is_auto = is_option(self.alpha_linear, "auto")
@@ -465,6 +479,15 @@ class BaseFM(FittedFM):
         """Keep the solver's parameters in the units of X and y."""
         parameters = from_solver(parameters, run.problem, run.transform)
         self._store(parameters, run.problem.interactions)
+        self._fitted_loss = self.loss
+
+    @property
+    def _loss_of_outputs(self):
+        """The loss that gives raw outputs their meaning: that of the fit, if there was one.
+
+        The parameter may have changed since.
+        """
+        return vars(self).get("_fitted_loss", self.loss)
 
     def _found_penalties(self):
         """Penalties that the last fit has found."""

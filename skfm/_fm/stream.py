@@ -1,5 +1,6 @@
 """What `partial_fit` keeps from call to call, and what must not change between calls."""
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from skfm._fm.target_transform import TargetTransform
 from skfm._solvers.fm.column_scaling import Scaling
 from skfm._solvers.fm.optimizer_state import OptimizerMemory
+from skfm._utils.messages import shown
 from skfm._utils.pickling import Versioned
 from skfm._utils.validation import digest
 
@@ -28,17 +30,24 @@ class Stream(Versioned):
     rng: np.random.RandomState
     seen: set  # digests of the chunks
 
+    def copy(self):
+        """The same with chunks of its own: `partial_fit` adds them in place."""
+        other = copy.copy(self)
+        if "seen" in vars(other):  # another version may have kept something else
+            other.seen = set(self.seen)
+        return other
+
     def check_settled(self, now):
         """Raise an error if the estimator's parameters that cannot change are others ``now``."""
         changed = [
-            f"{name}={value!r} (now {now[name]!r})"
+            f"{name}={shown(value)} (now {shown(now[name])})"
             for name, value in self.settled.items()
             if now[name] != value
         ]
         if changed:
             raise ValueError(
-                f"partial_fit continues with {', '.join(changed)} of the call before. Call fit, "
-                "or partial_fit of a clone, to start again."
+                "partial_fit cannot change parameters of the previous calls: "
+                f"{', '.join(changed)}. Call fit, or partial_fit of a clone, to start again."
             )
 
     def places(self, problem):

@@ -18,7 +18,7 @@ def check_output(output):
             import_module(output)
         except ImportError as error:
             raise ImportError(
-                f"output={output!r} needs the package {output} ({error}); install it, or use "
+                f"output={output!r} requires the package {output} ({error}); install it, or use "
                 "output='default'."
             ) from error
 
@@ -31,7 +31,14 @@ def long_frame(output, names, asked, found, values, show):
     """
     rows, places = np.nonzero(found >= 0)
     columns = asked[rows], show(found[rows, places]), values[rows, places], places + 1
-    return import_module(output).DataFrame(dict(zip(names, columns, strict=True)))
+    make_frame = import_module(output).DataFrame
+    try:
+        return make_frame(dict(zip(names, columns, strict=True)))
+    except TypeError as error:
+        raise TypeError(
+            f"output={output!r} needs names of one type in each column ({error}); convert the "
+            "names to strings, or use output='pandas'."
+        ) from error
 
 
 def index_of(X):
@@ -46,5 +53,7 @@ def name_rows(user_ids, n_rows):
         return np.arange(n_rows)
     names = read_ids(user_ids, "user")
     if names.size != n_rows:
-        raise ValueError(f"user_ids must name the {n_rows} rows of X; got {names.size}.")
+        raise ValueError(
+            f"user_ids must contain one id for each of the {n_rows} rows of X; got {names.size}."
+        )
     return names

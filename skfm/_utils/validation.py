@@ -44,8 +44,8 @@ _ADVICE_FOR_SAMPLES = _Advice(
 )
 _ADVICE_FOR_USERS = _Advice(
     "X must be a matrix of users by items: skfm.preprocessing.UserItemEncoder makes one from a "
-    "log. (Other categories, encoded with OneHotEncoder, are for FMRegressor or FMClassifier.)",
-    "A missing rating is a cell that is not stored, or a 0 in dense input: fill a pivoted table "
+    "log. (For other categories, use OneHotEncoder with FMRegressor or FMClassifier.)",
+    "A missing rating is an entry that is not stored, or a 0 in dense input: fill a pivoted table "
     "with fillna(0), or encode the log with skfm.preprocessing.UserItemEncoder.",
 )
 
@@ -62,7 +62,7 @@ def validate_X_y(estimator, X, y, *, numeric_target, reset=True):
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
     if numeric_target:
-        _require_numbers(y)
+        y = _require_numbers(y)
     X, y = _validate(estimator, X, y=y, y_numeric=numeric_target, reset=reset)
     return as_csr(X), y
 
@@ -78,9 +78,10 @@ def validate_rows(estimator, X, y, sample_weight, *, numeric_target, reset=True)
 
 def _validate(estimator, X, *, advice=_ADVICE_FOR_SAMPLES, **options):
     X = check_sparse(X)
+    _refuse_dates(X, advice)
     try:
         return validate_data(estimator, X, accept_sparse="csr", dtype=FLOAT_TYPES, **options)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         # scikit-learn and NumPy do not know what X is, so they give no advice, or suggest other
         # estimators.
         kind = TypeError if isinstance(error, TypeError) else ValueError
@@ -91,7 +92,7 @@ def _validate(estimator, X, *, advice=_ADVICE_FOR_SAMPLES, **options):
             ) from error
         if "inhomogeneous" in message:
             raise ValueError(
-                "X must be a table whose rows are equally long, and y, if given, must have "
+                "X must be a table whose rows have equal lengths, and y, if given, must contain "
                 f"one value for each row ({message})."
             ) from error
         if "at least one array" in message:
@@ -101,20 +102,31 @@ def _validate(estimator, X, *, advice=_ADVICE_FOR_SAMPLES, **options):
         raise
 
 
+def _refuse_dates(X, advice):
+    """Refuse tables of dates or durations, which NumPy would count in nanoseconds."""
+    types = getattr(X, "dtypes", None)  # of the columns of a DataFrame
+    for dtype in [getattr(X, "dtype", None)] if types is None else types:
+        if getattr(dtype, "kind", "") in ("M", "m"):
+            raise TypeError(f"X has values that are not numbers ({dtype}). {advice.no_numbers}")
+
+
 def _require_numbers(y):
+    """The y of a regression; objects become floats, so that None and pd.NA are missing values."""
     try:
         values = np.asarray(y)
     except ValueError as error:  # lists of different lengths
-        raise ValueError(f"y must hold one number for each row of X ({error}).") from error
+        raise ValueError(f"y must contain one number for each row of X ({error}).") from error
     _refuse_complex(values, "y")
     try:
         if values.dtype.kind in "US" or any(isinstance(v, str) for v in _objects(values)):
             raise ValueError("got strings")
-        np.asarray(y, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        if values.dtype.kind in "mM":
+            raise ValueError(f"got {values.dtype}")
+        return values.astype(np.float64) if values.dtype == object else y
+    except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(
-            f"y must hold numbers for a regression ({error}); convert it with astype(float), or "
-            "use a classifier if these are labels."
+            f"y must contain numbers for a regression ({error}); convert it with astype(float), "
+            "or use a classifier if these are labels."
         ) from error
 
 
@@ -131,7 +143,7 @@ def _objects(values):
     return values.ravel() if values.dtype == object else ()
 
 
-def validate_cells(estimator, X, is_confidence, *, reset):
+def validate_entries(estimator, X, is_confidence, *, reset):
     """Validate a matrix of users by items; return it as canonical CSR.
 
     A stored zero is a rating. Among confidences zeros are dropped, and negative values are an
@@ -176,7 +188,7 @@ def check_sample_weight(sample_weight, n_rows, dtype):
         weight = np.asarray(sample_weight, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"sample_weight must hold one number for each row of X ({error})."
+            f"sample_weight must contain one number for each row of X ({error})."
         ) from error
     if weight.ndim != 1:
         raise ValueError("Sample weights must be 1D array or scalar (argument sample_weight).")
@@ -201,13 +213,13 @@ def check_sample_weight(sample_weight, n_rows, dtype):
     weight = np.array(weight, dtype=dtype)
     if not weight.any():
         raise ValueError(
-            "sample_weight is zero for every row: all weights are zero, nothing is left to fit."
+            "sample_weight is zero for every row; at least one weight must be positive."
         )
     return weight
 
 
 def largest_sum(dtype):
-    """The largest sum of weights that leaves room for a product."""
+    """The largest sum of weights whose products do not overflow."""
     return float(np.finfo(dtype).max) / 100
 
 
@@ -228,7 +240,7 @@ def check_column(values, name):
     try:
         return column_or_1d(values, warn=True)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{name} must hold one value for each row ({error})") from error
+        raise type(error)(f"{name} must contain one value for each row ({error})") from error
 
 
 def check_predictions(values):

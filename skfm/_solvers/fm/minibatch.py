@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skfm._kernels import minibatch as kernels
-from skfm._kernels.losses import make_loss
+from skfm._kernels.losses import ABSOLUTE_ERROR, QUANTILE, make_loss
 from skfm._solvers.fm.batches import make_planner
 from skfm._solvers.fm.empirical_bayes import PenaltySearch
 from skfm._solvers.fm.optimizer import Optimizer
@@ -19,11 +19,13 @@ from skfm._utils.progress import Progress
 RATES = {"adagrad": 0.1, "adam": 0.02, "ftrl": 0.2, "sgd": 0.05}
 CLASSIFIER_RATES = RATES | {"adagrad": 0.15}
 LEAST_PATIENCE = 20  # batches: with small data, five epochs are only five steps
+LINEAR = ABSOLUTE_ERROR, QUANTILE  # losses that are linear in small errors
+LINEAR_ROOM = 0.1  # of these losses, for random factors whose outputs cost 0.01 if squared
 
 
 @dataclass
 class Settings:
-    """What the estimators' parameters say about training."""
+    """Settings of training, from the estimators' parameters."""
 
     solver: str
     loss_parameter: float  # of HUBER and QUANTILE
@@ -42,7 +44,7 @@ class Settings:
 
 
 class RowSteps:
-    """Batches of rows that have losses of their own: the `trainer.BatchSteps` for them."""
+    """The `trainer.BatchSteps` of regression and classification, where each row has a loss."""
 
     has_row_losses = True
 
@@ -96,12 +98,12 @@ def train(
     finds=FIND_NONE,
     searched=None,
 ):
-    """Minimise the objective from ``start``; returns parameters, history and memory.
+    """Minimize the objective from ``start``; returns parameters, history and memory.
 
     ``start`` are the scaled `Parameters` of the used features, and ``baseline`` is the mean loss
     of the intercept alone. ``is_fitted`` says whether the parameters come from an earlier fit,
-    whose memory may be given; ``keeps_state`` says whether the memory that is returned is complete
-    or a summary.
+    whose memory may be given; ``keeps_state`` says whether the returned memory is the optimizer's
+    state or a summary.
 
     ``listener``, if given, is called as `run_epochs` says, and may choose other parameters.
     ``finds`` says which penalties are to be found, continuing from what earlier fits have
@@ -118,6 +120,8 @@ def train(
             trainer.move_intercept()
             loss, _ = trainer.measure()
         baseline = max(baseline, loss)
+    elif problem.loss in LINEAR:
+        baseline += LINEAR_ROOM
     if listener is not None:
         listener.least_patience = -(-LEAST_PATIENCE // trainer.n_batches)
     progress = Progress(settings, problem.n_rows, "rows")

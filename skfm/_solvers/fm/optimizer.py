@@ -4,20 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from skfm._kernels.update_rules import FTRL, SGD, Adam
+from skfm._kernels.update_rules import FTRL
 from skfm._solvers.fm.optimizer_state import (
     UPDATES,
     OptimizerMemory,
     accumulated,
+    averages_gradients,
     get_parameters,
     make_state,
     restore,
     set_parameters,
-    summarise,
+    summarize,
+    sums_squares,
 )
 
-# Learning rates of rules without a decay of their own are divided by sqrt(1 + epoch / this).
-DECAY_EPOCHS = {Adam: 10, SGD: 10}
+# Rules without sums of squared gradients divide their learning rate by sqrt(1 + epoch / this).
+DECAY_EPOCHS = 10
 SMALLER_STEPS = 4  # what the learning rate is divided by after training diverged
 
 
@@ -60,7 +62,7 @@ class Optimizer:
 
     @property
     def rule(self):
-        """What the kernels take of the update rule."""
+        """The settings of the update rule, as a class of _kernels/update_rules.py."""
         known = {
             "learning_rate": float(self._current_rate),
             "initial_accumulator": float(self.settings.initial_accumulator),
@@ -79,9 +81,8 @@ class Optimizer:
 
     def _schedule(self):
         self._current_rate = self.learning_rate
-        decay_epochs = DECAY_EPOCHS.get(self.update)
-        if decay_epochs is not None:
-            self._current_rate /= np.sqrt(1 + self.n_epochs / decay_epochs)
+        if not sums_squares(self.update):
+            self._current_rate /= np.sqrt(1 + self.n_epochs / DECAY_EPOCHS)
 
     def parameters(self):
         return get_parameters(self.state, self.n_components)
@@ -94,12 +95,12 @@ class Optimizer:
     def adapt_to_new_objective(self):
         """FTRL's gradients balance other penalties now, and Adam's steps, which have a largest
         length, are long again."""
-        if self.update is Adam:
+        if averages_gradients(self.update):
             self.n_epochs = 0
         self.set_parameters(self.parameters(), forget=False)
 
     def _restore_ftrl(self, count):
-        """FTRL's state at rest: the rows seen, and the gradients that balance the penalties."""
+        """Set FTRL's state as at a minimum: the weight seen, and z, balancing the penalties."""
         problem, state = self.problem, self.state
         share = count[:, None] * problem.penalty_share.astype(np.float64)
         ridge, lasso = share[:, :2], share[:, 2:] if problem.has_lasso else 0 * share
@@ -125,7 +126,7 @@ class Optimizer:
             self.memory(),
             state=None,
             intercept=self.state.intercept.copy(),
-            summary=summarise(
+            summary=summarize(
                 accumulated(self.state, self.update), self.update, self.problem.count
             ),
         )
