@@ -1,5 +1,10 @@
 """Models converted to ONNX: what onnxruntime predicts, beside what skfm does."""
 
+import re
+import sys
+import textwrap
+from pathlib import Path
+
 import numpy as np
 import pytest
 from builders import make_dense
@@ -163,6 +168,7 @@ BAYESIAN = {
     "pairs": {},
     "degree 3": {"degree": 3},
     "linear": {"n_components": 0},
+    "factors alone": {"fit_linear": False},
 }
 
 
@@ -174,7 +180,7 @@ def test_bayesian_regressor(case, dtype):
     X, seen = X.astype(dtype), slice(60, None)
     model = BayesianFMRegressor(random_state=0, max_iter=30, n_burn_in=10)
     model.set_params(**BAYESIAN[case]).fit(X[seen], y[seen])
-    assert model._chain_state.scaling.center.any() == (model.degree == 2)
+    assert model._chain_state.scaling.center.any() == model._chain_state.interactions.may_center
     assert model._chain_state.scaling.used.size < 8
     expected = model.predict(X)
     assert_same(convert(model, X)(X)[0][:, 0], expected, 1e-5)
@@ -283,6 +289,17 @@ def test_what_is_not_converted_says_why(monkeypatch):
 
 
 def test_missing_package(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "skl2onnx", None)
+    monkeypatch.setitem(sys.modules, "skl2onnx", None)
     with pytest.raises(ImportError, match=r"skl2onnx.*pip install 'skfm\[onnx\]'"):
         skfm.onnx.register_converters()
+
+
+def test_guide(tmp_path, monkeypatch):
+    """The snippet runs; it is no doctest, which would fail where the extra is missing."""
+    guide = Path(skfm.__file__).parents[1] / "docs" / "deployment.rst"
+    (snippet,) = re.findall(r"::\n\n(    import numpy.*?\n)\n\S", guide.read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(textwrap.dedent(snippet), names)
+    assert_array_equal(names["labels"], names["model"].predict(names["X"]))
+    assert_same(names["probabilities"], names["model"].predict_proba(names["X"]), 1e-5)
