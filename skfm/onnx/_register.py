@@ -1,9 +1,13 @@
 """Make skl2onnx know the estimators of skfm."""
 
-from skfm._fm.bayesian import BayesianFMClassifier, BayesianFMRegressor
-from skfm._fm.estimators import FMClassifier, FMRegressor
-from skfm._recommenders.fm import FMRecommender
-from skfm._recommenders.mf import MFRecommender
+from skfm import (
+    BayesianFMClassifier,
+    BayesianFMRegressor,
+    FMClassifier,
+    FMRecommender,
+    FMRegressor,
+    MFRecommender,
+)
 from skfm.preprocessing import EventEncoder, UserItemEncoder
 
 LABELS = {
