@@ -7,14 +7,17 @@ import numpy as np
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 
-from skfm._fm.bayesian import BayesianFMClassifier, BayesianFMRegressor
-from skfm._fm.estimators import FMClassifier, FMRegressor
+from skfm._fm.bayesian_classifier import BayesianFMClassifier
+from skfm._fm.bayesian_regressor import BayesianFMRegressor
+from skfm._fm.classifier import FMClassifier
+from skfm._fm.regressor import FMRegressor
 from skfm._recommenders.fm import FMRecommender
 from skfm._recommenders.mf import MFRecommender
+from skfm._solvers.fm.optimizer_state import UPDATES
 from skfm._utils.parameters import FLOAT_TYPES
 from skfm._utils.typing import FloatDType
 
-SOLVERS = ("adagrad", "adam", "ftrl", "sgd", "als")
+SOLVERS = *UPDATES, "als"
 N_ROWS, N_FEATURES, N_ITEMS = 40, 8, 6
 
 

@@ -125,8 +125,9 @@ def make_recipe(name: _Name, estimator: Estimator, **columns: Any) -> Pipeline:
         "attributes"
             Users, items and their attributes, with all interactions.
         "timesvd", "timesvd++", "timesvd++ flipped"
-            Users, items, time bins and pairs of users and bins, with all interactions. "timesvd++"
-            adds the users' histories, and "timesvd++ flipped" also the users of each item.
+            Users, items, time bins, and pairs of a user and a time bin, with all interactions.
+            "timesvd++" adds the users' histories, and "timesvd++ flipped" also the users of each
+            item.
         "pitf"
             Pairwise interaction tensor factorization: tags, the single column of `context`,
             interact with users and with items, with separate factors for each.
@@ -137,16 +138,16 @@ def make_recipe(name: _Name, estimator: Estimator, **columns: Any) -> Pipeline:
             Parallel factor analysis: products of the factors of a user, an item and a context.
     estimator : estimator
         :class:`~skfm.FMRegressor`, :class:`~skfm.FMClassifier`, :class:`~skfm.BayesianFMRegressor`
-        or :class:`~skfm.BayesianFMClassifier`. The pipeline contains a copy, in which the recipe
-        sets `interactions`, `degree`, `fit_lower`, `fit_linear` and `fit_intercept`. "mf",
-        "timesvd", "pitf" and "fpmc" also accept a :class:`~skfm.FMRecommender`. In this case, y
-        contains the chosen items of the log or, for "pitf", the tags, which are then not a column
-        of the log, and `item_identity` is set as well.
+        or :class:`~skfm.BayesianFMClassifier`. The pipeline contains a copy, whose parameters
+        `interactions`, `degree`, `fit_lower`, `fit_linear` and `fit_intercept` are set by the
+        recipe. "mf", "timesvd", "pitf" and "fpmc" also accept a :class:`~skfm.FMRecommender`, for
+        which the recipe sets `item_identity`, too. In this case, y contains the chosen items of
+        the log. For "pitf", y contains the tags, which are then not a column of the log.
     **columns
         Parameters of :class:`~skfm.preprocessing.EventEncoder`, except for `blocks`: `user`,
         `item`, `time`, `context`, `attributes`, `n_last`, `n_bins`, `dtype`. Models without
-        context or attributes ignore `context` and `attributes`, so the same arguments can be used
-        for several recipes.
+        context or attributes ignore `context` and `attributes`, so you can pass the same arguments
+        to several recipes.
 
     Returns
     -------

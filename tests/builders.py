@@ -11,14 +11,17 @@ from scipy import stats
 from scipy.special import binom
 
 from skfm import FMClassifier, FMRegressor
+from skfm._fm import target_transform as targets
 from skfm._kernels import losses
 from skfm._solvers.fm.gibbs import Draw
 from skfm._solvers.fm.minibatch import Settings
+from skfm._solvers.fm.optimizer_state import UPDATES
 from skfm._solvers.fm.priors import Hyperprior
 
-SOLVERS = ["adagrad", "adam", "als", "ftrl", "sgd"]
-REGRESSION = ["squared_error", "absolute_error", "huber", "quantile", "poisson"]
-CLASSIFICATION = [("log_loss", 2), ("log_loss", 3), ("squared_hinge", 2), ("squared_hinge", 3)]
+MINIBATCH_SOLVERS = list(UPDATES)
+SOLVERS = sorted([*MINIBATCH_SOLVERS, "als"])
+REGRESSION = list(targets.REGRESSION)
+CLASSIFICATION = [(loss, n_classes) for loss in targets.CLASSIFICATION for n_classes in (2, 3)]
 LOSSES = [(loss, 0) for loss in REGRESSION] + CLASSIFICATION
 
 RATES = {"als": "auto", "adagrad": 0.3, "adam": 0.02, "ftrl": 0.3, "sgd": 0.03}
@@ -26,16 +29,7 @@ RATES = {"als": "auto", "adagrad": 0.3, "adam": 0.02, "ftrl": 0.3, "sgd": 0.03}
 
 # Problems of the kernels
 
-CODES = {
-    "squared_error": losses.SQUARED_ERROR,
-    "log_loss": losses.LOG_LOSS,
-    "softmax": losses.SOFTMAX,
-    "absolute_error": losses.ABSOLUTE_ERROR,
-    "huber": losses.HUBER,
-    "quantile": losses.QUANTILE,
-    "poisson": losses.POISSON,
-    "squared_hinge": losses.SQUARED_HINGE,
-}
+CODES = targets.REGRESSION | targets.CLASSIFICATION | {"softmax": losses.SOFTMAX}
 SHAPES = {"huber": reference.HUBER_EPSILON, "quantile": reference.QUANTILE}
 
 

@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from builders import REGRESSION, SOLVERS
 from scipy import sparse
 
 from skfm import (
@@ -21,6 +22,7 @@ from skfm import (
     FMRegressor,
     MFRecommender,
 )
+from skfm._fm.target_transform import CLASSIFICATION
 from skfm.preprocessing import EventEncoder, UserItemEncoder
 from skfm.recipes import make_recipe
 
@@ -333,7 +335,7 @@ SHARED = {
     "verbose": (0, 1, True),
 }
 FM = SHARED | {
-    "solver": ("adagrad", "adam", "als", "ftrl", "sgd"),
+    "solver": SOLVERS,
     "alpha": (0, 0.1, 10.0, 1e6),
     "alpha_linear": (0, 0.1, 10.0, 1e6),
     "learning_rate": ("auto", 0.01, 1.0, 100.0),
@@ -349,12 +351,12 @@ FM = SHARED | {
 }
 LASSO = {"alpha_l1": (0, 0.1), "alpha_l21": (0, 0.1)}
 REGRESSOR = FM | {
-    "loss": ("squared_error", "absolute_error", "huber", "quantile", "poisson"),
+    "loss": REGRESSION,
     "epsilon": (0.1, 1.0),
     "quantile": (0.1, 0.5),
 }
 CLASSIFIER = FM | {
-    "loss": ("log_loss", "squared_hinge"),
+    "loss": tuple(CLASSIFICATION),
     "class_weight": (None, "balanced", {0: 2.0, 1: 0.5}),
 }
 BAYES = SHARED | {"max_iter": (2, 5), "n_burn_in": (0, 1), "max_memory": (256, 1e-3)}

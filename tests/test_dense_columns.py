@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from builders import CODES, quietly, settings_for
+from builders import CODES, MINIBATCH_SOLVERS, quietly, settings_for
 from helpers import size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -78,7 +78,7 @@ def test_variances_are_those_of_the_weights_together():
     assert_allclose(half, 2 * dense.information(curvature * (np.arange(40) % 2 == 0)))
 
 
-@pytest.mark.parametrize("solver", ["adagrad", "adam", "ftrl", "sgd"])
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 def test_correlated_columns_do_not_hold_up_training(solver):
     """With hardly any products, the fit is ridge regression, which has a solution."""
     rng = np.random.default_rng(0)

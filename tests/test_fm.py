@@ -274,6 +274,20 @@ def test_constant_target():
         assert_allclose(model.predict(X), constant, atol=0.1)
 
 
+@pytest.mark.parametrize("solver", ["adagrad", "ftrl"])
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error"])
+@pytest.mark.parametrize("degree", [2, 3])
+def test_short_training_on_targets_that_hardly_vary(solver, loss, degree):
+    """Random factors cost more than a constant does, which is no divergence."""
+    X = make_X("dense", 100)
+    settings = {"loss": loss, "solver": solver, "degree": degree, "max_iter": 3}
+    for n_other in (0, 1):
+        y = np.full(100, 2.0)
+        y[:n_other] = 3.0
+        model = quietly(FMRegressor(2, random_state=0, **settings).fit, X, y)
+        assert_allclose(model.predict(X), 2.0, atol=0.5 * n_other + 1e-9)
+
+
 def test_one_row():
     model = FMRegressor(random_state=0).fit([[1.0, 2.0]], [3.0])
     assert_allclose(model.predict([[1.0, 2.0]]), 3.0, atol=0.2)
@@ -861,6 +875,32 @@ def test_warm_start_needs_the_same_shapes():
     model.fit(X, y)
 
 
+@pytest.mark.parametrize("loss", ["poisson", "squared_error"])
+def test_predictions_follow_the_loss_of_the_fit(loss):
+    X, y = make("log_loss", n_rows=50)
+    settings = {"n_components": 1, "max_iter": 3, "random_state": 0}
+    model = quietly(FMRegressor(loss=loss, **settings).fit, X, y)
+    expected = model.predict(X)
+    other = "huber" if loss == "poisson" else "poisson"
+    model.set_params(loss=other)
+    assert_array_equal(model.predict(X), expected)
+    assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), expected)
+    refitted = quietly(clone(model).fit, X, y)
+    assert_array_equal(quietly(model.fit, X, y).predict(X), refitted.predict(X))
+
+
+def test_probabilities_follow_the_loss_of_the_fit():
+    X, y = make("log_loss", n_rows=50)
+    settings = {"n_components": 1, "max_iter": 3, "random_state": 0}
+    model = quietly(FMClassifier(**settings).fit, X, y)
+    expected = model.predict_proba(X)
+    assert_array_equal(model.set_params(loss="squared_hinge").predict_proba(X), expected)
+    quietly(model.fit, X, y).set_params(loss="log_loss")
+    assert not hasattr(model, "predict_proba") and not hasattr(model, "predict_log_proba")
+    scorer = {"scoring": "neg_log_loss", "early_stopping": True}
+    assert hasattr(quietly(model.set_params(**scorer).fit, X, y), "predict_proba")
+
+
 def test_refit_without_warm_start_forgets():
     X, y = make("softmax")
     frame = pd.DataFrame(X, columns=list("abcdef"))
@@ -1310,6 +1350,40 @@ def test_strings_are_no_regression_target(convert):
     X, _ = make("squared_error")
     names = ["good", "bad"] * 100
     refused(FMRegressor(), X, convert(names), None, r"\by\b.*(number|string).*use a classifier")
+
+
+@pytest.mark.parametrize("estimator", [FMRegressor, BayesianFMRegressor])
+def test_a_regression_target_of_objects(estimator):
+    X, y = make("squared_error", n_rows=20)
+    values = [None, *y[1:].tolist()]
+    for given in (values, np.array(values, dtype=object), pd.Series(values, dtype=object)):
+        with pytest.raises(ValueError, match="y contains NaN"):
+            estimator().fit(X, given)
+    with pytest.raises(ValueError, match=r"y must hold numbers.*too large"):
+        estimator().fit(X, [10**400, *y[1:]])
+    settings = {"n_components": 1, "max_iter": 3, "random_state": 0}
+    if estimator is BayesianFMRegressor:
+        settings["n_burn_in"] = 1
+    plain = quietly(estimator(**settings).fit, X, y).predict(X)
+    objects = quietly(estimator(**settings).fit, X, y.astype(object)).predict(X)
+    assert_array_equal(objects, plain)
+
+
+@pytest.mark.parametrize("dtype", ["datetime64[D]", "timedelta64[s]"])
+@pytest.mark.parametrize("model", [FMRegressor(), FMClassifier(), BayesianFMRegressor()])
+def test_dates_are_no_numbers(model, dtype):
+    X, y = make("log_loss", n_rows=20)
+    dates = np.arange(40).reshape(20, 2).astype(dtype)
+    for form in (dates, pd.DataFrame(dates.astype("M8[s]" if "date" in dtype else dtype))):
+        with pytest.raises(TypeError, match=r"X has values that are not numbers.*OneHotEncoder"):
+            model.fit(form, y)
+    if not isinstance(model, FMClassifier):
+        with pytest.raises(ValueError, match=r"y must hold numbers.*astype"):
+            model.fit(X, dates[:, 0])
+
+
+def test_integers_too_large_for_floats():
+    refused(FMRegressor(), [[10**400], [1]], [1, 2], None, "X has values that are not numbers")
 
 
 def test_numbers_are_no_labels():

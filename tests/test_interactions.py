@@ -12,6 +12,7 @@ from builders import (
     CODES,
     KEY,
     LIMIT,
+    MINIBATCH_SOLVERS,
     NARROW,
     RATES,
     assert_same,
@@ -48,7 +49,7 @@ from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.fm.problem import make_problem
 
 enter, derive, move_layers = map(from_python, (kernels.enter, kernels.derive, kernels.move_layers))
-SOLVERS = ["adagrad", "als", *in_full("adam", "ftrl", "sgd")]  # each compiles for itself
+SOLVERS = ["adagrad", "als", *in_full(*MINIBATCH_SOLVERS[1:])]  # each compiles for itself
 BAYESIAN = [BayesianFMRegressor, BayesianFMClassifier]
 FIELDS = np.repeat(["a", "b", "c"], 2)  # of six columns
 MACHINES = {

@@ -542,6 +542,7 @@ import numpy as np
 from numba.core import event
 from scipy import sparse
 import skfm
+from skfm._compile_all import SOLVERS
 
 compiled = []
 
@@ -564,7 +565,7 @@ targets = {
     "FMRecommender": [rng.integers(12, size=100)],
 }
 settings = {
-    "FMRegressor": [{"solver": solver} for solver in ("adagrad", "adam", "ftrl", "sgd", "als")],
+    "FMRegressor": [{"solver": solver} for solver in SOLVERS],
     "MFRecommender": [{}, {"solver": "sgd"}, {"feedback": "implicit"}],
 }
 estimators = [name for name in skfm.__all__ if isinstance(getattr(skfm, name), type)]
@@ -582,7 +583,10 @@ for X in (dense, sparse.csr_matrix(dense), sparse.csr_matrix(one_hot), shared, l
         for parameters in settings.get(name, [{}]):
             for target in targets[name]:
                 for n_jobs in (None, 2):
-                    model = getattr(skfm, name)(n_jobs=n_jobs, random_state=0, **parameters)
+                    model = getattr(skfm, name)(**parameters)
+                    options = {"n_jobs": n_jobs, "random_state": 0}
+                    known = model.get_params()
+                    model.set_params(**{key: options[key] for key in options if key in known})
                     model.fit(X, target)
                     if "Recommender" not in name:
                         model.fit(X, target, weight)

@@ -86,15 +86,6 @@ def same(loaded, expected):
     assert_array_equal(fields, fields0)
 
 
-def fast_only():
-    """Fail where the slow way would be taken."""
-    return mock.patch.object(_libffm_reader.Reader, "_parse_by_word", side_effect=AssertionError)
-
-
-def slow_only():
-    return mock.patch.object(_libffm_reader, "parse", return_value=None)
-
-
 def chunks_of(n_bytes):
     return mock.patch.object(_libffm_reader, "CHUNK_BYTES", n_bytes)
 
@@ -127,12 +118,10 @@ def texts(draw, shared):
 @given(text=texts(shared=False), n_bytes=st.integers(1, 200), float32=st.booleans())
 def test_against_a_slow_parser(text, n_bytes, float32):
     dtype = np.float32 if float32 else np.float64
-    with chunks_of(n_bytes), fast_only():
+    with chunks_of(n_bytes):
         loaded = load(text, dtype=dtype)
     assert loaded[0].dtype == dtype
     same(loaded, expect(text))
-    with slow_only():
-        same(load(text, dtype=dtype), expect(text))
     with chunks_of(n_bytes):
         same(load(text, zero_based=False), expect(text, shift=1))
         same(load(text, zero_based="auto", n_features=200), expect(text, 1, 200))
@@ -141,15 +130,14 @@ def test_against_a_slow_parser(text, n_bytes, float32):
 @settings(max_examples=size(150, 150), deadline=None)
 @given(text=texts(shared=True), n_bytes=st.integers(1, 200))
 def test_split_against_a_slow_parser(text, n_bytes):
-    with chunks_of(n_bytes), fast_only():
+    with chunks_of(n_bytes):
         same(load(text, on_shared="split"), expect(text))
         same(load(text, on_shared="split", n_features=124), expect(text, 0, 124))
         same(load(text, on_shared="split", zero_based=False), expect(text, shift=1))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("parse", [fast_only, slow_only])
-def test_many_rows_in_several_chunks(dtype, parse):
+def test_many_rows_in_several_chunks(dtype):
     rng = np.random.default_rng(0)
     words = [
         [f"{j % 7}:{j}:{rng.standard_normal() * 10.0 ** rng.integers(-9, 9)!s}" for j in row]
@@ -157,7 +145,7 @@ def test_many_rows_in_several_chunks(dtype, parse):
     ]
     text = "".join(f"{i} {' '.join(row)}\n" for i, row in enumerate(words)).encode()
     X0, y0, fields0 = expect(text)
-    with chunks_of(5000), parse():
+    with chunks_of(5000):
         X, y, fields = load(text, dtype=dtype)
     same((X, y, fields), (X0.astype(dtype), y0, fields0))
     assert X.nnz == sum(map(len, words))
@@ -167,8 +155,7 @@ def test_many_rows_in_several_chunks(dtype, parse):
 @given(value=st.floats(allow_nan=False, allow_infinity=False), style=st.sampled_from("rgef"))
 def test_numbers_are_what_python_reads(value, style):
     number = repr(value) if style == "r" else f"{value:{style}}"
-    with fast_only():
-        X, y, _ = load(f"{number} 0:0:{number}\n".encode())
+    X, y, _ = load(f"{number} 0:0:{number}\n".encode())
     assert_array_equal([X.data[0], y[0]], float(number))
     assert_array_equal(np.signbit([X.data[0], y[0]]), np.signbit(value))
 
@@ -220,14 +207,12 @@ def test_repeated_entries_are_summed():
     assert_array_equal(X[:, [2, 7]].toarray(), [[3, 3.5], [0, 1]])
 
 
-@pytest.mark.parametrize("parse", [fast_only, slow_only])
-def test_huge_ids_are_exact(parse):
-    field = 2**53 + 1
-    with parse():
-        _, _, fields = load(f"1 {field}:1:1 {2**31}:2:1".encode())
-        assert_array_equal(fields, [-1, field, 2**31])
-        _, _, fields = load(f"1 5:0:1 {field}:0:1 {2**31}:1:1".encode(), on_shared="split")
-        assert_array_equal(fields, [5, 2**31, field])
+@pytest.mark.parametrize("field", [2**53 + 1, 10**18 - 1, 10**18, 2**63 - 2])
+def test_huge_ids_are_exact(field):
+    _, _, fields = load(f"1 {field}:1:1 {2**31}:2:1 000{field}:3:1".encode())
+    assert_array_equal(fields, [-1, field, 2**31, field])
+    _, _, fields = load(f"1 5:0:1 {field}:0:1 {2**31}:1:1".encode(), on_shared="split")
+    assert_array_equal(fields, [5, 2**31, field])
 
 
 def test_huge_features_are_exact():  # as columns they would need a lot of memory
@@ -342,6 +327,42 @@ def test_bad_labels(word, n_bytes):
             load(text)
         assert str(error.value).startswith(f"file, line 3, {quoted(word)}: ")
         assert "label" in str(error.value)
+
+
+@settings(max_examples=size(150, 150), deadline=None)
+@given(
+    text=texts(shared=False),
+    place=st.integers(0, 1000),
+    bad=st.sampled_from([*BAD_ENTRIES, "9:1:1", "0:300:1"]),
+    n_bytes=st.integers(1, 200),
+)
+def test_the_first_bad_word_is_named(text, place, bad, n_bytes):
+    """Wherever it is in a text, and if all that follows is bad as well."""
+    lines = text.split(b"\n")
+    full = [number for number, line in enumerate(lines) if line.split()]
+    number = full[place % len(full)]
+    words = lines[number].split()
+    words.insert(1 + place % len(words), bad.encode())
+    lines[number] = b" ".join(words)
+    if place % 2:
+        lines[number + 1 :] = [b"1 x"] * 3
+    after = [b"1 0:0:1 1:1:1 2:2:1 3:3:1"] if bad == "9:1:1" else []
+    text = b"\n".join([*after, *lines])
+    with chunks_of(n_bytes), pytest.raises(ValueError) as error:
+        load(text, n_features=200)
+    start = f"file, line {number + 1 + len(after)}, {quoted(bad)}: "
+    assert str(error.value).startswith(start)
+
+
+def test_a_bad_word_among_many_is_found_quickly():
+    lines = [b"1 " + b" ".join(b"0:%d:1" % j for j in range(1000)) for _ in range(100)]
+    lines[70] = lines[70].replace(b"0:900:1", b"1:900:1")
+    with (
+        mock.patch.object(_libffm_reader, "parse", wraps=_libffm_reader.parse) as parse,
+        pytest.raises(ValueError, match="line 71, '1:900:1': feature 900 occurs under"),
+    ):
+        load(b"\n".join(lines))
+    assert parse.call_count < 30
 
 
 def test_what_is_wrong_cannot_cancel_out():

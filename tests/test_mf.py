@@ -1016,6 +1016,8 @@ def test_masks_of_items():
     expected = model.recommend(X, 3, candidates=np.flatnonzero(mask))
     assert_same_outputs(model.recommend(X, 3, candidates=mask), expected)
     assert_same_outputs(model.recommend(X, 3, exclude=~mask), expected)
+    with pytest.raises(TypeError, match=r"candidates .* a mask of the 20 items; got a mask of 19"):
+        model.recommend(X, 3, candidates=mask[:-1])
 
 
 WRONG_ITEMS = [
@@ -1291,6 +1293,8 @@ def test_frames_of_polars():
     assert isinstance(frame, polars.DataFrame)
     expected = model.recommend(X[:3], 2, output="pandas", **names)
     assert frame.to_dict(as_series=False) == expected.to_dict(orient="list")
+    with pytest.raises(TypeError, match=r"'polars' needs names of one type .*; convert"):
+        model.recommend(X[:2], 2, output="polars", user_ids=["a", 1])
 
 
 def test_user_ids_belong_to_rows():
@@ -1503,6 +1507,25 @@ def test_tables_of_items_are_prepared_once(kind, monkeypatch):
     for answering in (model, again):
         for rows, found in zip((X, X[:1]), expected, strict=True):
             assert_same_outputs(answering.recommend(rows, 5), found)
+
+
+@pytest.mark.parametrize("kind", SERVED)
+def test_tables_for_similar_items_are_prepared_once(kind, monkeypatch):
+    """By the first call after a fit or unpickling; pickles do not hold them."""
+    X = make(40, 20)
+    model = quietly(model_for(kind).fit, X)
+    size = len(pickle.dumps(model))
+    expected = model.similar_items([3, 0], 5)
+    assert len(pickle.dumps(model)) == size
+    again = pickle.loads(pickle.dumps(model))
+    assert_same_outputs(again.similar_items([3, 0], 5), expected)
+    monkeypatch.setattr("skfm._recommenders.vectors.make_tiles", None)
+    for answering in (model, again):
+        assert_same_outputs(answering.similar_items([3, 0], 5), expected)
+    monkeypatch.undo()
+    other = make(40, 20, seed=1)
+    refitted, fresh = (quietly(each.fit, other) for each in (model, model_for(kind)))
+    assert_same_outputs(refitted.similar_items([3, 0], 5), fresh.similar_items([3, 0], 5))
 
 
 @pytest.mark.parametrize("kind", ["als", "sgd", "implicit"])

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from builders import model_for, quietly
+from builders import SOLVERS, model_for, quietly
 from helpers import in_full
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -140,7 +140,7 @@ def test_noise_of_huge_and_tiny_y():
 
 
 @pytest.mark.around(solver="adagrad", dtype=np.float64, loss=("squared_error", 0))
-@pytest.mark.parametrize("solver", ["adagrad", "adam", "ftrl", "sgd", "als"])
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("loss", [("squared_error", 0), ("huber", 0), ("log_loss", 2)])
 def test_huge_weights_are_learned_from_or_refused(solver, loss, dtype):
@@ -174,9 +174,9 @@ def test_huge_weights_of_others():
 
 
 @pytest.mark.around(solver="adagrad", dtype=np.float64, alpha=1e300)
-@pytest.mark.parametrize("solver", ["adagrad", "adam", "ftrl", "sgd", "als"])
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("alpha", [1e20, 1e155, 1e300])
+@pytest.mark.parametrize("alpha", [1e20, 1e155, 1e300, 1.7e308])
 def test_huge_penalties_leave_nothing(solver, dtype, alpha):
     X, y, _ = make()
     model = FMRegressor(2, solver=solver, alpha=alpha, alpha_linear=alpha, random_state=0)
@@ -229,3 +229,43 @@ def test_labels_by_draws_that_are_far_too_large():
     model = BayesianFMClassifier(2, n_burn_in=1, init_scale=1e300, **SHORT)
     with np.errstate(divide="raise"), pytest.raises(ValueError, match="Sampling diverged"):
         model.fit(X, labels > 1)
+
+
+def test_penalties_of_a_ranking_that_are_no_numbers_when_multiplied():
+    X, _, labels = make()
+    model = FMRecommender(2, alpha=1.7e308, alpha_linear=1.7e308, **SHORT)
+    assert np.isfinite(quietly(model.fit, X, labels).recommend(X, 2)[1]).all()
+
+
+def test_ways_down_where_products_are_constant():
+    """The columns are as good as constant, so their products add nothing but rounding."""
+    X, y, _ = make()
+    model = FMRegressor(2, solver="ftrl", alpha=0.1, alpha_linear=0.1, max_iter=20, random_state=0)
+    assert np.isfinite(quietly(model.fit, X + 1e30, y).predict(X + 1e30)).all()
+
+
+@pytest.mark.parametrize("estimator", [FMRegressor, FMClassifier])
+@pytest.mark.parametrize(
+    "dtype,shift,is_lost",
+    [(np.float32, 10, False), (np.float32, 1e4, True), (np.float64, 1e4, False)],
+)
+def test_columns_too_far_from_zero_for_accurate_predictions(estimator, dtype, shift, is_lost):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    y = X[:, 0] + X[:, 1] * X[:, 2] + rng.logistic(size=200)
+    X = (X + np.array([0, shift, shift])).astype(dtype)
+    model = estimator(2, max_iter=30, random_state=0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model.fit(X, y if estimator is FMRegressor else y > 0)
+    found = [str(w.message) for w in caught if "Predictions in float32" in str(w.message)]
+    assert len(found) == is_lost
+    if is_lost:
+        assert "column 1" in found[0] or "column 2" in found[0]
+        assert "StandardScaler" in found[0] and "float64" in found[0]
+
+
+def test_parameters_beyond_float64():
+    X, y, _ = make()
+    with pytest.raises(ValueError, match=r"y is too large, .* in float64; scale them\.$"):
+        FMRegressor(2, **SHORT).fit(X * 1e-100, y * 1e300)

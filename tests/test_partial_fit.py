@@ -1,5 +1,6 @@
 """Learning from a stream, chunk by chunk."""
 
+import copy
 import pickle
 import warnings
 from functools import cache
@@ -1051,3 +1052,15 @@ def test_labels_of_another_kind_than_the_classes():
     model = FMClassifier().partial_fit(np.eye(2), [0, 1], classes=[0, 1])
     with pytest.raises(ValueError, match=r"^y has labels of another kind than the classes"):
         model.partial_fit(np.eye(2), np.array(["2020-01-01", "2020-01-02"], "M8[D]"))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_copies_are_trained_apart(copied):
+    X, y = make_dense("squared_error", 1, 60)
+    start = FMRegressor(2, random_state=0).partial_fit(X[:20], y[:20])
+    alone = clone(start).partial_fit(X[:20], y[:20])
+    other = copied(start).partial_fit(X[20:40], y[20:40])
+    for model in (start, alone):
+        model.partial_fit(X[20:40], y[20:40])
+    assert_same(start, alone)
+    assert_same(other, alone)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from builders import SOLVERS
+from builders import MINIBATCH_SOLVERS, SOLVERS
 from helpers import in_full, needs_jit, run_code, size
 from numpy.testing import assert_array_equal
 from scipy import sparse
@@ -74,7 +74,7 @@ for one, other in zip(fit_and_predict(), expected):  # the parent goes on as wel
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-@pytest.mark.parametrize("solver", ["adagrad", *in_full("adam", "als", "ftrl", "sgd", "bayes")])
+@pytest.mark.parametrize("solver", ["adagrad", *in_full(*SOLVERS[1:], "bayes")])
 def test_fork_after_a_parallel_fit(solver):
     sizes = f"size, repeat, limit = {size(1500, 200)}, {size(20, 1)}, 60\nsolver = {solver!r}\n"
     run_code(sizes + FORK, timeout=200)
@@ -188,4 +188,4 @@ def test_all_kernels_free_what_they_allocate():
         skfm.FMRecommender(2, **short),
         skfm.BayesianFMRegressor(2, max_iter=3, n_burn_in=1, random_state=0, **masks),
     ]"""
-    assert_all_is_freed(["adagrad", "adam", "ftrl", "sgd"], recommenders)
+    assert_all_is_freed(MINIBATCH_SOLVERS, recommenders)

@@ -239,6 +239,17 @@ def test_tables_of_items_are_prepared_once(monkeypatch):
                 assert_array_equal(a, b)
 
 
+def test_added_items_are_similar_to_the_others():
+    X, items, _ = make_log(n_events=300)
+    features = make_features()
+    model = small(item_features=features, item_identity=()).fit(X, items)
+    model.similar_items(model.item_ids_[:1], 3)
+    model.add_items(features[:1], ["new"])
+    found, similarities = model.similar_items(["new"], 3)
+    assert model.item_ids_[0] in found
+    assert_allclose(similarities[0, 0], 1)
+
+
 def test_similar_items():
     X, items, _ = make_log(n_events=500)
     model = small(item_ids=np.arange(30)).fit(X, items)
@@ -285,6 +296,7 @@ def test_what_is_not_known_contributes_nothing(loss):
     own = model.user_vectors(X[:1])[0, -1] if loss == "logistic" else 0  # of the context alone
     assert_allclose(scores[1], own)
     assert_array_equal(model.predict_pairs(X[:1], [0], pd.Series([None])), scores[1:2])
+    assert model.predict_pairs(X[:1], [], []).shape == (0,)
     ranked, _ = model.recommend(X[:1], 30)  # None where too few are left
     assert None in ranked[0]
     assert np.isfinite(model.predict_pairs(X[:1], np.zeros(30, int), ranked[0])).all()

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from builders import CODES, GIVEN
+from builders import CODES, GIVEN, SOLVERS
 from helpers import in_full, size
 from numpy.testing import assert_allclose
 from scipy import sparse
@@ -15,8 +15,6 @@ from skfm._solvers.fm import saddle_points
 from skfm._solvers.fm.interactions import Interactions, all_pairs
 from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.fm.problem import make_problem
-
-SOLVERS = ["adagrad", "adam", "ftrl", "sgd", "als"]
 
 
 def make_product(n_rows, layout, seed):

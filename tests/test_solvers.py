@@ -24,7 +24,7 @@ def test_fit_reaches_the_optimum(solver, loss, n_classes):
         alpha=0.3,
         alpha_linear=0.5,
         learning_rate=RATES[solver],
-        max_iter=size(3000, 100),
+        max_iter=size(3000, 300),
         tol=0.0,
         n_iter_no_change=500,
     )
@@ -33,7 +33,7 @@ def test_fit_reaches_the_optimum(solver, loss, n_classes):
     data = X, target, None, kind, model.alpha, model.alpha_linear
     fitted = reference.objective(parameters, *data)
     best = reference.best_objective(parameters, data, n_starts=1)
-    assert fitted <= (1.01 if JIT else 1.3) * best
+    assert fitted <= (1.01 if JIT else 1.1) * best
     nothing = [np.zeros_like(array) for array in parameters]
     assert best < 0.9 * reference.objective(nothing, *data)  # there was something to find
 

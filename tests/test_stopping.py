@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import reference
-from builders import GIVEN
+from builders import GIVEN, LOSSES, MINIBATCH_SOLVERS, RATES
 from helpers import JIT, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -36,9 +36,6 @@ from skfm._utils import validation as checks
 from skfm.datasets import make_fm_regression
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-SOLVERS = ["adagrad", "adam", "ftrl", "sgd"]
-LOSSES = ["squared_error", "absolute_error", "huber", "quantile", "poisson"]
-CLASSIFICATION = [("log_loss", 2), ("log_loss", 3), ("squared_hinge", 2), ("squared_hinge", 3)]
 
 
 def make(loss="squared_error", n_classes=0, n_rows=None):
@@ -79,8 +76,8 @@ def assert_same(model, other):
 
 
 @pytest.mark.around(solver="adagrad", loss="squared_error")
-@pytest.mark.parametrize("loss, n_classes", [(loss, 0) for loss in LOSSES] + CLASSIFICATION)
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("loss, n_classes", LOSSES)
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 def test_the_best_epoch_is_kept(solver, loss, n_classes):
     X, y = make(loss, n_classes)
     train, validation = split(X, y)
@@ -263,7 +260,7 @@ def test_in_a_grid_search():
 @pytest.mark.around(solver="adagrad", n_classes=0)
 @pytest.mark.parametrize("batch_size", ["auto", 200])
 @pytest.mark.parametrize("n_classes", [0, 2, 3])
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 def test_a_stop_is_that_of_a_shorter_fit_for_every_solver(
     solver, n_classes, batch_size, monkeypatch
 ):
@@ -377,7 +374,7 @@ def test_a_refit_trains_on_the_rows_set_aside():
 
 @pytest.mark.around(solver="adagrad", n_classes=0)
 @pytest.mark.parametrize("n_classes", [0, 2, 3])
-@pytest.mark.parametrize("solver", [*SOLVERS, "als"])
+@pytest.mark.parametrize("solver", [*MINIBATCH_SOLVERS, "als"])
 def test_a_refit_is_a_fit_with_the_best_number_of_epochs(solver, n_classes, monkeypatch):
     # Where a saddle point was left before, there is no second fit.
     monkeypatch.setattr(minibatch.Trainer, "leave_saddle", lambda self: False)
@@ -454,7 +451,7 @@ def test_scores_are_weighted(n_classes):
 
 @pytest.mark.around(solver="adagrad", dtype=np.float64)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 def test_number_of_threads_does_not_matter_with_early_stopping(solver, dtype):
     X, y = make(n_rows=size(4000, 200))
     (X, y), validation = split(X.astype(dtype), y)
@@ -495,7 +492,7 @@ def test_bad_validation_rows_leave_a_fitted_model_alone():
 
 @pytest.mark.parametrize("max_iter", [8, 40])
 @pytest.mark.parametrize("learning_rate", [10.0, 1e3, 1e4])
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 def test_divergence_does_not_end_far_off(solver, learning_rate, max_iter):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(300, 6)), rng.normal(size=300)
@@ -595,7 +592,7 @@ def loudly(calls):
 
 
 @pytest.mark.parametrize("n_classes", [0, 3])
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 def test_a_callback_does_not_change_the_training(solver, n_classes):
     X, y = make(n_classes=n_classes)
     calls = []
@@ -695,7 +692,7 @@ def grouped(n_rows=150, n_features=6):
     return X, (y - y.mean()) / y.std(), np.array(["a", "a", "a", "b", "b", "b"])
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 def test_equal_penalties_are_one(solver):
     X, y, groups = grouped()
     plain = FMRegressor(solver=solver, random_state=0, **GIVEN).fit(X, y)
@@ -724,9 +721,7 @@ def test_a_huge_penalty_holds_its_group():
 
 @pytest.mark.around(solver="adagrad", kind="squared_error")
 @pytest.mark.parametrize("kind", ["squared_error", "log_loss"])
-@pytest.mark.parametrize(
-    "solver, rate", [("adagrad", 0.3), ("adam", 0.02), ("ftrl", 0.3), ("sgd", 0.03)]
-)
+@pytest.mark.parametrize("solver, rate", [(solver, RATES[solver]) for solver in MINIBATCH_SOLVERS])
 def test_groups_reach_the_optimum(solver, rate, kind):
     X, y, groups = grouped()
     linear, ridge = np.where(groups == "a", 0.3, 3.0), np.where(groups == "a", 1.0, 0.1)
@@ -802,7 +797,7 @@ def test_what_is_wrong_with_groups(parameters, message):
 
 @pytest.mark.around(solver="adagrad", n_classes=0)
 @pytest.mark.parametrize("n_classes", [0, 2, 3])
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 def test_one_huge_penalty_leaves_all_else_free(solver, n_classes):
     X, y, groups = grouped()
     if n_classes:

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from builders import MINIBATCH_SOLVERS
 from helpers import JIT, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -16,7 +17,6 @@ from skfm._solvers.fm import minibatch, streams
 from skfm.datasets import make_fm_classification, make_fm_regression
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-SOLVERS = ["adagrad", "adam", "ftrl", "sgd"]
 KINDS = ["numbers", "two classes", "three classes"]
 
 
@@ -54,7 +54,7 @@ def assert_same(model, other):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("n_rows", [300, size(2500, 300)])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 def test_first_call_is_one_epoch(solver, kind, n_rows, dtype):
     X, y = make(kind, n_rows)
     X = X.astype(dtype)
@@ -81,7 +81,7 @@ def test_same_chunk_again_is_another_epoch(solver, kind):
     assert streamed.n_iter_ == 4
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 def test_number_of_threads_does_not_matter(solver):
     X, y = make("numbers", size(4000, 300))
     models = [FMRegressor(solver=solver, n_jobs=n, random_state=0) for n in (None, 2)]
@@ -96,7 +96,7 @@ def test_number_of_threads_does_not_matter(solver):
 
 @pytest.mark.full
 @pytest.mark.skipif(not JIT, reason="takes too long without the JIT")
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 @pytest.mark.parametrize("kind", ["numbers", "two classes"])
 def test_a_pass_over_chunks_is_about_an_epoch(solver, kind):
     maker = make_fm_regression if kind == "numbers" else make_fm_classification
@@ -129,7 +129,7 @@ def test_penalties_are_divided_by_all_rows_seen():
 def test_memory_is_kept_and_pickled(tmp_path):
     X, y = make("numbers", 900)
     parts = [(X[i : i + 300], y[i : i + 300]) for i in (0, 300, 600)]
-    for solver in SOLVERS:
+    for solver in MINIBATCH_SOLVERS:
         model = FMRegressor(solver=solver, random_state=0).partial_fit(*parts[0])
         model.partial_fit(*parts[1])
         again = pickle.loads(pickle.dumps(model))
@@ -143,7 +143,7 @@ def test_memory_is_kept_and_pickled(tmp_path):
             assert (forgetful.coef_ != model.coef_).any()
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 def test_after_fit(solver):
     X, y = make("numbers", size(5000, 400))
     model = FMRegressor(solver=solver, random_state=0, max_iter=size(50, 5)).fit(X, y)
@@ -345,7 +345,7 @@ def test_an_interrupted_call_leaves_no_trace(monkeypatch):
     assert_same(model.partial_fit(X[200:], y[200:]), untouched.partial_fit(X[200:], y[200:]))
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 def test_a_monstrous_chunk_never_leaves_nan(solver):
     X, y = make("numbers")
     model = model_for("numbers", solver=solver).partial_fit(X, y)
@@ -406,14 +406,14 @@ def error_of_stream(model, outlier, in_target, n_before=20, n_after=60):
 
 @pytest.mark.skipif(not JIT, reason="needs many rows")
 @pytest.mark.parametrize("outlier, in_target", [(1e3, False), (1e5, False), (1e4, True)])
-@pytest.mark.parametrize("solver", ["adagrad", "adam", "ftrl", "sgd"])
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 def test_an_outlier_is_forgotten(solver, outlier, in_target):
     model = FMRegressor(4, solver=solver, random_state=0)
     clean = error_of_stream(clone(model), 0.5, in_target)
     assert error_of_stream(clone(model), outlier, in_target) < 1.5 * clean
 
 
-@pytest.mark.parametrize("solver", ["adagrad", "adam", "ftrl", "sgd"])
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 def test_usual_chunks_teach_as_much_as_without_a_guard(solver, monkeypatch):
     X, y = make_fm_regression(4000, n_levels=10, random_state=0)
 

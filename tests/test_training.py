@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import joblib
 import numpy as np
 import pytest
-from builders import GIVEN
+from builders import GIVEN, MINIBATCH_SOLVERS
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.compose import ColumnTransformer
@@ -89,7 +89,7 @@ def test_warm_start_keeps_float32():
     assert model.components_.dtype == np.float32
 
 
-@pytest.mark.parametrize("solver", ["adagrad", "adam", "ftrl", "sgd"])
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 def test_warm_start_in_another_precision(solver):
     X, y = make_fm_regression(300, random_state=0)
     model = FMRegressor(3, solver=solver, warm_start=True, max_iter=3, random_state=0).fit(X, y)

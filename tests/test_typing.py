@@ -9,9 +9,11 @@ import typing
 from pathlib import Path
 
 import pytest
+from sklearn.base import BaseEstimator
 
 import skfm
 from skfm import datasets, exceptions, metrics, model_selection, preprocessing, recipes
+from skfm._utils.parameters import Options
 
 MODULES = skfm, datasets, exceptions, metrics, model_selection, preprocessing, recipes
 SCRIPT = Path(__file__).with_name("typed_script.py")
@@ -36,6 +38,12 @@ def public_callables():
 
 
 CALLABLES = dict(public_callables())
+ESTIMATORS = [
+    one
+    for module in (skfm, preprocessing)
+    for one in (getattr(module, name) for name in module.__all__)
+    if inspect.isclass(one) and issubclass(one, BaseEstimator) and one._constraints
+]
 
 
 @pytest.mark.parametrize("name", CALLABLES)
@@ -44,6 +52,27 @@ def test_signature_has_types(name):
     hints = typing.get_type_hints(function)
     parameters = [name for name in inspect.signature(function).parameters if name != "self"]
     assert set(hints) == {*parameters, "return"}
+
+
+def options_of(estimator):
+    """The strings that each parameter may be, by its constraints."""
+    for name, constraints in estimator._constraints.items():
+        lists = [one.options for one in constraints if isinstance(one, Options)]
+        if lists:
+            yield name, set().union(*lists)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_options_of_parameters_are_in_signature_and_docstring(estimator):
+    hints = typing.get_type_hints(estimator.__init__)
+    for name, options in options_of(estimator):
+        kinds = [hints[name], *typing.get_args(hints[name])]
+        literals = [kind for kind in kinds if typing.get_origin(kind) is typing.Literal]
+        assert {option for kind in literals for option in typing.get_args(kind)} == options
+        described = re.search(rf"^    {name} : (.*?)^    \w+ : ", estimator.__doc__, re.M | re.S)[
+            1
+        ]
+        assert set(re.findall(r'"(\w+)"', described)) >= options
 
 
 @pytest.mark.full

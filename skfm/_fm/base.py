@@ -5,7 +5,7 @@ from functools import partial
 from typing import ClassVar, Self
 
 from numpy.typing import ArrayLike
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
 from sklearn.utils import check_random_state
 
 from skfm._fm import training
@@ -23,7 +23,13 @@ from skfm._fm.penalties import (
     with_unseen,
 )
 from skfm._fm.rows import Rows
-from skfm._fm.scaling import from_solver, random_start, to_solver, with_new_features
+from skfm._fm.scaling import (
+    from_solver,
+    random_start,
+    to_solver,
+    warn_if_rounded,
+    with_new_features,
+)
 from skfm._fm.stream import Stream, digest_of_chunk, settled_values
 from skfm._fm.warm_start import WarmStart
 from skfm._solvers.fm import minibatch
@@ -50,6 +56,15 @@ from skfm._utils.threads import n_threads
 from skfm._utils.typing import MatrixLike
 from skfm._utils.validation import is_option
 from skfm._utils.warnings import warn_not_converged
+
+
+def takes_steps(model):
+    if validation.is_option(model.solver, "als"):
+        raise AttributeError(
+            "solver='als' needs all rows at once; for partial_fit take a solver of gradient "
+            "steps, such as 'adagrad'."
+        )
+    return True
 
 
 class BaseFM(FittedFM):
@@ -148,6 +163,12 @@ class BaseFM(FittedFM):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        stream = vars(self).get("_stream")
+        if stream is not None:  # that of the original, if this is a shallow copy
+            self._stream = stream.copy()
+
     def _check_parameters(self):
         super()._check_parameters()
         check_scoring(self)
@@ -167,14 +188,14 @@ class BaseFM(FittedFM):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Training rows. float32 is trained in float32, everything else in float64.
+            Training rows. float32 input is processed in float32, all other types in float64.
         y : array-like of shape (n_samples,)
             Targets: numbers for a regressor, labels of any type for a classifier.
         sample_weight : array-like of shape (n_samples,), default=None
             Sample weights. A row of weight 2 counts as two rows, and a row of weight 0 is ignored.
         X_val : array-like or sparse, of shape (n_val, n_features), default=None
-            Validation rows for early stopping. The user guide shows how a `Pipeline` transforms
-            them.
+            Validation rows for early stopping. See the :doc:`user guide </user_guide>` for their
+            transformation in a `Pipeline`.
         y_val : array-like of shape (n_val,), default=None
             Targets of the validation rows.
         sample_weight_val : array-like of shape (n_val,), default=None
@@ -189,7 +210,7 @@ class BaseFM(FittedFM):
         ------
         ValueError
             If a parameter or the data is invalid (NaN or infinity, inconsistent lengths, negative
-            weights, a single class), or if training diverges with every learning rate tried.
+            weights, a single class), or if training diverges even with smaller learning rates.
         """
         with all_or_nothing(self):
             return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
@@ -229,8 +250,7 @@ class BaseFM(FittedFM):
             except (TypeError, ValueError) as error:
                 raise type(error)(f"X_val, y_val or sample_weight_val: {error}") from error
         seed = rng.randint(2**31 - 1)
-        is_stratified = not self._numeric_target
-        return split(rows, self.validation_fraction, stratify=is_stratified, seed=seed)
+        return split(rows, self.validation_fraction, stratify=is_classifier(self), seed=seed)
 
     def _refits(self, history):
         """Whether to fit again on all rows, with as many epochs as were best.
@@ -434,6 +454,8 @@ class BaseFM(FittedFM):
             baseline, factors = run.transform.baseline, result.parameters.factors
             warn_if_linear(problem, factors, baseline, self.alpha, self.alpha_l21)
         self._store_solution(result.parameters, run)
+        if not run.transform.is_constant:
+            warn_if_rounded(self._parameters(), problem, run.transform.unit)
         is_auto = is_option(self.alpha, "auto")
         self.alpha_ = factor_penalties(problem) if is_auto else run.penalties.factors
         is_auto = is_option(self.alpha_linear, "auto")
@@ -457,6 +479,15 @@ class BaseFM(FittedFM):
         """Keep the solver's parameters in the units of X and y."""
         parameters = from_solver(parameters, run.problem, run.transform)
         self._store(parameters, run.problem.interactions)
+        self._fitted_loss = self.loss
+
+    @property
+    def _loss_of_outputs(self):
+        """The loss that gives raw outputs their meaning: that of the fit, if there was one.
+
+        The parameter may have changed since.
+        """
+        return vars(self).get("_fitted_loss", self.loss)
 
     def _found_penalties(self):
         """Penalties that the last fit has found."""
@@ -474,7 +505,7 @@ class BaseFM(FittedFM):
 
     def _check_rows(self, X, y, sample_weight, *, reset):
         checked = validation.validate_rows(
-            self, X, y, sample_weight, numeric_target=self._numeric_target, reset=reset
+            self, X, y, sample_weight, numeric_target=is_regressor(self), reset=reset
         )
         return Rows(*checked)
 

@@ -4,6 +4,9 @@ import numpy as np
 
 from skfm._solvers.fm.parameters import Parameters
 from skfm._utils.memory import aligned_zeros
+from skfm._utils.warnings import warn
+
+MUCH_LOST = 0.03  # of the standard deviation of y, or of log-odds
 
 
 def random_start(problem, transform, init_scale, rng):
@@ -53,18 +56,18 @@ def from_solver(parameters, problem, transform):
     The factors are stored feature by feature, as prediction reads them.
     """
     dtype = parameters.factors.dtype
-    linear = parameters.linear * (transform.unit / problem.scale)
-    factors = parameters.factors * transform.unit ** (1 / problem.interactions.degrees)
-    factors = factors / problem.scale[:, None]
-    intercept = parameters.intercept * transform.unit + transform.shift
-    intercept, linear = problem.from_centered(intercept, linear, factors)
-    with np.errstate(over="ignore"):  # the result is checked instead
+    with np.errstate(over="ignore", invalid="ignore"):  # the result is checked instead
+        linear = parameters.linear * (transform.unit / problem.scale)
+        factors = parameters.factors * transform.unit ** (1 / problem.interactions.degrees)
+        factors = factors / problem.scale[:, None]
+        intercept = parameters.intercept * transform.unit + transform.shift
+        intercept, linear = problem.from_centered(intercept, linear, factors)
         linear, factors = linear.astype(dtype), factors.astype(dtype)
         parts = linear, factors, intercept.astype(dtype)
     if not all(np.isfinite(part).all() for part in parts):
         raise ValueError(
             f"y is too large, or a column of X too small, for parameters in {dtype}; scale "
-            "them, or pass X in float64."
+            f"them{_or_float64(dtype)}."
         )
     n_outputs, _, n_components = factors.shape
     n_features = problem.position.size
@@ -73,3 +76,34 @@ def from_solver(parameters, problem, transform):
     table = aligned_zeros((n_outputs, n_features, n_components), dtype)
     table[:, problem.used] = factors
     return Parameters(intercept, coef, table)
+
+
+def warn_if_rounded(parameters, problem, unit):
+    """Warn if predictions lose much to rounding, as columns are far from zero for their spread.
+
+    The solver centers such columns. But fitted parameters multiply the values of X, so that large
+    terms cancel: their size in a row of means, times the precision, is what is lost.
+    """
+    far = np.flatnonzero(problem.center)
+    if not far.size:
+        return
+    features, center = problem.used[far], problem.center[far].astype(np.float64)
+    linear = parameters.linear[:, features] / unit * center
+    factors = parameters.factors[:, features] * center[:, None]
+    factors = factors / unit ** (1 / problem.interactions.degrees)
+    squares = np.square(factors.sum(axis=1)) + np.square(factors).sum(axis=1)
+    size = np.abs(linear).sum(axis=1) + squares.sum(axis=1) / 2
+    dtype = problem.data.dtype
+    if size.max() * np.finfo(dtype).eps > MUCH_LOST:
+        terms = np.abs(linear).max(axis=0) + np.square(factors).sum(axis=2).max(axis=0)
+        warn(
+            f"Predictions in {dtype} are inaccurate: columns of X are too far from zero for their "
+            f"spread, most of all column {features[terms.argmax()]} (counted from 0). Center "
+            f"them, for example with sklearn.preprocessing.StandardScaler"
+            f"{_or_float64(dtype)}.",
+            UserWarning,
+        )
+
+
+def _or_float64(dtype):
+    return "" if dtype == np.float64 else ", or pass X in float64"

@@ -1,5 +1,6 @@
 """What `partial_fit` keeps from call to call, and what must not change between calls."""
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,13 @@ class Stream(Versioned):
     memory: OptimizerMemory | None  # "als" has none
     rng: np.random.RandomState
     seen: set  # digests of the chunks
+
+    def copy(self):
+        """The same with chunks of its own: `partial_fit` adds them in place."""
+        other = copy.copy(self)
+        if "seen" in vars(other):  # another version may have kept something else
+            other.seen = set(self.seen)
+        return other
 
     def check_settled(self, now):
         """Raise an error if the estimator's parameters that cannot change are others ``now``."""

@@ -63,6 +63,8 @@ def train(run, start, to_find, warm_start=None, *, keeps_state=False):
         "searched": None if warm_start is None else warm_start.searched,
     }
     problem, settings, baseline = run.problem, run.settings, run.transform.baseline
+    if run.transform.is_constant and not keeps_state:
+        baseline = 1.0  # the unit of the solver is as small as rounding errors
     if settings.solver == "als":
         result = coordinate_descent.train(problem, start, settings, baseline, **options)
         return Result(*result, memory=None)

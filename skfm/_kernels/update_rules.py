@@ -60,8 +60,22 @@ class FTRL(NamedTuple):
     n_components: int  # without padding
 
 
-LINEAR_SLOTS = {AdaGrad: 2, SGD: 1, Adam: 4, FTRL: 5}
-FACTOR_SLOTS = {AdaGrad: 2, SGD: 1, Adam: 3, FTRL: 2}
+# The slots of a linear weight, which are also those of the intercept, and of a factor: first the
+# parameter itself. Four other names mean something to the solvers. "squares" are of gradients
+# ("factor_squares", if the factors of a feature share one slot): sums, or moving averages if the
+# rule has "n_steps". "mean" is a moving average of gradients.
+LINEAR_SLOTS = {
+    AdaGrad: ("weight", "squares"),
+    SGD: ("weight",),
+    Adam: ("weight", "mean", "squares", "n_steps"),
+    FTRL: ("weight", "z", "squares", "weight_seen", "factor_squares"),
+}
+FACTOR_SLOTS = {
+    AdaGrad: ("factor", "squares"),
+    SGD: ("factor",),
+    Adam: ("factor", "mean", "squares"),
+    FTRL: ("factor", "z"),
+}
 
 
 @jit_inner

@@ -6,7 +6,6 @@ import numpy as np
 from scipy import sparse
 
 from skfm._recommenders.candidates import hide_others, pattern_of
-from skfm._recommenders.vectors import padded
 from skfm._solvers import top_k
 from skfm._utils import validation
 
@@ -52,15 +51,11 @@ def find_best_or_none(rows, item_table, k, candidates, n_threads):
 
 
 def find_similar(vectors, asked, n, argument, n_threads):
-    """For the rows of a table that are asked for, the others with the largest cosines, and these.
+    """For some of the `UnitVectors`, the others with the largest cosines, and these.
 
     ``argument`` is what errors call their number ``n``.
     """
-    if vectors.shape[1] == 0:
-        raise ValueError("The model has n_components=0: there are no vectors to compare.")
     validation.check_number(n, argument, numbers.Integral, low=1)
-    length = np.sqrt(np.einsum("if,if->i", vectors, vectors))
-    table = padded(vectors / np.where(length > 0, length, 1)[:, None])
-    n_best = min(int(n), len(table))
+    n_best = min(int(n), len(vectors.table))
     itself = np.arange(asked.size + 1), asked
-    return top_k.best(table[asked], top_k.make_tiles(table), n_best, itself, n_threads)
+    return top_k.best(vectors.table[asked], vectors.tiles, n_best, itself, n_threads)

@@ -21,8 +21,8 @@ class Catalogue(Versioned):
     def positions(self, ids, argument):
         """Positions of items that are given by name, or by position if they have no names."""
         ids = one_dimensional(ids, argument)
-        if ids.dtype == bool and ids.size == self.n_items:
-            return np.flatnonzero(ids)
+        if ids.dtype == bool:
+            return self._by_mask(ids, argument)
         if self.names is not None and ids.size and ids.dtype.kind not in "iu":
             return self._by_name(ids, argument)
         return check_positions(ids, self.n_items, argument)
@@ -41,6 +41,14 @@ class Catalogue(Versioned):
         positions = np.full(column.size, -1)
         positions[known] = self.positions(given, argument)
         return positions
+
+    def _by_mask(self, mask, argument):
+        if mask.size != self.n_items:
+            raise TypeError(
+                f"{argument} must hold integers, or be a mask of the {self.n_items} items; got a "
+                f"mask of {mask.size}."
+            )
+        return np.flatnonzero(mask)
 
     def _by_name(self, ids, argument):
         place = {name: position for position, name in enumerate(self.names)}

@@ -10,7 +10,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skfm._fm.feature_groups import check_labels
-from skfm._fm.interactions import check_interactions, given_or_carried
+from skfm._fm.features import EstimatorOfFeatures
+from skfm._fm.interactions import given_or_carried
 from skfm._recommenders.candidates import is_matrix, read_excluded
 from skfm._recommenders.catalogue import LabelledCatalogue
 from skfm._recommenders.defaults import unless_auto
@@ -49,7 +50,7 @@ from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.ranking import training as ranking
 from skfm._utils import validation
 from skfm._utils.equal_rows import merge_rows
-from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
+from skfm._utils.estimator import all_or_nothing
 from skfm._utils.ids import join_ids
 from skfm._utils.parameters import (
     AUTO,
@@ -84,37 +85,37 @@ RANKED = 10  # items, for `score`
 CONTEXT = "context"  # the field of the features of X if nothing else is said
 
 
-class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
+class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
     """Factorization machine that learns to rank the items for a context.
 
-    Each row of X is the context of an event (the user, their attributes, the time, previous
-    items), and y is the item that was chosen. Each item has an indicator feature of its own and
-    the features in `item_features`. The score of an item ``i`` in a context ``x`` is a
+    Each row of X describes the context of an event (the user, their attributes, the time, previous
+    items), and y contains the item that was chosen. An item has an indicator feature of its own
+    and the features in `item_features`. The score of an item ``i`` in a context ``x`` is a
     factorization machine on the features of both [1]_:
 
     ``score(x, i) = a(x) + b(i) + <s(x), s(i)>``
 
     where ``s`` is the sum of the vectors of all features, multiplied by their values. ``a(x)`` is
     the same for all items and does not change the ranking. The model is trained by comparing the
-    chosen item with randomly sampled negative items. With weights ``c`` of the events, and with
-    the penalties of all features, the objective is
+    chosen item with randomly sampled negative items. The objective is
 
     ``sum c loss(score(x, chosen) - score(x, sampled))
     + sum_j (alpha_linear w_j^2 + alpha sqrt(n_j) ||v_j||^2) / 2``
 
-    If the context is a one-hot encoded user and there are no `item_features`, the model is a
-    matrix factorization for ranking. With `item_features`, cold-start items are ranked by their
-    features, in the same way as cold-start users are by features of the context.
+    where ``c`` are the weights of the events. If the context is a one-hot encoded user and there
+    are no `item_features`, the model is a matrix factorization for ranking. With `item_features`,
+    cold-start items are ranked by their features. Likewise, features of the context allow
+    recommendations for cold-start users.
 
-    The parameters of `item_features` are not trained on the events but on the items: after each
-    epoch, a regression estimates how much of the items' vectors and weights they explain, and the
-    indicator features keep the remainder. Each item counts once in this regression. Its
-    coefficients are shrunk by empirical Bayes [4]_ [5]_, without a parameter to tune:
-    uninformative columns do little harm, and columns of few items, such as a director, count if
-    most columns of this kind are informative. Columns far from 0 in all rows, such as years, are
-    centered. (The parameters of `item_features` are trained on the events if `item_identity` is
-    empty, if items have no linear weights, or if `interactions` or `fit_linear` treat a column
-    unlike the indicator features.)
+    The parameters of `item_features` are not trained on the events directly. Instead, after each
+    epoch, a regression estimates how much of the items' vectors and linear weights they explain,
+    and the indicator features keep the remainder. Each item counts once in this regression. The
+    coefficients are shrunk by empirical Bayes [4]_ [5]_, without a parameter to tune.
+    Uninformative columns therefore do little harm. Columns that are nonzero for few items, such as
+    a director, are used if most columns of this kind are informative. Columns far from 0 in all
+    rows, such as years, are centered. (The parameters of `item_features` are trained on the events
+    if `item_identity` is empty, if items have no linear weights, or if `interactions` or
+    `fit_linear` treat a column unlike the indicator features.)
 
     Read more in the :doc:`user guide </ranking>`.
 
@@ -126,21 +127,19 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         "bpr" is Bayesian personalized ranking [2]_, the log loss of the difference of the two
         scores.
 
-        "warp" [3]_ samples items until the score of one of them comes within a margin of 1 of the
-        score of the chosen item, at most `max_draws` times. The fewer draws this takes, the
-        further down the chosen item is estimated to be ranked, and the larger is the weight of the
-        event, ``log(1 + rank) / log(1 + n_others)``. Here, ``rank`` is the number of other items
-        divided by the number of draws, rounded down, and at least 1. This loss emphasizes the top
-        of the ranking.
+        "warp" [3]_ emphasizes the top of the ranking. It samples up to `max_draws` items, until
+        the score of one of them exceeds the score of the chosen item minus 1. The rank of the
+        chosen item is estimated by the number of other items divided by the number of draws,
+        rounded down, and at least 1. The weight of the event is
+        ``log(1 + rank) / log(1 + n_others)``.
 
-        "logistic" is the log loss of chosen items as positives and sampled items as negatives. It
-        also fits an intercept and the context's part ``a(x)``.
+        "logistic" is the log loss with chosen items as positives and sampled items as negatives.
+        It also fits an intercept and the term ``a(x)``.
     item_features : DataFrame, array-like or sparse matrix of shape (n_items, n_item_features), \
             default=None
         Numerical features of the items, such as genres as 0 and 1. The index of a DataFrame
-        contains the names of the items. Items that are never chosen may be included and can be
-        recommended. With None, the items are those in y, and their indicator features are their
-        only features.
+        contains the names of the items. It may contain items that are never chosen, which can be
+        recommended, too. If None, the items are those in y, and they only have indicator features.
     item_ids : array-like of shape (n_items,), default=None
         Names of the rows of `item_features`. None uses the index of a DataFrame, and otherwise the
         row numbers.
@@ -149,25 +148,26 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         None uses ``item_features.feature_fields`` if it exists, and otherwise "item_features" for
         all columns.
     item_identity : sequence of fields, default=("item",)
-        Fields of the indicator features. Each item has one indicator in each of these fields; if
-        empty, items have no indicators. The indicators of items that are not chosen in `fit` are
-        0, so these items are scored by their other features only.
+        Fields of the indicator features. Each item has one indicator in each of these fields. If
+        empty, items have no indicators. The parameters of an indicator are 0 if the item is not
+        chosen in `fit`, so such items are scored by their other features only.
     feature_fields : array-like of shape (n_features,), default=None
         Field of each column of X, as a label. None uses the fields that X carries, if it comes
         from :class:`~skfm.preprocessing.EventEncoder`, and otherwise "context" for all columns.
     user_fields : sequence of fields, default=None
         Fields of X that together identify the user. The items that a user has chosen in any event
-        are not sampled as negatives for the user's other events, `recommend` leaves them out, and
-        `score` evaluates them together. None uses all columns: rows belong to the same user if
-        they are equal. A row of zeros belongs to no user.
+        are not sampled as negatives for the user's other events, and `recommend` leaves them out.
+        `score` evaluates the events of a user in the same context together. None uses all columns:
+        rows belong to the same user if they are equal. A row of zeros belongs to no user.
     interactions : list of pairs of fields, default=None
         Pairs of fields whose features interact. None means all pairs.
     fit_linear : bool or list of fields, default=True
-        Whether features have linear weights. A list contains the fields whose features have them.
+        Whether features have linear weights. A list contains the fields whose features have linear
+        weights.
     negatives : {"uniform", "popularity"} or float, default="uniform"
         Distribution of the sampled items, among the items in y. "uniform" samples all items with
-        the same probability, and "popularity" in proportion to the weight of their events. A
-        number between 0 and 1 is the exponent of this weight.
+        the same probability, and "popularity" samples them in proportion to the weight of their
+        events. A number between 0 and 1 is the exponent of this weight.
     max_draws : int, default=10
         Maximum number of draws per event and epoch for "warp", at most a million.
     alpha : float or "auto", default="auto"
@@ -186,7 +186,8 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         Mini-batch size. "auto" uses all events if there are at most 1024, so that their order does
         not matter and weights are equivalent to repetition, and otherwise 1024 to 4096.
     max_iter : int, default=100
-        Maximum number of epochs. Fewer epochs often rank better: tune this parameter or `alpha`.
+        Maximum number of epochs. Models with fewer epochs often rank better: tune this parameter
+        or `alpha`.
     tol : float, default=1e-4
         Tolerance of the stopping criterion. Training stops when the loss in `loss_curve_` has not
         decreased by at least `tol` below the best value so far for `n_iter_no_change` consecutive
@@ -199,7 +200,8 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         Seed of the initial vectors, of the order of the events and of the sampled items. Pass an
         int for reproducible results, which do not depend on `n_jobs`.
     n_jobs : int, default=None
-        Number of threads. None means 1, and -1 means all processors.
+        Number of threads. None means 1 unless in a `joblib.parallel_config` context, and -1 means
+        all processors.
     verbose : int, default=0
         If 1, progress is written to stderr: the epoch, the objective, and the rows per second,
         without compilation. A terminal shows a single line that is updated; a file or a notebook
@@ -209,7 +211,7 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
     Attributes
     ----------
     item_ids_ : ndarray of shape (n_items,)
-        Names of the items, in the order of the rows of `item_features`, or sorted. The items of
+        Names of the items, in the order of `item_features` or, without it, sorted. Items added by
         `add_items` come last.
     coef_, item_coef_ : ndarray of shape (n_features,), (n_all_item_features,)
         Linear weights of the features of contexts and of items. For items, the indicator features
@@ -223,8 +225,8 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         Number of epochs.
     loss_curve_ : list of float
         Objective of each epoch, divided by the total weight, with the negative items sampled in
-        this epoch. For "warp", the penalty is not included: since the steps treat the weights of
-        the comparisons as constants, the sum of loss and penalty is not what they minimize.
+        this epoch. For "warp", the penalty is not included: the gradient steps treat the weights
+        of the events as constants, so they do not minimize the sum of loss and penalty.
     n_features_in_ : int
         Number of features of the contexts seen during `fit`.
     feature_names_in_ : ndarray of shape (n_features,)
@@ -233,7 +235,7 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
     See Also
     --------
     MFRecommender : Matrix factorization of a user-item matrix, without features.
-    FMClassifier : Predicts whether an item is chosen, rather than which.
+    FMClassifier : Predicts whether an item is chosen, rather than which item.
 
     References
     ----------
@@ -341,7 +343,6 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         tags.target_tags.required = True
         return tags
 
@@ -351,9 +352,10 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_events, n_features)
-            The context of each event. float32 is trained in float32, everything else in float64.
+            Context of each event. float32 input is processed in float32, all other types in
+            float64.
         y : array-like of shape (n_events,)
-            The item chosen: its name in `item_features` or `item_ids`, if there are any.
+            Chosen item of each event: its name in `item_features` or `item_ids`, if there are any.
         sample_weight : array-like of shape (n_events,), default=None
             Weights of the events.
 
@@ -365,8 +367,8 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         Raises
         ------
         ValueError
-            If a parameter or the data is not usable (NaN or infinity, items in y without
-            features, one item only, names given twice), or if training diverges.
+            If a parameter or the data is invalid (NaN or infinity, items in y without features, a
+            single item, duplicate names), or if training diverges.
         """
         with all_or_nothing(self):
             return self._fit(X, y, sample_weight)
@@ -385,7 +387,7 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         features = items.features(X.dtype)
         fields = [CONTEXT] * X.shape[1] if fields is None else fields
         fields = check_labels(fields, X.shape[1], "feature_fields", "column of X")
-        interactions = self._check_interactions(fields.astype(object), items.fields)
+        interactions = self._check_both_fields(fields.astype(object), items.fields)
         validation.check_weight_of_steps(weight)
         rng = check_random_state(self.random_state)
         settings = self._settings(X.shape[0], interactions.fit_linear)
@@ -444,17 +446,10 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
             linear=float(unless_auto(self.alpha_linear, alpha_linear)),
         )
 
-    def _check_interactions(self, of_contexts, of_items):
+    def _check_both_fields(self, of_contexts, of_items):
+        """Interactions of the features of contexts and items, given the fields of both."""
         both = np.concatenate([of_contexts, of_items])
-        interactions = check_interactions(
-            both,
-            both.size,
-            n_components=self.n_components,
-            degree=self.degree,
-            fit_lower=self.fit_lower,
-            interactions=self.interactions,
-            fit_linear=self.fit_linear,
-        )
+        interactions = self._check_interactions(both, both.size)
         has_default = self.interactions is None and isinstance(self.fit_linear, bool)
         check_fields(of_contexts, of_items, interactions, may_share_names=has_default)
         return interactions
@@ -523,7 +518,7 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         return RowVectors(table, kind(1), offset)
 
     def user_vectors(self, X: MatrixLike) -> FloatArray:
-        """Return contexts as query vectors for a nearest-neighbour index by inner product.
+        """Return vectors of contexts, for an index for maximum inner product search.
 
         Parameters
         ----------
@@ -533,7 +528,7 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         Returns
         -------
         vectors : ndarray of shape (n_rows, n_vector)
-            Their products with `item_vectors` are the scores.
+            Their inner products with `item_vectors` are the scores.
         """
         vectors = self._row_vectors(self._check_rows(X))
         layers, one = vectors.table[:, self._factors], np.ones_like(vectors.offset)
@@ -541,7 +536,7 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         return np.column_stack([layers, *extra])
 
     def item_vectors(self) -> FloatArray:
-        """Return items as vectors for a nearest-neighbour index by inner product.
+        """Return vectors of items, for an index for maximum inner product search.
 
         Returns
         -------
@@ -561,21 +556,21 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_features)
             Contexts.
         rows : array-like of int of shape (n_pairs,)
-            Rows of X; -1 stands for an unknown context.
+            Rows of X; -1 for an unknown context.
         items : array-like of shape (n_pairs,)
-            Names of items; None stands for an unknown item.
+            Names of items; None for an unknown item.
 
         Returns
         -------
         scores : ndarray of shape (n_pairs,)
-            For "logistic", the log-odds that an item was chosen and not drawn. Otherwise, only
-            differences within a row are meaningful. Unknown contexts and items contribute 0, like
-            rows of zeros and features that were not seen in `fit`.
+            For "logistic", the log-odds that an item was chosen rather than sampled. Otherwise,
+            only differences within a row are meaningful. Unknown contexts and items contribute 0,
+            as do rows of zeros and features that do not occur in training.
         """
         return self._predict_pairs(X, rows, items)
 
     def predict(self, X: MatrixLike) -> NDArray[Any]:
-        """Predict the item with the highest score for each context, seen or not.
+        """Predict the item with the highest score for each context, including items seen before.
 
         Parameters
         ----------
@@ -608,38 +603,41 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         X : {array-like, sparse matrix, sparse array} of shape (n_rows, n_features)
             Contexts.
         n_items : int, default=10
-            Number of items. If there are fewer to choose from, all of them are ranked.
+            Number of items to recommend. If there are fewer items, all of them are ranked.
         exclude_seen : bool, default=True
-            Whether to leave out what the same user (see `user_fields`) chose in `fit`.
+            Whether to leave out the items that the same user (see `user_fields`) has chosen in
+            `fit`.
         candidates : array-like of shape (n_candidates,), default=None
-            Recommend only these items: names, or a mask of all items.
+            Items to choose from: names, or a mask of all items. None means all items.
         exclude : array-like of items, or sparse matrix of shape (n_rows, n_items), default=None
-            Items never to recommend; or a matrix whose stored entries, zeros included, are the
-            items not to recommend in each row.
+            Items that are not recommended in any row, or a matrix whose stored entries, including
+            zeros, mark the items that are not recommended in each row.
         output : {"default", "pandas", "polars"}, default="default"
-            "default" returns two arrays with a row for each context. "pandas" and "polars" return
-            a DataFrame of that package with a row for each recommended item.
+            "default" returns two arrays with one row per context. "pandas" and "polars" return a
+            DataFrame with one row per recommendation.
         user_ids : array-like of shape (n_rows,), default=None
-            Names of the contexts in a DataFrame, such as the users; a name may come several times.
-            None takes the index of X if X is a DataFrame of pandas, else the numbers of rows.
+            Names of the contexts, such as the users, for the DataFrame. Names may occur several
+            times. None uses the index of X if X is a pandas DataFrame, and otherwise the row
+            numbers.
 
         Returns
         -------
         items : ndarray of shape (n_rows, n_items)
-            Names of items, best first. None where too few are left for a row.
+            Names of items, in the order of decreasing scores. If there are too few items for a
+            row, the last entries are None.
         scores : ndarray of shape (n_rows, n_items)
-            Their scores; -inf where there is no item.
+            Scores of these items; -inf where there is no item.
         frame : DataFrame of shape (n_recommendations, 4)
-            In place of the two arrays if `output` asks for it, with the columns "user", "item",
-            "score" and "rank", which is 1 for the best item. Contexts follow each other as in X.
-            Those for which too few items are left have fewer rows.
+            Returned instead of the two arrays if `output` is "pandas" or "polars". The columns are
+            "user", "item", "score" and "rank", which is 1 for the best item. Contexts are in the
+            order of X, and have fewer rows if there are too few items for them.
 
         Raises
         ------
         ValueError
-            If there is no item to choose from, or an item is unknown.
+            If there are no items to choose from, or if an item is unknown.
         ImportError
-            If `output` names a package that is not installed.
+            If the package in `output` is not installed.
         """
         return self._recommend(X, n_items, exclude_seen, candidates, exclude, output, user_ids)
 
@@ -657,8 +655,8 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         items : array-like of shape (n_queries,)
             Names of items.
         n_items : int, default=10
-            Number of similar items, at most the number of all items. In that case the last place
-            is empty, as in `recommend`.
+            Number of similar items, at most the number of all items. For all items, the last place
+            is empty, as in `recommend`, because an item is not similar to itself.
         output : {"default", "pandas", "polars"}, default="default"
             What to return, as in `recommend`.
 
@@ -669,8 +667,8 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         similarities : ndarray of shape (n_queries, n_items)
             Cosine similarities of their vectors.
         frame : DataFrame of shape (n_similar, 4)
-            In place of the two arrays if `output` asks for it, with the columns "item",
-            "similar_item", "similarity" and "rank".
+            Returned instead of the two arrays if `output` is "pandas" or "polars". The columns are
+            "item", "similar_item", "similarity" and "rank".
         """
         return self._similar_items(items, n_items, output)
 
@@ -683,9 +681,9 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         output: Literal["default", "pandas", "polars"] = "default",
         user_ids: ColumnLike | None = None,
     ) -> Any:
-        """Find the contexts most similar to given contexts: those that prefer the same items.
+        """Find the contexts whose preferences for items are most similar to those of given ones.
 
-        To find similar users, pass one row for each user. Several rows of one user are similar to
+        To find similar users, pass one row per user, since rows of the same user are similar to
         each other.
 
         Parameters
@@ -693,15 +691,15 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_features)
             Contexts to compare.
         rows : array-like of int of shape (n_queries,), default=None
-            The rows of X for which to find similar rows. None means all of them.
+            Rows of X for which to find similar rows. None means all rows.
         n_users : int, default=10
-            Number of similar rows, at most the number of rows. In that case the last place is
+            Number of similar rows, at most the number of rows. For all rows, the last place is
             empty, as in `recommend`.
         output : {"default", "pandas", "polars"}, default="default"
             What to return, as in `recommend`.
         user_ids : array-like of shape (n_users,), default=None
-            Names of the rows of X, by which they are returned. None: their numbers, or, in a
-            DataFrame, the index of X if X is one of pandas.
+            Names of the rows of X, which are then returned instead of row numbers. If None, a
+            DataFrame contains the index of X if X is a pandas DataFrame.
 
         Returns
         -------
@@ -710,20 +708,21 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         similarities : ndarray of shape (n_queries, n_users)
             Cosine similarities of their vectors.
         frame : DataFrame of shape (n_similar, 4)
-            In place of the two arrays if `output` asks for it, with the columns "user",
-            "similar_user", "similarity" and "rank".
+            Returned instead of the two arrays if `output` is "pandas" or "polars". The columns are
+            "user", "similar_user", "similarity" and "rank".
         """
         return self._similar_users(X, rows, n_users, output, user_ids)
 
     def add_items(self, item_features: MatrixLike, item_ids: ColumnLike | None = None) -> Self:
-        """Add items that appeared after `fit`. They are ranked by their features alone.
+        """Add items that appeared after `fit`, which are ranked by their features only.
 
         Parameters
         ----------
         item_features : DataFrame, array-like or sparse matrix of shape (n_new, n_item_features)
-            Their features: the columns that `item_features` had in `fit`.
+            Features of the new items, with the same columns as `item_features` in `fit`.
         item_ids : array-like of shape (n_new,), default=None
-            Their names; None takes the index of a DataFrame, else row numbers.
+            Names of the new items. None uses the index of a DataFrame, and otherwise the row
+            numbers.
 
         Returns
         -------
@@ -733,7 +732,7 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         Raises
         ------
         ValueError
-            If an item is already known, or the columns differ from those in `fit`.
+            If an item is already known, or if the columns differ from those in `fit`.
         """
         check_is_fitted(self)
         n_given = self.item_coef_.size - self._n_identities
@@ -770,44 +769,46 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         candidates: ColumnLike | None = None,
         exclude: ColumnLike | SupportsSparse | None = None,
     ) -> tuple[SparseMatrix, IntArray]:
-        """Rank items in the contexts of held-out events, to evaluate the rankings.
+        """Rank items in the contexts of held-out events, for the evaluation of the rankings.
 
-        There is one ranking for each user and context: events of the same user in equal rows of X
-        are judged together. `groups` identify the users or, if None, the fields in `user_fields`
-        do. Users who were not in `fit` cannot be told apart by these fields: equal rows may belong
-        to many people. So without `groups`, each of their events is judged alone.
+        There is one ranking for each user and context: the events of a user with equal rows in X
+        are evaluated together. The users are identified by `groups` or, if None, by the fields in
+        `user_fields`. These fields cannot identify users who do not occur in training, because
+        different users may have equal rows. Without `groups`, each of their events is therefore
+        evaluated alone.
 
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_events, n_features)
             Contexts of the events.
         y : array-like of shape (n_events,)
-            Items chosen. Items that the model does not know count as misses.
+            Chosen items. Items that the model does not know count as misses.
         k : int, default=10
             Number of items to rank, at least 1.
         groups : array-like of shape (n_events,), default=None
-            The id of each event's user. Events whose id is missing (None or NaN) are judged alone.
-            If None, the users are those of `fit`, see `user_fields`.
+            Id of the user of each event. Events with a missing id (None or NaN) are evaluated
+            alone. If None, the users are identified by `user_fields`.
         sample_weight : array-like of shape (n_events,), default=None
-            Weights of the events: their gains.
+            Weights of the events, which are the gains of the relevant items.
         exclude_seen : bool, default=True
-            Whether to leave out what the same user chose in `fit`, unless it is in y again.
+            Whether to leave out the items that the same user has chosen in `fit`, unless they are
+            also in y.
         candidates, exclude : default=None
-            See `recommend`. A matrix of entries to exclude has a row for each event.
+            See `recommend`. A matrix in `exclude` has one row per event.
 
         Returns
         -------
         relevant : CSR matrix of shape (n_rankings, n_items or more)
-            Weight of each item in each ranking; unknown items follow the known ones. Rankings are
-            in the order of their first events.
+            Weight of each item in each ranking. Unknown items are in additional columns after the
+            known ones. Rankings are in the order of their first events.
         items : ndarray of shape (n_rankings, k)
-            Positions of items, best first, as the functions of :mod:`skfm.metrics` take them: -1
-            where too few are left for a row.
+            Positions of the ranked items, best first, as input for the functions of
+            :mod:`skfm.metrics`. -1 marks a place without an item.
 
         Raises
         ------
         ValueError
-            If `y`, `sample_weight` or `groups` does not hold a value for each row of X.
+            If `y`, `sample_weight` or `groups` does not contain one value per row of X.
         """
         k = validation.check_number(k, "k", numbers.Integral, low=1, high=np.iinfo(np.int32).max)
         validation.check_flag(exclude_seen, "exclude_seen")
@@ -834,9 +835,9 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         sample_weight: ArrayLike | None = None,
         groups: ColumnLike | None = None,
     ) -> float:
-        """Compute the mean NDCG of the first ten items, with a ranking for each user and context.
+        """Compute the mean NDCG of the first ten items over the rankings of users and contexts.
 
-        `rank_held_out` explains which events are judged together.
+        See `rank_held_out` for which events form a ranking.
 
         Parameters
         ----------
@@ -845,25 +846,25 @@ class FMRecommender(RecommenderMixin, VersionedEstimator, PrintableEstimator):
         y : array-like of shape (n_events,)
             Items chosen.
         sample_weight : array-like of shape (n_events,), default=None
-            Weights of the events: their gains.
+            Weights of the events, which are the gains of the relevant items.
         groups : array-like of shape (n_events,), default=None
-            The id of each event's user, as in `rank_held_out`. If None, `user_fields` identify the
-            users.
+            Id of the user of each event, as in `rank_held_out`. If None, the users are identified
+            by `user_fields`.
 
         Returns
         -------
         score : float
-            Between 0 and 1, greater is better.
+            Mean NDCG, between 0 and 1. Higher is better.
 
         Raises
         ------
         ValueError
-            If `y`, `sample_weight` or `groups` does not hold a value for each row of X.
+            If `y`, `sample_weight` or `groups` does not contain one value per row of X.
 
         Notes
         -----
-        With scikit-learn's metadata routing enabled, `groups` is requested by default: searches,
-        cross-validation and pipelines hand it on to here, as they do to
+        With scikit-learn's metadata routing, `groups` is requested by default. Searches,
+        cross-validation and pipelines then pass it to this method, as they do to
         :class:`~sklearn.model_selection.GroupKFold`.
         """
         relevant, items = self.rank_held_out(X, y, sample_weight=sample_weight, groups=groups)

@@ -67,11 +67,11 @@ class MFRecommender(
 
     The rows of X are users and the columns are items. Like :class:`~sklearn.decomposition.NMF`,
     this estimator is a transformer: `fit` learns the vectors of the items, and `transform`
-    computes the vectors of users from their rows. These users need not be part of the training
-    data ("fold-in"). `recommend` ranks the items for them. Read more in the :doc:`user guide
+    computes the vectors of users from their rows ("fold-in"). `recommend` ranks the items for
+    these users, who need not occur in the training data. Read more in the :doc:`user guide
     </matrix_factorization>`.
 
-    *Explicit feedback*: the stored entries are ratings, including stored zeros; in dense input,
+    *Explicit feedback*: the stored entries are ratings, including stored zeros. In dense input,
     the nonzero values are ratings. The score is ``mu + b_u + b_i + <p_u, q_i>``, where ``mu`` is
     the mean rating. For ratings standardized to mean 0 and variance 1, the objective is
 
@@ -79,13 +79,13 @@ class MFRecommender(
     + sum_i (alpha n_i^nu ||q_i||^2 + alpha_bias b_i^2) / 2``
 
     where ``n_u`` and ``n_i`` are the numbers of ratings of a user and of an item, at least 1. With
-    ``nu = 1/2``, this is the objective of :class:`FMRegressor` on one-hot encoded users and items,
-    except that its intercept is fitted.
+    ``nu = 1/2``, :class:`FMRegressor` has the same objective on one-hot encoded users and items,
+    except that it fits an intercept instead of using ``mu``.
 
-    *Implicit feedback* [1]_ [2]_: all entries of the matrix are part of the objective. The stored
-    entries have the target 1, and their values are confidences ``c_ui``, that is, weights. In
+    *Implicit feedback* [1]_ [2]_: the objective is a sum over all entries of the matrix. The
+    stored entries have the target 1, and their values are weights, called confidences ``c_ui``. In
     addition, all entries have the target 0, with the weight `unobserved_weight`. The score is
-    ``<p_u, q_i>``, without biases, and the objective is
+    ``<p_u, q_i>``, without biases. The objective is
 
     ``sum_{stored} c_ui (score_ui - 1)^2 / 2 + unobserved_weight sum_{all} score_ui^2 / 2
     + alpha sum_u (n_u + unobserved_weight n_items)^nu ||p_u||^2 / 2
@@ -101,16 +101,16 @@ class MFRecommender(
         Whether stored values are ratings, or confidences that a user wants an item (clicks,
         purchases, plays), which must not be negative.
     solver : {"auto", "als", "sgd"}, default="auto"
-        "als" is alternating least squares: it updates items and users in turn, each by a few steps
-        of conjugate gradients [3]_, and needs no learning rate. "sgd" is stochastic gradient
-        descent with an AdaGrad step size for each vector [4]_, for explicit feedback only. "auto"
-        is "als".
+        "als" is alternating least squares: it updates items and users in turn, by a few conjugate
+        gradient steps each [3]_, and needs no learning rate. "sgd" is stochastic gradient descent
+        with an AdaGrad learning rate for each vector [4]_. It only supports explicit feedback.
+        "auto" is "als".
     alpha : float or "auto", default="auto"
         L2 regularization strength of the vectors, positive. Tune this parameter first. "auto" is
         1.2 for explicit feedback. For implicit feedback, it depends on the matrix: it decreases
         with the numbers of entries per user and per item, and with the number of items (see
-        Notes). (The package `implicit` uses the name `alpha` for a factor that multiplies the
-        confidences; here, multiply X instead.)
+        Notes). In the package `implicit`, `alpha` multiplies the confidences; here, multiply X
+        instead.
     alpha_bias : float, default=3.0
         L2 regularization strength of the biases, positive.
     nu : float or "auto", default="auto"
@@ -119,17 +119,16 @@ class MFRecommender(
         implicit feedback.
     unobserved_weight : float or "auto", default="auto"
         Weight of an entry that is not stored, relative to a confidence of 1, non-negative. For
-        implicit feedback only. "auto" is four times the sum of the confidences, divided by the
-        number of entries of the matrix, without empty users and items; if all confidences are 1,
-        this is four times the density. Tune it together with `alpha`.
+        implicit feedback only. "auto" is four times the density of the matrix, multiplied by the
+        mean confidence; users and items without entries are not counted. Tune it together with
+        `alpha`.
     fit_bias : bool, default=True
         Whether to fit the mean and the biases of users and items. If False, they are 0. For
         explicit feedback only; implicit feedback has no biases.
     learning_rate : float, default=0.1
         Initial learning rate of "sgd", positive.
     init_scale : float, default=0.1
-        Scale of the initial random vectors, positive: the square root of their expected squared
-        length.
+        Root mean square length of the initial random vectors, positive.
     max_iter : int, default=100
         Maximum number of iterations. An iteration updates all users and all items ("als"), or
         visits all stored entries once ("sgd").
@@ -137,12 +136,13 @@ class MFRecommender(
         Tolerance of the stopping criterion. Training stops when the objective, divided by the
         number of stored entries, decreases by no more than `tol` in one iteration ("als") or in
         five ("sgd"). If the objective is below 0.1, the tolerance is smaller. With 0, training
-        continues up to `max_iter`, or until "sgd" makes no progress at all.
+        continues for `max_iter` iterations, or until "sgd" makes no progress.
     random_state : int, RandomState instance or None, default=None
         Seed of the initial vectors and of the order of the entries. Pass an int for reproducible
         results, which do not depend on `n_jobs`.
     n_jobs : int, default=None
-        Number of threads. None means 1, and -1 means all processors.
+        Number of threads. None means 1 unless in a `joblib.parallel_config` context, and -1 means
+        all processors.
     verbose : int, default=0
         If 1, progress is written to stderr: the iteration, the objective, and the entries per
         second, without compilation. A terminal shows a single line that is updated; a file or a
@@ -152,14 +152,14 @@ class MFRecommender(
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_features)
-        Vectors ``q_i`` of the items, as columns, rotated such that the rows are orthogonal and
-        sorted by decreasing length. 0 for items without entries.
+        Vectors ``q_i`` of the items, as columns; 0 for items without entries. They are rotated
+        such that the rows are orthogonal and sorted by decreasing length.
     item_bias_ : ndarray of shape (n_features,)
         Biases ``b_i`` of the items; 0 for items without entries, and for implicit feedback.
     mean_ : float
         Mean rating ``mu``; 0 without biases and for implicit feedback.
     scale_ : float
-        Standard deviation of the ratings, by which the objective is standardized; 1 for implicit
+        Standard deviation by which the ratings are divided in the objective; 1 for implicit
         feedback.
     alpha_, unobserved_weight_ : float
         Values of `alpha` and `unobserved_weight` that were used, as given or as chosen by "auto".
@@ -184,11 +184,11 @@ class MFRecommender(
 
     Notes
     -----
-    For implicit feedback, ``alpha="auto"`` is ``min(0.5 / (1 + 4 f), 2 c / (1 + f))`` with
+    With implicit feedback, ``alpha="auto"`` is ``min(0.5 / (1 + 4 f), 2 c / (1 + f))`` with
     ``c = (m_u ** -0.5 + m_i ** -0.5) * min(0.08, 1.45 / n_items ** 0.4)``. Here, ``m_u`` and
     ``m_i`` are the mean numbers of entries per user and per item, and `f` is the ratio of
-    `unobserved_weight` to its "auto" value, so it is usually 1. Users and items without entries do
-    not count. If the confidences have a mean `m` other than 1, `alpha` is multiplied by
+    `unobserved_weight` to its "auto" value, which is 1 by default. Users and items without entries
+    are not counted. If the confidences have a mean `m` other than 1, `alpha` is multiplied by
     ``m (1 + 4 f) / (1 + 4 f m)``, so that their unit hardly matters.
 
     References
@@ -204,8 +204,9 @@ class MFRecommender(
 
     Examples
     --------
-    Two users, two items and three ratings. The prediction for the missing entry is the lowest,
-    because the second user gives lower ratings, and the first item gets lower ratings:
+    Two users, two items and three ratings. The prediction for the missing entry is lower than all
+    ratings, because the second user gives lower ratings than the first, and the first item gets
+    lower ratings than the second:
 
     >>> from scipy.sparse import csr_matrix
     >>> from skfm import MFRecommender
@@ -311,8 +312,8 @@ class MFRecommender(
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            Ratings or confidences. float32 is trained in float32, everything else in float64.
-            Duplicate entries of sparse input are summed.
+            Ratings or confidences. float32 input is processed in float32, all other types in
+            float64. Duplicate entries of sparse input are summed.
         y : None
             Ignored.
 
@@ -324,13 +325,13 @@ class MFRecommender(
         Raises
         ------
         ValueError
-            If a parameter or X is not usable (NaN or infinity, negative confidences, no
-            entries), or if training diverges.
+            If a parameter or X is invalid (NaN or infinity, negative confidences, no entries), or
+            if training diverges.
 
         Warns
         -----
         UserWarning
-            If X looks like a log of ids; or, with explicit feedback, if all ratings are equal, or
+            If X looks like a log of ids. With explicit feedback, also if all ratings are equal, or
             if duplicate entries are summed.
         """
         with all_or_nothing(self):
@@ -452,10 +453,10 @@ class MFRecommender(
         )
 
     def transform(self, X: MatrixLike) -> FloatArray:
-        """Find the vectors of users from their rows, with the items' vectors held fixed.
+        """Compute the vectors of users from their rows, with the items' vectors held fixed.
 
-        Each row is a separate small ridge regression, the one that training solves for a user. So
-        users who were in `fit` and new users are treated alike.
+        Each vector is the solution of a small ridge regression, as in training. Users from the
+        training data and new users are therefore treated alike.
 
         Parameters
         ----------
@@ -486,7 +487,7 @@ class MFRecommender(
         Parameters
         ----------
         X : array-like of shape (n_users, n_components) or (n_users, n_components + 1)
-            What `transform` returned.
+            Vectors of the users, as returned by `transform`.
 
         Returns
         -------
@@ -510,7 +511,7 @@ class MFRecommender(
         return validation.check_predictions(scores)
 
     def user_vectors(self, X: MatrixLike) -> FloatArray:
-        """Return users as query vectors for a nearest-neighbour index by inner product.
+        """Return vectors of users, for an index for maximum inner product search.
 
         Parameters
         ----------
@@ -520,13 +521,13 @@ class MFRecommender(
         Returns
         -------
         vectors : ndarray of shape (n_users, n_components) or (n_users, n_components + 2)
-            Their products with `item_vectors` are the scores. With biases, two coordinates are
-            appended for this purpose.
+            Their inner products with `item_vectors` are the scores. Two coordinates are appended
+            for the biases, if there are any.
         """
         return self._with_constants(self._transform(X), is_user=True)
 
     def item_vectors(self) -> FloatArray:
-        """Return items as vectors for a nearest-neighbour index by inner product.
+        """Return vectors of items, for an index for maximum inner product search.
 
         Returns
         -------
@@ -554,18 +555,17 @@ class MFRecommender(
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            What is known of the users: ratings or confidences, as in `fit`.
+            Ratings or confidences of the users, as in `fit`.
         rows : array-like of int of shape (n_pairs,)
-            The users, as rows of X; -1 stands for an unknown user.
+            Users, as rows of X; -1 for an unknown user.
         items : array-like of shape (n_pairs,)
-            The items, as columns of X or names; -1 or None stands for an unknown item.
+            Items, as columns of X or names; -1 or None for an unknown item.
 
         Returns
         -------
         scores : ndarray of shape (n_pairs,)
-            Ratings, or for implicit feedback scores that are mostly between 0 and 1. The vectors
-            and biases of unknown users and items are 0, like those of users and items without
-            entries.
+            Ratings or, for implicit feedback, scores that are mostly between 0 and 1. The vectors
+            and biases of unknown users and items are 0, as for users and items without entries.
         """
         return self._predict_pairs(X, rows, items)
 
@@ -586,47 +586,49 @@ class MFRecommender(
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            What is known of the users: ratings or confidences, as in `fit`.
+            Ratings or confidences of the users, as in `fit`.
         n_items : int, default=10
-            Number of items. If there are fewer to choose from, all of them are ranked.
+            Number of items to recommend. If there are fewer items, all of them are ranked.
         exclude_seen : bool, default=True
             Whether to leave out the items for which a user has an entry in X.
         candidates : array-like of shape (n_candidates,), default=None
-            Recommend only these items: columns of X, a mask of them, or names.
+            Items to choose from: columns of X, a mask of the columns, or names. None means all
+            items.
         exclude : array-like of items, or sparse matrix of shape (n_users, n_items), default=None
-            Items never to recommend; or a matrix whose stored entries, zeros included, are the
-            items not to recommend to each user.
+            Items that are not recommended to any user, or a matrix whose stored entries, including
+            zeros, mark the items that are not recommended to each user.
         output : {"default", "pandas", "polars"}, default="default"
-            "default" returns two arrays with a row for each user. "pandas" and "polars" return a
-            DataFrame of that package with a row for each recommended item.
+            "default" returns two arrays with one row per user. "pandas" and "polars" return a
+            DataFrame with one row per recommendation.
         user_ids : array-like of shape (n_users,), default=None
-            Names of the users in a DataFrame. None takes the index of X if X is a DataFrame of
-            pandas, else the numbers of rows.
+            Names of the users, for the DataFrame. None uses the index of X if X is a pandas
+            DataFrame, and otherwise the row numbers.
         item_ids : array-like of shape (n_features,), default=None
             Names of the columns of X, such as `item_ids_` of a
-            :class:`~skfm.preprocessing.UserItemEncoder`. With these, `candidates`, `exclude` and
-            the result name items by them. None takes the names that X had in `fit`, if any.
+            :class:`~skfm.preprocessing.UserItemEncoder`. `candidates`, `exclude` and the result
+            then contain these names. None uses the column names of X in `fit`, if any.
 
         Returns
         -------
         items : ndarray of shape (n_users, n_items)
-            Columns of X, best first, or names if there are any. Where too few are left for a
-            user, -1, or None among names. NumPy takes the index -1 for the last item: to get
-            names, pass `item_ids` instead of indexing them.
+            Columns of X, or names if there are any, in the order of decreasing scores. If there
+            are too few items for a user, the last entries are -1, or None if there are names. Do
+            not index names with this array, because the index -1 selects the last item: pass
+            `item_ids` instead.
         scores : ndarray of shape (n_users, n_items)
-            Their scores; of equal scores, the first column comes first. -inf where there is no
-            item.
+            Scores of these items; -inf where there is no item. Items with equal scores are in the
+            order of the columns.
         frame : DataFrame of shape (n_recommendations, 4)
-            In place of the two arrays if `output` asks for it, with the columns "user", "item",
-            "score" and "rank", which is 1 for the best item. Users follow each other as in X.
-            Users for whom too few items are left have fewer rows.
+            Returned instead of the two arrays if `output` is "pandas" or "polars". The columns are
+            "user", "item", "score" and "rank", which is 1 for the best item. Users are in the
+            order of X, and have fewer rows if there are too few items for them.
 
         Raises
         ------
         ValueError
-            If there is no item to choose from, or an item is unknown.
+            If there are no items to choose from, or if an item is unknown.
         ImportError
-            If `output` names a package that is not installed.
+            If the package in `output` is not installed.
 
         Examples
         --------
@@ -673,8 +675,8 @@ class MFRecommender(
         items : array-like of shape (n_queries,)
             Columns of X, or names.
         n_items : int, default=10
-            Number of similar items, at most the number of all items. In that case the last place
-            is empty, as in `recommend`.
+            Number of similar items, at most the number of all items. For all items, the last place
+            is empty, as in `recommend`, because an item is not similar to itself.
         output : {"default", "pandas", "polars"}, default="default"
             What to return, as in `recommend`.
         item_ids : array-like of shape (n_features,), default=None
@@ -687,8 +689,8 @@ class MFRecommender(
         similarities : ndarray of shape (n_queries, n_items)
             Cosine similarities of their vectors; 0 for items without entries.
         frame : DataFrame of shape (n_similar, 4)
-            In place of the two arrays if `output` asks for it, with the columns "item",
-            "similar_item", "similarity" and "rank".
+            Returned instead of the two arrays if `output` is "pandas" or "polars". The columns are
+            "item", "similar_item", "similarity" and "rank".
         """
         return self._similar_items(items, n_items, output, item_ids)
 
@@ -706,18 +708,18 @@ class MFRecommender(
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_users, n_items)
-            Users to compare: ratings or confidences, as in `fit`. Users who were not in `fit` may
-            be among them.
+            Ratings or confidences of the users to compare, as in `fit`. These users need not occur
+            in the training data.
         rows : array-like of int of shape (n_queries,), default=None
-            The users, as rows of X, for whom to find similar users. None means all of them.
+            Rows of X for whose users to find similar users. None means all rows.
         n_users : int, default=10
-            Number of similar users, at most the number of rows. In that case the last place is
+            Number of similar users, at most the number of rows. For all rows, the last place is
             empty, as in `recommend`.
         output : {"default", "pandas", "polars"}, default="default"
             What to return, as in `recommend`.
         user_ids : array-like of shape (n_users,), default=None
-            Names of the rows of X, by which users are returned. None: their numbers, or, in a
-            DataFrame, the index of X if X is one of pandas.
+            Names of the rows of X, which are then returned instead of row numbers. If None, a
+            DataFrame contains the index of X if X is a pandas DataFrame.
 
         Returns
         -------
@@ -726,8 +728,8 @@ class MFRecommender(
         similarities : ndarray of shape (n_queries, n_users)
             Cosine similarities of their vectors; 0 for users without entries.
         frame : DataFrame of shape (n_similar, 4)
-            In place of the two arrays if `output` asks for it, with the columns "user",
-            "similar_user", "similarity" and "rank".
+            Returned instead of the two arrays if `output` is "pandas" or "polars". The columns are
+            "user", "similar_user", "similarity" and "rank".
 
         Examples
         --------
@@ -743,11 +745,12 @@ class MFRecommender(
         return self._similar_users(X, rows, n_users, output, user_ids)
 
     def score(self, X: MatrixLike, y: Any = None) -> float:
-        """Score predictions of entries that are hidden from the fold-in.
+        """Score the predictions of held-out entries.
 
-        A fifth of each row's entries is hidden, and at least one of two. Which entries are hidden
-        depends only on the columns of the row. So models are always compared on the same entries,
-        and a search over `n_components` finds the best value instead of the largest.
+        One fifth of the entries of each row are held out, and at least one if the row has two. The
+        vector of the user is computed from the other entries. Which entries are held out depends
+        only on the columns of the row, so all models are compared on the same entries, and a
+        search over `n_components` does not always prefer the largest value.
 
         Parameters
         ----------
@@ -760,13 +763,13 @@ class MFRecommender(
         Returns
         -------
         score : float
-            Explicit feedback: R2 of the hidden ratings. Implicit feedback: NDCG of the ten items
-            recommended. Greater is better.
+            R2 of the held-out ratings or, for implicit feedback, NDCG of the ten recommended
+            items. Higher is better.
 
         Raises
         ------
         ValueError
-            If no row has two entries.
+            If no row has at least two entries.
         """
         visible, hidden = sparse_entries.hide_by_hash(self._check_rows(X), HIDDEN_SHARE)
         judged = np.diff(hidden.indptr) > 0

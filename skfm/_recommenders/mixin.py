@@ -13,7 +13,7 @@ from skfm._recommenders.best_items import (
 from skfm._recommenders.candidates import find_candidates, unless_relevant
 from skfm._recommenders.catalogue import Catalogue, check_positions, read_pairs
 from skfm._recommenders.output import check_output, index_of, long_frame, name_rows
-from skfm._recommenders.vectors import with_empty_row
+from skfm._recommenders.vectors import unit_vectors, with_empty_row
 from skfm._utils import validation
 from skfm._utils.threads import n_threads
 from skfm.exceptions import InconsistentVersionError
@@ -82,7 +82,7 @@ class RecommenderMixin:
         check_output(output)
         catalogue = self._find_catalogue(item_ids)
         asked = catalogue.positions(items, "items")
-        vectors = self._item_table.vectors()
+        vectors = self._item_table.unit_vectors
         return self._similar("item", catalogue, vectors, asked, n_items, output)
 
     def _similar_users(self, X, rows, n_users, output, user_ids):
@@ -90,12 +90,12 @@ class RecommenderMixin:
         row_vectors = self._row_vectors(self._check_rows(X))
         item_table = self._item_table
         factors = row_vectors.table[:, item_table.factors]
-        vectors = factors * item_table.vectors().any(axis=0)  # what no item has does not count
-        n_rows = len(vectors)
+        n_rows = len(factors)
         asked = np.arange(n_rows) if rows is None else check_positions(rows, n_rows, "rows")
         if user_ids is None and output != "default":
             user_ids = index_of(X)
         users = Catalogue(n_rows, None if user_ids is None else name_rows(user_ids, n_rows))
+        vectors = unit_vectors(factors * item_table.used_factors)
         return self._similar("user", users, vectors, asked, n_users, output)
 
     def _similar(self, kind, catalogue, vectors, asked, n, output):

@@ -31,7 +31,14 @@ def long_frame(output, names, asked, found, values, show):
     """
     rows, places = np.nonzero(found >= 0)
     columns = asked[rows], show(found[rows, places]), values[rows, places], places + 1
-    return import_module(output).DataFrame(dict(zip(names, columns, strict=True)))
+    make_frame = import_module(output).DataFrame
+    try:
+        return make_frame(dict(zip(names, columns, strict=True)))
+    except TypeError as error:
+        raise TypeError(
+            f"output={output!r} needs names of one type in each column ({error}); convert the "
+            "names to strings, or use output='pandas'."
+        ) from error
 
 
 def index_of(X):

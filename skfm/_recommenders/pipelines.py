@@ -38,47 +38,48 @@ def recommend(
 ) -> Any:
     """Recommend with a pipeline, or a search, that ends in a recommender.
 
-    A :class:`~sklearn.pipeline.Pipeline` has `predict` and `transform`, but no `recommend`.
-    This function transforms X by the steps before the recommender, and calls its `recommend`. Of a
-    search such as :class:`~sklearn.model_selection.GridSearchCV`, it uses the best estimator.
+    A :class:`~sklearn.pipeline.Pipeline` has `predict` and `transform`, but no `recommend`. This
+    function transforms X by the steps before the recommender, and then calls `recommend` of the
+    recommender. For a search such as :class:`~sklearn.model_selection.GridSearchCV`, it uses the
+    best estimator.
 
     Parameters
     ----------
     estimator : estimator
         A fitted pipeline whose last step is a :class:`~skfm.MFRecommender`, a
         :class:`~skfm.FMRecommender` or another estimator with a method `recommend`; a fitted
-        search over one; or the recommender itself.
+        search over such a pipeline; or the recommender itself.
     X : array-like of shape (n_rows, n_features)
-        The users, or contexts, to recommend to: what the pipeline was fitted on, such as a log.
+        Users or contexts, in the format on which the pipeline was fitted, such as a log.
     n_items : int, default=10
-        How many items to recommend to each.
+        Number of items to recommend for each row.
     output : {"default", "pandas", "polars"}, default="default"
-        What to return: two arrays, or a DataFrame with a row for each recommended item.
+        Whether to return two arrays, or a DataFrame with one row per recommendation.
     user_ids : array-like of shape (n_rows,), default=None
-        Names of the rows of X in a DataFrame, such as a column of X. None takes the index of X, as
-        it was before the pipeline, if X is a DataFrame of pandas, else the numbers of rows.
+        Names of the rows of X, such as a column of X, for the DataFrame. None uses the index of X
+        if X is a pandas DataFrame, and otherwise the row numbers.
     **options : dict
-        Further arguments of the recommender's `recommend`, such as `candidates`.
+        Other arguments of `recommend` of the recommender, such as `candidates`.
 
     Returns
     -------
     items : ndarray of shape (n_rows, n_items)
-        Items, best first, as the recommender returns them.
+        Items, in the order of decreasing scores, as returned by the recommender.
     scores : ndarray of shape (n_rows, n_items)
-        Their scores.
+        Scores of these items.
     frame : DataFrame of shape (n_recommendations, 4)
-        In place of the two arrays if `output` asks for it, with the columns "user", "item",
-        "score" and "rank".
+        Returned instead of the two arrays if `output` is "pandas" or "polars". The columns are
+        "user", "item", "score" and "rank".
 
     Raises
     ------
     TypeError
-        If there is no recommender at the end of `estimator`.
+        If `estimator` does not end in a recommender.
 
     See Also
     --------
-    MFRecommender.recommend : Recommend by what users have rated or chosen.
-    FMRecommender.recommend : Recommend by the features of contexts.
+    MFRecommender.recommend : Recommends from a user-item matrix.
+    FMRecommender.recommend : Recommends from features of contexts.
 
     Examples
     --------

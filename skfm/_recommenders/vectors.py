@@ -1,11 +1,12 @@
 """Vectors of users and items whose products are the scores."""
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
-from skfm._solvers.top_k import make_tiles
+from skfm._solvers.top_k import Tiles, make_tiles
 from skfm._utils.memory import aligned_zeros
 
 GROUP = 4  # the kernels take coordinates in groups of so many
@@ -32,10 +33,27 @@ class RowVectors(NamedTuple):
         return products * self.scale + self.offset[:, None]
 
 
+class UnitVectors(NamedTuple):
+    """Vectors divided by their lengths, so that their products are cosines."""
+
+    table: np.ndarray  # (n, width)
+    tiles: Tiles  # the same for the kernel that ranks them
+
+
+def unit_vectors(vectors):
+    """Vectors divided by their lengths; zeros stay zeros."""
+    if vectors.shape[1] == 0:
+        raise ValueError("The model has n_components=0: there are no vectors to compare.")
+    length = np.sqrt(np.einsum("if,if->i", vectors, vectors))
+    table = padded(vectors / np.where(length > 0, length, 1)[:, None])
+    return UnitVectors(table, make_tiles(table))
+
+
 class ItemTable:
     """Vectors of all items, laid out for the kernels that multiply and rank them.
 
-    A fit prepares both layouts once; pickles leave them out.
+    A fit prepares both layouts once, and the first question for similar items or users prepares
+    the rest; pickles leave all of them out.
 
     Parameters
     ----------
@@ -55,9 +73,15 @@ class ItemTable:
     def n_items(self):
         return len(self.table) - 1
 
-    def vectors(self):
-        """The items' factors alone, (n_items, n_factors)."""
-        return self.table[:-1, self.factors]
+    @cached_property
+    def unit_vectors(self):
+        """The items' factors alone, to be compared with each other."""
+        return unit_vectors(self.table[:-1, self.factors])
+
+    @cached_property
+    def used_factors(self):
+        """Whether any item has a factor; what none has tells nothing about users."""
+        return self.table[:-1, self.factors].any(axis=0)
 
     def select(self, positions):
         """Tiles of some of the items; of all of them if ``positions`` is None."""

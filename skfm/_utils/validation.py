@@ -62,7 +62,7 @@ def validate_X_y(estimator, X, y, *, numeric_target, reset=True):
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
     if numeric_target:
-        _require_numbers(y)
+        y = _require_numbers(y)
     X, y = _validate(estimator, X, y=y, y_numeric=numeric_target, reset=reset)
     return as_csr(X), y
 
@@ -78,9 +78,10 @@ def validate_rows(estimator, X, y, sample_weight, *, numeric_target, reset=True)
 
 def _validate(estimator, X, *, advice=_ADVICE_FOR_SAMPLES, **options):
     X = check_sparse(X)
+    _refuse_dates(X, advice)
     try:
         return validate_data(estimator, X, accept_sparse="csr", dtype=FLOAT_TYPES, **options)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         # scikit-learn and NumPy do not know what X is, so they give no advice, or suggest other
         # estimators.
         kind = TypeError if isinstance(error, TypeError) else ValueError
@@ -101,7 +102,16 @@ def _validate(estimator, X, *, advice=_ADVICE_FOR_SAMPLES, **options):
         raise
 
 
+def _refuse_dates(X, advice):
+    """Refuse tables of dates or durations, which NumPy would count in nanoseconds."""
+    types = getattr(X, "dtypes", None)  # of the columns of a DataFrame
+    for dtype in [getattr(X, "dtype", None)] if types is None else types:
+        if getattr(dtype, "kind", "") in ("M", "m"):
+            raise TypeError(f"X has values that are not numbers ({dtype}). {advice.no_numbers}")
+
+
 def _require_numbers(y):
+    """The y of a regression; objects become floats, so that None and pd.NA are missing values."""
     try:
         values = np.asarray(y)
     except ValueError as error:  # lists of different lengths
@@ -110,8 +120,10 @@ def _require_numbers(y):
     try:
         if values.dtype.kind in "US" or any(isinstance(v, str) for v in _objects(values)):
             raise ValueError("got strings")
-        np.asarray(y, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+        if values.dtype.kind in "mM":
+            raise ValueError(f"got {values.dtype}")
+        return values.astype(np.float64) if values.dtype == object else y
+    except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(
             f"y must hold numbers for a regression ({error}); convert it with astype(float), or "
             "use a classifier if these are labels."

@@ -1,11 +1,10 @@
 """Text in the format of libffm, read chunk by chunk.
 
-A chunk is parsed by NumPy, all rows at once. If anything in it is not as it should be, it is read
-again word by word, which finds the word that is wrong, or numbers that are only unusual.
+NumPy parses all rows of a chunk at once. If a chunk is refused, the same parser tries halves of it
+until one word is left, which the error then names together with its line.
 """
 
-import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -13,12 +12,13 @@ from scipy import sparse
 from skfm._utils.sparse import LARGEST_INT32, index_type
 
 CHUNK_BYTES = 2**21  # read and parsed at once
-LONGEST_ID = 18  # digits which fit into int64 whatever they are
+N_DIGITS = 19  # of the largest int64
 LARGEST_INT64 = np.iinfo(np.int64).max
 NEWLINE, ZERO, COLON = b"\n0:"
 # True for the bytes between numbers: colons, and what bytes.split() takes for white space.
 GAPS = bytes(byte in b": \t\n\r\v\f" for byte in range(256))
-ENTRY = re.compile(rb"([0-9]+):([0-9]+):([^:]+)")
+NO_LABEL = "the first word of a line must be a label: a finite number"
+NO_ENTRY = "must be field:feature:value with integers of at least 0 for field and feature"
 
 
 def chunks(stream):
@@ -26,13 +26,11 @@ def chunks(stream):
     while chunk := stream.read(CHUNK_BYTES):
         if not isinstance(chunk, bytes):
             raise TypeError("file must be a binary file object; open it in mode 'rb'.")
-        chunk += stream.readline()
-        yield chunk if chunk.endswith(b"\n") else chunk + b"\n"
+        yield chunk + stream.readline()
 
 
-@dataclass
-class Rows:
-    """What is in a chunk: arrays of shape (n_rows,), then arrays of shape (n_entries,)."""
+class Rows(NamedTuple):
+    """What is in a text: arrays of shape (n_rows,), then arrays of shape (n_entries,)."""
 
     counts: np.ndarray  # of entries
     labels: np.ndarray
@@ -58,9 +56,8 @@ class Reader:
         self.labels, self.counts, self.fields, self.features, self.values = ([] for _ in range(5))
 
     def add(self, chunk):
-        rows = parse(chunk)
-        if rows is None or not self._take(rows):
-            self._take(self._parse_by_word(chunk))
+        if self._refusal(chunk):
+            raise ValueError(self._first_mistake(chunk))
         self.n_lines += chunk.count(b"\n")
 
     def finish(self):
@@ -93,23 +90,63 @@ class Reader:
             )
         return X, y, table
 
+    def _first_mistake(self, chunk):
+        """The first word of a chunk that is refused, where it is, and why."""
+        number, line, _ = self._first_refused(chunk.split(b"\n"), b"\n".join)
+        word, *entries = line.split()
+        reason = NO_LABEL
+        if not self._refusal(word):
+            _, word, reason = self._first_refused(entries, lambda some: b" ".join([b"0", *some]))
+        text = word.decode("ascii", "backslashreplace")
+        text = f"{text[:60]}..." if len(text) > 60 else text
+        return f"{self.name}, line {self.n_lines + 1 + number}, '{text}': {reason}."
+
+    def _first_refused(self, pieces, join):
+        """The first piece of a refused text: its number, itself, and why it is refused."""
+        number = 0
+        while len(pieces) > 1:
+            half = len(pieces) // 2
+            if self._refusal(join(pieces[:half])):
+                pieces = pieces[:half]
+            else:
+                number, pieces = number + half, pieces[half:]
+        return number, pieces[0], self._refusal(join(pieces))
+
+    def _refusal(self, text):
+        """Keep the rows in a text; returns the reason if this is not possible, else None."""
+        try:
+            self._take(parse(text))
+        except ValueError as error:
+            return str(error)
+        return None
+
     def _take(self, rows):
-        """Keep some rows, if they are as they should be; returns whether they are."""
+        if not (np.isfinite(rows.labels).all() and np.isfinite(rows.values).all()):
+            raise ValueError("the value must be a finite number")
         with np.errstate(over="ignore"):
             values = rows.values.astype(self.dtype, copy=False)
-        if not (np.isfinite(rows.labels).all() and np.isfinite(values).all()):
-            return False
+        if not np.isfinite(values).all():
+            raise ValueError("the value is too large for float32; use dtype=np.float64")
         lowest = min(self.lowest, int(rows.features.min(initial=LARGEST_INT64)))
         highest = max(self.highest, int(rows.features.max(initial=-1)))
-        if not (self._fits(lowest, highest) and self._makes_room(highest)):
-            return False
+        self._check_range(lowest, highest)
+        self._make_room(highest)
+        # A text that is refused below leaves its first fields in the table: in each part of it
+        # they come first as well.
         new = self.table[rows.features] < 0
         # Backwards: what is assigned last stays, and that is the first one in the file.
         self.table[rows.features[new][::-1]] = rows.fields[new][::-1]
-        if (self.table[rows.features] != rows.fields).any():
+        first = self.table[rows.features]
+        differ = first != rows.fields
+        if differ.any():
             self.shared = True
             if not self.split:
-                return False
+                k = np.argmax(differ)
+                raise ValueError(
+                    f"feature {rows.features[k]} occurs under the fields {first[k]} and "
+                    f"{rows.fields[k]}; number the features of different fields differently, or "
+                    "use on_shared='split' to give each pair of field and feature its own column"
+                )
         self.lowest, self.highest = lowest, highest
         self.labels.append(rows.labels)
         self.counts.append(rows.counts)
@@ -117,90 +154,32 @@ class Reader:
         self.values.append(values)
         if self.split:
             self.fields.append(_shrunk(rows.fields, np.uint8, np.int32))
-        return True
 
-    def _fits(self, lowest, highest):
-        """Whether features in that range are allowed."""
+    def _check_range(self, lowest, highest):
         n = LARGEST_INT64 if self.n_features is None else self.n_features
-        from_zero, from_one = highest < n, lowest > 0 and highest <= n
-        if self.zero_based == "auto":
-            return from_zero or from_one
-        return from_zero if self.zero_based else from_one
+        if self.zero_based is not False and highest < n:
+            return
+        if self.zero_based is not True and lowest > 0 and highest <= n:
+            return
+        if not self.zero_based and lowest == 0:
+            raise ValueError("feature 0, but zero_based=False says that features start at 1")
+        raise ValueError(
+            f"features from {lowest} to {highest} do not fit into n_features={self.n_features} "
+            f"columns with zero_based={self.zero_based!r}"
+        )
 
-    def _makes_room(self, highest):
-        """Whether there is memory for so many features."""
+    def _make_room(self, highest):
         if highest < self.table.size:
-            return True
+            return
         # Half as much again, so that few chunks make the table grow.
         try:
             table = np.full(max(highest + 1, self.table.size * 3 // 2), -1, dtype=np.int64)
         except (MemoryError, ValueError):
-            return False
-        table[: self.table.size] = self.table
-        self.table = table
-        return True
-
-    def _parse_by_word(self, chunk):
-        """The rows of a chunk, or an error that names the first word in it that is wrong."""
-        counts, labels, entries = [], [], []
-        for number, line in enumerate(chunk.split(b"\n"), start=self.n_lines + 1):
-            words = line.split()
-            for k, word in enumerate(words):
-                try:
-                    if k == 0:
-                        labels.append(_read_label(word))
-                    else:
-                        entries.append(self._read_entry(word))
-                except ValueError as error:
-                    text = word.decode("ascii", "backslashreplace")
-                    text = f"{text[:60]}..." if len(text) > 60 else text
-                    message = f"{self.name}, line {number}, '{text}': {error}."
-                    raise ValueError(message) from None
-            if words:
-                counts.append(len(words) - 1)
-        fields, features, values = zip(*entries, strict=True) if entries else ((), (), ())
-        ids = (np.array(column, dtype=np.int64) for column in (counts, fields, features))
-        counts, fields, features = ids
-        return Rows(counts, np.array(labels), fields, features, np.array(values, np.float64))
-
-    def _read_entry(self, word):
-        """Field, feature and value; adds the feature to the table."""
-        entry = ENTRY.fullmatch(word)
-        if entry is None:
-            raise ValueError(
-                "must be field:feature:value with integers of at least 0 for field and feature"
-            )
-        field, feature = _to_id(entry[1]), _to_id(entry[2])
-        if max(field, feature) >= LARGEST_INT64:
-            raise ValueError("field or feature is too large for 64 bits")
-        value = _to_float(entry[3], "the value must be a number")
-        if not np.isfinite(value):
-            raise ValueError("the value must be a finite number")
-        with np.errstate(over="ignore"):
-            if not np.isfinite(self.dtype.type(value)):
-                raise ValueError("the value is too large for float32; use dtype=np.float64")
-        self.lowest, self.highest = min(self.lowest, feature), max(self.highest, feature)
-        if not self._fits(self.lowest, self.highest):
-            if not self.zero_based and feature == 0:
-                raise ValueError("feature 0, but zero_based=False says that features start at 1")
-            raise ValueError(
-                f"features from {self.lowest} to {self.highest} do not fit into "
-                f"n_features={self.n_features} columns with zero_based={self.zero_based!r}"
-            )
-        if not self._makes_room(feature):
             raise ValueError(
                 "there is not enough memory for so many features; renumber or hash them"
-            )
-        first = self.table[feature]
-        if first < 0:
-            self.table[feature] = field
-        elif first != field and not self.split:
-            raise ValueError(
-                f"feature {feature} occurs under the fields {first} and {field}; number the "
-                "features of different fields differently, or use on_shared='split' to give each "
-                "pair of field and feature its own column"
-            )
-        return field, feature, value
+            ) from None
+        table[: self.table.size] = self.table
+        self.table = table
 
 
 def _split_features(features, fields, table):
@@ -223,9 +202,9 @@ def _split_features(features, fields, table):
     return features, np.concatenate([table, of_field[new]])
 
 
-def parse(chunk):
-    """The rows of a chunk, all at once; None if anything in it is not as it should be."""
-    padded = b"\n" + chunk  # so that there is a gap before the first number as after the last
+def parse(text):
+    """The rows in a text, all at once; a ValueError says what some word in it should be."""
+    padded = b"\n%b\n" % text  # so that there are gaps before the first number and after the last
     text = np.frombuffer(padded, dtype=np.uint8)
     gap = np.frombuffer(padded.translate(GAPS), dtype=np.bool_)
     edges = np.flatnonzero(gap[1:] != gap[:-1]) + 1
@@ -236,40 +215,41 @@ def parse(chunk):
     is_label[past[:-1][counts > 0]] = True
     counts = counts[counts > 0]
     if (counts % 3 != 1).any():
-        return None
+        raise ValueError(NO_ENTRY)
     first, last = starts[~is_label].reshape(-1, 3).T, stops[~is_label].reshape(-1, 3).T
     # Two colons for each entry, and no others.
     joined = (text[last[:2]] == COLON) & (first[1:] - last[:2] == 1)
     if not joined.all() or np.count_nonzero(text == COLON) != joined.size:
-        return None
-    rows = Rows(
+        raise ValueError(NO_ENTRY)
+    return Rows(
         counts // 3,
         _floats(text, starts[is_label], stops[is_label]),
         _ids(text, first[0], last[0]),
         _ids(text, first[1], last[1]),
         _floats(text, first[2], last[2]),
     )
-    return None if any(array is None for array in vars(rows).values()) else rows
 
 
 def _ids(text, starts, stops):
-    """Numbers made of digits only, else None."""
+    """Numbers made of digits only."""
     lengths = stops - starts
-    longest = lengths.max(initial=0)
-    if longest > LONGEST_ID:
-        return None
     total = np.zeros(starts.size, dtype=np.int64)
-    for k in range(longest):
+    for k in range(lengths.max(initial=0)):
         digit = text[stops - (k + 1)] - np.uint8(ZERO)  # below "0" wraps around to large ones
         digit[lengths <= k] = 0
         if (digit > 9).any():
-            return None
-        total += np.multiply(digit, 10**k, dtype=np.int64)
+            raise ValueError(NO_ENTRY)
+        if k < N_DIGITS:
+            total += np.multiply(digit, 10**k, dtype=np.int64)
+        elif digit.any():
+            total[digit > 0] = -1
+    if ((total < 0) | (total == LARGEST_INT64)).any():  # numbers of 19 digits may have wrapped
+        raise ValueError("field or feature is too large for 64 bits")
     return total
 
 
 def _floats(text, starts, stops):
-    """Any numbers, else None. Single digits are so frequent that they have a way of their own."""
+    """Any numbers. Single digits are so frequent that they have a way of their own."""
     digit = text[starts] - np.uint8(ZERO)
     parsed = digit.astype(np.float64)
     rest = np.flatnonzero((stops - starts > 1) | (digit > 9))
@@ -277,35 +257,13 @@ def _floats(text, starts, stops):
     ends = np.cumsum(sizes)
     places = np.arange(sizes.sum()) + np.repeat(starts - (ends - sizes), sizes)
     words = text[places].tobytes()
-    if b"_" in words:  # which float would take
-        return None
     try:
+        if b"_" in words:  # which float would take
+            raise ValueError
         parsed[rest] = np.fromiter(map(float, words.split()), np.float64, count=rest.size)
     except ValueError:
-        return None
+        raise ValueError("the value must be a number") from None
     return parsed
-
-
-def _read_label(word):
-    label = _to_float(word, "the first word of a line must be a label: a number")
-    if not np.isfinite(label):
-        raise ValueError("the label must be a finite number")
-    return label
-
-
-def _to_float(word, complaint):
-    try:
-        if b"_" not in word:  # which float would take
-            return float(word)
-    except ValueError:
-        pass
-    raise ValueError(complaint)
-
-
-def _to_id(digits):
-    """Python refuses to convert thousands of digits; so many are too many anyway."""
-    digits = digits.lstrip(b"0")
-    return int(digits or b"0") if len(digits) <= LONGEST_ID + 1 else LARGEST_INT64
 
 
 def _shrunk(ids, *types):

@@ -79,16 +79,6 @@ def download_wheel_files():
     return files
 
 
-def _reason(error):
-    """One sentence on what went wrong; of pip's own output the last line says it best."""
-    if isinstance(error, subprocess.TimeoutExpired):
-        return f"pip took longer than {error.timeout} seconds."
-    if isinstance(error, subprocess.CalledProcessError):
-        lines = (error.stderr or "").strip().splitlines()
-        return f"pip failed ({lines[-1] if lines else f'exit code {error.returncode}'})."
-    return str(error)
-
-
 def read_kept(folder):
     """Contents of the wheel's files in a folder by name, and the names of those to download."""
     files = {}

@@ -5,8 +5,10 @@ from typing import Any
 from scipy.stats import loguniform, uniform
 from sklearn.base import BaseEstimator
 
-from skfm._fm.bayesian import BayesianFMClassifier, BayesianFMRegressor
-from skfm._fm.estimators import FMClassifier, FMRegressor
+from skfm._fm.bayesian_classifier import BayesianFMClassifier
+from skfm._fm.bayesian_regressor import BayesianFMRegressor
+from skfm._fm.classifier import FMClassifier
+from skfm._fm.regressor import FMRegressor
 from skfm._recommenders.fm import FMRecommender
 from skfm._recommenders.mf import MFRecommender
 from skfm._solvers.fm.minibatch import RATES

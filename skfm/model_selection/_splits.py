@@ -73,15 +73,17 @@ def split_cells(
 
     Notes
     -----
-    With `per_row`, a row with a single entry keeps it. Longer rows compensate for this, but lose
-    at most half of their entries by it. If this does not suffice, each row loses at most its own
-    share, and a warning is issued. If most users in a log have a single entry, drop these users
-    before splitting: their entries cannot be predicted from other entries, and contain no
-    information about which items go together.
+    With `per_row`, no entry is held out of a row with a single entry. To compensate for this, more
+    entries of the other rows are held out, but at most half of them. If this is not enough, only
+    the fraction `test_size` of the entries of the other rows is held out, and a warning is issued.
+    If most users in a log have a single entry, drop these users before splitting: their entries
+    cannot be predicted from other entries, and contain no information about which items go
+    together.
 
-    (:meth:`MFRecommender.score <skfm.MFRecommender.score>` has its own rule: it holds out at least
-    one of two entries, so that each row is evaluated, and the choice depends on the row alone, so
-    that all models are evaluated on the same entries.)
+    (:meth:`MFRecommender.score <skfm.MFRecommender.score>` splits the entries differently. It
+    holds out at least one entry of each row with two or more entries, so that these rows are
+    evaluated. Which entries are held out depends only on the row, so that all models are evaluated
+    on the same entries.)
 
     A random split is appropriate if the entries have no order in time, or if the task is to fill
     gaps. Otherwise, the training entries include some that are later than the held-out ones, which
@@ -93,10 +95,9 @@ def split_cells(
         search = GridSearchCV(model, grid, scoring=make_ranking_scorer("ndcg"))
         search.fit(X_visible, Y_hidden)
 
-    Each candidate is fitted on the visible entries of some users. It then gets the visible entries
-    of the other users and is evaluated by its ranking of their held-out entries. For
-    :func:`~sklearn.model_selection.cross_val_score`, see
-    :func:`skfm.metrics.make_ranking_scorer`.
+    Each candidate is fitted on the visible entries of some users. For the other users, it makes
+    recommendations from their visible entries, and is scored on their held-out entries. For
+    :func:`~sklearn.model_selection.cross_val_score`, see :func:`skfm.metrics.make_ranking_scorer`.
 
     Examples
     --------
@@ -153,10 +154,10 @@ def leave_last_out(
 
     Notes
     -----
-    The past of a user is never predicted from the same user's future. One leak remains: the
-    held-out entries of a user who stopped early are older than training entries of other users, so
-    a model may know items or trends that did not exist yet. If this matters, split all rows at the
-    same date instead.
+    The past of a user is never predicted from the same user's future. However, the held-out
+    entries of a user may be older than training entries of other users, so the model may know
+    items or trends that did not exist yet. If this matters, split all rows at the same date
+    instead.
 
     Examples
     --------
@@ -240,10 +241,9 @@ def split_users(
 
     Notes
     -----
-    This evaluates *strong generalization*: the model is fitted without any entry of the users on
-    whom it is evaluated, like a model that serves new users without retraining. It is the harder
-    test. Models that can only predict for users from the training data cannot be evaluated in this
-    way.
+    This split evaluates *strong generalization*: the model is fitted without any entries of the
+    users for whom it is evaluated. Predictions for such users are harder. Models that only make
+    predictions for users from the training data cannot be evaluated in this way.
 
     The hidden entries are drawn at random; for the consequences, see :func:`split_cells`.
 
@@ -289,10 +289,10 @@ class CellKFold:
     n_splits : int, default=5
         Number of folds, at least 2.
     per_row : bool, default=True
-        Whether to distribute the entries of each row evenly over the folds. The numbers of entries
-        of a row in two folds then differ by at most 1. A row with a single entry is empty when
-        this entry is held out. If False, entries are distributed regardless of their rows. In both
-        cases, the sizes of two folds differ by at most one entry.
+        Whether to distribute the entries of each row evenly over the folds, so that the numbers of
+        entries of a row in two folds differ by at most 1. The training part of a row with a single
+        entry is empty if this entry is held out. If False, entries are distributed regardless of
+        their rows. In both cases, the sizes of two folds differ by at most one entry.
     random_state : int, RandomState instance or None, default=None
         Seed of the folds. With an int, each call of :meth:`split` yields the same folds.
 

@@ -26,10 +26,9 @@ LARGEST_N_BINS = 1_000_000  # each is a feature
 class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
     """Encode a log of events as features for factorization machines.
 
-    A log has one row per event: the user, the item and, optionally, the time, the context and
-    attributes. The encoder turns each event into a sparse row of features, which consist of
-    blocks. With the right blocks, a factorization machine is equivalent to many published models
-    [1]_:
+    A log has one row per event, with the user, the item and, optionally, the time, the context and
+    attributes. The encoder converts each event to a sparse row of features, which consists of
+    blocks. With the right blocks, a factorization machine is equivalent to a published model [1]_:
 
     =========================================== ========================================
     blocks                                      model
@@ -50,49 +49,48 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
     Parameters
     ----------
     blocks : list of str or of pairs of str, default=("user", "item")
-        Blocks of features, in the order of the output columns. A block is given by its kind, or
-        as a pair of a name and its kind. For example, with ``"item"`` and
-        ``("item again", "item")``, items have two sets of features, which may have different
-        interactions. The kinds are:
+        Blocks of features, in the order of the output columns. A block is given as its kind, or as
+        a pair of its name and its kind. For example, ``"item"`` and ``("item again", "item")`` are
+        two sets of features of the items, which may have different interactions. The kinds are:
 
         "user", "item"
             One-hot encoded user or item.
         "history"
-            All items of the user in the training log: ``1 / sqrt(n)`` for each of the n distinct
-            items.
+            All items of the user in the training log. Each of the n distinct items has the value
+            ``1 / sqrt(n)``.
         "raters"
             All users of the item in the training log, in the same way.
         "ratings"
-            The ratings `y` of the user in the training log, relative to a baseline:
-            ``(y_l - b_l) / sqrt(n)`` for each of the n items l, where ``b_l`` is the baseline.
-            User-item pairs are divided into `n_folds` folds, and a row does not use the ratings
-            of its own fold (see Notes).
+            The ratings `y` of the user in the training log, relative to a baseline. Each of the n
+            items l has the value ``(y_l - b_l) / sqrt(n)``, where ``b_l`` is the baseline.
+            User-item pairs are divided into `n_folds` folds, and a row does not use the ratings of
+            its own fold (see Notes).
         "previous"
-            The previous basket of the user: the items at the user's latest time before the row,
-            in the training log; ``1 / n`` for each of the n items.
+            The previous basket of the user: the user's items at the latest time in the training
+            log that is earlier than the row. Each of the n items has the value ``1 / n``.
         "last"
-            The items of the last `n_last` events of the user before the row, in the training
-            log; ``1 / sqrt(n)`` for each of the n distinct items.
+            The items of the last `n_last` events of the user before the row in the training log.
+            Each of the n distinct items has the value ``1 / sqrt(n)``.
         "time"
-            One-hot encoded bin of the time. The `n_bins` bins have equal width and range from
-            the first to the last time in the training log; other times belong to the nearest
-            bin.
+            One-hot encoded bin of the time. The `n_bins` bins have equal width and range from the
+            first to the last time in the training log. Times outside of this range belong to the
+            nearest bin.
         "user_time"
-            One-hot encoded pair of user and bin, for the pairs in the training log.
+            One-hot encoded pair of user and time bin, for the pairs in the training log.
         "context"
-            One block for each column of `context`: the one-hot encoded value. Numbers are
+            One block for each column of `context`, with the one-hot encoded value. Numbers are
             categories, too.
         "attributes"
-            One block for each column of `attributes`. Numbers (except for categorical dtypes)
-            are a single feature, divided by its root mean square in the training log. If the
-            values are lists, tuples, sets or arrays, each of the n distinct elements is
-            ``1 / sqrt(n)``. Everything else is treated as context.
+            One block for each column of `attributes`. A column of numbers (except for categorical
+            dtypes) is a single feature, divided by its root mean square in the training log. If
+            the values are lists, tuples, sets or arrays, each of the n distinct elements has the
+            value ``1 / sqrt(n)``. All other values are one-hot encoded.
     user : str or int, default=0
         Column of the users: its name in a DataFrame, or its position.
     item : str or int, default=1
         Column of the items.
     time : str or int, default=None
-        Column of the times: numbers or datetimes. It is only read if a block uses it.
+        Column of the times, which are numbers or datetimes. It is only used if a block needs it.
     context : list of str or int, default=()
         Columns for the block "context", which must then be in `blocks`.
     attributes : list of str or int, default=()
@@ -116,10 +114,10 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
     feature_groups_ : ndarray of str of shape (n_output_features,)
         Group of each output column, for penalties or priors; the same as `feature_fields_`.
     user_ids_ : ndarray of shape (n_users,)
-        Users: sorted, or in order of first appearance if the ids cannot be sorted. Numbers keep
-        their type, everything else is in an array of objects.
+        Ids of the users, sorted or, if they cannot be sorted, in order of first appearance.
+        Numbers keep their type; all other ids are in an array of objects.
     item_ids_ : ndarray of shape (n_items,)
-        Items, in the same way.
+        Ids of the items, in the same way.
     n_features_in_ : int
         Number of columns of the training log.
     feature_names_in_ : ndarray of shape (n_columns,)
@@ -132,38 +130,37 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
 
     Notes
     -----
-    The output carries `feature_fields_` and `feature_groups_` as the attributes
-    ``X.feature_fields`` and ``X.feature_groups``, which the estimators of this package use.
-    Operations on X, such as slicing, do not keep them.
+    The output X has the attributes ``X.feature_fields`` and ``X.feature_groups``, which are equal
+    to `feature_fields_` and `feature_groups_`. The estimators of this package use them. Operations
+    on X, such as slicing, do not preserve them.
 
     **Training and new rows.** The features of a row depend on the training log and on the row
     itself, but not on the other rows that are transformed, nor on whether the row belongs to the
-    training log. Therefore ``fit_transform(X, y)`` equals ``fit(X, y).transform(X)``. "previous"
-    and "last" only use earlier events, and not those at the same time. "history" and "raters" use
-    all events of the training log, as in SVD++; for a row of that log, they include the row itself
-    and later events. They contain no ratings.
+    training log. Therefore, ``fit_transform(X, y)`` equals ``fit(X, y).transform(X)``. "previous"
+    and "last" only use events at earlier times. "history" and "raters" use all events of the
+    training log, as in SVD++. For rows of the training log, they therefore include the row itself
+    and later events. They do not contain ratings.
 
     **Ratings** are cross-fitted, as in scikit-learn's `TargetEncoder`. The user-item pairs of the
     training log are divided into folds by a hash of the items, with equally many pairs of each
-    user. A row whose pair is in that log gets the user's ratings in the other folds, relative to a
-    baseline computed from these folds. A row with a new pair gets all ratings of the user. The
-    features of a row therefore do not depend on its own target. (With leave-one-out instead, the
-    rows of a user would leak each other's targets: each row lacks one rating of the same sum, from
-    which a model with parameters for users can reconstruct it.) The baseline of user u and item l
-    is ``m + d_l + d_u``, where m is the mean of the ratings,
+    user. If the pair of a row is in the training log, its features are the user's ratings in the
+    other folds, relative to a baseline computed from these folds. Otherwise, its features are all
+    ratings of the user. The features of a row therefore do not depend on its own target.
+    (Leave-one-out would leak targets: the features of each row would lack one rating of the same
+    sum, and a model with parameters for each user could reconstruct this rating.) The baseline of
+    user u and item l is ``m + d_l + d_u``, where m is the mean of the ratings,
     ``d_l = sum(y_vl - m) / (25 + n_l)`` over the ``n_l`` users v of the item, and
     ``d_u = sum(y_ul - m - d_l) / (10 + n_u)`` over the ``n_u`` items l of the user [3]_.
 
     **Unknown and missing values** have no features. Blocks are empty for users, items and other
     values that are not in the training log, for users without earlier events, and for missing
     context and attributes (None, NaN). Missing ids and times raise an error. Numbers match if they
-    are equal, so the user 7 matches 7.0 but not "7". If no id in a log has a type that occurs in
-    the training log, a warning names both types.
+    are equal: the user 7 matches 7.0 but not "7". If no id in a log has a type that occurs in the
+    training log, a warning names both types.
 
     **Duplicates.** A user-item pair with several events counts once in "history" and "raters", and
-    with the mean of its ratings in "ratings". An item counts once in a basket. If the limit of
-    "last" falls among events at the same time, those whose items come later in `item_ids_` are
-    used.
+    with the mean of its ratings in "ratings". An item counts once in a basket. If "last" includes
+    only some of the events at the same time, it uses those whose items come later in `item_ids_`.
 
     References
     ----------
@@ -285,7 +282,7 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         Returns
         -------
         X_out : CSR matrix of shape (n_events, n_output_features)
-            The same as ``fit(X, y).transform(X)``, in less time.
+            The same result as ``fit(X, y).transform(X)``, in less time.
 
         Raises
         ------
@@ -308,8 +305,8 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         Returns
         -------
         X_out : CSR matrix of shape (n_events, n_output_features)
-            Canonical (sorted, no duplicates, no stored zeros), with int32 indices where they
-            suffice. It has the attributes ``feature_fields`` and ``feature_groups``.
+            Matrix in canonical format (sorted, no duplicates, no stored zeros), with int32 indices
+            if possible. It has the attributes ``feature_fields`` and ``feature_groups``.
 
         Raises
         ------
@@ -341,9 +338,9 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         Returns
         -------
         names : ndarray of str objects of shape (n_output_features,)
-            ``field=value``, such as "user=ann" or "time=3"; of a pair of user and bin
-            "user_time=ann/3"; of numbers the field alone. Values are written as by `str`, or by
-            `repr` where two would be written alike.
+            ``field=value``, such as "user=ann" or "time=3". Pairs of a user and a time bin are
+            named like "user_time=ann/3", and numerical features by the field only. Values are
+            converted by `str`, or by `repr` if the results of `str` are not unique.
         """
         check_is_fitted(self)
         return np.array([name for block in self._blocks for name in block.names()], dtype=object)

@@ -13,8 +13,8 @@ from skfm._utils.typing import Estimator
 def feature_groups(transformer: Estimator) -> NDArray[np.str_]:
     """Return a group for each output column of a fitted transformer.
 
-    Use the result as the parameter `feature_groups` of the estimators, to give each kind of
-    feature its own regularization strength or prior.
+    Pass the result as the parameter `feature_groups` of an estimator, so that each kind of feature
+    has its own regularization strength or prior.
 
     Parameters
     ----------
@@ -23,9 +23,9 @@ def feature_groups(transformer: Estimator) -> NDArray[np.str_]:
         transformer. Each part of a `ColumnTransformer` or a `FeatureUnion` is a group with the
         name of the part. An `EventEncoder` has a group for each field, and a `OneHotEncoder` or a
         one-hot `KBinsDiscretizer` has a group for each input column; within another transformer,
-        their names are appended to the name of the part after two underscores. For a `Pipeline`,
-        the last step that does more than scale columns is used. Any other transformer is a single
-        group.
+        their names are appended to the name of the part after two underscores. The groups of a
+        `Pipeline` are those of its last step that does more than scale columns. Any other
+        transformer is a single group.
 
     Returns
     -------
@@ -37,8 +37,8 @@ def feature_groups(transformer: Estimator) -> NDArray[np.str_]:
     sklearn.exceptions.NotFittedError
         If the transformer is not fitted.
     TypeError
-        If the number of output columns is unknown. Within a `ColumnTransformer`, it is known for
-        every transformer.
+        If the number of output columns is unknown. It is known for all transformers within a
+        `ColumnTransformer`.
 
     Examples
     --------

@@ -33,22 +33,22 @@ N_NAMED = 5  # an error names this many unknown ids
 class UserItemEncoder(VersionedEstimator, PrintableEstimator):
     """Convert a log of users and items to a user-item matrix.
 
-    A log has one row per event: the user, the item and, optionally, a value and a time. The
-    matrix, which :class:`~skfm.MFRecommender` takes as input, has one row per user, one column per
+    A log has one row per event, with the user, the item and, optionally, a value and a time. The
+    matrix is the input of :class:`~skfm.MFRecommender`. It has one row per user, one column per
     item, and a stored entry for each user-item pair in the log. Ids may be integers, strings or
-    any other objects that can be hashed and compared; ``user_ids_[rows]`` and
-    ``item_ids_[columns]`` recover them.
+    any other objects that can be hashed and compared. ``user_ids_[rows]`` and
+    ``item_ids_[columns]`` are the ids of given rows and columns.
 
     The columns of a log are
 
     1. user,
     2. item,
-    3. value (optional): a rating, a count or an amount. Without values, each event counts 1.
+    3. value (optional): a rating, a count or an amount. Without values, each event counts as 1.
     4. time (optional): numbers or datetimes.
 
-    In a DataFrame, columns with common names, such as "user_id", "movie", "Rating" or "timestamp",
-    are recognized in any order. Other columns, and those of lists and arrays, must be in the order
-    above. Read more in the :doc:`user guide </matrix_factorization>`.
+    In a DataFrame, the order does not matter if the columns have common names, such as "user_id",
+    "movie", "Rating" or "timestamp". Other columns, and the columns of lists and arrays, must be
+    in the order above. Read more in the :doc:`user guide </matrix_factorization>`.
 
     Parameters
     ----------
@@ -56,34 +56,36 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         Columns of the users and of the items: names in a DataFrame, or positions, starting at 0.
         "auto" finds them as described above, and raises an error if they are ambiguous.
     value, time : str, int or None, default="auto"
-        Columns of the values and of the times, in the same way. None if the log has none, or to
-        ignore them.
+        Columns of the values and of the times, in the same way. Pass None if there is no such
+        column, or to ignore it.
     duplicates : {"auto", "sum", "last", "mean"}, default="auto"
-        How to combine several events of a user-item pair: the sum or the mean of their values, or
-        the value of the last event. The last event is the latest by time; without times, or among
-        events at the same time, it is the one that comes last in the log. Use sums for counts and
-        amounts, and the last value or the mean for ratings.
+        How to combine several events of a user-item pair: by the sum or the mean of their values,
+        or by the value of the last event. The last event is the one with the latest time. Without
+        times, or for equal times, it is the one that comes last in the log. Use sums for counts
+        and amounts, and the last value or the mean for ratings.
 
         "auto" counts the events, as "sum" does, if the training log has no values or if all of
         them are 1. Otherwise it uses the last event, and issues a warning with the number of
         repeated pairs.
     handle_unknown : {"error", "ignore"}, default="error"
-        Whether users or items that are not in the training log raise an error, or their events are
-        ignored. :meth:`encode_users` and :meth:`encode_items` return -1 for ignored ids.
+        Whether to raise an error for users and items that are not in the training log, or to
+        ignore their events. :meth:`encode_users` and :meth:`encode_items` return -1 for ignored
+        ids.
     dtype : {np.float64, np.float32}, default=np.float64
         Data type of the matrix. Sums are computed in float64.
 
     Attributes
     ----------
     user_ids_ : ndarray of shape (n_users,)
-        User of each row of the matrix: sorted, or in order of first appearance if the ids cannot
-        be sorted. Numbers keep their type, everything else is in an array of objects.
+        Id of the user of each row of the matrix. Ids are sorted or, if they cannot be sorted, in
+        order of first appearance. Numbers keep their type; all other ids are in an array of
+        objects.
     item_ids_ : ndarray of shape (n_items,)
-        Item of each column of the matrix, in the same way.
+        Id of the item of each column of the matrix, in the same way.
     columns_ : dict of {str: str or int}
-        Columns of the training log that were used as "user", "item", "value" and "time": the name
-        in a DataFrame if it is unique, and otherwise the position. `transform` finds the columns
-        of another log by these names if it has names, and otherwise by position.
+        Columns of the training log that were used as "user", "item", "value" and "time": the names
+        in a DataFrame if they are unique, and otherwise the positions. `transform` finds the
+        columns of another DataFrame by these names, and those of other logs by their positions.
     n_columns_ : int
         Number of columns of the training log.
     column_names_ : list or None
@@ -91,17 +93,17 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
 
     Notes
     -----
-    The encoder turns the rows of a log into entries of a matrix. Since this changes the number of
-    rows, it cannot be a step of a scikit-learn ``Pipeline``: use it before the pipeline.
+    The matrix has a different number of rows than the log. The encoder can therefore not be a step
+    of a scikit-learn ``Pipeline``: use it before the pipeline.
 
     Values and sums of 0 are stored, because a rating of 0 is a rating.
 
-    Numbers match if they are equal, so the user 7 matches 7.0 but not "7". If this is why none of
-    the ids in a log is known, the error names both types, or a warning does if
-    ``handle_unknown="ignore"``.
+    Numbers match if they are equal: the user 7 matches 7.0 but not "7". If all ids in a log are
+    unknown for this reason, the error or, with ``handle_unknown="ignore"``, a warning names both
+    types.
 
-    With "auto", a column of values that look like times (seconds since 1970, for instance) raises
-    an error.
+    With ``value="auto"``, an error is raised if the values look like times, such as seconds since
+    1970.
 
     Times may be integers, floats, ``datetime64`` or ``datetime`` objects. Times without a time
     zone are in UTC.
@@ -183,9 +185,9 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         Raises
         ------
         ValueError
-            If a parameter is invalid or X is not a log: no rows, ambiguous columns, missing ids,
-            values or times that are missing, infinite or not numerical, values that look like
-            times.
+            If a parameter is invalid, or if X is not a valid log: no rows, ambiguous columns,
+            missing ids, values or times that are missing, infinite or not numerical, or values
+            that look like times.
         TypeError
             If ids cannot be hashed (lists, for instance).
         """
@@ -210,7 +212,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         Returns
         -------
         matrix : CSR matrix of shape (n_users, n_items)
-            The same as ``fit(X).transform(X)``, in less time.
+            The same result as ``fit(X).transform(X)``, in less time.
 
         Raises
         ------
@@ -248,7 +250,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         Returns
         -------
         matrix : CSR matrix of shape (n_users, n_items)
-            Canonical (sorted, no duplicates), with int32 indices where they suffice.
+            Matrix in canonical format (sorted, no duplicates), with int32 indices if possible.
 
         Raises
         ------

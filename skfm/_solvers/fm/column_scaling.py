@@ -88,6 +88,36 @@ def measure_columns(X, weight, center):
     return sums
 
 
+class UsedColumns(NamedTuple):
+    """The columns that a problem uses: rows with their entries alone, and what was measured."""
+
+    X: sparse.csr_matrix
+    used: np.ndarray
+    count: np.ndarray  # as in `ColumnSums`, of these columns
+    square: np.ndarray
+    center: np.ndarray
+    mean_row_length: float
+
+
+def choose_columns(X, weight, total_weight, *, may_center, earlier):
+    """Choose the columns that are used, and their centers; ``earlier`` is a `Scaling` or None."""
+    center = np.zeros(X.shape[1])
+    if earlier is not None:
+        X, center = fill(X, earlier.centered), earlier.centers(X.shape[1])
+    sums = measure_columns(X, weight, center)
+    if earlier is None and may_center:
+        center, sums = center_columns(X, weight, sums, total_weight)
+    # What is too small to be squared cannot matter: it counts as never seen.
+    is_used = sums.square > 1e6 * np.finfo(X.dtype).tiny * sums.count
+    mean_row_length = float(sums.count[is_used].sum() / total_weight)
+    if earlier is not None:
+        is_used[earlier.used] = True
+    if ((sums.count > 0) & ~is_used).any():
+        X = only_columns(X, is_used)
+    used = np.flatnonzero(is_used)
+    return UsedColumns(X, used, sums.count[used], sums.square[used], center[used], mean_row_length)
+
+
 def center_columns(X, weight, sums, total_weight):
     """The centers of columns that are far from zero in every row, and the sums with them."""
     count, total, square = sums
@@ -122,7 +152,8 @@ def least_sizes(given, interactions, count, square, used):
     linear = of_used(given.linear, used) if interactions.fit_linear else np.inf
     factors = np.inf
     if interactions.n_components:
-        factors = of_used(given.factors, used) * np.minimum(np.sqrt(count), LARGEST)
+        with np.errstate(over="ignore"):  # LARGEST is taken instead
+            factors = of_used(given.factors, used) * np.minimum(np.sqrt(count), LARGEST)
     least = np.minimum(np.minimum(linear, factors), LARGEST)
     if np.isinf(least).any():
         return np.zeros(count.size)

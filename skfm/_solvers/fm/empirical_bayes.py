@@ -76,7 +76,8 @@ def _caution(loss, n_features, n_rows):
     most, and classes of such rows can be told apart by chance."""
     if loss not in CLASSES:
         return 1.0
-    return np.clip((n_features / n_rows) ** 2, 1.0, MOST_CAUTION)
+    ratio = min(n_features / n_rows, MOST_CAUTION)  # rows of hardly any weight: no overflow
+    return np.clip(ratio**2, 1.0, MOST_CAUTION)
 
 
 class Precisions(NamedTuple):

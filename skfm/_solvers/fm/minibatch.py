@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skfm._kernels import minibatch as kernels
-from skfm._kernels.losses import make_loss
+from skfm._kernels.losses import ABSOLUTE_ERROR, QUANTILE, make_loss
 from skfm._solvers.fm.batches import make_planner
 from skfm._solvers.fm.empirical_bayes import PenaltySearch
 from skfm._solvers.fm.optimizer import Optimizer
@@ -19,6 +19,8 @@ from skfm._utils.progress import Progress
 RATES = {"adagrad": 0.1, "adam": 0.02, "ftrl": 0.2, "sgd": 0.05}
 CLASSIFIER_RATES = RATES | {"adagrad": 0.15}
 LEAST_PATIENCE = 20  # batches: with small data, five epochs are only five steps
+LINEAR = ABSOLUTE_ERROR, QUANTILE  # losses that are linear in small errors
+LINEAR_ROOM = 0.1  # of these losses, for random factors whose outputs cost 0.01 if squared
 
 
 @dataclass
@@ -118,6 +120,8 @@ def train(
             trainer.move_intercept()
             loss, _ = trainer.measure()
         baseline = max(baseline, loss)
+    elif problem.loss in LINEAR:
+        baseline += LINEAR_ROOM
     if listener is not None:
         listener.least_patience = -(-LEAST_PATIENCE // trainer.n_batches)
     progress = Progress(settings, problem.n_rows, "rows")

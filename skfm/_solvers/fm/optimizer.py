@@ -4,20 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from skfm._kernels.update_rules import FTRL, SGD, Adam
+from skfm._kernels.update_rules import FTRL
 from skfm._solvers.fm.optimizer_state import (
     UPDATES,
     OptimizerMemory,
     accumulated,
+    averages_gradients,
     get_parameters,
     make_state,
     restore,
     set_parameters,
     summarise,
+    sums_squares,
 )
 
-# Learning rates of rules without a decay of their own are divided by sqrt(1 + epoch / this).
-DECAY_EPOCHS = {Adam: 10, SGD: 10}
+# Rules without sums of squared gradients divide their learning rate by sqrt(1 + epoch / this).
+DECAY_EPOCHS = 10
 SMALLER_STEPS = 4  # what the learning rate is divided by after training diverged
 
 
@@ -79,9 +81,8 @@ class Optimizer:
 
     def _schedule(self):
         self._current_rate = self.learning_rate
-        decay_epochs = DECAY_EPOCHS.get(self.update)
-        if decay_epochs is not None:
-            self._current_rate /= np.sqrt(1 + self.n_epochs / decay_epochs)
+        if not sums_squares(self.update):
+            self._current_rate /= np.sqrt(1 + self.n_epochs / DECAY_EPOCHS)
 
     def parameters(self):
         return get_parameters(self.state, self.n_components)
@@ -94,7 +95,7 @@ class Optimizer:
     def adapt_to_new_objective(self):
         """FTRL's gradients balance other penalties now, and Adam's steps, which have a largest
         length, are long again."""
-        if self.update is Adam:
+        if averages_gradients(self.update):
             self.n_epochs = 0
         self.set_parameters(self.parameters(), forget=False)
 

@@ -63,9 +63,10 @@ class OptimizerMemory(Versioned):
         if self.intercept is None:
             return None
         intercept = self.intercept.copy()
-        if update is Adam:  # as after one step of a typical gradient, without a direction
+        if averages_gradients(update):  # as after one step of a typical gradient, in no direction
             squares = ADAM_CONSTANTS[1]
-            intercept[:, 1:] *= 0, squares, 0
+            names = LINEAR_SLOTS[update][1:]
+            intercept[:, 1:] *= [squares if name == "squares" else 0 for name in names]
             linear, factors, steps = self.summary
             summary = squares * linear, squares * factors, 0 * steps
         else:
@@ -78,29 +79,59 @@ class OptimizerMemory(Versioned):
         return min(1.0, self.rate_factor * RECOVERY)
 
 
+def averages_gradients(update):
+    """Whether a rule keeps moving averages, whose bias is corrected by the number of steps."""
+    return "n_steps" in LINEAR_SLOTS[update]
+
+
+def sums_squares(update):
+    """Whether a rule keeps sums of squared gradients, by which its steps become shorter."""
+    return "squares" in LINEAR_SLOTS[update] and not averages_gradients(update)
+
+
+def intercept_slot(state, update, name):
+    """The slot of that name of the intercepts, (n_outputs, 1)."""
+    return state.intercept[:, LINEAR_SLOTS[update].index(name), None]
+
+
+def linear_slot(state, update, name):
+    """The slot of that name of the linear weights, (n_outputs, n_used)."""
+    return state.linear[:, :, LINEAR_SLOTS[update].index(name)]
+
+
+def factor_slot(state, update, name):
+    """The slot of that name of the factors, (n_outputs, n_components padded, n_used)."""
+    return np.moveaxis(state.factors[:, :, FACTOR_SLOTS[update].index(name)], 1, 2)
+
+
 def accumulated(state, update):
-    """What a rule has accumulated of squared gradients, features last: sums, or Adam's moments."""
-    linear, factors = state.linear, np.moveaxis(state.factors, 1, 3)
-    if update is AdaGrad:
-        return linear[:, :, 1], factors[:, 1]
-    if update is FTRL:
-        return linear[:, :, 2], linear[:, :, 4]
-    if update is Adam:
-        return linear[:, :, 2], factors[:, 2], linear[:, :, 3]
-    return ()
+    """The squared gradients that a rule has accumulated, of linear weights and of factors.
+
+    They are sums, or moving averages, followed by the number of steps. Features are the last axis.
+    """
+    if "squares" not in LINEAR_SLOTS[update]:
+        return ()
+    linear = linear_slot(state, update, "squares")
+    if "squares" in FACTOR_SLOTS[update]:
+        factors = factor_slot(state, update, "squares")
+    else:
+        factors = linear_slot(state, update, "factor_squares")
+    if averages_gradients(update):
+        return linear, factors, linear_slot(state, update, "n_steps")
+    return linear, factors
 
 
 def summarise(accumulated, update, count):
-    """Means over features: of the sums, for each unit of weight, or of Adam's moments."""
+    """Means over features: of the sums, for each unit of weight, or of the moving averages."""
     weight = max(count.sum(), np.finfo(np.float64).tiny)
-    if update is Adam:
+    if averages_gradients(update):
         return tuple(array @ count / weight for array in accumulated)
     return tuple(array.sum(axis=-1, dtype=np.float64) / weight for array in accumulated)
 
 
 def restore(accumulated, summary, update, count):
     """Invert `summarise`, for features in rows of the weight ``count``."""
-    if update is Adam:
+    if averages_gradients(update):
         count = count > 0
     for array, mean in zip(accumulated, summary, strict=True):
         if mean.ndim > 1:  # of factors, whose padding is that of their type
@@ -123,9 +154,11 @@ def make_state(parameters, update):
     vector = VECTOR_BYTES // factors.itemsize
     width = -(-n_components // vector) * vector
     state = State(
-        intercept=np.zeros((n_outputs, LINEAR_SLOTS[update])),
-        linear=aligned_zeros((n_outputs, n_used, LINEAR_SLOTS[update]), factors.dtype),
-        factors=aligned_zeros((n_outputs, n_used, FACTOR_SLOTS[update], width), factors.dtype),
+        intercept=np.zeros((n_outputs, len(LINEAR_SLOTS[update]))),
+        linear=aligned_zeros((n_outputs, n_used, len(LINEAR_SLOTS[update])), factors.dtype),
+        factors=aligned_zeros(
+            (n_outputs, n_used, len(FACTOR_SLOTS[update]), width), factors.dtype
+        ),
     )
     set_parameters(state, parameters, forget=True)
     return state

@@ -51,10 +51,11 @@ def scaled_penalties(given, start, used, root, inverse_scale, dtype):
         return start if value is None else of_used(value, used) * inverse_scale**2
 
     penalty = np.empty((used.size, 4))
-    penalty[:, 0] = ridge(given.linear, start.linear)
-    penalty[:, 1] = ridge(given.factors, start.factors) * root
-    penalty[:, 2] = of_used(given.linear_lasso, used) * inverse_scale
-    penalty[:, 3] = of_used(given.factor_lasso, used) * inverse_scale * root
+    with np.errstate(over="ignore"):
+        penalty[:, 0] = ridge(given.linear, start.linear)
+        penalty[:, 1] = ridge(given.factors, start.factors) * root
+        penalty[:, 2] = of_used(given.linear_lasso, used) * inverse_scale
+        penalty[:, 3] = of_used(given.factor_lasso, used) * inverse_scale * root
     # Larger ones do the same, as they leave nothing; but their squares are no numbers.
     return np.minimum(penalty, largest_squared(dtype))
 

@@ -6,15 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from skfm._kernels import structs
-from skfm._solvers.fm.column_scaling import (
-    TINY,
-    Scaling,
-    center_columns,
-    fill,
-    least_sizes,
-    measure_columns,
-    only_columns,
-)
+from skfm._solvers.fm.column_scaling import TINY, Scaling, choose_columns, least_sizes
 from skfm._solvers.fm.empirical_bayes import starting_penalties
 from skfm._solvers.fm.interactions import Interactions
 from skfm._solvers.fm.penalties import scaled_penalties
@@ -218,25 +210,13 @@ def make_problem(
     keeps its units, and the rows add to its counts, unless they are not new. ``is_cumulative``
     says that the solver charges at each step for all rows so far, not for those of the step.
     """
-    dtype, n_features = X.dtype, X.shape[1]
     total_weight = weight.sum(dtype=np.float64) if weight.size else float(X.shape[0])
-    center = np.zeros(n_features)
-    if earlier is not None:
-        X, center = fill(X, earlier.centered), earlier.centers(n_features)
-    sums = measure_columns(X, weight, center)
-    if earlier is None and may_center and interactions.may_center:
-        center, sums = center_columns(X, weight, sums, total_weight)
-    # What is too small to be squared cannot matter: it counts as never seen.
-    is_used = sums.square > 1e6 * np.finfo(dtype).tiny * sums.count
-    mean_row_length = float(sums.count[is_used].sum() / total_weight)
-    if earlier is not None:
-        is_used[earlier.used] = True
-    if ((sums.count > 0) & ~is_used).any():
-        X = only_columns(X, is_used)
-    used = np.flatnonzero(is_used)
-    position = np.zeros(n_features, dtype=np.uint32)
+    may_center = may_center and interactions.may_center
+    columns = choose_columns(X, weight, total_weight, may_center=may_center, earlier=earlier)
+    X, used, count, square, center, mean_row_length = columns
+    dtype = X.dtype
+    position = np.zeros(X.shape[1], dtype=np.uint32)
     position[used] = np.arange(used.size)
-    count, square = sums.count[used], sums.square[used]
     size = np.maximum(
         np.sqrt(square) / np.sqrt(np.maximum(count, TINY)),
         least_sizes(penalties, interactions, count, square, used),
@@ -264,7 +244,7 @@ def make_problem(
         position=position,
         count=count,
         count_before=count_before,
-        center=center[used].astype(dtype),
+        center=center.astype(dtype),
         scale=size.astype(dtype),
         linear_penalty=penalty[:, 0].copy(),
         factor_penalty=penalty[:, 1].copy(),

@@ -51,7 +51,7 @@ def ways_down(problem, slope):
             )
             weight = problem.weight[chosen] if problem.weight.size else None
             size = np.sqrt(np.cov(bent.ravel(), aweights=weight, ddof=0))
-            unit = FIRST / max(size, np.finfo(float).tiny)
+            unit = FIRST / max(size, np.finfo(float).tiny * 4**N_STEPS)  # no step overflows
             yield output, [np.sqrt(unit * 4**n) * direction for n in range(N_STEPS)]
 
 

@@ -4,11 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from skfm._kernels.update_rules import SGD, AdaGrad, Adam
+from skfm._kernels.update_rules import LINEAR_SLOTS
 from skfm._solvers.fm.batches import auto_batch_size
 from skfm._solvers.fm.minibatch import make_trainer
 from skfm._solvers.fm.optimizer import SMALLER_STEPS, Optimizer
-from skfm._solvers.fm.optimizer_state import UPDATES, accumulated
+from skfm._solvers.fm.optimizer_state import (
+    UPDATES,
+    accumulated,
+    averages_gradients,
+    factor_slot,
+    intercept_slot,
+    linear_slot,
+)
 from skfm._solvers.training import MAX_RESTARTS, History, loss_limit
 
 FAR_LOSS = 1e6  # times that of the baseline: targets a thousand times as large as those before
@@ -72,35 +79,39 @@ class Guard:
 
     def __init__(self, state, update):
         self.state, self.update = state, update
+        self.has_squares = "squares" in LINEAR_SLOTS[update]
         self.before = [np.copy(array) for array in self._watched()]
 
     def _watched(self):
         """What is bounded, features last; the intercept's is the last array."""
-        intercept, linear, factors = self.state
-        if self.update is SGD:
-            return linear[:, :, 0], np.moveaxis(factors[:, :, 0], 1, 2), intercept[:, 0, None]
-        slot = 1 if self.update is AdaGrad else 2
-        return *accumulated(self.state, self.update)[:2], intercept[:, slot, None]
+        if not self.has_squares:
+            return self._slots("weight", "factor")
+        squares = accumulated(self.state, self.update)[:2]
+        return *squares, intercept_slot(self.state, self.update, "squares")
 
-    def _means(self):
-        """Adam's first moments, whose size means something only beside the second ones."""
-        intercept, linear, factors = self.state
-        return linear[:, :, 1], np.moveaxis(factors[:, :, 1], 1, 2), intercept[:, 1, None]
+    def _slots(self, name, factor_name):
+        return (
+            linear_slot(self.state, self.update, name),
+            factor_slot(self.state, self.update, factor_name),
+            intercept_slot(self.state, self.update, name),
+        )
 
     def restrain(self, problem, n_batches):
         """Apply the limits after a chunk."""
         of_rows = problem.total_weight
         counts = problem.chunk_count(), problem.count_before
         for_all = np.array([of_rows]), np.array([problem.seen_weight - of_rows])
-        watched, means = self._watched(), self._means() if self.update is Adam else ()
+        watched, averages = self._watched(), averages_gradients(self.update)
+        # The size of first moments means something only beside that of the second ones.
+        means = self._slots("mean", "mean") if "mean" in LINEAR_SLOTS[self.update] else ()
         for part, (count, known) in enumerate((counts, counts, for_all)):
             now, before = watched[part], self.before[part]
-            if self.update is SGD:
+            if not self.has_squares:
                 low, high = before - LONGEST * n_batches, before + LONGEST * n_batches
             else:
                 growth = 1 + GROWTH * count / np.maximum(known, 1)
-                low, high = 0, before * (GROWTH if self.update is Adam else growth)
+                low, high = 0, before * (GROWTH if averages else growth)
             beyond = ((now < low) | (now > high)) & (known > MUCH * np.maximum(count, 1))
             now[beyond] = np.clip(now, low, high)[beyond]
-            if self.update is Adam:
+            if means:
                 means[part][beyond] = 0
