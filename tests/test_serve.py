@@ -1,7 +1,14 @@
 """The service of examples/serve.py."""
 
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 
@@ -106,3 +113,34 @@ def test_nothing_left_to_recommend(served):
 
 def test_health(served):
     assert served[1].get("/health").json() == {"n_users": 30, "n_items": 20}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("workers", [1, 2])
+def test_processes_serve_a_file(served, tmp_path, workers):
+    import httpx
+
+    fitted, client = served
+    file = tmp_path / "model.joblib"
+    joblib.dump(fitted, file)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, EXAMPLES / "serve.py", "serve", file]
+    environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent)}
+    service = subprocess.Popen(
+        [*map(str, command), "--port", str(port), "--workers", str(workers)], env=environment
+    )
+    question = {"user": fitted["encoder"].user_ids_[5]}
+    try:
+        for _ in range(600):
+            assert service.poll() is None
+            try:
+                answer = httpx.post(f"http://127.0.0.1:{port}/recommend", json=question)
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        assert answer.json() == ask(client, **question).json()
+    finally:
+        service.send_signal(signal.SIGINT)
+        service.wait(timeout=30)
