@@ -44,7 +44,7 @@ from skfm import (
     MFRecommender,
 )
 from skfm.metrics import ndcg_at_k, recall_at_k
-from skfm.model_selection import search_space, split_cells
+from skfm.model_selection import search_space, split_entries
 
 MOST_JUDGED = 3000  # users
 LARGE = 80_000  # choices: FMRecommender, which takes steps, is not measured on as many
@@ -121,12 +121,14 @@ class Choices:
 
     def __init__(self, matrix, model):
         self.name, self.model = matrix.name, model
-        has_cells = np.diff(matrix.known.indptr) > 0
-        self.known = matrix.known[has_cells].astype(np.float32)
-        self.hidden = matrix.hidden[has_cells]
+        has_entries = np.diff(matrix.known.indptr) > 0
+        self.known = matrix.known[has_entries].astype(np.float32)
+        self.hidden = matrix.hidden[has_entries]
 
     def inner(self):
-        return type(self)(Matrix(self.name, *split_cells(self.known, random_state=0)), self.model)
+        return type(self)(
+            Matrix(self.name, *split_entries(self.known, random_state=0)), self.model
+        )
 
     def space(self, model):
         density = self.known.nnz / (self.known.shape[0] * np.unique(self.known.indices).size)
@@ -151,9 +153,9 @@ class Events(Choices):
 
     def recommended(self, model, users):
         contexts = sparse.eye(self.known.shape[0], format="csr", dtype=np.float32)
-        cells = self.known.tocoo()
+        entries = self.known.tocoo()
         model.set_params(item_ids=np.arange(self.known.shape[1]))
-        return model.fit(contexts[cells.row], cells.col).recommend(contexts[users], 20)[0]
+        return model.fit(contexts[entries.row], entries.col).recommend(contexts[users], 20)[0]
 
 
 def compare_rows(classifier, regressor, options):

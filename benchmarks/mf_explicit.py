@@ -83,26 +83,26 @@ CHOSEN = {
 # --- data -----------------------------------------------------------------------------------
 
 
-def draw_cells(rng, n_users, n_items, n_cells):
-    """Different cells, users and items by power laws, in random order."""
+def draw_pairs(rng, n_users, n_items, n_pairs):
+    """Distinct pairs of users and items, both by power laws, in random order."""
 
     def cumulated(n, exponent, offset):
         weights = (np.arange(n) + offset) ** -exponent
         return np.cumsum(rng.permutation(weights / weights.sum()))
 
     users, items = cumulated(n_users, 0.8, n_users / 100), cumulated(n_items, 0.9, 20)
-    cells = np.empty(0, dtype=np.int64)
-    while cells.size < n_cells:
-        n_more = int(1.2 * (n_cells - cells.size)) + 1000
+    pairs = np.empty(0, dtype=np.int64)
+    while pairs.size < n_pairs:
+        n_more = int(1.2 * (n_pairs - pairs.size)) + 1000
         more = np.searchsorted(users, rng.random(n_more)).clip(max=n_users - 1) * n_items
         more += np.searchsorted(items, rng.random(n_more)).clip(max=n_items - 1)
-        cells = np.unique(np.concatenate([cells, more]))
-    return np.divmod(rng.permutation(cells)[:n_cells], n_items)
+        pairs = np.unique(np.concatenate([pairs, more]))
+    return np.divmod(rng.permutation(pairs)[:n_pairs], n_items)
 
 
 def make_data(n_users, n_items, n_ratings, seed):
     rng = np.random.default_rng(seed)
-    u, i = draw_cells(rng, n_users, n_items, n_ratings + n_ratings // 20)
+    u, i = draw_pairs(rng, n_users, n_items, n_ratings + n_ratings // 20)
     scale = 0.7 / RANK**0.25  # the product has a standard deviation of 0.5
     users, items = (rng.normal(0, scale, (n, RANK)) for n in (n_users, n_items))
     planted = 3.5 + rng.normal(0, 0.35, n_users)[u] + rng.normal(0, 0.35, n_items)[i]
@@ -200,12 +200,12 @@ def tune(names, options):
     for name in names:
         errors = []
         grid = GRID[name]
-        cells = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-        for settings in cells:
+        candidates = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
+        for settings in candidates:
             tool = make_tool(name, options.factors, 1, **settings)
             errors.append(rmse(tool.fit(X, options.epochs), held_out))
             print(f"{name}: {settings}: {errors[-1]:.4f}", flush=True)
-        print(f'    "{name}": {cells[int(np.nanargmin(errors))]},', flush=True)
+        print(f'    "{name}": {candidates[int(np.nanargmin(errors))]},', flush=True)
 
 
 def main():

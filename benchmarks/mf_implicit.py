@@ -342,12 +342,12 @@ def show(curves, memory, target, stops):
 
 def tune(path, tools, share):
     """Each package's settings, judged on visible entries that are hidden once more."""
-    from skfm.model_selection import split_cells
+    from skfm.model_selection import split_entries
 
     X = load_training(path)
     rng = np.random.default_rng(1)
     X = X[np.sort(rng.permutation(X.shape[0])[: round(share * X.shape[0])])]
-    X, hidden = split_cells(X, 0.2, random_state=0)
+    X, hidden = split_entries(X, 0.2, random_state=0)
     judged = np.sort(rng.permutation(X.shape[0])[:2000])
     seen, hidden = X[judged], hidden[judged]
     # Tools of one package have one objective: the first one stands for it.

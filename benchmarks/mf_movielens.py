@@ -40,7 +40,7 @@ from sklearn.model_selection import KFold
 
 from skfm.datasets import fetch_movielens_100k
 from skfm.metrics import ndcg_at_k, recall_at_k
-from skfm.model_selection import split_cells
+from skfm.model_selection import split_entries
 
 # By solver of MFRecommender, found with --tune.
 CHOSEN = {
@@ -148,8 +148,8 @@ def rank(tool, X):
 
 
 def search(make, X, split):
-    """The best settings of the grid on hidden cells of X."""
-    X, hidden = split_cells(X, 0.2, random_state=split)
+    """The best settings of the grid on hidden entries of X."""
+    X, hidden = split_entries(X, 0.2, random_state=split)
     scores = {}
     for settings in product(FACTORS, UNOBSERVED, PENALTIES, make.powers):
         tool = make(*settings, n_threads=2)
@@ -179,7 +179,7 @@ def compare_implicit(frame, n_splits):
         results[name].append((ndcg, recall_at_k(hidden, ranked, 20), duration))
 
     for split in range(n_splits):
-        X, hidden = split_cells(likes, 0.2, random_state=split)
+        X, hidden = split_entries(likes, 0.2, random_state=split)
         for name, make in tools.items():
             chosen = search(make, X, split)
             show_choice(split, name, chosen)

@@ -355,11 +355,11 @@ class Surprise(ExplicitTool):
         import pandas as pd
         from surprise import SVD, Dataset, Reader
 
-        cells = X.tocoo()
-        frame = pd.DataFrame({"user": cells.row, "item": cells.col, "rating": cells.data})
+        entries = X.tocoo()
+        frame = pd.DataFrame({"user": entries.row, "item": entries.col, "rating": entries.data})
         scale = Reader(rating_scale=(float(X.data.min()), float(X.data.max())))
         train = Dataset.load_from_df(frame, scale).build_full_trainset()
-        del cells, frame
+        del entries, frame
         model = SVD(self.n_factors, n_epochs, random_state=0, **self.settings).fit(train)
 
         def by_position(raw_ids, inner, values):
@@ -388,12 +388,16 @@ class Cornac(ExplicitTool):
         from cornac.data import Dataset
         from cornac.models import MF
 
-        cells = X.tocoo()
+        entries = X.tocoo()
         train = Dataset(
             *X.shape,
             dict(zip(range(X.shape[0]), range(X.shape[0]), strict=True)),
             dict(zip(range(X.shape[1]), range(X.shape[1]), strict=True)),
-            (cells.row.astype(np.int64), cells.col.astype(np.int64), cells.data.astype(float)),
+            (
+                entries.row.astype(np.int64),
+                entries.col.astype(np.int64),
+                entries.data.astype(float),
+            ),
             seed=0,
         )
         # A seed would mean one thread.

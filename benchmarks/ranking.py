@@ -47,7 +47,7 @@ from scipy import sparse
 from skfm import FMRecommender
 from skfm.datasets import fetch_movielens_100k
 from skfm.metrics import ndcg_at_k, recall_at_k
-from skfm.model_selection import split_cells
+from skfm.model_selection import split_entries
 
 warnings.filterwarnings("ignore")
 N_USERS, N_FILMS = 943, 1682  # of MovieLens
@@ -69,11 +69,11 @@ class Skfm:
             yield n, model.user_vectors(users) @ model.item_vectors().T
 
     def fit(self, likes, n_epochs):
-        cells = likes.tocoo()
+        entries = likes.tocoo()
         users = sparse.eye(likes.shape[0], format="csr", dtype=np.float32)
         ids = np.arange(likes.shape[1]) if self.options["item_features"] is None else None
         model = FMRecommender(**self.options, max_iter=n_epochs, random_state=0, item_ids=ids)
-        return model.fit(users[cells.row], cells.col)
+        return model.fit(users[entries.row], entries.col)
 
 
 class LightFM:
@@ -192,8 +192,8 @@ def choose(tool, components, judge, likes, **options):
 
 
 def compare_ranking(likes):
-    visible, hidden = split_cells(likes, 0.2, random_state=0)
-    inner, inner_hidden = split_cells(visible, 0.2, random_state=0)
+    visible, hidden = split_entries(likes, 0.2, random_state=0)
+    inner, inner_hidden = split_entries(visible, 0.2, random_state=0)
 
     def judge(scores):
         return ndcg_at_k(inner_hidden, best(scores, 10, inner.toarray() == 0), 10)
@@ -324,15 +324,15 @@ def compare_defaults():
     features = describe(films)
     sets = {
         "likes": likes,
-        "a third": split_cells(likes, 2 / 3, random_state=0)[0],
+        "a third": split_entries(likes, 2 / 3, random_state=0)[0],
         "ratings": ratings,
         "dense": make_likes(1000, 600, 40, 120, 0.7, seed=0)[0],
         "sparse": make_likes(3000, 2000, 12, 20, 0.3, seed=1)[0],
     }
     tasks = {}  # what to train on, what is hidden, among which films, and their features
-    for name, cells in sets.items():
-        train, _ = split_cells(cells, 0.2, random_state=0)
-        inner, hidden = split_cells(train, 0.2, random_state=0)
+    for name, matrix in sets.items():
+        train, _ = split_entries(matrix, 0.2, random_state=0)
+        inner, hidden = split_entries(train, 0.2, random_state=0)
         tasks[name] = [(inner, hidden, inner.toarray() == 0, None)]
     tasks["new films"] = []
     for split in range(3):

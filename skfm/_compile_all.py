@@ -54,7 +54,9 @@ def compile_all(
     precisions = [np.dtype(dtype) for dtype in dtypes]
     for dtype in precisions:
         if dtype not in FLOAT_TYPES:
-            raise ValueError(f"dtypes must be of 'float64' and 'float32', got {dtype.name!r}.")
+            raise ValueError(
+                f"dtypes must contain only 'float64' and 'float32'; got {dtype.name!r}."
+            )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # after so few iterations
         for dtype in precisions:
@@ -79,12 +81,12 @@ def _uses(dtype):
     yield lambda: BayesianFMClassifier(**chain).fit(X, positive).predict_proba(X)
     yield lambda: FMRegressor(early_stopping=True, **short).fit(X, y)
 
-    cells = abs(X)
+    ratings = abs(X)
     for settings in ({}, {"solver": "sgd"}, {"feedback": "implicit"}):
 
         def factorize(settings=settings):
-            model = MFRecommender(2, **settings, **short).fit(cells)
-            model.recommend(cells, 2)
+            model = MFRecommender(2, **settings, **short).fit(ratings)
+            model.recommend(ratings, 2)
             model.similar_items([0], 2)
 
         yield factorize

@@ -41,8 +41,8 @@ class InconsistentVersionWarning(exceptions.InconsistentVersionWarning):
     def __str__(self) -> str:
         return (
             f"{self.estimator_name} was pickled by skfm {self.original_skfm_version} and is "
-            f"unpickled by skfm {self.current_skfm_version}. It may fail, or predict something "
-            "else; fit it again with this version, or use it with the version it comes from."
+            f"unpickled by skfm {self.current_skfm_version}. It may fail or give other "
+            "predictions. Fit it again with this version, or use the version that pickled it."
         )
 
 

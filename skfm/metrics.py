@@ -1,7 +1,7 @@
 """Ranking metrics, and scorers for scikit-learn's model selection.
 
-All metrics compare the items that a recommender ranks first with entries that were held out.
-Greater is better, and the maximum is 1.
+All metrics compare the items that a recommender ranks first with held-out entries. Greater is
+better, and the maximum is 1.
 """
 
 import numbers
@@ -16,6 +16,7 @@ from sklearn.utils import check_array
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from skfm._utils import validation
+from skfm._utils.messages import shown
 from skfm._utils.pipelines import last_step
 from skfm._utils.sorted_search import find_sorted
 from skfm._utils.sparse import check_sparse, sum_duplicates
@@ -55,7 +56,7 @@ class _Metric(Protocol):
 
 
 def _typed_by_average(metric: Any) -> _Metric:
-    """The same function; type checkers know what it returns."""
+    """Return the same function, with a type that depends on ``average``."""
     return metric
 
 
@@ -104,11 +105,11 @@ def ndcg_at_k(
     n_rows, n_ranked = judged.hits.shape
     rows = np.repeat(np.arange(n_rows), judged.n_relevant)
     starts = np.cumsum(judged.n_relevant) - judged.n_relevant
-    # The unit of a row's gains does not matter. In units of the largest, sums cannot overflow.
+    # NDCG does not depend on the scale of the gains. Divided by the largest, sums cannot overflow.
     gains = judged.gains / np.maximum.reduceat(judged.gains, starts)[rows]
     ranks = np.arange(rows.size) - starts[rows]
     in_ideal = ranks < k
-    # Both rankings are summed in one shape, so that a perfect one gets exactly 1.
+    # Both rankings are summed in the same shape, so that a perfect one gets exactly 1.
     actual = np.zeros((n_rows, max(n_ranked, min(k, judged.n_relevant.max()))))
     ideal = np.zeros_like(actual)
     actual[:, :n_ranked][judged.hits] = gains[judged.found[judged.hits]]
@@ -357,12 +358,11 @@ def make_ranking_scorer(
     k: Int = 10,
     **recommend_options: Any,
 ) -> "_RankingScorer":
-    """Make a scorer that ranks items and compares the ranking with hidden cells.
+    """Make a scorer that compares recommendations with held-out entries.
 
-    The scorer is what the parameter ``scoring`` of scikit-learn's
-    :class:`~sklearn.model_selection.GridSearchCV` and
-    :func:`~sklearn.model_selection.cross_val_score` takes. Pass the visible cells as ``X`` and
-    the hidden ones as ``y``: see :func:`skfm.model_selection.split_cells`.
+    The scorer can be used as ``scoring`` of :class:`~sklearn.model_selection.GridSearchCV` and
+    :func:`~sklearn.model_selection.cross_val_score`. Pass the visible entries as ``X`` and the
+    hidden entries as ``y``: see :func:`skfm.model_selection.split_entries`.
 
     Parameters
     ----------
@@ -370,54 +370,52 @@ def make_ranking_scorer(
         One of the metrics of this module, or a function with the signature
         ``metric(Y_hidden, items, k)`` for which greater is better.
     k : int, default=10
-        Number of places that count.
+        Number of places to evaluate.
     **recommend_options : dict
-        Handed to ``recommend``, such as ``exclude_seen=False``. They are the same for all rows
-        and all folds.
+        Arguments of ``recommend``, such as ``exclude_seen=False``, for all rows and all folds.
 
     Returns
     -------
     scorer : callable
         ``scorer(estimator, X, Y_hidden, groups=None)`` calls ``estimator.recommend(X, ...)`` and
-        returns the metric, a float. It can be pickled. For :class:`~skfm.FMRecommender` the items
-        chosen are in the place of `Y_hidden`, one for each row of X, and `groups` may say who
-        chose each; see Notes.
+        returns the metric, a float. It can be pickled. For :class:`~skfm.FMRecommender`,
+        `Y_hidden` is an array with the chosen item of each row of X, and `groups` may contain the
+        user of each row; see Notes.
 
-        The estimator may be a :class:`~sklearn.pipeline.Pipeline` whose last step recommends: X
-        goes through the steps before it, which must keep the columns. It may be a fitted search
-        such as :class:`~sklearn.model_selection.GridSearchCV`: its best estimator is scored.
-        Names of items, which an estimator gives that was fitted on a DataFrame, are turned back
-        into positions.
+        The estimator may be a :class:`~sklearn.pipeline.Pipeline` whose last step is a
+        recommender. The other steps transform X and must keep its columns. It may also be a fitted
+        search, such as :class:`~sklearn.model_selection.GridSearchCV`, whose best estimator is
+        then evaluated. If an estimator was fitted on a DataFrame and recommends items by name, the
+        names are converted to positions.
 
     Raises
     ------
     ValueError, TypeError
-        If a parameter is invalid. When called, if X, `Y_hidden` and the estimator do not fit
-        each other.
+        If a parameter is invalid. The scorer itself raises them if X, `Y_hidden` and the estimator
+        do not match.
 
     Notes
     -----
-    Items that a user has already are left out of a ranking, unless ``exclude_seen=False`` is
-    given. Those that are hidden as well are not left out: the user chose them once more, and they
-    are hits where the model ranks them high. (Of recommenders from elsewhere, ``recommend``
-    decides.) Where people often choose the same again, ``exclude_seen=False`` is the honest
-    setting: it lets all seen items compete.
+    By default, the visible items of a user are excluded from the ranking, except for those that
+    are also hidden: the user chose these again, so they count as hits. (This applies to the
+    recommenders of this package; for others, ``recommend`` decides.) If users often choose the
+    same items again, pass ``exclude_seen=False``, so that all visible items are ranked.
 
-    In a matrix each row is a user, and `groups` is ignored. Events, for
-    :class:`~skfm.FMRecommender`, are judged together if they are of the same user in the same
-    context: see :meth:`FMRecommender.rank_held_out <skfm.FMRecommender.rank_held_out>`. With
-    scikit-learn's metadata routing enabled, the scorer requests `groups`, so
-    ``cross_val_score(..., params={"groups": users})`` hands them on;
-    ``scorer.set_score_request(groups=False)`` declines them.
+    In a user-item matrix, each row is a user, and `groups` is ignored. For
+    :class:`~skfm.FMRecommender`, the events of the same user in the same context are evaluated as
+    one ranking: see :meth:`FMRecommender.rank_held_out <skfm.FMRecommender.rank_held_out>`. If
+    scikit-learn's metadata routing is enabled, the scorer requests `groups`, so that
+    ``cross_val_score(..., params={"groups": users})`` passes them to the scorer. Call
+    ``scorer.set_score_request(groups=False)`` to prevent this.
 
-    :class:`~sklearn.model_selection.GridSearchCV` takes a sparse ``y``, but
-    :func:`~sklearn.model_selection.cross_val_score` refuses it. Call it within
-    ``sklearn.config_context(skip_parameter_validation=True)``, pass ``Y_hidden.toarray()`` if
-    that is small, or search a grid of one point, ``GridSearchCV(model, {}, ...)``.
+    :class:`~sklearn.model_selection.GridSearchCV` accepts a sparse ``y``, but
+    :func:`~sklearn.model_selection.cross_val_score` does not. Either call it within
+    ``sklearn.config_context(skip_parameter_validation=True)``, pass ``Y_hidden.toarray()`` if it
+    fits into memory, or use a grid with a single candidate, ``GridSearchCV(model, {}, ...)``.
 
     Examples
     --------
-    A recommender that ranks by popularity, scored on other rows than it was fitted on:
+    A recommender that ranks items by popularity is evaluated on other rows than those of fit:
 
     >>> import numpy as np
     >>> from sklearn.base import BaseEstimator
@@ -444,14 +442,16 @@ def make_ranking_scorer(
         metric = METRICS[metric]
     validation.check_number(k, "k", numbers.Integral, low=1)
     if "n_items" in recommend_options:
-        raise TypeError("n_items is not an option of a scorer: k says how many items it needs.")
+        raise TypeError(
+            "n_items cannot be passed to a scorer, because k sets the number of items."
+        )
     return _RankingScorer(metric, k, recommend_options)
 
 
 class _RankingScorer:
-    """What make_ranking_scorer returns: a class, since a closure cannot be pickled."""
+    """The scorers of `make_ranking_scorer`: a class, because closures cannot be pickled."""
 
-    # Users that come with the events are meant for it: it need not ask.
+    # True by default: users that are passed with the events are meant for the scorer.
     groups_request: bool | str | None = True
 
     def __init__(self, metric, k, options):
@@ -502,7 +502,7 @@ class _RankingScorer:
         groups: ArrayLike | None = None,
     ) -> float:
         if Y_hidden is None:
-            raise ValueError("Y_hidden is None: pass the hidden cells, in place of y.")
+            raise ValueError("Y_hidden is None; pass the hidden entries as y.")
         recommender, X = last_step(estimator, X)
         if hasattr(recommender, "rank_held_out"):
             relevant, items = recommender.rank_held_out(
@@ -517,15 +517,14 @@ class _RankingScorer:
         _require_matrix(Y_hidden)
         if np.shape(X) != np.shape(Y_hidden):
             raise ValueError(
-                "Y_hidden must have a row for each row of X and a column for each item: its shape "
-                f"is {np.shape(Y_hidden)}, that of X before recommend is {np.shape(X)}."
+                "Y_hidden must have a row for each row of X and a column for each item: its "
+                f"shape is {np.shape(Y_hidden)}, but the X passed to recommend has the shape "
+                f"{np.shape(X)}."
             )
         names = getattr(recommender, "feature_names_in_", None)
         columns = getattr(Y_hidden, "columns", None)
         if names is not None and columns is not None and not np.array_equal(names, columns):
-            raise ValueError(
-                "The columns of Y_hidden are not those of the X that was fitted, in that order."
-            )
+            raise ValueError("Y_hidden must have the same columns as X in fit, in the same order.")
         if hasattr(recommender, "_rank_held_out"):
             relevant = _as_canonical(Y_hidden) > 0
             return recommender._rank_held_out(X, relevant, self.k, **self.options)
@@ -544,27 +543,30 @@ def _n_candidates(X, candidates):
 
 
 def _as_positions(items, names):
-    """Positions of items, which are positions already, or names with None as padding."""
+    """Positions of items that are given as positions, or as names with None as padding."""
     items = np.asarray(items)
     if items.dtype.kind in "iu":
         return items
     if names is None:
         raise ValueError(
-            f"recommend returned items of type {items.dtype}, and the estimator has no "
-            "feature_names_in_ to find their columns by."
+            f"recommend returned items of type {items.dtype}, but the estimator has no "
+            "feature_names_in_ in which to look up their columns."
         )
     names = np.asarray(names, dtype=object)
     order = np.argsort(names)
     names = names[order]
     if (names[1:] == names[:-1]).any():
-        raise ValueError("feature_names_in_ has a name twice: items cannot be told apart by name.")
+        raise ValueError(
+            "feature_names_in_ contains duplicate names, so items cannot be identified by name."
+        )
     items = items.astype(object)
     there = items != np.full_like(items, None)
     places = find_sorted(names, items[there])
     unknown = places < 0
     if unknown.any():
         raise ValueError(
-            f"recommend returned {items[there][unknown][0]!r}, which is not in feature_names_in_."
+            f"recommend returned {shown(items[there][unknown][0])}, which is not in "
+            "feature_names_in_."
         )
     positions = np.full(items.shape, -1)
     positions[there] = order[places]
@@ -573,16 +575,16 @@ def _as_positions(items, names):
 
 @dataclass
 class _Judged:
-    """Rows with a relevant item: what is relevant, and where the ranking has it."""
+    """Rows with a relevant item: their relevant items, and where the ranking has these."""
 
-    n_relevant: np.ndarray  # (n_judged,), relevant items of each row
+    n_relevant: np.ndarray  # (n_judged,), number of relevant items of each row
     gains: np.ndarray  # (n_relevant.sum(),), row after row
-    hits: np.ndarray  # (n_judged, places), whether a relevant item is there
-    found: np.ndarray  # (n_judged, places), its position in gains; anything where there is none
+    hits: np.ndarray  # (n_judged, places), whether the item is relevant
+    found: np.ndarray  # (n_judged, places), position of a hit in gains; undefined elsewhere
 
 
 def _judge(Y_hidden, items, k, average):
-    """Check what a metric gets, and look the ranked items up among the relevant ones."""
+    """Check the arguments of a metric, and look up the ranked items among the relevant ones."""
     validation.check_number(k, "k", numbers.Integral, low=1)
     validation.check_flag(average, "average")
     Y = _as_canonical(Y_hidden)
@@ -592,8 +594,8 @@ def _judge(Y_hidden, items, k, average):
     n_relevant = np.bincount(rows, minlength=Y.shape[0])
     judged = np.flatnonzero(n_relevant)
     if not judged.size:
-        raise ValueError("Y_hidden has no value above 0: no row has a relevant item.")
-    # One number for each cell of the matrix. Those of the relevant cells are in order already.
+        raise ValueError("Y_hidden has no positive value, so no row has a relevant item.")
+    # One number for each entry. Those of the relevant entries are sorted already.
     keys = rows * Y.shape[1] + Y.indices[relevant]
     items = items[judged]
     ranked = judged[:, np.newaxis] * Y.shape[1] + items
@@ -615,7 +617,7 @@ def _require_matrix(Y_hidden):
 
 
 def _as_canonical(Y_hidden):
-    """CSR of float64 without duplicates, in the order of rows and columns. Changes no input."""
+    """Canonical CSR in float64. The input does not change."""
     _require_matrix(Y_hidden)
     Y = check_array(
         check_sparse(Y_hidden, "Y_hidden"),
@@ -628,7 +630,7 @@ def _as_canonical(Y_hidden):
 
 
 def _check_items(items, k, shape):
-    """The first `k` places of each row, as signed 64 bit integers."""
+    """The first `k` places of each row as int64."""
     if sparse.issparse(items):
         raise TypeError("items must be a dense array of column positions, not a sparse matrix.")
     items = np.asarray(items)
@@ -639,11 +641,13 @@ def _check_items(items, k, shape):
         )
     items = items[:, :k]
     if items.size and items.dtype.kind not in "iu":
-        raise ValueError(f"items must hold integers, positions of columns; got {items.dtype}.")
+        raise ValueError(
+            f"items must contain integers, the positions of columns; got {items.dtype}."
+        )
     if items.size and not -1 <= items.min() <= items.max() < shape[1]:
         raise ValueError(
             f"items must be in the range from -1 to {shape[1] - 1}, as Y_hidden has {shape[1]} "
-            f"columns; they run from {items.min()} to {items.max()}."
+            f"columns; got values from {items.min()} to {items.max()}."
         )
     items = items.astype(np.int64)
     ordered = np.sort(items, axis=1)

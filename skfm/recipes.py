@@ -7,6 +7,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from skfm._utils import validation
+from skfm._utils.messages import shown
 from skfm._utils.typing import Estimator
 from skfm.preprocessing import EventEncoder
 
@@ -16,13 +17,14 @@ __all__ = ["make_recipe"]
 @dataclass(frozen=True)
 class _Recipe:
     blocks: tuple
-    settings: dict = field(default_factory=dict)  # of the machine
-    needs: tuple = ()  # parameters of the encoder without which there is no such model
-    # What is chosen when it ranks. None: its features tell what was chosen, or cannot be split.
+    settings: dict = field(default_factory=dict)  # parameters of the estimator
+    needs: tuple = ()  # parameters of the encoder that the model requires
+    # Kind of the block to rank. None if features of the context depend on the chosen item, or if
+    # the model is not a sum of pairs of contexts and items.
     ranks: str | None = None
 
     def for_ranking(self):
-        """The same with the features of what is chosen as those of a recommender's items."""
+        """The same model for a recommender: the ranked blocks become features of its items."""
         chosen = [name for name, kind in map(_named, self.blocks) if kind == self.ranks]
         rest = tuple(block for block in self.blocks if _named(block)[1] != self.ranks)
         settings = {"item_identity": tuple(chosen)}
@@ -39,13 +41,13 @@ def _named(block):
 
 
 def _of_item(*partners):
-    """Items interact with these, and nothing else does; users and items have linear weights."""
+    """Only items interact, with these blocks; users and items have linear weights."""
     pairs = [("item", partner) for partner in partners]
     return {"interactions": pairs, "fit_linear": ["user", "item"]}
 
 
 def _without_weights(*pairs, **settings):
-    """Interactions are all there is."""
+    """A model of interactions alone."""
     interactions = list(pairs) or None
     terms = {"fit_intercept": False, "fit_linear": False}
     return {"interactions": interactions, **terms, **settings}
@@ -175,22 +177,24 @@ def make_recipe(name: _Name, estimator: Estimator, **columns: Any) -> Pipeline:
         if recipe.ranks is None:
             able = ", ".join(repr(name) for name, other in _RECIPES.items() if other.ranks)
             raise ValueError(
-                f"The recipe {name!r} cannot rank: its features of an event tell what was chosen, "
-                f"or are multiplied by threes. Those that can: {able}."
+                f"The recipe {name!r} cannot be used for ranking: its features depend on the "
+                f"chosen item, or have interactions of degree 3. Recipes for ranking: {able}."
             )
         recipe = recipe.for_ranking()
     for need in recipe.needs:
         if columns.get(need) is None or _is_empty(columns[need]):
-            raise ValueError(f"The recipe {name!r} needs {need}: name its column.")
+            raise ValueError(f"The recipe {name!r} requires {need}: pass its column.")
     if "context" in recipe.needs and not _is_one_column(columns["context"]):
         raise ValueError(
-            f"The recipe {name!r} takes one column as context, in a list; got "
-            f"{columns['context']!r}."
+            f"The recipe {name!r} requires a list of exactly one column as context; got "
+            f"{shown(columns['context'])}."
         )
     if "blocks" in columns:
-        raise ValueError("blocks is what a recipe sets; for others use an EventEncoder.")
+        raise ValueError(
+            "blocks is set by the recipe; to choose other blocks, use an EventEncoder."
+        )
     unused = {"context", "attributes"}.difference(kind for _, kind in map(_named, recipe.blocks))
     columns = {name: value for name, value in columns.items() if name not in unused}
     encoder = EventEncoder(blocks=recipe.blocks, **columns)
-    machine = clone(estimator).set_params(**recipe.settings)
-    return Pipeline([("encode", encoder), ("estimate", machine)])
+    model = clone(estimator).set_params(**recipe.settings)
+    return Pipeline([("encode", encoder), ("estimate", model)])

@@ -1,4 +1,4 @@
-"""What several test files build: problems, machines, fitted models, and what they compare."""
+"""What several test files build: problems, models, fitted models, and what they compare."""
 
 import warnings
 
@@ -85,7 +85,7 @@ def settings_for(kind, max_iter, **options):
 
 
 def make_dense(loss, n_classes, n_rows=150, seed=0):
-    """Targets of a planted machine of six scaled columns."""
+    """Targets of a planted model of six scaled columns."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n_rows, 6))
     n_outputs = n_classes if n_classes > 2 else 1
@@ -171,7 +171,9 @@ def assert_same(one, other):
 
 KEY = np.array([3, 5], dtype=np.uint64)
 # Tails that are tame.
-NARROW = Hyperprior(shape=10.0, rate=10.0, pull=1.0, common=10.0, freedoms=np.array([8.0, 64.0]))
+NARROW = Hyperprior(
+    shape=10.0, rate=10.0, mean_count=1.0, common=10.0, degrees_of_freedom=np.array([8.0, 64.0])
+)
 LIMIT = 1e-4  # of the p-value of all tests together
 too_slow = pytest.mark.skipif(not JIT, reason="ten thousand iterations take many minutes")
 
@@ -191,9 +193,9 @@ def draw_from_prior(rng, group, prior, expected, degrees):
     shape = expected.shape
     common = rng.gamma(prior.common / 2, 2 / prior.common, size=shape[1])
     kinds, kind = np.unique([*degrees, 1], return_inverse=True)
-    freedom = rng.choice(prior.freedoms, size=kinds.size)[kind]
+    freedom = rng.choice(prior.degrees_of_freedom, size=kinds.size)[kind]
     precision = rng.gamma(freedom / 2, 2 / freedom, size=shape) * common * expected
-    mean = rng.normal(size=shape) / np.sqrt(prior.pull * precision)
+    mean = rng.normal(size=shape) / np.sqrt(prior.mean_count * precision)
     theta = mean[group] + rng.normal(size=(group.size, shape[1])) / np.sqrt(precision[group])
     noise_precision = rng.gamma(prior.shape / 2, 2 / prior.rate)
     return Draw(0.0, theta, noise_precision, mean, precision, common)

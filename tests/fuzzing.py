@@ -98,7 +98,7 @@ def stored(values):
 
 
 def repeated(values):
-    """COO whose cells come twice, the second time as zeros."""
+    """COO in which each entry occurs twice, the second time as a zero."""
     X = sparse.coo_array(values)
     data, rows, columns = (
         np.concatenate([part, other])
@@ -149,8 +149,8 @@ SPARSE = [
 LARGE, FLOATS = 1e250, [np.float64, np.float64, np.float32]
 
 
-def draw_table(dice, n_rows, n_columns, *, cells=False):
-    """Rows of numbers, of some kind, type and form; ``cells`` have no zeros that count."""
+def draw_table(dice, n_rows, n_columns, *, is_explicit=False):
+    """Rows of numbers, of some kind, type and form; without stored zeros if ``is_explicit``."""
     rng, shape = dice.rng, (n_rows, n_columns)
     kind = dice.pick("binary", "counts", "numbers", "numbers", "scales")
     values = rng.random(shape) < dice.pick(0.1, 0.5, 1)
@@ -164,7 +164,7 @@ def draw_table(dice, n_rows, n_columns, *, cells=False):
     types += [np.int64, np.int32, np.int8, np.uint16] if kind in ("binary", "counts") else []
     types += [bool] if kind == "binary" else []
     values = values.astype(dice.pick(*types))
-    if cells and dice.chance(0.7):
+    if is_explicit and dice.chance(0.7):
         values = np.abs(values)
     if n_rows and n_columns:
         values[rng.integers(n_rows)] *= dice.pick(False, True)
@@ -173,16 +173,16 @@ def draw_table(dice, n_rows, n_columns, *, cells=False):
         values = spoil_values(dice, values)
     if dice.chance(dice.oddness):
         return dice.pick(*BROKEN)(values)
-    form = dice.pick(*DENSE, *SPARSE, *([] if cells else [stored]))
+    form = dice.pick(*DENSE, *SPARSE, *([] if is_explicit else [stored]))
     if values.dtype in (np.float64, np.int64) and dice.chance(0.2):
         form = dice.pick(*LOOSE)
     return Form(values, form, plain_table)
 
 
 def spoil_values(dice, values):
-    """Cells or columns that cannot be right."""
-    change = dice.pick("cell", "cell", "fewer", "more", "no rows", "no columns", "one row")
-    if change == "cell":
+    """Values or columns that are invalid."""
+    change = dice.pick("value", "value", "fewer", "more", "no rows", "no columns", "one row")
+    if change == "value":
         values = values.astype(dice.pick(*FLOATS))
         with np.errstate(over="ignore"):
             if values.size:
@@ -410,7 +410,7 @@ def draw_fields(dice, n_columns, share=0.4):
     return values
 
 
-def draw_machine(dice, estimator, domain, target, questions):
+def draw_fm(dice, estimator, domain, target, questions):
     """Fits of rows and targets, then questions about other rows; and again."""
     n_columns = dice.size(1, 7)
     parameters = {"max_iter": dice.pick(2, 3), "random_state": dice.pick(0, 1)}
@@ -455,7 +455,7 @@ def draw_machine(dice, estimator, domain, target, questions):
 def draw_regressor(dice, estimator=FMRegressor, domain=REGRESSOR, questions=("predict",)):
     kind = dice.pick("numbers", "numbers", "counts")
     target = partial(draw_numbers, kind=kind)
-    return draw_machine(dice, estimator, domain, target, questions)
+    return draw_fm(dice, estimator, domain, target, questions)
 
 
 def draw_classifier(dice, estimator=FMClassifier, domain=CLASSIFIER, n_classes=(2, 3)):
@@ -465,7 +465,7 @@ def draw_classifier(dice, estimator=FMClassifier, domain=CLASSIFIER, n_classes=(
     names = dice.pick(np.arange(3), np.array(list("xyz")), np.array([-1, 1, 2]))
     names = dice.pick(np.array([False, True]), *3 * [names[: dice.pick(*n_classes)]])
     target = partial(draw_labels, names=names)
-    return draw_machine(dice, estimator, domain, target, questions)
+    return draw_fm(dice, estimator, domain, target, questions)
 
 
 def draw_bayesian_regressor(dice):
@@ -481,12 +481,12 @@ def draw_served(dice, X, items, n_rows, n_items):
     """Questions to a recommender whose items have these names."""
     some = dice.rng.permutation(items)[: dice.size(1, n_items)]
     mask = dice.rng.random(n_items) < 0.6
-    cells = sparse.random_array((n_rows, n_items), density=0.3, rng=dice.rng, format="csr")
+    entries = sparse.random_array((n_rows, n_items), density=0.3, rng=dice.rng, format="csr")
     answer = {
         "n_items": (1, 2, n_items, 100),
         "exclude_seen": (True, False),
         "candidates": (None, some, some.tolist(), mask),
-        "exclude": (None, some[:1], some[:1].tolist(), cells, cells.tocoo()),
+        "exclude": (None, some[:1], some[:1].tolist(), entries, entries.tocoo()),
         "output": ("default", "pandas"),
         "user_ids": (None, [f"u{row}" for row in range(n_rows)]),
     }
@@ -514,10 +514,10 @@ def draw_matrix(dice):
     parameters.setdefault("n_components", 2)
     calls = []
     for _ in range(dice.size(1, 2)):
-        X = draw_table(dice, dice.pick(1, 5, 12, 40), n_items, cells=is_explicit)
+        X = draw_table(dice, dice.pick(1, 5, 12, 40), n_items, is_explicit=is_explicit)
         calls.append(Call(dice.pick("fit", "fit_transform"), {"X": X}))
         n = dice.pick(1, 2, 10)
-        X = draw_table(dice, n, n_items, cells=is_explicit)
+        X = draw_table(dice, n, n_items, is_explicit=is_explicit)
         calls += [Call("transform", {"X": X}), Call("score", {"X": X})]
         calls += draw_served(dice, X, np.arange(n_items), n, n_items)
         back = dice.rng.normal(size=(3, dice.size(1, 3)))

@@ -16,7 +16,7 @@ from skfm._utils.sparse_entries import mix
 
 
 def predict(intercept, coef, components, X):
-    """Raw output of one machine: a loop over rows and over pairs ``i < j`` of features."""
+    """Raw output of one model: a loop over rows and over pairs ``i < j`` of features."""
     X = np.asarray(X, dtype=np.float64)
     n_features = X.shape[1]
     output = np.empty(X.shape[0])
@@ -281,7 +281,7 @@ def _move_ftrl(theta, slope, weight, ridge, lasso, memory, rate, floor):
 _MOVES = {"adagrad": _move_adagrad, "sgd": _move_sgd, "adam": _move_adam, "ftrl": _move_ftrl}
 
 
-# Matrix factorization. ``stored`` is True for the cells of X that are there.
+# Matrix factorization. ``stored`` marks the entries of X.
 
 
 def ridge_objective(x, design, target, weight, penalty, free):
@@ -310,7 +310,7 @@ def ridge_solution(start, design, target, weight, penalty, free):
 def mf_strength(stored, alpha, nu, unobserved_weight=0.0):
     """What multiplies ``1/2 |p_u|^2`` of each row; for the columns pass ``stored.T``.
 
-    Of a row without cells it is as if there were one: its vector ends at 0 anyway.
+    A row without entries counts as one with a single entry: its vector is 0 in either case.
     """
     n = stored.sum(axis=1) + unobserved_weight * stored.shape[1]
     return alpha * np.maximum(n, 1) ** nu
@@ -322,7 +322,7 @@ def mf_score(parameters, u, i):
 
 
 def mf_loss(parameters, X, stored, unobserved_weight=None):
-    """The sum over the cells, one by one: explicit feedback without, implicit with a weight.
+    """The sum over the entries: of explicit feedback without a weight, of implicit with one.
 
     Of explicit feedback X holds ratings less their mean, of implicit feedback confidences.
     """
@@ -393,7 +393,7 @@ def mf_sgd_epoch(
     AdaGrad: each step is divided by the root of a sum of squared slopes, which ``memory`` holds
     in the order of the parameters, one number for a vector: the sum over its coordinates, divided
     by ``n_coordinates``. A bias's sum has this step's slope, a vector's has not. A step bears its
-    share of the penalty: that of the user or item, divided by its number of cells. Returns the
+    share of the penalty: that of the user or item, divided by its number of entries. Returns the
     parameters, the memory, and the sum of the squared errors, each before its step.
     """
     users, items, user_bias, item_bias = (array.copy() for array in parameters)
@@ -441,9 +441,9 @@ def best_objective(parameters, data, n_starts=4):
     rng = np.random.default_rng(0)
 
     def value_and_slope(vector):
-        machine = unflatten(vector, *shape)
-        slope = flatten(gradient(machine, *data))
-        return objective(machine, *data), slope
+        model = unflatten(vector, *shape)
+        slope = flatten(gradient(model, *data))
+        return objective(model, *data), slope
 
     start = flatten(parameters)
     starts = [start] + [rng.normal(size=start.size) / 2 for _ in range(n_starts)]
@@ -451,7 +451,7 @@ def best_objective(parameters, data, n_starts=4):
     return min(minimize(value_and_slope, start, **options).fun for start in starts)
 
 
-# A machine column by column. ``precision`` and ``mean`` of the priors have shape (n_features, 1 +
+# A model column by column. ``precision`` and ``mean`` of the priors have shape (n_features, 1 +
 # n_components), as ``noise`` has: factors first, the linear weight last.
 
 
@@ -470,7 +470,7 @@ def column_sweep(
     fit_linear=True,
     damping=0.0,
 ):
-    """A machine (intercept, coef, components) of one output after a sweep over its columns.
+    """A model (intercept, coef, components) of one output after a sweep over its columns.
 
     For each column in ``order`` and each ``block`` of its factors, the linear weight being with
     the first, a ridge regression of what the others leave of the target. With noise the result is
@@ -520,7 +520,7 @@ def column_sweep(
 
 
 def raw_output_of(intercept, coef, components, X):
-    """Raw outputs (n_rows,) of a machine of one output."""
+    """Raw outputs (n_rows,) of a model of one output."""
     return raw_output(([intercept], [coef], [components]), X)[:, 0]
 
 
@@ -583,9 +583,9 @@ def descent_sweep(
         share = weight * curvatures
         if options.get("fit_intercept", True):
             intercept[c] += share @ (goal - Z[:, c]) / share.sum()
-        machine = intercept[c], coef[c], components[c]
+        model = intercept[c], coef[c], components[c]
         _, coef[c], components[c] = column_sweep(
-            *(machine, X, goal, share, order, 1.0, prior, 0 * prior, block),
+            *(model, X, goal, share, order, 1.0, prior, 0 * prior, block),
             fit_linear=options.get("fit_linear", True),
             damping=options.get("damping", 0.0),
         )
@@ -625,7 +625,7 @@ def column_colors(X):
 
 
 def product_output(intercept, coef, components, X, allowed, degrees):
-    """Raw output of one machine: a loop over rows, over components and over sets of features."""
+    """Raw output of one model: a loop over rows, over components and over sets of features."""
     X = np.asarray(X, dtype=np.float64)
     output = np.empty(X.shape[0])
     for r, x in enumerate(X):
@@ -657,9 +657,9 @@ def product_sets(degree, allowed):
 def product_objective(
     parameters, X, y, weight, kind, alpha, alpha_linear, allowed, degrees, has_linear
 ):
-    """The same as `objective` of such machines, and its gradient.
+    """The same as `objective` of such models, and its gradient.
 
-    A machine is linear in the products of its sets, whose weights are sums over components.
+    A model is linear in the products of its sets, whose weights are sums over components.
     """
     intercept, coef, components = parameters
     weight = ones_if_none(weight, X)
@@ -721,27 +721,27 @@ def ranking_loss(kind, score, other, n_free=None, n_tried=None):
     return np.log1p(max(n_free // n_tried, 1)) / np.log1p(n_free) * (1 - score + other)
 
 
-def shrunk_regression(X, kept, residual, slopes):
-    """What `regression.regress` makes of its arrays, each feature with a residual of its own."""
+def shrunk_regression(X, shrinkage, residual, slopes):
+    """What `item_regression.regress` makes of its arrays, with a residual for each feature."""
     Y = residual + X @ slopes
     slopes = slopes.copy()
     for j in range(X.shape[1]):
         x = X[:, j]
         alone = Y - X @ slopes + np.outer(x, slopes[j])
-        slopes[j] = kept[j] * (x @ alone) / (x @ x)
+        slopes[j] = shrinkage[j] * (x @ alone) / (x @ x)
     return Y - X @ slopes, slopes
 
 
-def share_kept(square, noise, tells, n_outputs, n_steps=20, n_useless=10):
-    """`shrinkage.share_kept`, feature by feature."""
-    speakers = np.flatnonzero(tells)
+def shrinkage_factors(square, noise, is_informative, n_outputs, n_steps=20, n_null=10):
+    """`adaptive_shrinkage.shrinkage_factors`, feature by feature."""
+    speakers = np.flatnonzero(is_informative)
     grid = [0.0, min(noise[j] for j in speakers) / 10]
     while grid[-1] < max(square[j] for j in speakers):
         grid.append(2 * grid[-1])
 
     def density(j, g):
         """Of estimates of this mean square, all of them alike."""
-        if not tells[j]:
+        if not is_informative[j]:
             return 1.0
         scale = np.sqrt(grid[g] + noise[j])
         return np.exp(n_outputs * norm.logpdf(np.sqrt(square[j]), scale=scale))
@@ -749,24 +749,24 @@ def share_kept(square, noise, tells, n_outputs, n_steps=20, n_useless=10):
     weight = [1 / len(grid)] * len(grid)
     for _ in range(n_steps):
         counts = [0.0] * len(grid)
-        counts[0] = n_useless
+        counts[0] = n_null
         for j in speakers:
             chances = [w * density(j, g) for g, w in enumerate(weight)]
             for g, chance in enumerate(chances):
                 counts[g] += chance / sum(chances)
         weight = [count / sum(counts) for count in counts]
-    kept = []
+    shrinkage = []
     for j in range(len(square)):
         chances = [w * density(j, g) for g, w in enumerate(weight)]
         shares = [grid[g] / (grid[g] + noise[j]) for g in range(len(grid))]
-        kept.append(np.dot(chances, shares) / sum(chances))
-    return np.array(kept)
+        shrinkage.append(np.dot(chances, shares) / sum(chances))
+    return np.array(shrinkage)
 
 
-def doubting_regression(X, residual, slopes, kept, n_sweeps):
-    """What `regression.regress_doubting` makes of its arrays."""
+def marginal_likelihood_regression(X, residual, slopes, shrinkage, n_sweeps):
+    """What `item_regression.regress_marginal_likelihood` makes of its arrays."""
     Y = residual + X @ slopes
-    slopes, kept = slopes.copy(), kept.copy()
+    slopes, shrinkage = slopes.copy(), shrinkage.copy()
     n_rows, n_outputs = Y.shape
     for _ in range(n_sweeps):
         for j in range(X.shape[1]):
@@ -776,13 +776,13 @@ def doubting_regression(X, residual, slopes, kept, n_sweeps):
             fitted = Y - X @ slopes
             alone = fitted + np.outer(x, slopes[j])
             q = x @ alone / (x @ x)
-            n_free = max(n_rows - (kept.sum() - kept[j]), 1)
+            n_free = max(n_rows - (shrinkage.sum() - shrinkage[j]), 1)
             overall = (fitted**2).sum() / n_free / (x @ x)
             of_rows = (x**2 @ (alone**2).sum(axis=1)) / (x @ x) ** 2
             noise = (1 + 4 * np.sqrt(2 / n_outputs)) * max(overall, of_rows)
-            kept[j] = max(1 - noise / (q @ q), 0)
-            slopes[j] = kept[j] * q
-    return Y - X @ slopes, slopes, kept
+            shrinkage[j] = max(1 - noise / (q @ q), 0)
+            slopes[j] = shrinkage[j] * q
+    return Y - X @ slopes, slopes, shrinkage
 
 
 # Ratings that a row of a log gets as features

@@ -28,7 +28,7 @@ LAYOUTS = ["dense", "onehot"]
 
 
 def make(loss="squared_error", n_classes=0, layout="dense", n_rows=None, seed=0):
-    """Targets of a planted machine: of six numbers, or of three one-hot encoded fields."""
+    """Targets of a planted model: of six numbers, or of three one-hot encoded fields."""
     n_rows = n_rows or size(250, 60)
     rng = np.random.default_rng(seed)
     if layout == "dense":
@@ -115,7 +115,7 @@ def test_the_objective_falls_from_a_start_far_off(parameters, n_classes):
     X, y = make(parameters.get("loss", "log_loss" if n_classes else ""), n_classes)
     loss = parameters.get("loss", "log_loss" if n_classes else "squared_error")
     model = model_for(loss, n_classes, init_scale=2.0, max_iter=60).fit(X, y)
-    assert_never_rises(model.loss_curve_, relative=coordinate_descent.ROOM)
+    assert_never_rises(model.loss_curve_, relative=coordinate_descent.ROUNDING)
     assert model.loss_curve_[-1] < model.loss_curve_[0]
 
 
@@ -150,7 +150,7 @@ def test_poisson_sweeps_that_go_too_far_are_done_again(case, monkeypatch):
     else:
         y, parameters = np.round(np.exp(8 * raw)), {"alpha": 0.01, "alpha_linear": 0.01}
     model = model_for("poisson", n_components=8, max_iter=60, **parameters).fit(X, y)
-    assert_never_rises(model.loss_curve_, relative=coordinate_descent.ROOM)
+    assert_never_rises(model.loss_curve_, relative=coordinate_descent.ROUNDING)
     assert is_finite(model, X)
     again = [(before, after, n) for before, after, n in seen if n]
     assert 0 < len(again) < len(seen)
@@ -373,7 +373,7 @@ def test_one_penalty_alone_may_be_zero_or_huge(name, dtype):
 def test_only_ftrl_takes_penalties_of_length():
     X, y = make()
     for name in "alpha_l1", "alpha_l21":
-        with pytest.raises(ValueError, match=f"{name} needs solver='ftrl'"):
+        with pytest.raises(ValueError, match=f"{name} requires solver='ftrl'"):
             model_for(**{name: 1.0}).fit(X, y)
 
 
@@ -577,7 +577,7 @@ HUGE = [(np.float64, 1e150), (np.float64, 1e300), (np.float32, 1e20), (np.float3
 
 
 @pytest.mark.pairwise
-@pytest.mark.parametrize("where", ["y", "one y", "X", "a column", "one cell"])
+@pytest.mark.parametrize("where", ["y", "one y", "X", "a column", "one value"])
 @pytest.mark.parametrize("dtype, factor", HUGE)
 @pytest.mark.parametrize("loss, n_classes", LOSSES)
 def test_huge_numbers_end_well_or_in_an_error(loss, n_classes, dtype, factor, where):
@@ -586,7 +586,7 @@ def test_huge_numbers_end_well_or_in_an_error(loss, n_classes, dtype, factor, wh
         if n_classes:
             pytest.skip("labels have no size")
         y[slice(None) if where == "y" else 5] *= factor
-    elif where == "one cell":
+    elif where == "one value":
         X[3, 2] = factor
     else:
         X[:, slice(None) if where == "X" else 2] *= factor

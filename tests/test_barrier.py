@@ -20,7 +20,7 @@ def add_neighbours(part, n_parts, words, table, delay):
     """Row after row: each part adds what its neighbour wrote to the row before."""
     for row in range(1, table.shape[0]):
         for _ in range(delay[part] * (row % 7)):
-            barrier.rest()
+            barrier.pause()
         neighbour = (part + 1) % n_parts
         table[row, part] = (table[row - 1, part] + 3 * table[row - 1, neighbour] + row) % 1009
         if not meet(words, part, n_parts):

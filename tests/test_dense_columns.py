@@ -42,7 +42,7 @@ def test_those_with_entries_in_most_rows(monkeypatch):
     assert_array_equal(make(fit_linear=False)[1].columns, [])
     weight = np.where(make()[0].scaled_rows().toarray()[:, 3] != 0, 1, 1e-3)
     assert_array_equal(make(weight=weight)[1].columns, [0, 2, 3])
-    monkeypatch.setattr("skfm._solvers.fm.dense_columns.MOST", 1)
+    monkeypatch.setattr("skfm._solvers.fm.dense_columns.MAX_COLUMNS", 1)
     assert_array_equal(make()[1].columns, [])
 
 

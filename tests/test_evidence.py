@@ -46,15 +46,15 @@ def make_small(kind="squared_error", n_rows=60, seed=0):
 
 def slow_information(X, factors, curvature, variances, allowed):
     """Sums over rows and pairs of features, one by one."""
-    told, unsure = np.zeros(factors.shape), np.zeros(factors.shape)
+    information, partner_penalty = np.zeros(factors.shape), np.zeros(factors.shape)
     for x, c in zip(X, curvature, strict=True):
         for j in range(len(factors)):
             partners = [k for k in range(len(factors)) if k != j and allowed[j, k]]
             slope = x[j] * sum((x[k] * factors[k] for k in partners), np.zeros(factors.shape[1]))
-            told[j] += c * slope**2
+            information[j] += c * slope**2
             for k in partners:
-                unsure[j] += c * x[j] ** 2 * x[k] ** 2 * variances[k]
-    return told, (X**2).T @ curvature, unsure
+                partner_penalty[j] += c * x[j] ** 2 * x[k] ** 2 * variances[k]
+    return information, (X**2).T @ curvature, partner_penalty
 
 
 @pytest.mark.parametrize("values", ["ones", "numbers"])
@@ -81,8 +81,10 @@ def test_information_is_that_of_the_formula(fields, values, monkeypatch):
     search = PenaltySearch(problem, settings_for("squared_error", 1), to_find, 1)
     factors, variances = rng.normal(size=(1, 8, 2)), rng.uniform(size=(1, 8, 2))
     curvature = rng.uniform(size=(1, 20))
-    told, of_partners = search._information(search._rows(), factors, curvature, variances)
-    found = told, search._told_linear(curvature), of_partners
+    information, of_partners = search._factor_information(
+        search._rows(), factors, curvature, variances
+    )
+    found = information, search._linear_information(curvature), of_partners
     rows = X.toarray() / problem.scale
     expected = slow_information(rows, factors[0], curvature[0], variances[0], allowed)
     for one, other in zip(found, expected, strict=True):
@@ -119,13 +121,13 @@ def test_a_sample_of_many_rows_will_do(monkeypatch):
     X, y = make_clicks(size(6000, 300), 1.0)
     whole = FMClassifier(**AUTO).fit(X, y)
     looked = []
-    look = PenaltySearch._information
+    look = PenaltySearch._factor_information
 
     def noting(search, *arguments):
         looked.append(search.sample.size)
         return look(search, *arguments)
 
-    monkeypatch.setattr(PenaltySearch, "_information", noting)
+    monkeypatch.setattr(PenaltySearch, "_factor_information", noting)
     monkeypatch.setattr("skfm._solvers.fm.empirical_bayes.MOST_ENTRIES", X.nnz // 4)
     some = FMClassifier(**AUTO).fit(X, y)
     assert set(looked) == {len(y) // 4}
@@ -176,17 +178,17 @@ def test_it_is_near_the_better_of_weak_and_strong_penalties(solver, strength):
     assert error < size(1.02, 1.3) * min(errors)
 
 
-@pytest.mark.parametrize("machine", ["all pairs", "degree 3", "fields"])
+@pytest.mark.parametrize("terms", ["all pairs", "degree 3", "fields"])
 @pytest.mark.pairwise
 @pytest.mark.parametrize("kind", [*REGRESSION, *CLASSIFICATION])
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_every_machine_finds_penalties(solver, kind, machine):
+def test_every_model_finds_penalties(solver, kind, terms):
     X, y = make_small(kind)
     fields = ["id"] * 5 + ["a", "b", "c"]
     between = {"feature_fields": fields, "interactions": [("id", "a"), ("id", "b")]}
-    machine = {"all pairs": {}, "degree 3": {"degree": 3}, "fields": between}[machine]
+    terms = {"all pairs": {}, "degree 3": {"degree": 3}, "fields": between}[terms]
     model = (FMClassifier if kind in CLASSIFICATION else FMRegressor)(
-        2, loss=kind, solver=solver, max_iter=size(60, 40), **AUTO, **machine
+        2, loss=kind, solver=solver, max_iter=size(60, 40), **AUTO, **terms
     )
     quietly(model.fit, X, y)
     for penalties in (model.alpha_, model.alpha_linear_):

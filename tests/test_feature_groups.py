@@ -221,7 +221,7 @@ def test_transformers_that_do_not_count_their_columns():
     data = table()
     halve.fit(data[["age"]])
     for transformer in (halve, words, make_pipeline(words)):
-        with pytest.raises(TypeError, match="make it a part of a ColumnTransformer"):
+        with pytest.raises(TypeError, match="put it into a ColumnTransformer"):
             feature_groups(transformer)
     parts = ColumnTransformer([("half", halve, ["age"]), ("words", words, "text")])
     assert groups_of(parts, data) == [("half", 1), ("words", 5)]

@@ -66,7 +66,7 @@ def make_X(layout, n_rows, seed=0):
 
 
 def make_y(X, kind, seed=1):
-    """Targets of a planted machine with two components: numbers, two or three classes."""
+    """Targets of a planted model with two components: numbers, two or three classes."""
     rng = np.random.default_rng(seed)
     n_outputs = 3 if kind == "softmax" else 1
     shape = n_outputs, 2, X.shape[1]
@@ -826,7 +826,7 @@ def test_warm_start_continues(kind):
     parameters, _ = standardised(warm, y, None)
     assert reference.objective(parameters, *data) < objective
     cold.fit(X, y)
-    assert cold.loss_curve_[0] > warm.loss_curve_[0]  # without warm_start it starts anew
+    assert cold.loss_curve_[0] > warm.loss_curve_[0]  # without warm_start, training starts again
 
 
 @pytest.mark.parametrize("layout", ["dense", "onehot"])
@@ -1359,7 +1359,7 @@ def test_a_regression_target_of_objects(estimator):
     for given in (values, np.array(values, dtype=object), pd.Series(values, dtype=object)):
         with pytest.raises(ValueError, match="y contains NaN"):
             estimator().fit(X, given)
-    with pytest.raises(ValueError, match=r"y must hold numbers.*too large"):
+    with pytest.raises(ValueError, match=r"y must contain numbers.*too large"):
         estimator().fit(X, [10**400, *y[1:]])
     settings = {"n_components": 1, "max_iter": 3, "random_state": 0}
     if estimator is BayesianFMRegressor:
@@ -1378,7 +1378,7 @@ def test_dates_are_no_numbers(model, dtype):
         with pytest.raises(TypeError, match=r"X has values that are not numbers.*OneHotEncoder"):
             model.fit(form, y)
     if not isinstance(model, FMClassifier):
-        with pytest.raises(ValueError, match=r"y must hold numbers.*astype"):
+        with pytest.raises(ValueError, match=r"y must contain numbers.*astype"):
             model.fit(X, dates[:, 0])
 
 
@@ -1539,9 +1539,9 @@ def test_failure_within_a_batch_is_raised(n_jobs, monkeypatch):
 @pytest.mark.parametrize(
     ("estimator", "X", "y", "message"),
     [
-        (FMRegressor, [[1.0], [1.0, 2.0]], [1, 2], "rows are equally long"),
+        (FMRegressor, [[1.0], [1.0, 2.0]], [1, 2], "rows have equal lengths"),
         (FMClassifier, [[1.0], [2.0]], [[1], [1, 2]], "one value for each row"),
-        (FMRegressor, [[1.0], [2.0]], [[1], [1, 2]], "^y must hold one number for each row"),
+        (FMRegressor, [[1.0], [2.0]], [[1], [1, 2]], "^y must contain one number for each row"),
         (FMRegressor, pd.DataFrame(index=range(2)), [1, 2], "^X has no columns"),
     ],
 )

@@ -190,8 +190,8 @@ class Wrong(Chain):
         super().__init__(*arguments)
         sweep = self.sweeper.sweep
 
-        def wrong(rows, machine, prior, precision, noise, fit_linear):
-            sweep(rows, machine, *self.change(prior, precision, noise), fit_linear)
+        def wrong(rows, model, prior, precision, noise, fit_linear):
+            sweep(rows, model, *self.change(prior, precision, noise), fit_linear)
 
         self.sweeper.sweep = wrong
 
@@ -376,7 +376,7 @@ def test_groups_have_their_normal_gamma_distribution():
     rng, nu = np.random.default_rng(0), 4
     group = np.array([0] * 9 + [2])
     theta = rng.normal([1.0, 0.0, -2.0], size=(10, 3))
-    prior = Hyperprior(pull=0.5, common=1e12, freedoms=[nu])
+    prior = Hyperprior(mean_count=0.5, common=1e12, degrees_of_freedom=[nu])
     start = Draw(0.0, theta, 1.0, np.zeros((3, 3)), np.ones((3, 3)), np.ones(3))
     X = one_hot(rng, 300, 10)
     X[:, :4] = 1
@@ -395,11 +395,11 @@ def test_groups_have_their_normal_gamma_distribution():
     for g, c in [(g, c) for g in (0, 2) for c in range(3)]:
         own = theta[group == g, c]
         n, total = own.size, own.sum()
-        center = total / (n + prior.pull)
-        squares = (own**2).sum() - (n + prior.pull) * center**2
+        center = total / (n + prior.mean_count)
+        squares = (own**2).sum() - (n + prior.mean_count) * center**2
         shape, rate = (nu + n) / 2, (nu / expected[g, c] + squares) / 2
         assert_drawn_from(precisions[:, g, c], stats.gamma(shape, scale=1 / rate))
-        scale = np.sqrt(rate / shape / (n + prior.pull))
+        scale = np.sqrt(rate / shape / (n + prior.mean_count))
         assert_drawn_from(means[:, g, c], stats.t(2 * shape, loc=center, scale=scale))
 
 
@@ -410,7 +410,7 @@ def test_precisions_of_all_groups_have_a_common_number(nu):
     rng, n_groups = np.random.default_rng(0), 40
     size, expected = np.full((n_groups, 2), 0 if nu else 6), np.full((n_groups, 2), 3.0)
     freedoms = np.array([nu or 1e9])
-    prior = Hyperprior(common=5.0, freedoms=freedoms)
+    prior = Hyperprior(common=5.0, degrees_of_freedom=freedoms)
     own = GroupPrecisions(size, expected, [np.array([0]), np.array([1])], prior)
     if nu:
         own.is_absent[:], own.shape[:] = False, 0
@@ -605,7 +605,7 @@ def test_a_fall_is_told_from_noise():
     assert not diagnostics.is_falling([])
 
 
-# The course of a chain
+# The iterations of a chain
 
 
 def make(n_rows=400, dtype=np.float64, *, probit=False, weighted=False, seed=0):

@@ -601,7 +601,7 @@ print(json.dumps(compiled))
 
 def test_compile_all_takes_dtypes():
     for wrong in ("int64", ["float64", "float16"]):
-        with pytest.raises(ValueError, match="dtypes must be of 'float64' and 'float32'"):
+        with pytest.raises(ValueError, match="dtypes must contain only 'float64' and 'float32'"):
             skfm.compile_all(wrong)
 
 

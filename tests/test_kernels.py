@@ -108,7 +108,7 @@ def make_scratch(state, n_rows, n_pairs, fill=0, n_penalties=2, n_parts=1):
             output=full(n_outputs, n_rows),
             gradient=full(n_outputs, n_rows),
             losses=np.full(n_rows, fill, dtype=np.float64),
-            room=full(n_parts, width),
+            group_sums=full(n_parts, width),
         ),
         FeatureSums(full(n_together), full(n_together), full(n_together), full(n_together, width)),
     )
@@ -597,7 +597,7 @@ def test_kept_windows_are_not_planned_again():
 
 
 @st.composite
-def machines(draw):
+def models(draw):
     """Random parameters and rows; few numbers from hypothesis, the rest from a seed."""
     n_outputs, n_components = draw(st.integers(1, 3)), draw(st.integers(0, 9))
     n_rows, n_features = draw(st.integers(1, 6)), draw(st.integers(1, 12))
@@ -608,9 +608,9 @@ def machines(draw):
 
 
 @EXAMPLES
-@given(machines(), st.sampled_from(["d", "f"]), st.sampled_from([np.int32, np.int64]))
-def test_decide_matches_a_loop_over_pairs(machine, dtype, index_dtype):
-    parameters, X = machine
+@given(models(), st.sampled_from(["d", "f"]), st.sampled_from([np.int32, np.int64]))
+def test_decide_matches_a_loop_over_pairs(model, dtype, index_dtype):
+    parameters, X = model
     intercept, coef, components = parameters
     rows = sparse.csr_matrix(X)
     output = np.full((X.shape[0] + 2, len(intercept)), np.nan, dtype=dtype)

@@ -359,7 +359,7 @@ def test_a_bad_word_among_many_is_found_quickly():
     lines[70] = lines[70].replace(b"0:900:1", b"1:900:1")
     with (
         mock.patch.object(_libffm_reader, "parse", wraps=_libffm_reader.parse) as parse,
-        pytest.raises(ValueError, match="line 71, '1:900:1': feature 900 occurs under"),
+        pytest.raises(ValueError, match="line 71, '1:900:1': feature 900 occurs in"),
     ):
         load(b"\n".join(lines))
     assert parse.call_count < 30
@@ -465,7 +465,7 @@ def test_shared_features_raise(n_bytes, zero_based):
     with chunks_of(n_bytes), pytest.raises(ValueError) as error:
         load(text, zero_based=zero_based)
     message = str(error.value)
-    assert message.startswith("file, line 4, '2:7:4': feature 7 occurs under the fields 0 and 2;")
+    assert message.startswith("file, line 4, '2:7:4': feature 7 occurs in the fields 0 and 2;")
     assert "on_shared='split'" in message
 
 
@@ -702,12 +702,12 @@ def test_pipes_are_written_to(tmp_path):
         ({"y": [[1], [0]]}, r"y.shape == \(2, 1\), expected \(2,\)"),
         ({"y": [1, np.nan]}, "y contains NaN or infinity; replace"),
         ({"y": [1, -np.inf]}, "y contains NaN or infinity"),
-        ({"y": [1, None]}, "y must hold numbers|y contains NaN"),
-        ({"y": ["a", "b"]}, "y must hold numbers .*LabelEncoder"),
-        ({"y": ["1", "0"]}, "y must hold numbers"),
-        ({"y": np.array(["a", 1], dtype=object)}, "y must hold numbers"),
-        ({"y": [1j, 1]}, "y must hold numbers"),
-        ({"y": np.array([0, 1], dtype="M8[s]")}, "y must hold numbers"),
+        ({"y": [1, None]}, "y must contain numbers|y contains NaN"),
+        ({"y": ["a", "b"]}, "y must contain numbers .*LabelEncoder"),
+        ({"y": ["1", "0"]}, "y must contain numbers"),
+        ({"y": np.array(["a", 1], dtype=object)}, "y must contain numbers"),
+        ({"y": [1j, 1]}, "y must contain numbers"),
+        ({"y": np.array([0, 1], dtype="M8[s]")}, "y must contain numbers"),
         ({"fields": [0]}, r"fields.shape == \(1,\), expected \(2,\)"),
         ({"fields": [0, 1, 2]}, r"fields.shape == \(3,\), expected \(2,\)"),
         ({"fields": [[0, 1]]}, r"fields.shape == \(1, 2\), expected \(2,\)"),
@@ -715,9 +715,9 @@ def test_pipes_are_written_to(tmp_path):
         ({"fields": [0.5, 1]}, r"fields\[0\] == 0.5, "),
         ({"fields": [0, np.nan]}, r"fields\[1\] == nan, "),
         ({"fields": np.array([1, 2**63], dtype=np.uint64)}, r"fields\[1\] == 9223372036854775808"),
-        ({"fields": ["a", "b"]}, "fields must hold integers"),
-        ({"fields": [True, False]}, "fields must hold integers"),
-        ({"fields": [None, 1]}, "fields must hold integers"),
+        ({"fields": ["a", "b"]}, "fields must contain integers"),
+        ({"fields": [True, False]}, "fields must contain integers"),
+        ({"fields": [None, 1]}, "fields must contain integers"),
     ],
 )
 def test_what_cannot_be_written(tmp_path, changed, message):

@@ -50,8 +50,8 @@ def make_model(kind, n_components=3, **options):
     return Model(n_components=n_components, **{**values, **KINDS[kind], **options})
 
 
-def make_cells(model, n_users=20, n_items=15, density=0.4, seed=0):
-    """Ratings of variance 1 or confidences from a planted model, and which cells are stored.
+def make_ratings(model, n_users=20, n_items=15, density=0.4, seed=0):
+    """Ratings of variance 1 or confidences from a planted model, and a mask of the stored ones.
 
     One row and one column are empty; one rating that is stored is 0.
     """
@@ -68,7 +68,7 @@ def make_cells(model, n_users=20, n_items=15, density=0.4, seed=0):
 
 
 def as_csr(X, stored, dtype=np.float64):
-    """The cells that are stored, zeros among them."""
+    """The stored entries, including zeros."""
     indptr = np.append(0, stored.sum(axis=1).cumsum())
     return sparse.csr_matrix((X[stored].astype(dtype), stored.nonzero()[1], indptr), X.shape)
 
@@ -109,18 +109,18 @@ def options(**changes):
 
 def train_als(model, csr, items, **changes):
     chosen = options(**changes)
-    return als.train(model, csr, items.copy(), chosen, Progress(chosen, csr.nnz, "cells"))
+    return als.train(model, csr, items.copy(), chosen, Progress(chosen, csr.nnz, "entries"))
 
 
 def train_sgd(model, csr, items, seed=0, **changes):
     chosen, rng = options(**changes), np.random.RandomState(seed)
-    return sgd.train(model, csr, items.copy(), chosen, rng, Progress(chosen, csr.nnz, "cells"))
+    return sgd.train(model, csr, items.copy(), chosen, rng, Progress(chosen, csr.nnz, "entries"))
 
 
 def turned(model, items):
     """Items of the same scores for some users, their factors being orthogonal."""
     items = items.copy()
-    principal_axes.turn(items, principal_axes.principal_axes(model, items, 1)[1], 1)
+    principal_axes.rotate(items, principal_axes.principal_axes(model, items, 1)[1], 1)
     return items
 
 
@@ -246,8 +246,19 @@ def test_rows_are_solved_in_float32(rows):
 def test_rows_longer_than_what_is_fetched_ahead(dtype, tolerance, is_confidence):
     """Long rows first, last and between, short and empty ones beside them."""
     rng = np.random.default_rng(0)
-    n = [0, ridge.AHEAD + 37, 1, 0, 3, ridge.AHEAD, 2 * ridge.AHEAD + 1, 5, ridge.AHEAD - 1, 0]
-    filled = np.zeros((len(n), 2 * ridge.AHEAD + 2), dtype=bool)
+    n = [
+        0,
+        ridge.PREFETCHED_ENTRIES + 37,
+        1,
+        0,
+        3,
+        ridge.PREFETCHED_ENTRIES,
+        2 * ridge.PREFETCHED_ENTRIES + 1,
+        5,
+        ridge.PREFETCHED_ENTRIES - 1,
+        0,
+    ]
+    filled = np.zeros((len(n), 2 * ridge.PREFETCHED_ENTRIES + 2), dtype=bool)
     for row, n_entries in zip(filled, n, strict=True):
         row[rng.permutation(row.size)[:n_entries]] = True
     rows = make_rows(rng, filled, 4, is_confidence, dtype, held=[1])
@@ -401,28 +412,28 @@ def test_principal_axes(n_rows, n_components, kind, dtype, tolerance, monkeypatc
         rng.normal(size=(n_rows, n_components)) * np.geomspace(1, 9, n_components)
     ) @ rng.normal(size=(n_components, n_components))
     before = table.copy()
-    squares, turning = principal_axes.principal_axes(model, table, 1)
-    assert turning.dtype == dtype and squares.dtype == np.float64
-    assert_allclose(turning.T @ turning, np.eye(len(turning)), atol=tolerance)
+    squares, rotation = principal_axes.principal_axes(model, table, 1)
+    assert rotation.dtype == dtype and squares.dtype == np.float64
+    assert_allclose(rotation.T @ rotation, np.eye(len(rotation)), atol=tolerance)
     assert (squares >= 0).all() and (np.diff(squares) <= 0).all()
-    principal_axes.turn(table, turning, 1)
+    principal_axes.rotate(table, rotation, 1)
     assert_array_equal(table[:, : model.n_held], before[:, : model.n_held])
-    assert_allclose(table, before.astype(np.float64) @ turning, rtol=1e-5, atol=1e-4)
+    assert_allclose(table, before.astype(np.float64) @ rotation, rtol=1e-5, atol=1e-4)
     turned = model.factors(table).astype(np.float64)
     assert_allclose(turned.T @ turned, np.diag(squares), atol=9 * tolerance * squares[0])
     for n_threads in (2, 3):
         again = before.copy()
-        assert_array_equal(principal_axes.principal_axes(model, again, n_threads)[1], turning)
-        principal_axes.turn(again, turning, n_threads)
+        assert_array_equal(principal_axes.principal_axes(model, again, n_threads)[1], rotation)
+        principal_axes.rotate(again, rotation, n_threads)
         assert_array_equal(again, table)
 
 
 def test_principal_axes_of_nothing_and_of_too_much():
     model = make_model("implicit", 3)
     table = model.table(4, ITEM, np.float64)
-    squares, turning = principal_axes.principal_axes(model, table, 1)
+    squares, rotation = principal_axes.principal_axes(model, table, 1)
     assert_array_equal(squares, np.zeros(3))
-    assert_allclose(turning.T @ turning, np.eye(len(turning)))
+    assert_allclose(rotation.T @ rotation, np.eye(len(rotation)))
     model.factors(table)[...] = 1e200
     with np.errstate(over="ignore"), pytest.raises(ValueError, match="diverged"):
         principal_axes.principal_axes(model, table, 1)
@@ -451,7 +462,7 @@ def trained_tables(model, csr, items, n_iter):
 def test_the_objective_falls_at_every_half_step(kind, nu):
     """With more components than a half-step makes steps."""
     model = make_model(kind, n_components=8, nu=nu)
-    X, stored = make_cells(model)
+    X, stored = make_ratings(model)
     csr, n_iter = as_csr(X, stored), 6
     last, curve = np.inf, []
     for tables, objective in half_steps(model, csr, start_items(model, X.shape[1]), n_iter):
@@ -473,7 +484,7 @@ def test_the_objective_falls_at_every_half_step(kind, nu):
 def test_a_half_step_without_steps_changes_no_score(kind, monkeypatch):
     """What is turned for implicit feedback is turned on both sides."""
     model = make_model(kind, n_components=5)
-    X, stored = make_cells(model)
+    X, stored = make_ratings(model)
     csr = as_csr(X, stored)
     steps = half_steps(model, csr, start_items(model, X.shape[1]), 3)
     for _ in range(5):
@@ -492,7 +503,7 @@ def test_a_half_step_without_steps_changes_no_score(kind, monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_training_in_float32_is_near(kind):
     model = make_model(kind)
-    X, stored = make_cells(model)
+    X, stored = make_ratings(model)
     results = [
         train_als(model, as_csr(X, stored, dtype), start_items(model, X.shape[1], dtype))
         for dtype in (np.float64, np.float32)
@@ -503,9 +514,9 @@ def test_training_in_float32_is_near(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_has_no_cells_is_zero(kind):
+def test_what_has_no_entries_is_zero(kind):
     model = make_model(kind)
-    X, stored = make_cells(model)
+    X, stored = make_ratings(model)
     tables = trained_tables(model, as_csr(X, stored), start_items(model, X.shape[1]), 2)
     for table, side, empty in (tables[0], USER, 10), (tables[1], ITEM, 7):
         assert not model.factors(table)[empty].any()
@@ -518,7 +529,7 @@ def test_what_has_no_cells_is_zero(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_als_reaches_an_optimum(kind):
     model = make_model(kind, n_components=2, alpha=1.0)
-    X, stored = make_cells(model, 14, 11, density=0.6)
+    X, stored = make_ratings(model, 14, 11, density=0.6)
     data = oracle_data(model, X, stored)
     n_iter = size(500, 150)
     tables = trained_tables(model, as_csr(X, stored), start_items(model, 11), n_iter)
@@ -538,7 +549,7 @@ def test_als_is_as_good_as_another_way(kind, nu):
     """L-BFGS on the twin's objective, from the same start."""
     alpha = {0.0: 1.5, 0.5: 0.5, 1.0: 0.15}[nu]
     model = make_model(kind, nu=nu, alpha=alpha)
-    X, stored = make_cells(model, 30, 18)
+    X, stored = make_ratings(model, 30, 18)
     csr, items = as_csr(X, stored), start_items(model, 18)
     zeros = model.table(30, USER, np.float64)
     expected = best_objective(model, X, stored, parameters_of(model, (zeros, items)))
@@ -548,7 +559,7 @@ def test_als_is_as_good_as_another_way(kind, nu):
 
 def test_als_converges_by_tol():
     model = make_model("biases")
-    X, stored = make_cells(model)
+    X, stored = make_ratings(model)
     csr, items = as_csr(X, stored), start_items(model, X.shape[1])
     _, history = train_als(model, csr, items, max_iter=200, tol=1e-3)
     falls = -np.diff(history.loss_curve)
@@ -558,7 +569,7 @@ def test_als_converges_by_tol():
 
 def test_als_says_when_the_objective_is_not_finite():
     model = make_model("implicit")
-    X, stored = make_cells(model)
+    X, stored = make_ratings(model)
     with np.errstate(all="ignore"), pytest.raises(ValueError, match=r"alpha.*float64"):
         csr = as_csr(np.minimum(X * 1e38, 3e38), stored, np.float32)
         train_als(model, csr, start_items(model, 15, np.float32))
@@ -570,7 +581,7 @@ def test_any_number_of_threads_gives_the_same_bits_in_als(kind, dtype, monkeypat
     monkeypatch.setattr(als, "CHUNK_WORK", 20)
     monkeypatch.setattr(als, "THREAD_WORK", 1)
     model = make_model(kind)
-    X, stored = make_cells(model, 40, 15)
+    X, stored = make_ratings(model, 40, 15)
     csr, start = as_csr(X, stored, dtype), start_items(model, 15, dtype)
     rows = als._rows(model, csr, 5)
     assert rows.n_threads == 5 and rows.bounds.size > 5
@@ -592,7 +603,7 @@ def test_any_number_of_threads_gives_the_same_bits_in_als(kind, dtype, monkeypat
 
 
 def dense_fold_in(model, X, stored, items):
-    """The users one by one: a ridge regression on all cells that count."""
+    """The users one by one: a ridge regression on all entries that count."""
     n_items, n_components = X.shape[1], model.n_components
     biases = model.bias(items, ITEM) if model.has_bias else np.zeros(n_items)
     design = np.column_stack([np.ones(n_items), model.factors(items)]).astype(np.float64)
@@ -602,7 +613,7 @@ def dense_fold_in(model, X, stored, items):
     users = model.table(X.shape[0], USER, items.dtype)
     for u in np.flatnonzero(stored.any(axis=1)):
         penalty = np.append(model.alpha_bias, np.full(n_components, strengths[u]))
-        if model.is_implicit:  # each cell pulls towards 0, a stored one towards 1 as well
+        if model.is_implicit:  # each entry pulls towards 0, a stored one towards 1 as well
             rows = np.concatenate([design, design])
             target = np.repeat([0.0, 1.0], n_items)
             weight = np.append(np.full(n_items, model.unobserved_weight), stored[u] * X[u])
@@ -621,8 +632,8 @@ def dense_fold_in(model, X, stored, items):
 @pytest.mark.parametrize("kind", KINDS)
 def test_fold_in_solves_each_row(kind, n_components, dtype, tolerance):
     model = make_model(kind, n_components)
-    X, stored = make_cells(model)
-    stored[3], stored[3, 4] = False, True  # a single cell
+    X, stored = make_ratings(model)
+    stored[3], stored[3, 4] = False, True  # a single entry
     X = X * stored
     items = turned(model, start_items(model, X.shape[1], dtype, scale=1.0))
     if model.has_bias:
@@ -632,7 +643,7 @@ def test_fold_in_solves_each_row(kind, n_components, dtype, tolerance):
     expected = dense_fold_in(model, X, stored, items)
     assert users.dtype == dtype
     assert_allclose(users, expected, rtol=tolerance, atol=tolerance)
-    assert not model.factors(users)[10].any()  # a row without cells
+    assert not model.factors(users)[10].any()  # a row without entries
     order = np.random.default_rng(0).permutation(len(X))
     assert_array_equal(fold_in(model, csr[order], items), users[order])
 
@@ -641,10 +652,10 @@ def test_fold_in_solves_each_row(kind, n_components, dtype, tolerance):
 def test_fold_in_continues_training(kind):
     """At the optimum the rows that were trained are those that fold-in finds."""
     model = make_model(kind, n_components=2, alpha=1.0)
-    X, stored = make_cells(model, 14, 11, density=0.6)
+    X, stored = make_ratings(model, 14, 11, density=0.6)
     csr = as_csr(X, stored)
     users, items = trained_tables(model, csr, start_items(model, 11), size(500, 150))
-    principal_axes.turn(users, principal_axes.principal_axes(model, items, 1)[1], 1)
+    principal_axes.rotate(users, principal_axes.principal_axes(model, items, 1)[1], 1)
     found = fold_in(model, csr, turned(model, items))
     assert_allclose(found, users, atol=size(1e-4, 1e-3))
 
@@ -655,7 +666,7 @@ def test_fold_in_continues_training(kind):
 def make_trainer(kind="biases", n_parts=1, dtype=np.float64, seed=0, shape=(20, 15), **changes):
     """A trainer on a grid, and what it was made from."""
     model = make_model(kind, **changes)
-    X, stored = make_cells(model, *shape)
+    X, stored = make_ratings(model, *shape)
     csr = as_csr(X, stored, dtype)
     tables = [start_items(model, n, dtype, scale=0.5, seed=n) for n in shape]
     with pytest.MonkeyPatch.context() as patch:
@@ -674,7 +685,7 @@ def original_entries(trainer, first=0, last=None):
     return [*zip(users[rows].tolist(), items[columns].tolist(), targets.tolist(), strict=True)]
 
 
-def cells_of(csr):
+def entries_of(csr):
     coo = csr.tocoo()
     return [*zip(coo.row.tolist(), coo.col.tolist(), coo.data.tolist(), strict=True)]
 
@@ -683,8 +694,8 @@ def cells_of(csr):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_blocks_hold_each_entry_once(dtype, n_parts):
     trainer, csr, _ = make_trainer(n_parts=n_parts, dtype=dtype)
-    assert sorted(original_entries(trainer)) == sorted(cells_of(csr))
-    assert original_entries(trainer) != cells_of(csr)  # they are shuffled
+    assert sorted(original_entries(trainer)) == sorted(entries_of(csr))
+    assert original_entries(trainer) != entries_of(csr)  # they are shuffled
     assert trainer.block_start[-1] == csr.nnz
     for part in trainer.sides:
         assert_array_equal(np.sort(part.order), np.arange(part.order.size))
@@ -717,7 +728,7 @@ def test_a_grid_has_no_more_parts_than_rows_or_columns(monkeypatch):
     monkeypatch.setattr(sgd, "BLOCK_BYTES", 1)
     trainer, csr, _ = make_trainer(n_parts=3, shape=(20, 3))
     assert trainer.n_parts == 3
-    assert sorted(original_entries(trainer)) == sorted(cells_of(csr))
+    assert sorted(original_entries(trainer)) == sorted(entries_of(csr))
 
 
 def shuffled(block_start, seeds, n_entries):
@@ -769,10 +780,10 @@ def sgd_state(trainer):
     parameters, memory = [[None] * 4 for _ in range(2)]
     for part in trainer.sides:
         factors, bias = part.get()
-        record = part.state.record[part.place]
+        scalars = part.state.scalars[part.place]
         parameters[part.side], parameters[2 + part.side] = factors[part.place], bias[part.place]
-        memory[part.side] = record[:, kernels.SQUARES].copy()
-        memory[2 + part.side] = record[:, kernels.BIAS_SQUARES].copy()
+        memory[part.side] = scalars[:, kernels.SQUARES].copy()
+        memory[2 + part.side] = scalars[:, kernels.BIAS_SQUARES].copy()
     return tuple(np.array(array) for array in parameters), memory
 
 
@@ -856,7 +867,7 @@ def test_any_number_of_threads_gives_the_same_bits_in_sgd(block_bytes, dtype, mo
     monkeypatch.setattr(sgd, "SMALL", 1)
     monkeypatch.setattr(sgd, "BLOCK_BYTES", block_bytes)
     model = make_model("biases")
-    X, stored = make_cells(model, 60, 25)
+    X, stored = make_ratings(model, 60, 25)
     csr, start = as_csr(X, stored, dtype), start_items(model, 25, dtype)
     results = [
         train_sgd(model, csr, start, n_threads=n_threads, max_iter=4) for n_threads in (1, 2, 3, 5)
@@ -874,7 +885,7 @@ def test_sgd_comes_near_the_optimum(kind, n_parts, monkeypatch):
     if n_parts > 1:
         monkeypatch.setattr(sgd, "SMALL", 1)
     model = make_model(kind)
-    X, stored = make_cells(model, 30, 18)
+    X, stored = make_ratings(model, 30, 18)
     csr, items = as_csr(X, stored), start_items(model, 18)
     first = start_items(model, 30, seed=5)
     expected = best_objective(model, X, stored, parameters_of(model, (first, items)))
@@ -893,14 +904,14 @@ def test_sgd_comes_near_the_optimum(kind, n_parts, monkeypatch):
 @pytest.mark.parametrize("solver", ["als", "sgd"])
 def test_ratings_of_any_size_are_learned(solver, unit):
     """Those that training saw, and better than the mean those that it did not."""
-    X, stored = make_cells(make_model("biases"), 60, 30, density=0.7)
+    X, stored = make_ratings(make_model("biases"), 60, 30, density=0.7)
     unseen = stored & (np.random.default_rng(5).random(stored.shape) < 0.2)
     full, X = (X + 9) * unit, as_csr((X + 9) * unit, stored & ~unseen)
     fitted = MFRecommender(4, solver=solver, max_iter=size(100, 20), random_state=0).fit(X)
-    for cells, most in (stored & ~unseen, 0.5), (unseen, 0.8):
-        predicted = fitted.predict_pairs(X, *cells.nonzero())
-        error = np.mean((predicted - full[cells]) ** 2)
-        assert error < most * np.mean((fitted.mean_ - full[cells]) ** 2)
+    for chosen, most in (stored & ~unseen, 0.5), (unseen, 0.8):
+        predicted = fitted.predict_pairs(X, *chosen.nonzero())
+        error = np.mean((predicted - full[chosen]) ** 2)
+        assert error < most * np.mean((fitted.mean_ - full[chosen]) ** 2)
     assert_allclose(fitted.mean_, X.data.mean())
     assert_allclose(fitted.scale_, X.data.std())
 
@@ -911,7 +922,7 @@ def test_ratings_of_any_size_are_learned(solver, unit):
 @pytest.mark.parametrize("n_components", [3, 8])
 def test_sgd_that_diverges_starts_again(n_components):
     model = make_model("biases", n_components=n_components)
-    X, stored = make_cells(model)
+    X, stored = make_ratings(model)
     csr, items = as_csr(X, stored), start_items(model, 15)
     with np.errstate(all="ignore"), pytest.warns(RuntimeWarning, match="learning_rate="):
         items, _ = train_sgd(model, csr, items, learning_rate=50.0, max_iter=60)
@@ -924,7 +935,7 @@ def test_sgd_that_diverges_starts_again(n_components):
 
 
 def test_sgd_that_cannot_be_saved_names_the_cure():
-    X, stored = make_cells(make_model("biases"))
+    X, stored = make_ratings(make_model("biases"))
     fitted = MFRecommender(3, solver="sgd", learning_rate=1e12, random_state=0)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -935,7 +946,7 @@ def test_sgd_that_cannot_be_saved_names_the_cure():
 
 @pytest.mark.parametrize("n_components", [3, 8])
 def test_the_warning_is_at_the_line_that_called_fit(n_components):
-    X, stored = make_cells(make_model("biases"))
+    X, stored = make_ratings(make_model("biases"))
     fitted = MFRecommender(
         n_components, solver="sgd", learning_rate=50.0, max_iter=30, random_state=0
     )
@@ -999,7 +1010,7 @@ class _Losses:
 def run_losses(losses, measured=0.0, search=None, **changes):
     trainer = _Losses(losses, measured)
     chosen = options(max_iter=len(losses), **changes)
-    progress = Progress(chosen, 1, "cells")
+    progress = Progress(chosen, 1, "entries")
     return trainer, *training.run_epochs(trainer, 1.0, chosen, progress, search=search)
 
 
@@ -1032,7 +1043,9 @@ def test_training_goes_on_where_a_saddle_point_is_left(monkeypatch):
 
 def test_another_objective_does_not_begin_where_training_has_gone_astray():
     """Of the old one, parameters after one epoch were the best; the third went astray."""
-    search = SimpleNamespace(before=lambda epoch, _: epoch == 4, is_open=lambda epoch: epoch < 4)
+    search = SimpleNamespace(
+        update_before=lambda epoch, _: epoch == 4, has_updates_after=lambda epoch: epoch < 4
+    )
     losses = [0.9, 0.5, 9.0, 0.6, 0.5]
     trainer, kept, _ = run_losses(losses, search=search, n_iter_no_change=3, tol=0.0)
     assert trainer.forgotten == 1 and trainer.learning_rate == 0.25
@@ -1069,7 +1082,7 @@ def test_what_is_left_of_the_objective_bounds_its_progress():
 def test_what_is_remembered_of_early_steps_is_forgotten(n_batches, monkeypatch):
     """If they led away from where training began, and it goes back there."""
     monkeypatch.setattr(_Losses, "n_batches", n_batches)
-    monkeypatch.setattr(training._Course, "_is_worse", lambda self: True)
+    monkeypatch.setattr(training._Monitor, "_is_worse", lambda self: True)
     trainer, _, _ = run_losses([0.9, 0.8, 1.0, 1.0, 0.5], n_iter_no_change=2)
     assert trainer.learning_rate == 0.25 and trainer.forgotten == (n_batches == 1)
 
@@ -1183,52 +1196,54 @@ def test_any_number_of_threads_finds_the_same(monkeypatch):
                 assert_array_equal(one, other)
 
 
-# Hidden cells
+# Hidden entries
 
 
-def random_cells(rng, n_rows, n_columns, density=0.3):
-    cells = sparse.random(n_rows, n_columns, density, format="csr", random_state=rng)
-    cells.sort_indices()
-    return cells
+def random_entries(rng, n_rows, n_columns, density=0.3):
+    entries = sparse.random(n_rows, n_columns, density, format="csr", random_state=rng)
+    entries.sort_indices()
+    return entries
 
 
-def hidden_columns(cells, share=0.2):
+def hidden_columns(entries, share=0.2):
     """The columns that are hidden in each row."""
-    _, hidden = sparse_entries.hide_by_hash(cells, share)
+    _, hidden = sparse_entries.hide_by_hash(entries, share)
     return [row.tolist() for row in np.split(hidden.indices, hidden.indptr[1:-1])]
 
 
 @EXAMPLES
 @given(st.integers(0, 9), st.integers(1, 30), st.integers(0, 2**32 - 1), st.floats(0, 1))
-def test_hiding_takes_cells_apart(n_rows, n_columns, seed, share):
-    cells = random_cells(np.random.RandomState(seed), n_rows, n_columns)
-    visible, hidden = sparse_entries.hide_by_hash(cells, share)
-    assert visible.nnz + hidden.nnz == cells.nnz
-    assert visible.shape == hidden.shape == cells.shape
-    assert_array_equal((visible + hidden).toarray(), cells.toarray())
-    n = np.diff(cells.indptr)
+def test_hiding_takes_entries_apart(n_rows, n_columns, seed, share):
+    entries = random_entries(np.random.RandomState(seed), n_rows, n_columns)
+    visible, hidden = sparse_entries.hide_by_hash(entries, share)
+    assert visible.nnz + hidden.nnz == entries.nnz
+    assert visible.shape == hidden.shape == entries.shape
+    assert_array_equal((visible + hidden).toarray(), entries.toarray())
+    n = np.diff(entries.indptr)
     expected = [min(max(1, round(share * k)), k - 1) if k else 0 for k in n.tolist()]
     assert_array_equal(np.diff(hidden.indptr), expected)
     for part in visible, hidden:
-        assert part.dtype == cells.dtype and part.has_sorted_indices
+        assert part.dtype == entries.dtype and part.has_sorted_indices
 
 
 def test_hiding_depends_on_a_row_s_own_columns_alone():
     rng = np.random.RandomState(0)
-    cells = random_cells(rng, 60, 40)
-    before = hidden_columns(cells)
+    entries = random_entries(rng, 60, 40)
+    before = hidden_columns(entries)
     order = rng.permutation(60)
-    assert hidden_columns(cells[order]) == [before[r] for r in order]
-    assert hidden_columns(cells[7:20]) == before[7:20]
-    assert hidden_columns(sparse.vstack([random_cells(rng, 9, 40), cells], "csr"))[9:] == before
-    other = cells.copy()
+    assert hidden_columns(entries[order]) == [before[r] for r in order]
+    assert hidden_columns(entries[7:20]) == before[7:20]
+    assert (
+        hidden_columns(sparse.vstack([random_entries(rng, 9, 40), entries], "csr"))[9:] == before
+    )
+    other = entries.copy()
     other.data[:] = rng.normal(size=other.nnz)
     assert hidden_columns(other) == before
     other.indices, other.indptr = other.indices.astype(np.int64), other.indptr.astype(np.int64)
     assert hidden_columns(other) == before
-    wider = sparse.csr_matrix((cells.data, cells.indices, cells.indptr), shape=(60, 90))
+    wider = sparse.csr_matrix((entries.data, entries.indices, entries.indptr), shape=(60, 90))
     assert hidden_columns(wider) == before
-    assert hidden_columns(sparse.csr_array(cells)) == before
+    assert hidden_columns(sparse.csr_array(entries)) == before
 
 
 def test_equal_rows_hide_equal_columns_and_others_do_not():
@@ -1242,11 +1257,11 @@ def test_equal_rows_hide_equal_columns_and_others_do_not():
 
 def test_hiding_prefers_no_column():
     n_rows, n_columns = 4000, 30
-    cells = random_cells(np.random.RandomState(0), n_rows, n_columns, 0.5)
-    _, hidden = sparse_entries.hide_by_hash(cells, 0.2)
-    count = np.bincount(cells.indices, minlength=n_columns)
+    entries = random_entries(np.random.RandomState(0), n_rows, n_columns, 0.5)
+    _, hidden = sparse_entries.hide_by_hash(entries, 0.2)
+    count = np.bincount(entries.indices, minlength=n_columns)
     rate = np.bincount(hidden.indices, minlength=n_columns) / count
-    assert_allclose(rate, hidden.nnz / cells.nnz, atol=5 * np.sqrt(0.16 / count.min()))
+    assert_allclose(rate, hidden.nnz / entries.nnz, atol=5 * np.sqrt(0.16 / count.min()))
     # Nor a pair of columns.
     n_hidden = np.diff(hidden.indptr)
     expected = (n_hidden * (n_hidden - 1)).sum() / n_columns / (n_columns - 1)

@@ -226,12 +226,12 @@ def test_many_rows_take_little_memory():
         (Y, [[0, -2], [0, 1], [0, 1]], "items must be in the range"),
         (Y, [[0, 1]], "items must have one row for each of the 3 rows"),
         (Y, [0, 1, 2], "items must have one row"),
-        (Y, [[0.0], [1.0], [2.0]], "items must hold integers"),
-        (Y, [["a"], ["b"], ["c"]], "items must hold integers"),
-        (Y, [[True], [True], [True]], "items must hold integers"),
-        (Y * 0, ITEMS, "Y_hidden has no value above 0"),
-        (-Y, ITEMS, "Y_hidden has no value above 0"),
-        (sparse.csr_matrix((0, 4)), np.empty((0, 2), int), "Y_hidden has no value above 0"),
+        (Y, [[0.0], [1.0], [2.0]], "items must contain integers"),
+        (Y, [["a"], ["b"], ["c"]], "items must contain integers"),
+        (Y, [[True], [True], [True]], "items must contain integers"),
+        (Y * 0, ITEMS, "Y_hidden has no positive value"),
+        (-Y, ITEMS, "Y_hidden has no positive value"),
+        (sparse.csr_matrix((0, 4)), np.empty((0, 2), int), "Y_hidden has no positive value"),
         (Y[0], ITEMS, "Y_hidden must be a matrix"),
         (np.where(Y, Y, np.nan), ITEMS, "Y_hidden contains NaN"),
         (sparse.csr_matrix(np.where(Y, np.inf, 0)), ITEMS, "Y_hidden contains infinity"),
@@ -420,7 +420,7 @@ def test_names_become_positions():
     assert pipeline[-1].feature_names_in_.tolist() == names
     scaled = MaxAbsScaler().fit_transform(X)
     assert scorer(pipeline, frame, Y_hidden) == scorer(Popular().fit(scaled), scaled, Y_hidden)
-    with pytest.raises(ValueError, match="columns of Y_hidden are not those"):
+    with pytest.raises(ValueError, match="Y_hidden must have the same columns"):
         scorer(Popular().fit(frame), frame, hidden_frame[sorted(names)])
 
 
@@ -434,7 +434,7 @@ def test_names_that_cannot_be_found():
     with pytest.raises(ValueError, match="returned 'c', which is not in feature_names_in_"):
         scorer(model, X, X)
     model.feature_names_in_ = np.array(["a", "a"], dtype=object)
-    with pytest.raises(ValueError, match="feature_names_in_ has a name twice"):
+    with pytest.raises(ValueError, match="feature_names_in_ contains duplicate names"):
         scorer(model, X, X)
 
 
@@ -465,7 +465,7 @@ def test_scorer_with_candidates():
 
 
 def with_repeats(kind, seed=0):
-    """A fitted MFRecommender, what is visible, and hidden cells of which some are visible, too."""
+    """A fitted MFRecommender, visible entries, and hidden entries, some of them also visible."""
     rng = np.random.default_rng(seed)
     X = (rng.random((20, 9)) < 0.4) * rng.integers(1, 6, size=(20, 9)).astype(float)
     Y_hidden = (rng.random((20, 9)) < 0.3) * rng.integers(-1, 4, size=(20, 9))

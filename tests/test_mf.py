@@ -38,7 +38,7 @@ from skfm._solvers import top_k
 from skfm._solvers.mf import als, sgd
 from skfm._utils import sparse_entries
 from skfm.metrics import make_ranking_scorer, ndcg_at_k
-from skfm.model_selection import split_cells
+from skfm.model_selection import split_entries
 from skfm.preprocessing import UserItemEncoder
 
 SETTINGS = {
@@ -301,7 +301,7 @@ UNITS = [(1, 0), (1e6, 0), (1e6, 1e6), (1e-6, 0), (1, 1e6)]
 def test_planted_ratings_are_found(kind, dtype, scale, shift):
     X = planted(noise=0.1)
     X.data = X.data * scale + shift
-    known, hidden = split_cells(X.astype(dtype), random_state=0)
+    known, hidden = split_entries(X.astype(dtype), random_state=0)
     places = hidden.nonzero()
     model = model_for(kind, alpha=0.1).fit(known)
     biases = model_for("als", 1, alpha=1e6).fit(known)
@@ -348,10 +348,10 @@ def test_unit_of_the_confidences_does_not_matter():
 
 
 def with_empty_rows_and_columns(X):
-    """The same cells, every other row and column being empty."""
-    cells = X.tocoo()
+    """The same entries, every other row and column being empty."""
+    entries = X.tocoo()
     shape = tuple(2 * size for size in X.shape)
-    return sparse.csr_matrix((cells.data, (2 * cells.row, 2 * cells.col)), shape=shape)
+    return sparse.csr_matrix((entries.data, (2 * entries.row, 2 * entries.col)), shape=shape)
 
 
 def auto_penalty(X, factor=1):
@@ -365,13 +365,13 @@ def auto_penalty(X, factor=1):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("unit", [1, 1e-3, 1e6])
 def test_auto_is_of_the_shape_and_of_the_mean_confidence(unit, dtype):
-    """Of confidences of 1; else of their mean. Users and items without cells do not count."""
+    """Of confidences of 1; else of their mean. Users and items without entries do not count."""
     X = make(dtype=dtype)
     used = np.diff(X.indptr) > 0
     expected = 4 * unit * X.sum() / (used.sum() * (np.diff(X.tocsc().indptr) > 0).sum())
     mean = unit * X.sum() / X.nnz
-    for cells in (X, with_empty_rows_and_columns(X)):
-        model = MFRecommender(2, feedback="implicit", max_iter=1).fit(cells * dtype(unit))
+    for entries in (X, with_empty_rows_and_columns(X)):
+        model = MFRecommender(2, feedback="implicit", max_iter=1).fit(entries * dtype(unit))
         assert_allclose(model.unobserved_weight_, expected, rtol=1e-5)
         alpha = auto_penalty(X.astype(bool)) * 5 * mean / (1 + 4 * mean)
         assert_allclose(model.alpha_, alpha, rtol=1e-5)
@@ -386,7 +386,7 @@ def test_auto_of_tiny_confidences(value):
 
 
 @pytest.mark.parametrize("shape", [(300, 100), (50, 2000)])
-def test_auto_penalty_is_smaller_the_more_unobserved_cells_weigh(shape):
+def test_auto_penalty_is_smaller_the_more_unobserved_entries_weigh(shape):
     X = make(*shape, density=0.5).astype(bool).astype(float)
     balanced = MFRecommender(2, feedback="implicit", max_iter=1).fit(X).unobserved_weight_
     for factor in (0, 0.5, 1, 8, 1e9):
@@ -399,7 +399,7 @@ def test_auto_penalty_is_smaller_the_more_unobserved_cells_weigh(shape):
     assert fixed.unobserved_weight_ == balanced
 
 
-def test_auto_finds_something_where_users_and_items_have_one_cell_each():
+def test_auto_finds_something_where_users_and_items_have_one_entry_each():
     for n in (2, 30):
         X = sparse.csr_matrix(np.eye(n))
         for weight in ("auto", 0, 100):
@@ -416,7 +416,7 @@ def test_auto_has_more_components_for_large_catalogues(n_items):
 
 
 def test_defaults_rank_alike_whatever_the_unit_of_the_confidences():
-    visible, hidden = split_cells(planted_choices(200, 100, rank=4), random_state=0)
+    visible, hidden = split_entries(planted_choices(200, 100, rank=4), random_state=0)
     found = [
         ndcg_at_k(hidden, model.recommend(unit * visible, 10)[0], k=10)
         for unit in (1e-4, 1, 1e4)
@@ -439,7 +439,7 @@ def test_auto_is_the_same_as_the_numbers_it_stands_for():
 @pytest.mark.parametrize("n_items", [40, 300], ids=["dense", "sparse"])
 def test_defaults_rank_well_at_any_density(n_items):
     """Nearly as well as the best of some settings."""
-    visible, hidden = split_cells(planted_choices(200, n_items, rank=4), random_state=0)
+    visible, hidden = split_entries(planted_choices(200, n_items, rank=4), random_state=0)
 
     def ndcg(n_components=16, **parameters):
         model = MFRecommender(n_components, feedback="implicit", random_state=0, **parameters)
@@ -462,7 +462,7 @@ def test_unobserved_weight_pulls_towards_nothing():
     assert (np.diff(scores) < 0).all()
 
 
-# The same model as a factorization machine
+# The same model as a factorization fm
 
 
 def one_hot(rows, items, n_users, n_items):
@@ -471,28 +471,28 @@ def one_hot(rows, items, n_users, n_items):
 
 
 @pytest.mark.parametrize("kind", BIASED)
-def test_scores_are_those_of_a_machine_with_the_same_parameters(kind):
+def test_scores_are_those_of_a_model_with_the_same_parameters(kind):
     X = make()
     model = model_for(kind).fit(X)
     users = model.transform(X)
     rows, items = all_pairs(X.shape)
     pairs = one_hot(rows, items, *X.shape)
-    machine = FMRegressor(3, max_iter=1).fit(pairs, np.ones(len(rows)))
-    machine.intercept_ = model.mean_
-    machine.coef_ = np.concatenate([users[:, 3], model.item_bias_])
-    machine.components_ = np.concatenate([users[:, :3].T, model.components_], axis=1)
-    assert_allclose(model.predict_pairs(X, rows, items), machine.predict(pairs), rtol=1e-9)
+    fm = FMRegressor(3, max_iter=1).fit(pairs, np.ones(len(rows)))
+    fm.intercept_ = model.mean_
+    fm.coef_ = np.concatenate([users[:, 3], model.item_bias_])
+    fm.components_ = np.concatenate([users[:, :3].T, model.components_], axis=1)
+    assert_allclose(model.predict_pairs(X, rows, items), fm.predict(pairs), rtol=1e-9)
 
 
 @pytest.mark.parametrize("kind", BIASED)
-def test_fourth_of_four_ratings_as_by_a_machine(kind):
+def test_fourth_of_four_ratings_as_by_a_model(kind):
     """The second user gives less and the first item gets less, so it is below all others."""
     X = sparse.csr_matrix([[2.0, 4.0], [0.0, 1.0]])
     pairs = one_hot([0, 0, 1], [0, 1, 1], 2, 2)
     settings = {"alpha": 1.2, "tol": 1e-7, "max_iter": size(3000, 500), "random_state": 0}
-    machine = FMRegressor(1, alpha_linear=0.01, **settings).fit(pairs, X.data)
+    fm = FMRegressor(1, alpha_linear=0.01, **settings).fit(pairs, X.data)
     rows, items = [0, 0, 1, 1], [0, 1, 1, 0]
-    expected = machine.predict(one_hot(rows, items, 2, 2))
+    expected = fm.predict(one_hot(rows, items, 2, 2))
     model = MFRecommender(1, alpha_bias=0.01, **SETTINGS[kind], **settings).fit(X)
     assert_allclose(model.predict_pairs(X, rows, items), expected, atol=0.05)
     assert_allclose(expected[3], -0.9, atol=0.1)
@@ -605,7 +605,7 @@ def unsorted(X):
 
 
 def in_pieces(X):
-    """Each cell as two entries, a quarter and three of them, in no order."""
+    """Each entry as two entries, a quarter and three of them, in no order."""
     coo = X.tocoo()
     order = np.random.default_rng(0).permutation(2 * X.nnz)
     rows, columns = np.tile(coo.row, 2)[order], np.tile(coo.col, 2)[order]
@@ -670,7 +670,7 @@ def arrays_of(X):
 
 
 def with_zeros(X):
-    """Some cells of X hold 0."""
+    """Some entries of X hold 0."""
     X = X.copy()
     X.data[::7] = 0
     return X
@@ -802,11 +802,11 @@ def test_unknown_names():
     for ids in (["item 03", "brazil"], ["zzz"], [""], ["item 3"]):
         unknown = ids[-1]
         for argument in ("candidates", "exclude"):
-            with pytest.raises(ValueError, match=f"{argument} names .*'{unknown}'"):
+            with pytest.raises(ValueError, match=f"{argument} contains .*'{unknown}'"):
                 model.recommend(frame, 1, **{argument: ids})
-        with pytest.raises(ValueError, match=f"items names .*'{unknown}'"):
+        with pytest.raises(ValueError, match=f"items contains .*'{unknown}'"):
             model.similar_items(ids, 2)
-        with pytest.raises(ValueError, match=f"items names .*'{unknown}'"):
+        with pytest.raises(ValueError, match=f"items contains .*'{unknown}'"):
             model.predict_pairs(frame, [0] * len(ids), ids)
 
 
@@ -873,12 +873,12 @@ OPTIONS = {
     "some, seen too": {"candidates": np.arange(1, 12, 2), "exclude_seen": False},
     "but some": {"exclude": [5, 0, 5, 19, 8]},
     "but some, seen too": {"exclude": np.array([5, 19], np.uint8), "exclude_seen": False},
-    "but cells": {"exclude": "cells"},
-    "but cells, seen too": {"exclude": "cells", "exclude_seen": False},
-    "some, but cells": {"exclude": "cells", "candidates": [19, 1, 2, 3, 5, 8]},
+    "but entries": {"exclude": "entries"},
+    "but entries, seen too": {"exclude": "entries", "exclude_seen": False},
+    "some, but entries": {"exclude": "entries", "candidates": [19, 1, 2, 3, 5, 8]},
     "some, but some": {"exclude": [1, 3, 4], "candidates": range(12)},
 }
-TO_CELLS = {
+TO_FORM = {
     "csr": sparse.csr_matrix,
     "array": sparse.csr_array,
     "coo": sparse.coo_matrix,
@@ -919,18 +919,18 @@ def test_recommend_as_by_sorting(kind, case):
         assert items.dtype == np.int64 and items.shape == scores.shape == (30, n_items)
         assert_allclose(scores, theirs, rtol=1e-9)
         assert_array_equal(items[:, : theirs.shape[1]], expected)
-    if case == "some, but cells":
+    if case == "some, but entries":
         assert (items == -1).any() and (items >= 0).any()
 
 
-@pytest.mark.parametrize("form", TO_CELLS)
-def test_form_of_the_excluded_cells_does_not_matter(form):
-    X, cells = make(), make(seed=1)
+@pytest.mark.parametrize("form", TO_FORM)
+def test_form_of_the_excluded_entries_does_not_matter(form):
+    X, entries = make(), make(seed=1)
     model = model_for("als").fit(X)
     for options in ({}, {"exclude_seen": False}, {"candidates": [7, 1, 2, 12, 4]}):
         given, expected = (
             model.recommend(X, 5, exclude=exclude, **options)
-            for exclude in (TO_CELLS[form](cells), cells)
+            for exclude in (TO_FORM[form](entries), entries)
         )
         assert_same_outputs(given, expected)
 
@@ -945,7 +945,7 @@ def test_recommend_many_items_to_many_users(kind):
         expected, theirs = best_by_sorting(scores, left_out_by(X, options), n_items)
         items, found = model.recommend(X, n_items, **options)
         assert_allclose(found, theirs, rtol=1e-8, atol=1e-10)
-        # Items without cells have equal scores: their order shows in the kernel alone.
+        # Items without entries have equal scores: their order shows in the kernel alone.
         assert_allclose(np.take_along_axis(scores, items, axis=1), theirs, rtol=1e-8, atol=1e-10)
         assert (items == expected).mean() > 0.999
 
@@ -970,7 +970,7 @@ def test_where_too_few_items_are_left(kind):
 def test_of_equal_scores_the_first_column_wins():
     X = make()
     X = sparse.hstack([X[:, :5], sparse.csr_matrix((30, 6)), X[:, 5:]]).tocsr()
-    twins = list(range(4, 11))  # without cells: all of the same score
+    twins = list(range(4, 11))  # without entries: all of the same score
     for kind in KINDS:
         model = model_for(kind).fit(X)
         items, scores = model.recommend(X, 26, exclude_seen=False)
@@ -1004,7 +1004,7 @@ def test_n_items_counts_what_there_is_to_choose_from():
         assert expected[0].shape == (30, n_left)
         assert_same_outputs(model.recommend(X, n_left + 1, **options), expected)
     for options in ({"candidates": []}, {"candidates": [1], "exclude": [1]}):
-        with pytest.raises(ValueError, match="0 items to choose from"):
+        with pytest.raises(ValueError, match="No items are left to choose from"):
             model.recommend(X, 1, **options)
     assert_same_outputs(model.recommend(X, 3, exclude=[]), model.recommend(X, 3))
 
@@ -1077,7 +1077,7 @@ def test_arguments_of_recommend():
         model.recommend(X, 1, candidates=[[1, 2]])
 
 
-def test_excluded_cells_may_be_stored_zeros():
+def test_excluded_entries_may_be_stored_zeros():
     X = make()
     model = model_for("als").fit(X)
     zeros = sparse.csr_matrix((np.zeros(30), (np.arange(30), np.full(30, 7))), shape=X.shape)
@@ -1131,14 +1131,14 @@ def test_pairs(kind):
     small = rows.astype(np.uint8), items.astype(np.int16)
     assert_array_equal(model.predict_pairs(X, *small), model.predict_pairs(X, rows, items))
     for length in (0, 1, 199):
-        with pytest.raises(ValueError, match="equally long"):
+        with pytest.raises(ValueError, match="must have the same length"):
             model.predict_pairs(X, rows[:length], items)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("kind", KINDS)
 def test_unknown_users_and_items(kind, dtype):
-    """They count as those without cells."""
+    """They count as those without entries."""
     X = make(dtype=dtype)
     model = model_for(kind).fit(X)
     rows, items = np.array([0, 0, -1, -1, 7, 29]), np.array([5, -1, 19, -1, -1, -1])
@@ -1242,7 +1242,10 @@ def test_item_ids_name_items_everywhere():
         assert_array_equal(found, np.where(expected < 0, None, ids[expected]))
     similar, _ = model.similar_items([-10, 30], 3, item_ids=ids)
     assert_array_equal(similar, ids[model.similar_items([0, 4], 3)[0]])
-    for wrong, message in ((ids[:3], "item_ids must name the 20 items"), ([1] * 20, "twice")):
+    for wrong, message in (
+        (ids[:3], "item_ids must contain one id for each of the 20 items"),
+        ([1] * 20, "more than once"),
+    ):
         with pytest.raises(ValueError, match=message):
             model.recommend(X, 1, item_ids=wrong)
     with pytest.raises(ValueError, match="does not know: \\[5\\]"):
@@ -1278,7 +1281,7 @@ def test_other_packages_of_frames(monkeypatch):
         assert_array_equal(column, expected[name])
     monkeypatch.setitem(sys.modules, "polars", None)
     for answer in (model.recommend, model.similar_users):
-        with pytest.raises(ImportError, match="output='polars' needs the package polars"):
+        with pytest.raises(ImportError, match="output='polars' requires the package polars"):
             answer(X, output="polars")
         with pytest.raises(ValueError, match="output must be one of 'default', 'pandas'"):
             answer(X, output="arrow")
@@ -1300,11 +1303,15 @@ def test_frames_of_polars():
 def test_user_ids_belong_to_rows():
     X = make()
     model = model_for("als").fit(X)
-    with pytest.raises(ValueError, match="user_ids must name the 30 rows of X; got 3"):
+    with pytest.raises(
+        ValueError, match=r"user_ids must contain .* each of the 30 rows of X; got 3"
+    ):
         model.recommend(X, output="pandas", user_ids=[1, 2, 3])
-    with pytest.raises(ValueError, match="user_ids must name the 30 rows of X; got 3"):
+    with pytest.raises(
+        ValueError, match=r"user_ids must contain .* each of the 30 rows of X; got 3"
+    ):
         model.similar_users(X, user_ids=[1, 2, 3])
-    with pytest.raises(ValueError, match="user_ids name the users in a frame; set output="):
+    with pytest.raises(ValueError, match="user_ids requires a DataFrame as output; set output="):
         model.recommend(X, user_ids=range(30))
 
 
@@ -1347,7 +1354,7 @@ def test_pairs_a_block_at_a_time(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_score_is_of_cells_that_the_fold_in_does_not_see(kind):
+def test_score_is_of_entries_that_the_fold_in_does_not_see(kind):
     X = make(density=0.5)
     model = model_for(kind).fit(X)
     visible, hidden = sparse_entries.hide_by_hash(X, 0.2)
@@ -1361,7 +1368,7 @@ def test_score_is_of_cells_that_the_fold_in_does_not_see(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_score_depends_on_the_model_and_the_cells_alone(kind):
+def test_score_depends_on_the_model_and_the_entries_alone(kind):
     X = make(density=0.5)
     model = model_for(kind).fit(X)
     score = model.score(X)
@@ -1384,7 +1391,7 @@ def test_score_of_a_perfect_and_of_a_poor_model():
     assert model_for("als", 1, alpha=1e6, alpha_bias=1e9).fit(X).score(X) < 0.05
 
 
-def test_score_needs_two_cells():
+def test_score_needs_two_entries():
     model = model_for("als").fit(make())
     for X in (sparse.identity(20, format="csr"), sparse.csr_matrix((3, 20)), np.eye(20)[:2]):
         with pytest.raises(ValueError, match="two entries"):
@@ -1405,7 +1412,7 @@ def test_cross_validation(kind):
 @pytest.mark.parametrize("kind", ["als", "implicit"])
 def test_search_by_ranking(kind):
     X = planted_choices() if kind == "implicit" else planted(noise=0.1)
-    known, hidden = split_cells(X, random_state=0)
+    known, hidden = split_entries(X, random_state=0)
     scorer = make_ranking_scorer("ndcg", k=5)
     search = GridSearchCV(model_for(kind), {"n_components": [1, 4]}, scoring=scorer, cv=2)
     search.fit(known, hidden)
@@ -1418,7 +1425,7 @@ def test_search_by_ranking(kind):
 
 
 def test_cross_validation_by_ranking():
-    known, hidden = split_cells(planted_choices(), random_state=0)
+    known, hidden = split_entries(planted_choices(), random_state=0)
     scorer = make_ranking_scorer("recall", k=5)
     hidden = hidden.toarray()  # scikit-learn takes no sparse y here
     scores = cross_val_score(model_for("implicit", 4), known, hidden, scoring=scorer, cv=3)
@@ -1427,7 +1434,7 @@ def test_cross_validation_by_ranking():
 
 def test_search_by_ranking_with_names():
     names = [f"i{k}" for k in range(40)]
-    known, hidden = split_cells(planted_choices(), random_state=0)
+    known, hidden = split_entries(planted_choices(), random_state=0)
     plain = make_ranking_scorer("recall", k=5)(model_for("implicit").fit(known), known, hidden)
     frames = [pd.DataFrame(part.toarray(), columns=names) for part in (known, hidden)]
     model = model_for("implicit").fit(frames[0])
@@ -1444,7 +1451,7 @@ def test_pipeline(step, kind):
     assert_array_equal(pipe.fit(X).transform(X), model.transform(scaled))
     assert pipe.score(X) == model.score(scaled)
     assert_same(clone(pipe).fit(X)[-1], model)
-    known, hidden = split_cells(X, random_state=0)
+    known, hidden = split_entries(X, random_state=0)
     scorer = make_ranking_scorer("recall", k=3)
     search = GridSearchCV(pipe, {"mfrecommender__alpha": [0.1, 1.0]}, scoring=scorer, cv=2)
     assert 0 <= search.fit(known, hidden).best_score_ <= 1
@@ -1595,7 +1602,7 @@ def test_verbose(capsys):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("kind", KINDS)
-def test_users_and_items_without_cells(kind, dtype):
+def test_users_and_items_without_entries(kind, dtype):
     X = make(dtype=dtype)
     model = model_for(kind).fit(X)
     users = model.transform(X)
@@ -1620,7 +1627,7 @@ def test_users_and_items_without_cells(kind, dtype):
 @pytest.mark.parametrize(
     "X",
     [[[3.0]], [[3.0, 1.0, 2.0]], [[3.0], [1.0], [2.0]], [[0.0, 3.0], [0.0, 0.0]]],
-    ids=["one cell", "one user", "one item", "one cell of four"],
+    ids=["one entry", "one user", "one item", "one entry of four"],
 )
 def test_hardly_any_data(X, kind, dtype):
     X = np.array(X, dtype=dtype)
@@ -1769,7 +1776,7 @@ def test_shapes_that_do_not_fit(kind):
             method(X[:0])
     users = model.transform(X)
     for wrong_X in (users[:, 1:], np.ones((2, 20))):
-        with pytest.raises(ValueError, match="columns, but transform gives"):
+        with pytest.raises(ValueError, match="columns, but transform returns"):
             model.inverse_transform(wrong_X)
     with pytest.raises(ValueError, match="0 feature"):
         clone(model).fit(np.ones((3, 0)))
@@ -2223,8 +2230,8 @@ def test_small_matrices_are_not_taken_for_logs(n_rows, n_columns, density):
 
 @pytest.mark.parametrize("form", ["coo", "csr", "csc"])
 def test_ratings_that_are_added_up_are_warned_of(form):
-    cells = [5.0, 4, 3, 0, 2], ([0, 0, 1, 1, 1], [0, 0, 1, 1, 0])
-    X = sparse.coo_array(cells, shape=(2, 2))
+    entries = [5.0, 4, 3, 0, 2], ([0, 0, 1, 1, 1], [0, 0, 1, 1, 0])
+    X = sparse.coo_array(entries, shape=(2, 2))
     if form != "coo":  # converted, it would have added them up itself
         major, minor = (X.row, X.col) if form == "csr" else (X.col, X.row)
         order = np.argsort(major, kind="stable")
@@ -2246,8 +2253,8 @@ def test_ratings_that_are_added_up_are_warned_of(form):
 @st.composite
 def matrices(draw, largest):
     shape = draw(st.integers(1, 6)), draw(st.integers(1, 6))
-    cells = st.tuples(st.integers(0, shape[0] - 1), st.integers(0, shape[1] - 1))
-    places = draw(st.lists(cells, min_size=1, max_size=20))
+    entries = st.tuples(st.integers(0, shape[0] - 1), st.integers(0, shape[1] - 1))
+    places = draw(st.lists(entries, min_size=1, max_size=20))
     value = st.one_of(
         st.sampled_from([0.0, 1.0, 2.0, -1.0, largest, -largest, 1 / largest]),
         st.floats(-largest, largest, width=32),
@@ -2349,7 +2356,7 @@ def test_sgd_rests_with_a_large_rate():
 
 
 def test_small_alpha_reaches_no_higher_objective():
-    X, _ = split_cells(planted(noise=0.0), random_state=0)
+    X, _ = split_entries(planted(noise=0.0), random_state=0)
     ends = [MFRecommender(3, alpha=a, random_state=0).fit(X).loss_curve_[-1] for a in (1e-2, 1e-4)]
     assert ends[1] <= ends[0]
 
@@ -2404,7 +2411,7 @@ def test_damaged_exclude(index):
 def test_ratings_at_the_limits_of_numbers(solver, dtype):
     limits = np.finfo(dtype)
     for X in np.full((2, 2), limits.max), np.array([[1, 2], [1, 1]]) * limits.smallest_subnormal:
-        with pytest.raises(ValueError, match="too large or small"):
+        with pytest.raises(ValueError, match="too large or too small"):
             MFRecommender(2, solver=solver).fit(X.astype(dtype))
 
 

@@ -1,4 +1,4 @@
-"""Splits of cells: what they promise, on random matrices of every kind."""
+"""Splits of entries: what they promise, on random matrices of every kind."""
 
 import warnings
 
@@ -32,10 +32,10 @@ from skfm import (
 )
 from skfm.metrics import make_ranking_scorer
 from skfm.model_selection import (
-    CellKFold,
+    EntryKFold,
     leave_last_out,
     search_space,
-    split_cells,
+    split_entries,
     split_users,
 )
 
@@ -46,7 +46,7 @@ FORMATS = [
 ]
 
 
-def random_cells(n_rows, n_columns, seed, dtype=np.float64):
+def random_entries(n_rows, n_columns, seed, dtype=np.float64):
     """COO matrix with empty rows, full rows and stored zeros, in no order."""
     rng = np.random.default_rng(seed)
     share = rng.choice([0, 0.2, 0.6, 1], size=(n_rows, 1))
@@ -58,7 +58,7 @@ def random_cells(n_rows, n_columns, seed, dtype=np.float64):
 
 @st.composite
 def matrices(draw):
-    X = random_cells(
+    X = random_entries(
         draw(st.integers(0, 8)),
         draw(st.integers(1, 9)),
         draw(st.integers(0, 2**32)),
@@ -72,8 +72,8 @@ seeds = st.integers(0, 2**32 - 1)
 examples = settings(max_examples=size(100, 100), deadline=None)
 
 
-def cells(X):
-    """Value by place, with the stored zeros."""
+def by_place(X):
+    """Values by (row, column), including stored zeros."""
     X = X.tocoo()
     places = zip(X.row.tolist(), X.col.tolist(), strict=True)
     return dict(zip(places, X.data.tolist(), strict=True))
@@ -97,9 +97,9 @@ def check_parts(X, X_train, X_test):
     for part in (X_train, X_test):
         check_kind(part, X)
         assert part.shape == X.shape
-    train, test = cells(X_train), cells(X_test)
+    train, test = by_place(X_train), by_place(X_test)
     assert not train.keys() & test.keys()
-    assert {**train, **test} == cells(X)
+    assert {**train, **test} == by_place(X)
 
 
 def assert_same(parts, others):
@@ -113,13 +113,13 @@ def all_splits(X, seed=0, time=None):
     """What each split makes of X, in one list."""
     time = X if time is None else time
     parts = [
-        *split_cells(X, 0.4, random_state=seed),
-        *split_cells(X, 0.4, per_row=False, random_state=seed),
+        *split_entries(X, 0.4, random_state=seed),
+        *split_entries(X, 0.4, per_row=False, random_state=seed),
         *leave_last_out(X, time),
         *split_users(X, 0.4, hidden_size=2, random_state=seed),
     ]
     for per_row in (True, False):
-        for pair in CellKFold(3, per_row=per_row, random_state=seed).split(X):
+        for pair in EntryKFold(3, per_row=per_row, random_state=seed).split(X):
             parts.extend(pair)
     return parts
 
@@ -127,30 +127,30 @@ def all_splits(X, seed=0, time=None):
 each_split = pytest.mark.parametrize(
     "split",
     [
-        split_cells,
+        split_entries,
         lambda X: leave_last_out(X, X),
-        lambda X: CellKFold(2).split(X),
+        lambda X: EntryKFold(2).split(X),
         split_users,
     ],
-    ids=["split_cells", "leave_last_out", "CellKFold", "split_users"],
+    ids=["split_entries", "leave_last_out", "EntryKFold", "split_users"],
 )
 
 
-# Cells at random
+# Entries at random
 
 
 @examples
 @given(matrices(), sizes, seeds)
-def test_cells_of_each_row(X, test_size, seed):
+def test_entries_of_each_row(X, test_size, seed):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        X_train, X_test = split_cells(X, test_size, random_state=seed)
+        X_train, X_test = split_entries(X, test_size, random_state=seed)
     check_parts(X, X_train, X_test)
     check_rows(counts(X), counts(X_test), test_size, caught)
 
 
 def check_rows(n, n_test, test_size, caught, name="test_size"):
-    """Whether rows of so many cells lose so many, and whether it is said if that is too few."""
+    """Whether rows of so many entries lose so many, and whether it is said if that is too few."""
     last = np.maximum(n - 1, 0)
     if isinstance(test_size, int):
         np.testing.assert_array_equal(n_test, np.minimum(test_size, last))
@@ -161,11 +161,13 @@ def check_rows(n, n_test, test_size, caught, name="test_size"):
         total = wanted if 2 * wanted <= n_able else max(1, round(test_size * n_able))
         assert n_test.sum() == min(total, last.sum())
         assert (n_test <= last).all()
-        # The same share of each row, up to rounding, but of those that are down to one cell.
+        # The same share of each row, up to rounding, but of those that are down to one entry.
         some = n > 0
         at_least, at_most = (n_test[some] - 1) / n[some], (n_test + 1)[n_test < last]
         assert at_least.max(initial=0) < (at_most / n[n_test < last]).min(initial=np.inf)
-    said = f"{n_test.sum()} of {n.sum()} cells are hidden, fewer than {name}={test_size} asks for"
+    said = (
+        f"{n_test.sum()} of {n.sum()} entries are held out, fewer than {name}={test_size} requires"
+    )
     is_short = bool(n.any() and n_test.sum() < wanted)
     assert [str(warning.message).split(":")[0] for warning in caught] == [said] * is_short
     assert all(warning.filename == __file__ for warning in caught)
@@ -173,21 +175,21 @@ def check_rows(n, n_test, test_size, caught, name="test_size"):
 
 @examples
 @given(matrices(), sizes, seeds)
-def test_cells_of_the_whole_matrix(X, test_size, seed):
+def test_entries_of_the_whole_matrix(X, test_size, seed):
     if isinstance(test_size, int) and test_size >= X.nnz:
         with pytest.raises(ValueError, match=f"test_size={test_size} must be less than"):
-            split_cells(X, test_size, per_row=False)
+            split_entries(X, test_size, per_row=False)
         return
-    X_train, X_test = split_cells(X, test_size, per_row=False, random_state=seed)
+    X_train, X_test = split_entries(X, test_size, per_row=False, random_state=seed)
     check_parts(X, X_train, X_test)
     assert X_test.nnz == max(0, min(n_of(test_size, X.nnz), X.nnz - 1))
 
 
 @pytest.mark.parametrize("per_row", [True, False])
-def test_each_cell_is_hidden_equally_often(per_row):
+def test_each_entry_is_hidden_equally_often(per_row):
     X = sparse.csr_matrix(np.ones((3, 4)))
     total = sum(
-        split_cells(X, 0.25, per_row=per_row, random_state=seed)[1].toarray()
+        split_entries(X, 0.25, per_row=per_row, random_state=seed)[1].toarray()
         for seed in range(2000)
     )
     np.testing.assert_allclose(total / 2000, 0.25, atol=0.05)
@@ -199,12 +201,12 @@ def rows_of_lengths(n):
 
 
 @pytest.mark.parametrize("n", [[2, 1, 3, 7, 0, 2, 40, 5, 1, 3], [2, 3]])
-def test_cells_of_short_and_of_long_rows_have_the_same_chance(n):
+def test_entries_of_short_and_of_long_rows_have_the_same_chance(n):
     n = np.array(n)
     X, hidden = rows_of_lengths(n), np.zeros(n.size)
     for seed in range(1000):
-        hidden += counts(split_cells(X, 0.2, random_state=seed)[1])
-    expected = round(0.2 * n.sum()) / n[n > 1].sum()  # long rows make up for single cells
+        hidden += counts(split_entries(X, 0.2, random_state=seed)[1])
+    expected = round(0.2 * n.sum()) / n[n > 1].sum()  # long rows make up for single entries
     np.testing.assert_allclose(hidden[n > 1] / 1000 / n[n > 1], expected, atol=0.03)
 
 
@@ -223,32 +225,32 @@ def test_cells_of_short_and_of_long_rows_have_the_same_chance(n):
 def test_short_rows(n, n_hidden, is_enough):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        X_train, X_test = split_cells(rows_of_lengths(n), random_state=0)
+        X_train, X_test = split_entries(rows_of_lengths(n), random_state=0)
     assert X_test.nnz == n_hidden and (counts(X_train) > 0).all()
     assert [warning.category for warning in caught] == [UserWarning] * (not is_enough)
 
 
 def test_the_default_hides_a_fifth_of_each_row():
-    X_train, X_test = split_cells(np.ones((4, 50)))
+    X_train, X_test = split_entries(np.ones((4, 50)))
     assert counts(X_test).tolist() == [10] * 4 and counts(X_train).tolist() == [40] * 4
 
 
-# The last cells
+# The last entries
 
 
 @examples
 @given(matrices(), st.integers(1, 4), seeds)
-def test_last_cells(X, n_cells, seed):
+def test_last_entries(X, n_entries, seed):
     rng = np.random.default_rng(seed)
     time = X.tocsr().astype(np.int64)
     time.data = rng.integers(-2, 3, size=time.nnz)  # zeros and ties among them
-    X_train, X_test = leave_last_out(X, type(X)(time), n_cells)
+    X_train, X_test = leave_last_out(X, type(X)(time), n_entries)
     check_parts(X, X_train, X_test)
-    when = cells(time)
+    when = by_place(time)
     for i in range(X.shape[0]):
         row = sorted((moment, j) for (row, j), moment in when.items() if row == i)
-        last = row[max(1, len(row) - n_cells) :]
-        assert {j for row, j in cells(X_test) if row == i} == {j for _, j in last}
+        last = row[max(1, len(row) - n_entries) :]
+        assert {j for row, j in by_place(X_test) if row == i} == {j for _, j in last}
 
 
 def test_large_times_are_exact():
@@ -256,7 +258,7 @@ def test_large_times_are_exact():
     start = 2**62
     time = sparse.csr_matrix(np.array([[start + 1, start + 2, start]]))
     _, X_test = leave_last_out(np.array([[7, 8, 9]]), time)
-    assert cells(X_test) == {(0, 1): 8}
+    assert by_place(X_test) == {(0, 1): 8}
 
 
 def test_times_in_other_places():
@@ -264,13 +266,13 @@ def test_times_in_other_places():
     other = sparse.csr_matrix([[1, 0, 2], [0, 3, 4]])
     fewer = sparse.csr_matrix([[1, 2, 0], [0, 3, 0]])
     for time in (other, fewer, fewer.toarray()):
-        with pytest.raises(ValueError, match="time must have its entries in the cells of X"):
+        with pytest.raises(ValueError, match="time must have the same entries as X"):
             leave_last_out(X, time)
-    with pytest.raises(ValueError, match="time must have the shape of X"):
+    with pytest.raises(ValueError, match="time must have the same shape as X"):
         leave_last_out(X, X[:1])
     stored = X.copy()
     stored.data[-1] = 0
-    assert cells(leave_last_out(X, stored)[1]) == {(0, 1): 2, (1, 1): 3}
+    assert by_place(leave_last_out(X, stored)[1]) == {(0, 1): 2, (1, 1): 3}
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -280,7 +282,7 @@ def test_times_are_not_summed(kind):
         with pytest.raises(ValueError, match="time has duplicate entries"):
             leave_last_out(kind(twice), kind(twice))
     X_train, X_test = leave_last_out(kind(twice), np.array([[5, 4]]))
-    assert cells(X_train) == {(0, 1): 3} and cells(X_test) == {(0, 0): 3}
+    assert by_place(X_train) == {(0, 1): 3} and by_place(X_test) == {(0, 0): 3}
 
 
 # Folds
@@ -289,9 +291,9 @@ def test_times_are_not_summed(kind):
 @examples
 @given(matrices(), st.integers(2, 5), st.booleans(), seeds)
 def test_folds(X, n_splits, per_row, seed):
-    folds = CellKFold(n_splits, per_row=per_row, random_state=seed)
+    folds = EntryKFold(n_splits, per_row=per_row, random_state=seed)
     if X.nnz < n_splits:
-        with pytest.raises(ValueError, match=f"n_splits={n_splits} is greater than"):
+        with pytest.raises(ValueError, match=f"n_splits={n_splits} must be at most"):
             folds.split(X)
         return
     pairs = list(folds.split(X))
@@ -299,9 +301,9 @@ def test_folds(X, n_splits, per_row, seed):
     union = {}
     for X_train, X_test in pairs:
         check_parts(X, X_train, X_test)
-        assert not union.keys() & cells(X_test).keys()
-        union.update(cells(X_test))
-    assert union == cells(X)
+        assert not union.keys() & by_place(X_test).keys()
+        union.update(by_place(X_test))
+    assert union == by_place(X)
     assert np.ptp([X_test.nnz for _, X_test in pairs]) <= 1
     if per_row:
         assert (np.ptp([counts(X_test) for _, X_test in pairs], axis=0) <= 1).all()
@@ -310,30 +312,31 @@ def test_folds(X, n_splits, per_row, seed):
 def test_folds_are_random():
     X = np.ones((2, 2))
     tests = [
-        next(CellKFold(4, random_state=seed).split(X))[1].toarray().ravel() for seed in range(1000)
+        next(EntryKFold(4, random_state=seed).split(X))[1].toarray().ravel()
+        for seed in range(1000)
     ]
     np.testing.assert_allclose(np.mean(tests, axis=0), 0.25, atol=0.05)
 
 
 @pytest.mark.parametrize("routing", [False, True])
-def test_folds_of_cells_cannot_split_rows(routing):
+def test_folds_of_entries_cannot_split_rows(routing):
     X = np.random.default_rng(0).poisson(1.0, size=(30, 5))
-    folds = CellKFold(3)
+    folds = EntryKFold(3)
     with config_context(enable_metadata_routing=routing):
         for y in (None, X, np.arange(30)):
             with pytest.raises(TypeError, match=r"cannot be the cv .* Loop over split\(X\)"):
                 cross_val_score(Popular(), X, y, cv=folds, scoring=make_ranking_scorer("ndcg"))
-        with pytest.raises(TypeError, match=r"split_cells\(X\), .* cv=KFold\(\)"):
+        with pytest.raises(TypeError, match=r"split_entries\(X\), .* cv=KFold\(\)"):
             GridSearchCV(Popular(), {}, cv=folds, scoring=make_ranking_scorer("ndcg")).fit(X, X)
-    with pytest.raises(TypeError, match="takes X alone"):
+    with pytest.raises(TypeError, match="takes only X"):
         folds.split(X, groups=np.arange(30))
     assert len(list(folds.split(X))) == 3
 
 
 def test_folds_as_an_object():
-    folds = CellKFold(3, per_row=False, random_state=7)
-    assert repr(folds) == "CellKFold(n_splits=3, per_row=False, random_state=7)"
-    assert CellKFold().get_n_splits() == 5 and folds.get_n_splits(1, 2, 3) == 3
+    folds = EntryKFold(3, per_row=False, random_state=7)
+    assert repr(folds) == "EntryKFold(n_splits=3, per_row=False, random_state=7)"
+    assert EntryKFold().get_n_splits() == 5 and folds.get_n_splits(1, 2, 3) == 3
 
 
 # Users
@@ -356,9 +359,9 @@ def test_users(X, test_size, hidden_size, seed):
         assert part.shape[1] == X.shape[1]
     assert X_train.shape[0] + X_visible.shape[0] == n_rows
     assert X_visible.shape[0] == max(1, min(n_of(test_size, n_rows), n_rows - 1))
-    held_out = cells(X_visible) | cells(X_hidden)
+    held_out = by_place(X_visible) | by_place(X_hidden)
     assert len(held_out) == X_visible.nnz + X_hidden.nnz
-    assert len(held_out) + X_train.nnz == len(cells(X))
+    assert len(held_out) + X_train.nnz == len(by_place(X))
     n_hidden = counts(X_hidden)
     check_rows(counts(X_visible) + n_hidden, n_hidden, hidden_size, caught, "hidden_size")
 
@@ -379,12 +382,12 @@ def test_users_keep_their_order():
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_format_does_not_matter(kind):
-    X = random_cells(30, 8, seed=1)
+    X = random_entries(30, 8, seed=1)
     assert_same(all_splits(kind(X)), all_splits(X.tocsr()))
 
 
 def test_dense_input():
-    X = random_cells(30, 8, seed=1).toarray()
+    X = random_entries(30, 8, seed=1).toarray()
     assert_same(all_splits(X), all_splits(sparse.csr_matrix(X)))
     assert_same(all_splits(X.tolist()), all_splits(X))
     assert all(isinstance(part, sparse.csr_matrix) for part in all_splits(X))
@@ -395,21 +398,21 @@ def test_dense_input():
 
 
 def test_reproducible():
-    X = random_cells(30, 8, seed=1)
+    X = random_entries(30, 8, seed=1)
     assert_same(all_splits(X, seed=3), all_splits(X, seed=3))
     states = [np.random.RandomState(3) for _ in range(2)]
     assert_same(all_splits(X, states[0]), all_splits(X, states[1]))
-    for splits in (split_cells, split_users):
+    for splits in (split_entries, split_users):
         one, other = (splits(X, random_state=seed)[1] for seed in (0, 1))
-        assert cells(one) != cells(other)
-    folds = CellKFold(2, random_state=np.random.RandomState(0))
+        assert by_place(one) != by_place(other)
+    folds = EntryKFold(2, random_state=np.random.RandomState(0))
     one, other = (next(folds.split(X))[1] for _ in range(2))
-    assert cells(one) != cells(other)
+    assert by_place(one) != by_place(other)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
 def test_duplicates_are_summed_and_nothing_is_changed(kind):
-    X = random_cells(10, 6, seed=2)
+    X = random_entries(10, 6, seed=2)
     twice = sparse.coo_matrix(
         (np.r_[X.data, X.data[::-1]], (np.r_[X.row, X.row[::-1]], np.r_[X.col, X.col[::-1]])),
         shape=X.shape,
@@ -429,7 +432,7 @@ def test_duplicates_are_summed_and_nothing_is_changed(kind):
 @pytest.mark.parametrize("kind", [np.array, *FORMATS])
 def test_results_share_no_memory(kind):
     X = kind([[1, 2, 3], [4, 5, 0]])
-    for split in (split_cells, split_users, lambda X: leave_last_out(X, X)):
+    for split in (split_entries, split_users, lambda X: leave_last_out(X, X)):
         for part in split(X):
             part.data[:] = -1
     np.testing.assert_array_equal(X.toarray() if sparse.issparse(X) else X, [[1, 2, 3], [4, 5, 0]])
@@ -438,17 +441,17 @@ def test_results_share_no_memory(kind):
 def test_nothing_to_hide():
     X = sparse.csr_matrix((3, 4))
     for parts in (
-        split_cells(X),
-        split_cells(X, per_row=False),
+        split_entries(X),
+        split_entries(X, per_row=False),
         leave_last_out(X, X),
         split_users(X),
     ):
         assert all(part.nnz == 0 for part in parts)
     one_each = np.eye(3)
-    with pytest.warns(UserWarning, match="0 of 3 cells are hidden, .* 3 have only one"):
-        assert split_cells(one_each, 0.9)[1].nnz == 0
-    with pytest.warns(UserWarning, match="fewer than test_size=2 asks for"):
-        assert split_cells(one_each, 2)[1].nnz == 0
+    with pytest.warns(UserWarning, match="0 of 3 entries are held out, .* 3 have only one"):
+        assert split_entries(one_each, 0.9)[1].nnz == 0
+    with pytest.warns(UserWarning, match="fewer than test_size=2 requires"):
+        assert split_entries(one_each, 2)[1].nnz == 0
     assert leave_last_out(one_each, one_each, 5)[1].nnz == 0
 
 
@@ -493,7 +496,7 @@ def test_bad_sizes(value, error):
     X = np.ones((3, 4))
     for per_row in (True, False):
         with pytest.raises(error, match="test_size"):
-            split_cells(X, value, per_row=per_row)
+            split_entries(X, value, per_row=per_row)
     with pytest.raises(error, match="test_size"):
         split_users(X, value)
     with pytest.raises(error, match="hidden_size"):
@@ -503,17 +506,17 @@ def test_bad_sizes(value, error):
 def test_bad_arguments():
     X = np.ones((3, 4))
     with pytest.raises(TypeError, match="per_row"):
-        split_cells(X, per_row=1)
+        split_entries(X, per_row=1)
     with pytest.raises(TypeError, match="per_row"):
-        CellKFold(per_row="yes")
-    for split in (split_cells, split_users, lambda X, **options: CellKFold(**options)):
+        EntryKFold(per_row="yes")
+    for split in (split_entries, split_users, lambda X, **options: EntryKFold(**options)):
         with pytest.raises(ValueError, match="seed"):
             split(X, random_state="seed")
     for value, error in [(1, ValueError), (2.0, TypeError), (True, TypeError)]:
         with pytest.raises(error, match="n_splits"):
-            CellKFold(value)
+            EntryKFold(value)
     for value, error in [(0, ValueError), (1.0, TypeError), (True, TypeError)]:
-        with pytest.raises(error, match="n_cells"):
+        with pytest.raises(error, match="n_entries"):
             leave_last_out(X, X, value)
     with pytest.raises(ValueError, match="time must be a matrix"):
         leave_last_out(X, np.ones(3))
@@ -543,7 +546,7 @@ class Popular(BaseEstimator):
 def test_search_as_in_the_docstring(kind):
     rng = np.random.default_rng(0)
     X = kind((rng.random((60, 12)) < np.linspace(0.1, 0.9, 12)).astype(float))
-    X_visible, Y_hidden = split_cells(X, random_state=0)
+    X_visible, Y_hidden = split_entries(X, random_state=0)
     search = GridSearchCV(
         Popular(), {"sign": [-1, 1]}, scoring=make_ranking_scorer("ndcg"), error_score="raise"
     )
@@ -641,7 +644,7 @@ def test_random_searches_take_the_search_space():
 
 def test_a_ranking_is_searched():
     likes = (np.random.default_rng(0).random((30, 12)) < 0.4).astype(float)
-    visible, hidden = split_cells(likes, random_state=0)
+    visible, hidden = split_entries(likes, random_state=0)
     model = MFRecommender(feedback="implicit", random_state=0)
     space = search_space(model) | {"n_components": [1, 2]}
     search = RandomizedSearchCV(

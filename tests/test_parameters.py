@@ -21,6 +21,7 @@ from skfm import (
     MFRecommender,
 )
 from skfm._utils import validation
+from skfm._utils.messages import shown
 from skfm._utils.parameters import (
     AUTO,
     BETWEEN_0_AND_1,
@@ -33,14 +34,14 @@ from skfm._utils.parameters import (
 )
 from skfm.datasets import make_fm_classification, make_fm_regression
 from skfm.metrics import ndcg_at_k, precision_at_k, recall_at_k
-from skfm.model_selection import CellKFold, leave_last_out, split_cells, split_users
+from skfm.model_selection import EntryKFold, leave_last_out, split_entries, split_users
 from skfm.preprocessing import EventEncoder, UserItemEncoder
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 3))
 Y = X[:, 0] + X[:, 1] * X[:, 2]
 ITEMS = RNG.integers(4, size=30)
-CELLS = np.ceil(5 * RNG.random((12, 6))) * (RNG.random((12, 6)) < 0.7)
+RATINGS = np.ceil(5 * RNG.random((12, 6))) * (RNG.random((12, 6)) < 0.7)
 LOG = np.stack([ITEMS, ITEMS[::-1], np.arange(30)], axis=1)
 RANKED = np.tile(np.arange(6), (12, 1))
 
@@ -71,19 +72,21 @@ FUNCTIONS = {
     "FMClassifier": of_fm(FMClassifier, ITEMS),
     "BayesianFMRegressor": of_fm(BayesianFMRegressor, Y, n_burn_in=1),
     "BayesianFMClassifier": of_fm(BayesianFMClassifier, Y > 0, n_burn_in=1),
-    "MFRecommender": fitted(MFRecommender, CELLS, ask="transform"),
-    "MFRecommender, implicit": fitted(MFRecommender, CELLS, ask="transform", feedback="implicit"),
+    "MFRecommender": fitted(MFRecommender, RATINGS, ask="transform"),
+    "MFRecommender, implicit": fitted(
+        MFRecommender, RATINGS, ask="transform", feedback="implicit"
+    ),
     "FMRecommender": of_fm(FMRecommender, ITEMS),
     "EventEncoder": make_log,
     "make_fm_regression": lambda **p: make_fm_regression(**{"random_state": 0, **p})[1],
     "make_fm_classification": lambda **p: make_fm_classification(**{"random_state": 0, **p})[1],
-    "split_cells": lambda **p: split_cells(CELLS, random_state=0, **p)[0],
-    "split_users": lambda **p: split_users(CELLS, random_state=0, **p)[0],
-    "leave_last_out": lambda **p: leave_last_out(CELLS, CELLS, **p)[0],
-    "CellKFold": lambda **p: next(CellKFold(random_state=0, **p).split(CELLS))[0],
-    "ndcg_at_k": lambda **p: ndcg_at_k(CELLS, RANKED, **p),
-    "recall_at_k": lambda **p: recall_at_k(CELLS, RANKED, **p),
-    "precision_at_k": lambda **p: precision_at_k(CELLS, RANKED, **p),
+    "split_entries": lambda **p: split_entries(RATINGS, random_state=0, **p)[0],
+    "split_users": lambda **p: split_users(RATINGS, random_state=0, **p)[0],
+    "leave_last_out": lambda **p: leave_last_out(RATINGS, RATINGS, **p)[0],
+    "EntryKFold": lambda **p: next(EntryKFold(random_state=0, **p).split(RATINGS))[0],
+    "ndcg_at_k": lambda **p: ndcg_at_k(RATINGS, RANKED, **p),
+    "recall_at_k": lambda **p: recall_at_k(RATINGS, RANKED, **p),
+    "precision_at_k": lambda **p: precision_at_k(RATINGS, RANKED, **p),
 }
 INTEGERS = [
     ("FMRegressor", {"n_components": 100, "batch_size": 100, "n_iter_no_change": 3}),
@@ -97,10 +100,10 @@ INTEGERS = [
     ("EventEncoder", {"n_bins": 127, "n_last": 3, "n_folds": 3}),
     ("make_fm_regression", {"n_samples": 100, "n_fields": 3, "n_levels": 100, "noise": 1}),
     ("make_fm_classification", {"n_samples": 100, "n_classes": 3, "n_levels": 100}),
-    ("split_cells", {"test_size": 2}),
+    ("split_entries", {"test_size": 2}),
     ("split_users", {"test_size": 2, "hidden_size": 2}),
-    ("leave_last_out", {"n_cells": 2}),
-    ("CellKFold", {"n_splits": 3}),
+    ("leave_last_out", {"n_entries": 2}),
+    ("EntryKFold", {"n_splits": 3}),
     ("ndcg_at_k", {"k": 2}),
     ("recall_at_k", {"k": 2}),
     ("precision_at_k", {"k": 2}),
@@ -116,7 +119,7 @@ FLOATS = [
     ("FMRecommender", {"alpha": 2, "negatives": 0.5, "init_scale": 0.5}),
     ("make_fm_regression", {"skew": 2, "linear_scale": 2, "mean": 3, "noise": 0.5}),
     ("make_fm_classification", {"signal": 0.5, "base_rate": 0.25}),
-    ("split_cells", {"test_size": 0.5}),
+    ("split_entries", {"test_size": 0.5}),
 ]
 
 
@@ -183,8 +186,8 @@ def test_integers_that_are_no_floats(function, name):
         ("FMRecommender", "batch_size", 30),
         ("EventEncoder", "n_last", 30),
         ("EventEncoder", "n_folds", 30),
-        ("split_cells", "test_size", 6),
-        ("leave_last_out", "n_cells", 6),
+        ("split_entries", "test_size", 6),
+        ("leave_last_out", "n_entries", 6),
         ("ndcg_at_k", "k", 6),
         ("recall_at_k", "k", 6),
     ],
@@ -213,6 +216,29 @@ def test_checked_numbers_are_pythons():
         assert type(validation.check_number(value, "n", numbers.Integral)) is int
     for value in (0.5, np.float16(0.5), Fraction(1, 2), 3):
         assert type(validation.check_number(value, "x", numbers.Real)) is float
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (np.float64(1.5), "1.5"),
+        (np.float32(0.5), "0.5"),
+        (np.int8(3), "3"),
+        (np.bool_(True), "True"),
+        (np.str_("a"), "'a'"),
+        ([np.float64(1.5), (np.int64(2), "b")], "[1.5, (2, 'b')]"),
+        ({np.str_("a"): np.float64(0.1)}, "{'a': 0.1}"),
+        (np.timedelta64(1, "s"), "np.timedelta64(1,'s')"),
+        (None, "None"),
+    ],
+)
+def test_numbers_of_numpy_are_plain_in_messages(value, text):
+    assert shown(value) == text
+
+
+def test_a_wrong_number_of_numpy_is_plain_in_the_message():
+    with pytest.raises(ValueError, match=r"alpha must be .*; got -1\.5\."):
+        MFRecommender(2, alpha=np.float64(-1.5)).fit(RATINGS)
 
 
 # Checked in code: together with another parameter or with the data.

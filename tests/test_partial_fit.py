@@ -206,11 +206,11 @@ def test_passes_over_chunks_are_like_epochs(solver, n_classes, n_rows):
     """Held-out rows are predicted about as well, after one pass and after ten."""
     model, train, held_out = long_stream(solver, n_classes)
     base = 0.5 if n_classes == 0 else np.log(2)  # of the intercept alone, about
-    for passes, epochs, room in ((1, 1, 0.08), (9, 10, 0.02)):
+    for passes, epochs, tolerance in ((1, 1, 0.08), (9, 10, 0.02)):
         learn_chunks(model, *train, n_rows, passes)
         reached = held_out_loss_of_fit(solver, n_classes, epochs)
         assert reached < 0.95 * base
-        assert mean_loss(model, *held_out) < reached + room * base
+        assert mean_loss(model, *held_out) < reached + tolerance * base
 
 
 @cache
@@ -635,8 +635,8 @@ def test_a_fit_of_many_epochs_may_be_many_fits_of_one(solver):
     for _ in range(80):
         quietly(model.fit, *train)
     # Sums of ftrl belong to penalties, which change between fits.
-    room = 1.3
-    assert mean_loss(model, *test) < room * mean_loss(whole, *test)
+    ratio = 1.3
+    assert mean_loss(model, *test) < ratio * mean_loss(whole, *test)
 
 
 @cache
@@ -757,9 +757,9 @@ def test_targets_that_are_not_finite_are_refused(bad):
 @pytest.mark.parametrize(
     "parameters, match",
     [
-        ({"early_stopping": True}, "partial_fit cannot stop early"),
+        ({"early_stopping": True}, "partial_fit does not support early stopping"),
         ({"alpha": -1}, "alpha"),
-        ({"alpha_l1": 1.0}, "alpha_l1 needs solver='ftrl'"),
+        ({"alpha_l1": 1.0}, "alpha_l1 requires solver='ftrl'"),
     ],
 )
 @pytest.mark.parametrize("loss, n_classes", [("squared_error", 0), ("log_loss", 3)])
@@ -787,7 +787,7 @@ def test_what_is_settled_cannot_change(loss, n_classes, parameters):
     _, *fitted = states(loss, n_classes)
     _, chunk, _ = good_chunks(n_classes)
     for model in fitted:
-        assert_refused(model, learning(chunk), "partial_fit continues with", **parameters)
+        assert_refused(model, learning(chunk), "cannot change parameters", **parameters)
 
 
 @pytest.mark.parametrize("parameters", [{"quantile": 0.9}, {"epsilon": 0.1}])
@@ -954,7 +954,7 @@ def test_balanced_classes_are_refused():
     _, (X, y), _ = good_chunks(3)
     for model in states("log_loss", 3):
         call = passing(X, y, range(3))
-        assert_refused(model, call, "needs all rows at once", class_weight="balanced")
+        assert_refused(model, call, "requires all rows at once", class_weight="balanced")
 
 
 # Chunks that go astray
@@ -1050,7 +1050,7 @@ def test_classes_of_several_kinds(classes):
 
 def test_labels_of_another_kind_than_the_classes():
     model = FMClassifier().partial_fit(np.eye(2), [0, 1], classes=[0, 1])
-    with pytest.raises(ValueError, match=r"^y has labels of another kind than the classes"):
+    with pytest.raises(ValueError, match=r"^y has labels of another type than the classes"):
         model.partial_fit(np.eye(2), np.array(["2020-01-01", "2020-01-02"], "M8[D]"))
 
 

@@ -44,7 +44,7 @@ def make_data(n_rows=40):
 def make_models():
     """Each public estimator, fitted, with what it can be asked."""
     X, y, labels = make_data()
-    cells = np.abs(np.round(3 * X))
+    ratings = np.abs(np.round(3 * X))
     bayes = {**OPTIONS, "n_burn_in": 1}
     features = np.arange(8.0).reshape(2, 4) % 3
     blocks = ["user", "item", "history", "raters"]
@@ -53,7 +53,7 @@ def make_models():
         FMClassifier: (FMClassifier(2).partial_fit(X, labels, classes=[0, 1]), "predict_proba", X),
         BayesianFMRegressor: (BayesianFMRegressor(2, **bayes).fit(X, y), "predict", X),
         BayesianFMClassifier: (BayesianFMClassifier(2, **bayes).fit(X, labels), "predict", X),
-        MFRecommender: (MFRecommender(2, **OPTIONS).fit(cells), "transform", cells),
+        MFRecommender: (MFRecommender(2, **OPTIONS).fit(ratings), "transform", ratings),
         FMRecommender: (
             FMRecommender(2, item_features=features, **OPTIONS).fit(X, labels),
             "predict",
@@ -149,7 +149,7 @@ def test_another_version_is_named(models):
         assert len(caught) == 1 and caught[0].filename == __file__
         assert isinstance(caught[0].message, OfScikitLearn)
         text = str(caught[0].message)
-        for part in (name, "skfm 0.0.1", f"skfm {skfm.__version__}", "fit it again"):
+        for part in (name, "skfm 0.0.1", f"skfm {skfm.__version__}", "Fit it again"):
             assert part in text
 
 

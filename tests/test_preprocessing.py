@@ -35,27 +35,27 @@ def summing(**options):
     return UserItemEncoder(duplicates="sum", **options)
 
 
-def slow_cells(log, duplicates):
+def slow_entries(log, duplicates):
     """Value of each pair of user and item, event by event."""
-    cells, times = {}, {}
+    entries, times = {}, {}
     for event in log:
         pair, value = event[:2], event[2] if len(event) > 2 else 1
-        if pair not in cells:
-            cells[pair] = value
+        if pair not in entries:
+            entries[pair] = value
         elif duplicates in ("sum", "mean"):
-            cells[pair] += value
+            entries[pair] += value
         elif len(event) < 4 or event[3] >= times[pair]:
-            cells[pair] = value
+            entries[pair] = value
         if len(event) == 4:
             times[pair] = max(event[3], times.get(pair, event[3]))
     if duplicates == "mean":
         pairs = [event[:2] for event in log]
-        cells = {pair: total / pairs.count(pair) for pair, total in cells.items()}
-    return cells, times
+        entries = {pair: total / pairs.count(pair) for pair, total in entries.items()}
+    return entries, times
 
 
-def cells_of(matrix, users, items):
-    """The stored cells as a dictionary; the matrix is canonical and as small as it can be."""
+def entries_of(matrix, users, items):
+    """The stored entries as a dictionary; the matrix is canonical and as small as it can be."""
     assert matrix.format == "csr" and matrix.shape == (len(users), len(items))
     fresh = sparse.csr_matrix((matrix.data, matrix.indices, matrix.indptr), matrix.shape)
     assert fresh.has_canonical_format
@@ -118,17 +118,17 @@ def test_fit_matches_the_dictionary(drawn, duplicates, dtype):
     (log,) = drawn
     encoder = UserItemEncoder(duplicates=duplicates, dtype=dtype)
     X = encoder.fit_transform(plain_rows(log))
-    cells, times = slow_cells(log, duplicates)
+    entries, times = slow_entries(log, duplicates)
     users, items = encoder.user_ids_, encoder.item_ids_
     assert len(set(users.tolist())) == len(users) and len(set(items.tolist())) == len(items)
     assert set(users.tolist()) == {event[0] for event in log}
     assert set(items.tolist()) == {event[1] for event in log}
-    cells = {pair: float(dtype(value)) for pair, value in cells.items()}  # means are rounded
-    assert X.dtype == dtype and cells_of(X, users, items) == cells
+    entries = {pair: float(dtype(value)) for pair, value in entries.items()}  # means are rounded
+    assert X.dtype == dtype and entries_of(X, users, items) == entries
     assert_same(X, clone(encoder).fit(plain_rows(log)).transform(plain_rows(log)))
     if times:
         T = encoder.transform_time(plain_rows(log))
-        assert T.dtype == np.float64 and cells_of(T, users, items) == times
+        assert T.dtype == np.float64 and entries_of(T, users, items) == times
     assert_array_equal(encoder.encode_users(users), np.arange(len(users)))
     assert_array_equal(encoder.encode_items(list(items)), np.arange(len(items)))
 
@@ -142,21 +142,21 @@ def test_other_logs_match_the_dictionary(drawn, duplicates):
     users, items = encoder.user_ids_, encoder.item_ids_
     known_users, known_items = ({event[i] for event in log} for i in range(2))
     known = [e for e in other if e[0] in known_users and e[1] in known_items]
-    cells, times = slow_cells(known, duplicates)
-    assert cells_of(encoder.transform(plain_rows(other)), users, items) == cells
+    entries, times = slow_entries(known, duplicates)
+    assert entries_of(encoder.transform(plain_rows(other)), users, items) == entries
     if len(log[0]) == 4:
-        assert cells_of(encoder.transform_time(plain_rows(other)), users, items) == times
+        assert entries_of(encoder.transform_time(plain_rows(other)), users, items) == times
 
     X_new, new_users = encoder.transform_new_users(plain_rows(other))
     assert new_users.tolist() == list(dict.fromkeys(event[0] for event in other))
-    cells, _ = slow_cells([e for e in other if e[1] in known_items], duplicates)
-    assert cells_of(X_new, new_users, items) == cells
+    entries, _ = slow_entries([e for e in other if e[1] in known_items], duplicates)
+    assert entries_of(X_new, new_users, items) == entries
 
     encoder.set_params(handle_unknown="error")
     if len(known) == len(other):
         encoder.transform(plain_rows(other))
     else:
-        with pytest.raises(ValueError, match="were not in the log of the fit"):
+        with pytest.raises(ValueError, match="are not in the training log"):
             encoder.transform(plain_rows(other))
 
 
@@ -167,7 +167,7 @@ def test_round_trip(drawn):
     encoder = summing()
     X = encoder.fit_transform(plain_rows(log))
     users, items, values = encoder.inverse_transform(X)
-    assert {(u, i): v for u, i, v in zip(users, items, values, strict=True)} == slow_cells(
+    assert {(u, i): v for u, i, v in zip(users, items, values, strict=True)} == slow_entries(
         log, "sum"
     )[0]
     if len(log[0]) > 2:
@@ -294,7 +294,7 @@ def test_numbers_of_several_types_match_if_they_are_equal():
     unsigned = np.array([2**53 + 1, 2**64 - 1, 7], dtype=np.uint64)
     assert encoder.encode_users(unsigned).tolist() == [2, -1, 0]
     assert encoder.encode_users(np.array([7], dtype=np.int8)).tolist() == [0]
-    with pytest.warns(UserWarning, match="they are bytes and str and tuple, those"):
+    with pytest.warns(UserWarning, match="they are bytes and str and tuple, but were"):
         assert encoder.encode_users(["7", b"7", (7,)]).tolist() == [-1, -1, -1]
     encoder.fit([(2.0**53, 0), (0.5, 0)])
     assert encoder.encode_users([2**53, 2**53 + 1, 0]).tolist() == [1, -1, -1]
@@ -304,11 +304,11 @@ def test_numbers_of_several_types_match_if_they_are_equal():
 def test_datetimes_as_ids_are_no_numbers():
     days = np.array([1, 2], dtype="M8[ns]")
     encoder = summing(handle_unknown="ignore").fit(np.column_stack([days, days]))
-    with pytest.warns(UserWarning, match=r"they are int64, those of the fit datetime64\[ns\]"):
+    with pytest.warns(UserWarning, match=r"they are int64, but were datetime64\[ns\] in fit"):
         assert encoder.encode_users([1, 2]).tolist() == [-1, -1]
     assert encoder.encode_users(days[::-1]).tolist() == [1, 0]
     encoder.fit([(1, 1), (2, 2)])
-    with pytest.warns(UserWarning, match=r"they are datetime64\[ns\], those of the fit int64"):
+    with pytest.warns(UserWarning, match=r"they are datetime64\[ns\], but were int64 in fit"):
         assert encoder.encode_users(days).tolist() == [-1, -1]
 
 
@@ -422,12 +422,12 @@ def test_names_that_are_not_all_usual(names, columns):
     ("names", "message"),
     [
         (["title", "user", "rating"], r"\(2, 3\) and the columns .*2 to 4 columns.*set item"),
-        (["rating", "who", "what"], "set user to the name or position of the column of users"),
+        (["rating", "who", "what"], "set user to the name or the position of the user column"),
         (["who", "what", "stars", "seconds", "x"], "set user to"),
         (["item", 1, 2], "set user to"),
-        (["x", "item", "user", "userid"], "'user', 'userid' may all be the column of users: set"),
+        (["x", "item", "user", "userid"], "'user', 'userid' may all be the user column: set"),
         (["user", "item", "price", "x", "y"], r"'price', 'x', 'y'\. Set value to one of them, or"),
-        (["user", "title", "item"], r"without a role, .*: 'title'\. Set value"),
+        (["user", "title", "item"], r"further columns, .*: 'title'\. Set value"),
     ],
 )
 def test_columns_that_cannot_be_told_apart(names, message):
@@ -469,22 +469,26 @@ def test_some_columns_are_given(form):
     encoder = summing(time=2)
     assert_array_equal(encoder.fit_transform(timed).data, [2, 1, 1, 1])
     assert_array_equal(encoder.transform_time(timed).data, [9, 1, 3, 5])
-    with pytest.raises(ValueError, match=r"without a role.*: 3\. Set value to one of them"):
+    with pytest.raises(ValueError, match=r"further columns.*: 3\. Set value to one of them"):
         summing(time=2).fit(form([(user, item, time, v) for user, item, v, time in LOG]))
-    with pytest.raises(ValueError, match="set item to the name or position"):
+    with pytest.raises(ValueError, match="set item to the name or the position"):
         summing(user=1).fit(swapped)
 
 
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"user": None}, TypeError, "user must name a column"),
-        ({"item": None}, TypeError, "item must name a column"),
-        ({"user": 1.0}, TypeError, "user must name a column"),
-        ({"value": True}, TypeError, "value must name a column"),
-        ({"value": 7}, ValueError, r"X has 4 feature\(s\).*value names the column 7"),
-        ({"time": -1}, ValueError, "time names the column -1"),
-        ({"value": "stars"}, ValueError, "value names the column 'stars', but X has no names"),
+        ({"user": None}, TypeError, "user must be the name or the position of a column"),
+        ({"item": None}, TypeError, "item must be the name or the position of a column"),
+        ({"user": 1.0}, TypeError, "user must be the name or the position of a column"),
+        ({"value": True}, TypeError, "value must be the name or the position of a column"),
+        ({"value": 7}, ValueError, r"X has 4 feature\(s\).*value is the position 7"),
+        ({"time": -1}, ValueError, "time is the position -1"),
+        (
+            {"value": "stars"},
+            ValueError,
+            "the column 'stars', but X has no column names",
+        ),
     ],
 )
 def test_columns_that_there_are_not(given, error, message):
@@ -510,14 +514,14 @@ def test_values_that_look_like_times(form, unit):
     column = "'stars'" if form is as_frame else "2"
     encoder = UserItemEncoder()
     for fit in (encoder.fit, encoder.fit_transform):
-        with pytest.raises(ValueError, match=rf"like times \({word}.* time={column}.* if they"):
+        with pytest.raises(ValueError, match=rf"like times \({word}.* time={column}.* if it"):
             fit(form(log))
     column = "stars" if form is as_frame else 2
     assert_array_equal(UserItemEncoder(time=column, value=None).fit_transform(form(log)).data, 1)
     X = UserItemEncoder(value=column).fit_transform(form(log))
     assert_array_equal(X.data, np.array([event[2] for event in log], dtype=float))
     encoder = UserItemEncoder().fit([(1, 10, 5.0), (2, 20, 3.0)])
-    with pytest.raises(ValueError, match="look like times"):
+    with pytest.raises(ValueError, match="looks like times"):
         encoder.transform(log)
 
 
@@ -545,7 +549,9 @@ def test_of_repeated_ratings_the_last_is_kept_with_a_warning(form, n_columns):
     last = 1.0 if n_columns == 4 else 3.0
     encoder = UserItemEncoder()
     for call in (encoder.fit_transform, encoder.transform, encoder.transform_new_users):
-        with pytest.warns(UserWarning, match="^2 of 4 pairs .* more than once.*'sum'") as caught:
+        with pytest.warns(
+            UserWarning, match="^2 of 4 user-item pairs .* more than once.*'sum'"
+        ) as caught:
             X = call(log)
         X = X[0] if isinstance(X, tuple) else X
         assert X.toarray().tolist() == [[last, 2], [1, 5]]
@@ -571,7 +577,7 @@ def test_when_nothing_is_said_of_repeated_pairs():
 def test_the_log_of_the_fit_says_whether_values_are_counts():
     ones = [("a", "x", 1), ("a", "y", 1), ("a", "x", 1)]
     encoder = UserItemEncoder().fit([("a", "x", 5), ("a", "y", 1)])
-    with pytest.warns(UserWarning, match="1 of 2 pairs"):
+    with pytest.warns(UserWarning, match="1 of 2 user-item pairs"):
         assert encoder.transform(ones).data.tolist() == [1, 1]
     assert encoder.fit(ones).transform([("a", "x", 2), ("a", "x", 3)]).data.tolist() == [5]
 
@@ -582,7 +588,7 @@ def test_ratings_stay_within_their_scale(n_events):
     columns = [rng.integers(size, size=n_events) for size in (30, 20)]
     log = np.column_stack([*columns, rng.integers(1, 6, n_events)])
     pairs, counts = np.unique(log[:, :2], axis=0, return_counts=True)
-    message = f"^{np.sum(counts > 1)} of {len(pairs)} pairs"
+    message = f"^{np.sum(counts > 1)} of {len(pairs)} user-item pairs"
     with pytest.warns(UserWarning, match=message):
         X = UserItemEncoder().fit_transform(log)
     assert X.min() >= 0 and X.data.min() >= 1 and X.max() <= 5
@@ -665,7 +671,7 @@ def test_times_of_pandas(unit, zone):
             summing().fit(form)
 
 
-def test_a_time_of_each_cell():
+def test_a_time_of_each_entry():
     log = [*LOG, ("eve", 10, 1.0, 4), ("ann", 99, 1.0, 4)]
     encoder = summing(handle_unknown="ignore").fit(LOG)
     X, T = encoder.transform(log), encoder.transform_time(log)
@@ -720,7 +726,7 @@ OF_ANOTHER_TYPE = [  # ids of the fit, ids that are equal to the eye, names of b
 
 def assert_names_types(message, ids_of, type_now, type_of_fit):
     assert ids_of in message
-    assert f"they are {type_now}, those of the fit {type_of_fit}; convert them" in message
+    assert f"they are {type_now}, but were {type_of_fit} in fit; convert them" in message
 
 
 @pytest.mark.parametrize(("known", "others", "now", "before"), OF_ANOTHER_TYPE)
@@ -746,7 +752,7 @@ def test_ids_of_another_type_are_warned_of(known, others, now, before, position)
         assert_names_types(str(caught[0].message), ids_of, now, before)
     encoder.set_params(handle_unknown="error")
     for call in calls:
-        with pytest.raises(ValueError, match="not in the log of the fit") as caught:
+        with pytest.raises(ValueError, match="not in the training log") as caught:
             call()
         assert_names_types(str(caught.value), ids_of[7:-1], now, before)
 
@@ -768,7 +774,7 @@ def test_types_of_pandas_that_match_or_do_not(kind):
     if kind != "string":
         assert encoder.encode_users(pandas.Series([2, 1]).astype(kind)).tolist() == [1, 0]
         return
-    with pytest.warns(UserWarning, match="they are str, those of the fit int64"):
+    with pytest.warns(UserWarning, match="they are str, but were int64 in fit"):
         encoder.encode_users(pandas.Series(["2", "1"], dtype=kind))
 
 
@@ -831,7 +837,7 @@ def test_matrices_of_all_kinds_come_back():
     assert parts.indices.tolist() == [2, 0, 2]  # the caller's matrix is left alone
     values[:] = 0
     assert encoder.inverse_transform(sparse.csr_matrix((3, 3)))[0].shape == (0,)
-    with pytest.raises(ValueError, match=r"shape \(3, 2\), expected \(3, 3\)"):
+    with pytest.raises(ValueError, match=r"shape \(3, 2\); expected \(3, 3\)"):
         encoder.inverse_transform(X[:, :2])
 
 
@@ -936,7 +942,7 @@ def test_bad_parameters(name, value):
     ],
 )
 def test_what_is_no_log(log):
-    with pytest.raises(ValueError, match="2 to 4 columns: user, item, value, time"):
+    with pytest.raises(ValueError, match="2 to 4 columns: user, item and, optionally,"):
         summing().fit(log)
     with pytest.raises(ValueError, match="2 to 4 columns"):
         summing().fit(LOG).transform(log)
@@ -1001,12 +1007,12 @@ def test_what_is_no_list_of_ids(ids):
         (np.nan, "1 values are missing or infinite, the first in row 1"),
         (-np.inf, "1 values are missing or infinite, the first in row 1"),
         (None, "1 values are missing or infinite, the first in row 1"),
-        ("5", r"Column 3 of the log, the values, must hold numbers \(got str\); convert it"),
-        (b"5", "must hold numbers"),
-        (1j, "must hold numbers"),
-        ([1], "must hold numbers"),
-        (10**400, "must hold numbers"),
-        (np.timedelta64(1, "s"), "must hold numbers"),
+        ("5", r"Column 3 of the log, the values, must contain numbers \(got str\); convert it"),
+        (b"5", "must contain numbers"),
+        (1j, "must contain numbers"),
+        ([1], "must contain numbers"),
+        (10**400, "must contain numbers"),
+        (np.timedelta64(1, "s"), "must contain numbers"),
         (np.datetime64("2020"), "if they are times, set time to this"),
         (datetime(2020, 1, 1), "if they are times, set time to this"),
     ],
@@ -1019,11 +1025,11 @@ def test_bad_values(value, message):
 
 
 def test_bad_values_in_arrays():
-    with pytest.raises(ValueError, match="NumPy made strings of all"):
+    with pytest.raises(ValueError, match="NumPy has converted all columns to strings"):
         summing().fit(np.array([("ann", "tea", 5), ("bob", "tea", 3)]))
     with pytest.raises(ValueError, match="values are missing or infinite"):
         summing().fit(np.array([[1, 2, np.inf]]))
-    with pytest.raises(ValueError, match="must hold numbers"):
+    with pytest.raises(ValueError, match="must contain numbers"):
         summing().fit(np.array([[1, 2, 3j]]))
 
 
@@ -1033,7 +1039,7 @@ def test_bad_values_in_arrays():
         (np.nan, "1 times are missing or infinite, the first in row 1"),
         (np.inf, "1 times are missing or infinite"),
         (None, "1 times are missing"),
-        ("2020-01-01", r"Column 4 .* the times, must hold numbers or datetimes \(got str\)"),
+        ("2020-01-01", r"Column 4 .* the times, must contain numbers or datetimes \(got str\)"),
         (np.timedelta64(1, "s"), "numbers or datetimes"),
     ],
 )
@@ -1071,9 +1077,9 @@ def test_columns_are_as_in_the_fit():
     with pytest.raises(ValueError, match=r"has 3 columns, .* fitted on 2 \(user, item\)"):
         encoder.transform(three)
     encoder.fit(three)
-    with pytest.raises(ValueError, match="either both logs have values or none"):
+    with pytest.raises(ValueError, match="both logs must have values, or neither"):
         encoder.transform_new_users(two)
-    with pytest.raises(ValueError, match="transform_time needs a column of times"):
+    with pytest.raises(ValueError, match="transform_time requires a column of times"):
         encoder.transform_time(three)
     assert_array_equal(encoder.transform(LOG).toarray(), SUMS)  # times may be added
     assert_array_equal(encoder.transform_time(LOG).data, [9, 1, 3, 5])
@@ -1085,7 +1091,7 @@ def test_names_are_as_in_the_fit():
     encoder = summing().fit(log)
     assert_array_equal(encoder.transform(log[["what", "stars", "who"]]).toarray(), SUMS)
     for name in ("who", "what", "stars"):  # the error does not speak of parameters: none was set
-        message = f"^X has no column '{name}', which the log of the fit had"
+        message = f"^X has no column '{name}', which the training log had"
         for other in (log.rename(columns={name: "other"}), log.drop(columns=name)):
             with pytest.raises(ValueError, match=message):
                 encoder.transform(other)

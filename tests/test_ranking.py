@@ -71,7 +71,7 @@ def joined_scores(model, X, features):
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_scores_are_those_of_the_machine(loss, masked):
+def test_scores_are_those_of_the_model(loss, masked):
     X, items, _ = make_log(12, 8, 300)
     X = sparse.hstack([X, sparse.csr_matrix(np.arange(300)[:, None] % 3)], format="csr")
     given = make_features(8)
@@ -344,7 +344,7 @@ def test_new_items_are_known_by_their_features():
     assert_allclose(model.item_vectors()[30:], cold.item_vectors()[30:])
     ranked, _ = model.recommend(X[:4], 2, candidates=[100, 101])
     assert set(ranked.ravel()) == {100, 101}
-    with pytest.raises(ValueError, match="knows already"):
+    with pytest.raises(ValueError, match="already has"):
         model.add_items(new)
     with pytest.raises(ValueError, match="4 columns"):
         model.add_items(new[["a"]].set_axis([7, 8]))
@@ -497,7 +497,7 @@ def test_groups_that_do_not_fit_are_refused():
     X, items, _ = make_log(n_events=300)
     model = small().fit(X, items)
     for groups, match in (
-        (np.arange(299), "groups must hold the user of each of the 300 rows of X; got 299"),
+        (np.arange(299), "groups must contain the user of each of the 300 rows of X; got 299"),
         (np.ones((300, 1)), "one-dimensional array of ids of groups"),
         ("user", "one-dimensional array of ids of groups"),
     ):
@@ -509,7 +509,7 @@ def test_users_that_precision_hides_are_asked_for():
     X, items, _ = make_log(n_events=300)
     model = small().fit(X / 10, items)
     rounded, scorer = (X / 10).astype(np.float32), make_ranking_scorer("ndcg", exclude_seen=False)
-    with pytest.raises(ValueError, match=r"X is float32.*ids of the users as groups"):
+    with pytest.raises(ValueError, match=r"X has the type float32.*ids of the users as groups"):
         scorer(model, rounded, items)
     expected = scorer(model, X / 10, items)
     assert_allclose(scorer(model, rounded, items, groups=X.indices), expected)
@@ -624,16 +624,16 @@ def test_popular_items_may_be_drawn_more_often(negatives):
     ("change", "match"),
     [
         ({"y": [0, 1, 99]}, "item_features"),
-        ({"y": [1, 1, 1]}, "one item only"),
+        ({"y": [1, 1, 1]}, "only one item"),
         ({"y": [0, 1, np.nan]}, "NaN"),
         ({"X": [[1.0], [np.nan], [2.0]]}, "NaN"),
         ({"item_features": [[1.0], [np.nan]]}, "item_features"),
         ({"item_features": [["a"], ["b"]]}, "OneHotEncoder"),
-        ({"item_ids": ["a", "a"]}, "named twice"),
+        ({"item_ids": ["a", "a"]}, "occur more than once"),
         ({"item_ids": [0]}, "item_ids"),
         ({"item_fields": ["a", "b"]}, "item_fields"),
         ({"item_identity": "item"}, "item_identity"),
-        ({"item_identity": ("a", "a")}, "twice"),
+        ({"item_identity": ("a", "a")}, "more than once"),
         ({"user_fields": ["who"]}, "user_fields"),
         ({"feature_fields": ["a", "b"]}, "feature_fields"),
         ({"negatives": 2.0}, "negatives"),
@@ -642,9 +642,9 @@ def test_popular_items_may_be_drawn_more_often(negatives):
         ({"y": ["a", None, "b"]}, "items in y are missing"),
         ({"item_features": [[1e200], [2.0]]}, "Column 0 of item_features"),
         ({"item_features": pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"])}, "same name.*a"),
-        ({"item_identity": ([1],)}, "item_identity must hold names"),
-        ({"feature_fields": 3}, "feature_fields must hold one label for each column of X"),
-        ({"feature_fields": ["item"], "fit_linear": ["item"]}, "field of X and one of items"),
+        ({"item_identity": ([1],)}, "item_identity must contain names"),
+        ({"feature_fields": 3}, "feature_fields must contain one label for each column of X"),
+        ({"feature_fields": ["item"], "fit_linear": ["item"]}, "field of both X and the items"),
     ],
 )
 def test_what_is_wrong_is_said(change, match):
@@ -660,7 +660,7 @@ def test_what_is_wrong_is_said(change, match):
 
 def test_unknown_candidates():
     model = small().fit(np.eye(3), ["a", "b", "c"])
-    with pytest.raises(ValueError, match=r"candidates has items.*'z'"):
+    with pytest.raises(ValueError, match=r"candidates contains items.*'z'"):
         model.recommend(np.eye(3), 1, candidates=["a", "z"])
 
 
@@ -684,8 +684,8 @@ def test_pitf_finds_planted_tags():
     log = rng.integers(40, size=(6000, 2))
     scores = 1.5 * (users[log[:, 0]] @ tags.T + items[log[:, 1]] @ others.T)
     chosen = (scores + rng.gumbel(size=scores.shape)).argmax(axis=1)
-    machine = FMRecommender(6, loss="bpr", alpha=0.03, max_iter=60, random_state=0)
-    model = make_recipe("pitf", machine).fit(log[:5000], chosen[:5000])
+    estimator = FMRecommender(6, loss="bpr", alpha=0.03, max_iter=60, random_state=0)
+    model = make_recipe("pitf", estimator).fit(log[:5000], chosen[:5000])
     right = model.predict(log[5000:]) == scores[5000:].argmax(axis=1)
     assert right.mean() > 0.7
 
@@ -703,16 +703,16 @@ def test_fpmc_finds_planted_chains():
             best.append(scores.argmax())
     rows, best = np.array(rows), np.array(best)
     is_train = rows[:, 2] < 50
-    machine = FMRecommender(6, loss="bpr", alpha=0.1, max_iter=60, random_state=0)
-    chain = make_recipe("fpmc", machine, time=2).fit(rows[is_train], rows[is_train, 1])
-    plain = make_recipe("mf", machine).fit(rows[is_train, :2], rows[is_train, 1])
+    estimator = FMRecommender(6, loss="bpr", alpha=0.1, max_iter=60, random_state=0)
+    chain = make_recipe("fpmc", estimator, time=2).fit(rows[is_train], rows[is_train, 1])
+    plain = make_recipe("mf", estimator).fit(rows[is_train, :2], rows[is_train, 1])
     right = (chain.predict(rows[~is_train]) == best[~is_train]).mean()
     assert right > 0.5
     assert right > 1.5 * (plain.predict(rows[~is_train, :2]) == best[~is_train]).mean()
 
 
 def test_recipes_that_cannot_rank():
-    with pytest.raises(ValueError, match="cannot rank"):
+    with pytest.raises(ValueError, match="cannot be used for ranking"):
         make_recipe("svd++", FMRecommender())
 
 
@@ -770,7 +770,7 @@ def test_added_items_have_the_columns_of_fit():
     model = FMRecommender(2, item_features=films, max_iter=2, random_state=0)
     model.fit(np.eye(3), list("abc"))
     later = pd.DataFrame({"space": [1], "west": [0]}, index=["d"])
-    with pytest.raises(ValueError, match="the columns of fit, in the same order"):
+    with pytest.raises(ValueError, match="the same columns as in fit, in the same order"):
         model.add_items(later[["west", "space"]])
     assert model.item_ids_.size == 3
     assert model.add_items(later).item_ids_.size == 4
@@ -818,7 +818,7 @@ def test_users_are_known_in_other_precision_or_it_is_said():
     both = [model.recommend(X.astype(dtype), 5)[0] for dtype in (np.float32, np.float64)]
     assert_array_equal(*both)
     model = small().fit(X / 10, items)
-    with pytest.raises(ValueError, match=r"X is float32.*float64"):
+    with pytest.raises(ValueError, match=r"X has the type float32.*float64"):
         model.recommend((X / 10).astype(np.float32), 5)
     _, scores = model.recommend((X / 10).astype(np.float32), 5, exclude_seen=False)
     assert np.isfinite(scores).all()
@@ -865,8 +865,8 @@ def test_rank_held_out_leave_out_what_they_are_told_to():
     _, first, context = np.unique(test.indices, return_index=True, return_inverse=True)
     is_first = np.isin(np.arange(50), first)
     is_even = np.arange(known.size) % 2 == 0
-    cells = sparse.csr_matrix(is_first[:, None] == is_even)
-    _, found = model.rank_held_out(test, chosen, 4, exclude=cells, exclude_seen=False)
+    entries = sparse.csr_matrix(is_first[:, None] == is_even)
+    _, found = model.rank_held_out(test, chosen, 4, exclude=entries, exclude_seen=False)
     order = np.argsort(np.argsort(first))
     several = np.bincount(context) > 1
     assert several.any() and not several.all()
@@ -875,7 +875,7 @@ def test_rank_held_out_leave_out_what_they_are_told_to():
     with pytest.raises(TypeError, match="k must be an integer in"):
         model.rank_held_out(test, chosen, "3")
     with pytest.raises(ValueError, match="exclude must be a list of items"):
-        model.rank_held_out(test, chosen, exclude=cells[:3])
+        model.rank_held_out(test, chosen, exclude=entries[:3])
     table = pd.DataFrame(np.zeros((50, known.size)), columns=known[::-1])
     with pytest.raises(ValueError, match="columns of exclude must be item_ids_"):
         model.recommend(test, 1, exclude=table)
@@ -946,7 +946,7 @@ def test_offsets_of_columns_change_nothing_that_is_served(loss):
     assert_array_equal(best[:, 0] == "new", is_odd)
 
 
-def test_centered_columns_make_the_same_machine():
+def test_centered_columns_make_the_same_model():
     X, items, year = make_dated_log()
     model = small(loss="logistic", item_features=year).fit(X, items)
     assert model._centered is not None
@@ -1006,7 +1006,7 @@ def test_choices_as_a_column_are_scored_as_they_are_fitted():
 def test_items_of_another_type_are_named():
     X, items, _ = make_log(n_events=300)
     model = small(item_ids=np.arange(30)).fit(X, items)
-    types = r"they are str, those of the fit int64; convert them"
+    types = r"they are str, but were int64 in fit; convert them"
     for call in (
         lambda: model.recommend(X[:2], 1, candidates=["1", "2"]),
         lambda: model.similar_items(["1"], 1),
@@ -1031,7 +1031,7 @@ def test_features_that_would_say_nothing_are_refused():
     log = [(f"u{n % 7}", f"i{n % 5}", n) for n in range(60)]
     items = pd.DataFrame({"genre": np.arange(5) % 2}, index=[f"i{n}" for n in range(5)])
     model = make_recipe("fpmc", FMRecommender(item_features=items), time=2)
-    with pytest.raises(ValueError, match="'item_features' of items is in no pair"):
+    with pytest.raises(ValueError, match="The item field 'item_features' is in no pair"):
         model.fit(log, [item for _, item, _ in log])
 
 

@@ -17,7 +17,7 @@ from skfm._solvers.fm.minibatch import Settings
 from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.ranking import training
-from skfm._solvers.ranking.negative_sampling import index_seen, share_out
+from skfm._solvers.ranking.negative_sampling import cumulative_shares, index_seen
 
 N_CONTEXT, N_ITEMS = 5, 6
 
@@ -35,9 +35,9 @@ splitmix64, find_bit, draw_unseen, draw_free, differentiate = map(
 
 def make_seen(begin):
     rng = np.random.default_rng(0)
-    cells = rng.random((20, 6)) < rng.random((20, 1))
-    cells[0], cells[1] = False, True
-    return cells, index_seen(sparse.csr_matrix(cells), begin)
+    is_seen = rng.random((20, 6)) < rng.random((20, 1))
+    is_seen[0], is_seen[1] = False, True
+    return is_seen, index_seen(sparse.csr_matrix(is_seen), begin)
 
 
 def draw(random, begin, seen, owner):
@@ -56,9 +56,9 @@ SHARES = pytest.mark.parametrize("shares", [[1, 1, 1, 1, 1, 1], [3, 1, 2, 7, 1, 
 @SHARES
 def test_each_free_share_is_drawn(shares):
     begin = np.append(0, np.cumsum(shares)).astype(np.int64)
-    cells, seen = make_seen(begin)
+    is_seen, seen = make_seen(begin)
     for owner in range(20):
-        expected = reference.free_shares(begin, set(np.flatnonzero(cells[owner])))
+        expected = reference.free_shares(begin, set(np.flatnonzero(is_seen[owner])))
         n = len(expected)
         if n == 0:
             assert draw_free(np.uint64(7), begin, seen, owner) == -1
@@ -73,22 +73,22 @@ def test_each_free_share_is_drawn(shares):
 @SHARES
 def test_draws_follow_shares(shares):
     begin = np.append(0, np.cumsum(shares)).astype(np.int64)
-    cells, seen = make_seen(begin)
+    is_seen, seen = make_seen(begin)
     n = 3000
     with np.errstate(over="ignore"):
         bits = [np.uint64(splitmix64(np.uint64(k))) for k in range(1, n + 1)]
-    for owner in np.flatnonzero(~cells.all(axis=1))[:8]:
+    for owner in np.flatnonzero(~is_seen.all(axis=1))[:8]:
         drawn = [draw(b, begin, seen, owner) for b in bits]
-        wanted = shares * ~cells[owner]
+        wanted = shares * ~is_seen[owner]
         wanted = wanted / wanted.sum()
         assert_allclose(np.bincount(drawn, minlength=6) / n, wanted, atol=0.04)
-        assert not cells[owner][drawn].any()
+        assert not is_seen[owner][drawn].any()
 
 
 def test_shares_follow_popularity():
     popularity = np.array([1.0, 10.0, 100.0])
-    assert_array_equal(share_out(popularity, 0.0), [0, 1, 2, 3])
-    shares = np.diff(share_out(popularity, 0.5))
+    assert_array_equal(cumulative_shares(popularity, 0.0), [0, 1, 2, 3])
+    shares = np.diff(cumulative_shares(popularity, 0.5))
     wanted = np.sqrt(popularity)
     assert_allclose(shares / shares.sum(), wanted / wanted.sum(), rtol=1e-6)
     assert shares.sum() < 2**32
@@ -112,10 +112,10 @@ MASKS = {
 }
 
 
-def make_case(loss, masked, weighted, max_draws=4, seed=0, n_own=0):
+def make_case(loss, masked, weighted, max_draws=4, seed=0, n_one_hot=0):
     """A trainer on rows of plain gradient steps without penalties, and its parts.
 
-    With ``n_own`` of 0 no features are explained by others.
+    With ``n_one_hot`` of 0 no features are explained by others.
     """
     rng = np.random.default_rng(seed)
     n_rows = 30
@@ -127,9 +127,9 @@ def make_case(loss, masked, weighted, max_draws=4, seed=0, n_own=0):
     options = {"degree": 2, "fit_lower": True, "fit_linear": True, "n_components": 3}
     interactions = check_interactions(labels, labels.size, interactions=MASKS[masked], **options)
     owner = rng.integers(8, size=n_rows)
-    cells = sparse.csr_matrix((np.ones(n_rows, bool), (owner, item)), (8, N_ITEMS))
-    cells.sort_indices()
-    choices = training.Choices(item, owner, features, n_own, 0.5, cells)
+    is_seen = sparse.csr_matrix((np.ones(n_rows, bool), (owner, item)), (8, N_ITEMS))
+    is_seen.sort_indices()
+    choices = training.Choices(item, owner, features, n_one_hot, 0.5, is_seen)
     weight = rng.integers(1, 4, size=n_rows).astype(float) if weighted else np.empty(0)
     code = training.LOSSES[loss]
     penalties = Penalties(linear=0.0, factors=0.0)
@@ -170,14 +170,16 @@ def joined(sides, choices, X):
 
 
 @pytest.mark.pairwise
-@pytest.mark.parametrize("n_own", [0, 1])
+@pytest.mark.parametrize("n_one_hot", [0, 1])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("masked", MASKS)
 @pytest.mark.parametrize("loss", list(training.LOSSES))
-def test_a_step_goes_down_the_slope(loss, masked, weighted, n_own):
-    trainer, sides, choices, X, weight, start = make_case(loss, masked, weighted, n_own=n_own)
+def test_a_step_goes_down_the_slope(loss, masked, weighted, n_one_hot):
+    trainer, sides, choices, X, weight, start = make_case(
+        loss, masked, weighted, n_one_hot=n_one_hot
+    )
     # Events move those that are not explained; what comes after an epoch is tested below.
-    assert sides.regression.mask.any() == (n_own == 1 and masked != "unlike")
+    assert sides.regression.mask.any() == (n_one_hot == 1 and masked != "unlike")
     is_still = np.append(np.zeros(sides.contexts.n_used, bool), sides.regression.mask)
     trainer.steps._regress = lambda: None
     contexts, items = joined(sides, choices, X)
@@ -309,7 +311,7 @@ def test_explaining_keeps_the_sums(masked):
     assert np.corrcoef(learned.ravel(), planted.ravel())[0, 1] > 0.97
     # A new item's output is estimated without its own features.
     output, layers = regression.contributions(linear, factors)
-    alone = interactions.parts(regression.without_own, regression.features, linear, factors)
+    alone = interactions.parts(regression.without_one_hot, regression.features, linear, factors)
     assert_allclose(output, alone[0], atol=1e-9)
     assert_allclose(layers, alone[2], atol=1e-9)
 
@@ -342,9 +344,9 @@ def test_items_without_a_feature_have_the_score_0(loss, n_components):
 def test_bits_say_who_has_been_seen_whether_items_share_them_or_not():
     rng = np.random.default_rng(0)
     n_items = 1000
-    cells = rng.random((30, n_items)) < np.linspace(0, 0.2, 30)[:, None]
+    is_seen = rng.random((30, n_items)) < np.linspace(0, 0.2, 30)[:, None]
     begin = np.arange(n_items + 1)
-    seen = index_seen(sparse.csr_matrix(cells), begin)
+    seen = index_seen(sparse.csr_matrix(is_seen), begin)
     n_words = np.diff(seen.bit_ptr)
     assert (n_words * 64 < n_items).any() and (n_words * 64 >= n_items).any()
     for owner in range(30):
@@ -352,11 +354,11 @@ def test_bits_say_who_has_been_seen_whether_items_share_them_or_not():
         for i in range(n_items):
             word, bit = find_bit(i, n_words[owner], n_items)
             marked[i] = seen.bits[seen.bit_ptr[owner] + word] >> np.uint64(bit) & np.uint64(1)
-        assert marked[cells[owner]].all()
+        assert marked[is_seen[owner]].all()
         if n_words[owner] * 64 >= n_items:
-            assert_array_equal(marked, cells[owner])
+            assert_array_equal(marked, is_seen[owner])
         else:
-            assert marked[~cells[owner]].mean() < 2 / negative_sampling.BITS
+            assert marked[~is_seen[owner]].mean() < 2 / negative_sampling.BITS
         for _ in range(50):
             i = draw(np.uint64(rng.integers(2**63)), begin, seen, owner)
-            assert not cells[owner, i]
+            assert not is_seen[owner, i]

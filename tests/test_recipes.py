@@ -18,7 +18,7 @@ from skfm.recipes import _RECIPES, make_recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 COLUMNS = {"time": 2, "context": [3], "attributes": [4]}
-MACHINES = [FMRegressor(3, max_iter=4), FMRegressor(3, solver="als", max_iter=4)]
+ESTIMATORS = [FMRegressor(3, max_iter=4), FMRegressor(3, solver="als", max_iter=4)]
 NAMES = list(_RECIPES)
 
 
@@ -40,12 +40,12 @@ class Fitted:
     """The parameters of a fitted recipe by the names of features; 0 of those there are not."""
 
     def __init__(self, pipeline):
-        machine = pipeline[-1]
+        estimator = pipeline[-1]
         names = pipeline[0].get_feature_names_out()
-        self.intercept = machine.intercept_
-        self.weights = dict(zip(names, machine.coef_, strict=True))
-        self.vectors = dict(zip(names, machine.components_.T, strict=True))
-        self.zero = np.zeros(machine.components_.shape[0])
+        self.intercept = estimator.intercept_
+        self.weights = dict(zip(names, estimator.coef_, strict=True))
+        self.vectors = dict(zip(names, estimator.components_.T, strict=True))
+        self.zero = np.zeros(estimator.components_.shape[0])
 
     def w(self, name):
         return self.weights.get(name, 0.0)
@@ -139,12 +139,12 @@ NEW = [
 ]
 
 
-@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("name", ORIGINALS)
-def test_predictions_are_those_of_the_original(name, machine):
+def test_predictions_are_those_of_the_original(name, estimator):
     log, y = make_log()
-    machine = clone(machine).set_params(init_scale=0.5, alpha=0.01, random_state=0)
-    model = make_recipe(name, machine, **COLUMNS).fit(log, y)
+    estimator = clone(estimator).set_params(init_scale=0.5, alpha=0.01, random_state=0)
+    model = make_recipe(name, estimator, **COLUMNS).fit(log, y)
     parameters = Fitted(model)
     assert any(np.abs(vector).min() > 1e-3 for vector in parameters.vectors.values())
     rows = [*log, *NEW]
@@ -165,21 +165,21 @@ def test_nothing_else_has_weights(name):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
-    "machine",
+    "estimator",
     [
-        *MACHINES,
+        *ESTIMATORS,
         FMClassifier(3, max_iter=3),
         BayesianFMRegressor(3, max_iter=6, n_burn_in=2),
         BayesianFMClassifier(3, max_iter=6, n_burn_in=2),
     ],
 )
-def test_every_recipe_with_every_machine(name, machine):
+def test_every_recipe_with_every_estimator(name, estimator):
     log, y = make_log()
-    if hasattr(machine, "predict_proba"):
+    if hasattr(estimator, "predict_proba"):
         y = (y > 0).astype(int) if "knn" in name else np.where(y > 0, "good", "bad")
-    machine = clone(machine).set_params(random_state=0)
-    model = make_recipe(name, machine, **COLUMNS)
-    assert machine.get_params() == clone(machine).get_params()  # a copy has been made
+    estimator = clone(estimator).set_params(random_state=0)
+    model = make_recipe(name, estimator, **COLUMNS)
+    assert estimator.get_params() == clone(estimator).get_params()  # a copy has been made
     one = model.fit(log, y).predict([*log, *NEW])
     assert one.shape == (len(log) + len(NEW),)
     again = clone(model).set_params(estimate__n_jobs=2).fit(log, y)
@@ -213,18 +213,18 @@ def test_in_company():
 def test_ids_of_another_type_are_warned_of(name):
     log, y = [(1, 10), (1, 11), (2, 10), (2, 12)], [5.0, 1.0, 4.0, 2.0]
     model = make_recipe(name, FMRegressor(2, max_iter=3, random_state=0)).fit(log, y)
-    with pytest.warns(UserWarning, match="ids of users is known: they are str, those .* int64"):
+    with pytest.warns(UserWarning, match="ids of users is known: they are str, but were int64"):
         model.predict([("1", "10"), ("2", "12")])
 
 
 def test_groups_and_fields_are_those_of_the_encoder():
     log, y = make_log()
-    machine = BayesianFMRegressor(2, max_iter=5, n_burn_in=1, random_state=0)
-    model = make_recipe("timesvd++", machine, time=2).fit(log, y)
+    estimator = BayesianFMRegressor(2, max_iter=5, n_burn_in=1, random_state=0)
+    model = make_recipe("timesvd++", estimator, time=2).fit(log, y)
     labels = model[0].feature_groups_
     X = EventEncoder(model[0].blocks, time=2).fit_transform(log)
     assert_array_equal(labels, X.feature_groups)
-    explicit = clone(machine).set_params(feature_groups=labels, feature_fields=labels)
+    explicit = clone(estimator).set_params(feature_groups=labels, feature_fields=labels)
     assert_array_equal(explicit.fit(X.copy(), y).predict(X), model.predict(log))
 
 
@@ -241,9 +241,9 @@ def test_columns_of_other_recipes_are_left_out():
     [
         (("svd",), "'svd\\+\\+'.*'svd'"),
         ((None,), "name must be one of"),
-        (("timesvd",), "needs time"),
-        (("pitf",), "needs context"),
-        (("attributes",), "needs attributes"),
+        (("timesvd",), "requires time"),
+        (("pitf",), "requires context"),
+        (("attributes",), "requires attributes"),
     ],
 )
 def test_models_that_there_are_not(arguments, match):

@@ -157,8 +157,8 @@ def test_mf_objective_by_hand():
     assert_allclose(reference.mf_objective(parameters, X, stored, 2, 3, 0.5), 0.125 + penalty)
     # Now n is 3 for the user, 2 and 1 for the items, and the confidence is 3.
     penalty = 2 * (3 + 2 * 4 + 0.25) / 2 + 3 * (0.25 + 1) / 2
-    cells = 3 * 1.5**2 / 2 + (2.5**2 + 2**2) / 2
-    assert_allclose(reference.mf_objective(parameters, X, stored, 2, 3, 1, 1), cells + penalty)
+    loss = 3 * 1.5**2 / 2 + (2.5**2 + 2**2) / 2
+    assert_allclose(reference.mf_objective(parameters, X, stored, 2, 3, 1, 1), loss + penalty)
 
 
 @pytest.mark.parametrize("unobserved_weight", [None, 0.0, 0.3])
@@ -182,7 +182,7 @@ def test_mf_sgd_twin_descends_the_objective():
     """Tiny steps: an epoch changes the objective as a step along the gradient does."""
     parameters, X, stored = make_factorization()
     for array, axis in zip(parameters, (1, 0, 1, 0), strict=True):
-        array[~stored.any(axis=axis)] = 0  # who has no cells takes no steps
+        array[~stored.any(axis=axis)] = 0  # without entries, no steps
     data = X, stored, 0.3, 0.7, 0.5
     memory = [np.full(len(array), 1e8) for array in parameters]
     entries = [(u, i, X[u, i]) for u, i in np.argwhere(stored)]

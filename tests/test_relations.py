@@ -68,11 +68,11 @@ def sweep(problem, n_threads, noise, fit_linear, monkeypatch, gain, n_sweeps=3):
         assert len(sweeper.relation_blocks) == 2
     linear = rng.normal(size=n) * problem.interactions.has_linear[problem.used]
     factors = rng.normal(size=(n, n_components))
-    machine = sweeper.model(linear.astype(dtype), factors.astype(dtype))
-    rows = sweeper.rows(machine, problem.weight.size > 0)
+    model = sweeper.model(linear.astype(dtype), factors.astype(dtype))
+    rows = sweeper.rows(model, problem.weight.size > 0)
     rows.root[:] = np.sqrt(problem.weight)
     raw = np.zeros(problem.n_rows, dtype)
-    sweeper.sum_rows(machine, 0.3, rows.sums, raw)
+    sweeper.sum_rows(model, 0.3, rows.sums, raw)
     rows.error[:] = raw - problem.target
     prior = Prior(
         (np.arange(n) % 2).astype(np.uint32),
@@ -85,10 +85,10 @@ def sweep(problem, n_threads, noise, fit_linear, monkeypatch, gain, n_sweeps=3):
         draws = np.empty((0, 0))
         if noise:
             draws = np.random.default_rng(number).normal(size=(n, n_components + 1))
-        sweeper.sweep(rows, machine, prior, 1.7, draws, fit_linear)
+        sweeper.sweep(rows, model, prior, 1.7, draws, fit_linear)
     followed = rows.sums.copy(), rows.error.copy()
-    sweeper.sum_rows(machine, 0.3, rows.sums, raw)
-    return machine.linear, machine.factors, raw, *followed, rows.sums, raw - problem.target
+    sweeper.sum_rows(model, 0.3, rows.sums, raw)
+    return model.linear, model.factors, raw, *followed, rows.sums, raw - problem.target
 
 
 @pytest.mark.pairwise

@@ -110,7 +110,7 @@ def test_curvature_is_that_of_the_formula(fields):
     assert_allclose(operator @ np.eye(6), expected, rtol=1e-9, atol=1e-12)
     values, vectors = np.linalg.eigh(expected)
     assert values[0] < 0
-    ((output, steps),) = saddle_points.ways_down(problem, slope[None])
+    ((output, steps),) = saddle_points.descent_directions(problem, slope[None])
     assert output == 0
     assert_allclose(abs(steps[0] @ vectors[:, 0]), np.linalg.norm(steps[0]), rtol=0.01)
     lengths = np.linalg.norm(steps, axis=1)
@@ -121,9 +121,11 @@ def test_there_is_no_way_down_from_a_minimum():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 6))
     slope = rng.normal(size=(1, 30))
-    assert list(saddle_points.ways_down(as_problem(X, all_pairs(6, 2)), slope))
-    assert not list(saddle_points.ways_down(as_problem(X, all_pairs(6, 2), alpha=1e6), slope))
-    assert not list(saddle_points.ways_down(as_problem(X[:, :1], all_pairs(1, 2)), slope))
+    assert list(saddle_points.descent_directions(as_problem(X, all_pairs(6, 2)), slope))
+    assert not list(
+        saddle_points.descent_directions(as_problem(X, all_pairs(6, 2), alpha=1e6), slope)
+    )
+    assert not list(saddle_points.descent_directions(as_problem(X[:, :1], all_pairs(1, 2)), slope))
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -131,7 +133,7 @@ def test_factors_that_are_nearly_zero_are_said(solver):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 4))
     y = X @ rng.normal(size=4) + rng.normal(size=200)
-    with pytest.warns(UserWarning, match="the model is linear. Lower alpha .now 50.0"):
+    with pytest.warns(UserWarning, match="the model is linear. Lower alpha .now 50."):
         FMRegressor(solver=solver, alpha=50.0, random_state=0).fit(X, y)
     for options in ({"n_components": 0}, {"alpha": 0.0}):
         with warnings.catch_warnings():
@@ -160,9 +162,10 @@ def test_the_warning_names_the_penalties():
     y = X @ rng.normal(size=4) + rng.normal(size=200)
     groups = {"feature_groups": [*"aabb"], "alpha": {"a": 50.0, "b": 60.0}}
     for options, words in (
-        ({"alpha": 0.0, "alpha_l21": 50.0}, r"Lower alpha_l21 \(now 50.0\) if"),
-        ({"alpha": 2.0, "alpha_l21": 50.0}, r"Lower alpha \(now 2.0\) and alpha_l21 \(now 50.0\)"),
-        (groups, "Lower alpha if"),  # a long list would say nothing
+        ({"alpha": 0.0, "alpha_l21": 50.0}, r"Lower alpha_l21 \(now 50\) to"),
+        ({"alpha": 2.0, "alpha_l21": 50.0}, r"Lower alpha \(now 2\) and alpha_l21 \(now 50\)"),
+        ({"alpha": 0.0, "alpha_l21": np.float64(400 / 9)}, r"Lower alpha_l21 \(now 44.44\) to"),
+        (groups, "Lower alpha to"),  # a long list would say nothing
     ):
         with pytest.warns(UserWarning, match=words):
             FMRegressor(**{**GIVEN, **options}, solver="ftrl", max_iter=1000).fit(X, y)

@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from skfm._kernels import principal_axes
-from skfm._kernels.item_regression import regress, regress_doubting
-from skfm._solvers.ranking.adaptive_shrinkage import share_kept
+from skfm._kernels.item_regression import regress, regress_marginal_likelihood
+from skfm._solvers.ranking.adaptive_shrinkage import shrinkage_factors
 from skfm._solvers.ranking.item_regression import _Group, _whiten
 
 
@@ -17,24 +17,26 @@ def test_regression_against_its_twin(n_outputs):
     rng = np.random.default_rng(n_outputs)
     X = sparse.random(30, 6, 0.5, "csc", random_state=0)
     residual = X @ rng.normal(size=(6, n_outputs)) * 3 + rng.normal(size=(30, n_outputs))
-    slopes, kept = rng.normal(size=(6, n_outputs)), rng.random(6)
-    expected = reference.shrunk_regression(X.toarray(), kept, residual, slopes)
+    slopes, shrinkage = rng.normal(size=(6, n_outputs)), rng.random(6)
+    expected = reference.shrunk_regression(X.toarray(), shrinkage, residual, slopes)
     size = np.square(X.toarray()).sum(axis=0)
-    regress(X.indptr, X.indices, X.data, size, kept, residual, slopes)
+    regress(X.indptr, X.indices, X.data, size, shrinkage, residual, slopes)
     for got, wanted in zip((residual, slopes), expected, strict=True):
         assert_allclose(got, wanted, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("n_outputs", [1, 5])
-def test_doubting_regression_against_its_twin(n_outputs):
+def test_marginal_likelihood_regression_against_its_twin(n_outputs):
     rng = np.random.default_rng(n_outputs)
     X = sparse.random(30, 6, 0.5, "csc", random_state=0)
     X = sparse.csc_matrix(X.toarray() * [1, 1, 1, 1, 0, 1])
     residual = X @ rng.normal(size=(6, n_outputs)) * 3 + rng.normal(size=(30, n_outputs))
-    slopes, kept = rng.normal(size=(6, n_outputs)), rng.random(6)
-    expected = reference.doubting_regression(X.toarray(), residual, slopes, kept, 3)
-    regress_doubting(X.indptr, X.indices, X.data, residual, slopes, kept, 3)
-    for got, wanted in zip((residual, slopes, kept), expected, strict=True):
+    slopes, shrinkage = rng.normal(size=(6, n_outputs)), rng.random(6)
+    expected = reference.marginal_likelihood_regression(
+        X.toarray(), residual, slopes, shrinkage, 3
+    )
+    regress_marginal_likelihood(X.indptr, X.indices, X.data, residual, slopes, shrinkage, 3)
+    for got, wanted in zip((residual, slopes, shrinkage), expected, strict=True):
         assert_allclose(got, wanted, rtol=1e-9, atol=1e-12)
 
 
@@ -43,24 +45,28 @@ def test_shares_against_their_twin(n_outputs):
     rng = np.random.default_rng(0)
     noise = rng.uniform(0.1, 2, size=15)
     square = noise + rng.uniform(0, 3, size=15) * (np.arange(15) % 2)
-    tells = np.arange(15) % 5 > 0
-    expected = reference.share_kept(square, noise, tells, n_outputs)
+    is_informative = np.arange(15) % 5 > 0
+    expected = reference.shrinkage_factors(square, noise, is_informative, n_outputs)
     assert 0 < expected.min() < expected.max() < 1
-    assert_allclose(share_kept(square, noise, tells, n_outputs), expected, rtol=1e-9)
+    assert_allclose(
+        shrinkage_factors(square, noise, is_informative, n_outputs), expected, rtol=1e-9
+    )
     for unit in (1e-20, 1e20):
-        kept = share_kept(square * unit, noise * unit, tells, n_outputs)
-        assert_allclose(kept, expected, rtol=1e-6)
+        shrinkage = shrinkage_factors(square * unit, noise * unit, is_informative, n_outputs)
+        assert_allclose(shrinkage, expected, rtol=1e-6)
 
 
 def test_shares_at_the_ends():
     some, none = np.array([1.0, 2.0]), np.zeros(2)
-    tells = np.array([True, True])
-    assert_array_equal(share_kept(some, none, tells, 3), 1)  # estimates without noise
-    assert share_kept(none, some, tells, 3).max() < 1e-9
-    assert_array_equal(share_kept(some, some, ~tells, 3), 0)
-    kept = share_kept(np.array([1e30, 1e-30]), np.array([1.0, 1.0]), tells, 3)
-    assert kept[0] > 0.999
-    assert kept[1] < 0.1
+    is_informative = np.array([True, True])
+    assert_array_equal(
+        shrinkage_factors(some, none, is_informative, 3), 1
+    )  # estimates without noise
+    assert shrinkage_factors(none, some, is_informative, 3).max() < 1e-9
+    assert_array_equal(shrinkage_factors(some, some, ~is_informative, 3), 0)
+    shrinkage = shrinkage_factors(np.array([1e30, 1e-30]), np.array([1.0, 1.0]), is_informative, 3)
+    assert shrinkage[0] > 0.999
+    assert shrinkage[1] < 0.1
 
 
 def explain(X, Y, n_times=30):
@@ -71,9 +77,9 @@ def explain(X, Y, n_times=30):
     group = _Group(rows, np.arange(n_items), n_items + np.arange(n_given))
     factors = np.vstack([Y, np.zeros((n_given, Y.shape[1]))])
     for _ in range(n_times):
-        group.divide(factors)
+        group.fit_factors(factors)
     assert_allclose(rows @ factors, Y, atol=1e-9)
-    return factors[n_items:], group.kept
+    return factors[n_items:], group.shrinkage
 
 
 @pytest.mark.parametrize("n_useless", [20, 300])  # 300: more features than rows
@@ -81,8 +87,8 @@ def test_useful_features_are_found_among_useless_ones(n_useless):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 3 + n_useless))
     truth = rng.normal(size=(3, 16))
-    slopes, kept = explain(X, X[:, :3] @ truth + rng.normal(size=(200, 16)))
-    assert kept[:3].min() > 0.9
+    slopes, shrinkage = explain(X, X[:, :3] @ truth + rng.normal(size=(200, 16)))
+    assert shrinkage[:3].min() > 0.9
     assert_allclose(slopes[:3], truth, atol=0.4)
     assert np.square(slopes[3:]).sum() < 0.05 * np.square(truth).sum()
 
@@ -93,12 +99,12 @@ def test_many_small_groups_say_what_one_is_worth(is_useful):
     rng = np.random.default_rng(0)
     X = np.repeat(np.eye(100), 3, axis=0)
     truth = rng.normal(size=(100, 16)) * is_useful
-    slopes, kept = explain(X, X @ truth + rng.normal(size=(300, 16)))
+    slopes, shrinkage = explain(X, X @ truth + rng.normal(size=(300, 16)))
     if is_useful:  # of variance 1 beside noise of 1/3
-        assert_allclose(np.median(kept), 0.75, atol=0.05)
+        assert_allclose(np.median(shrinkage), 0.75, atol=0.05)
         assert np.square(slopes - truth).mean() < 0.3
     else:
-        assert kept.max() < 0.2
+        assert shrinkage.max() < 0.2
         assert np.square(slopes).mean() < 0.01
 
 
@@ -109,9 +115,9 @@ def test_what_a_single_item_has_is_judged_by_other_features():
     pairs = np.repeat(np.eye(40), 2, axis=0)
     X = sparse.block_diag([pairs, np.ones((1, 1))]).toarray()
     Y = X @ rng.normal(size=(41, 8)) * 3 + rng.normal(size=(81, 8))
-    kept = explain(X, Y)[1]
-    assert kept[:40].mean() > 0.8
-    assert 0.6 < kept[40] < kept[:40].mean()
+    shrinkage = explain(X, Y)[1]
+    assert shrinkage[:40].mean() > 0.8
+    assert 0.6 < shrinkage[40] < shrinkage[:40].mean()
 
 
 def test_items_that_share_one_direction_are_not_alike_in_all():
@@ -123,8 +129,8 @@ def test_items_that_share_one_direction_are_not_alike_in_all():
     X = np.zeros((300, 100))
     X[rng.permutation(np.arange(30, 300))[:200], np.repeat(np.arange(100), 2)] = 1
     X[[3, 4], 0] = X[[5, 6], 1] = 1
-    slopes, kept = explain(X, Y)
-    assert kept.max() < 0.25
+    slopes, shrinkage = explain(X, Y)
+    assert shrinkage.max() < 0.25
     assert np.abs(slopes).max() < 2.5
 
 
@@ -147,6 +153,6 @@ def test_tables_in_other_coordinates():
     assert_allclose(result, table @ matrix, atol=1e-12)
     products = table.T @ table
     root, inverse = np.zeros((2, 5, 5))
-    principal_axes.find_root(products, root, inverse)
+    principal_axes.cholesky(products, root, inverse)
     assert_allclose(root, np.linalg.cholesky(products), atol=1e-12)
     assert_allclose(inverse, np.linalg.inv(root), atol=1e-9)

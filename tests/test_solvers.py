@@ -141,7 +141,7 @@ def test_ftrl_shrinks_the_factors_of_whole_features():
 @pytest.mark.parametrize("name", ["alpha_l1", "alpha_l21"])
 def test_only_ftrl_takes_penalties_of_length(name):
     X, y = make_dense("squared_error", 0)
-    with pytest.raises(ValueError, match=f"{name} needs solver='ftrl'"):
+    with pytest.raises(ValueError, match=f"{name} requires solver='ftrl'"):
         FMRegressor(**{name: 1.0}).fit(X, y)
 
 

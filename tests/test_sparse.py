@@ -12,7 +12,7 @@ from skfm import BayesianFMRegressor, FMClassifier, FMRecommender, FMRegressor, 
 from skfm._utils.sparse import check_sparse
 from skfm.datasets import dump_libffm
 from skfm.metrics import ndcg_at_k
-from skfm.model_selection import CellKFold, leave_last_out, split_cells, split_users
+from skfm.model_selection import EntryKFold, leave_last_out, split_entries, split_users
 from skfm.preprocessing import UserItemEncoder
 
 N_ROWS, N_COLUMNS = 12, 6
@@ -129,9 +129,9 @@ def test_zeros_that_fill_blocks_are_not_stored():
     assert X.data.size > np.count_nonzero(X.data)
     checked = check_sparse(X)
     assert checked.nnz == np.count_nonzero(X.data) and checked.format == "csr"
-    cells = abs(make("csr"))
-    blocks = sparse.bsr_array(cells, blocksize=(2, 1))
-    one, other = (MFRecommender(2, max_iter=2, random_state=0).fit(x) for x in (cells, blocks))
+    entries = abs(make("csr"))
+    blocks = sparse.bsr_array(entries, blocksize=(2, 1))
+    one, other = (MFRecommender(2, max_iter=2, random_state=0).fit(x) for x in (entries, blocks))
     assert_array_equal(one.components_, other.components_)
 
 
@@ -184,11 +184,11 @@ def entries():
         "add_items": ranker.add_items,
         "inverse_transform": encoder.inverse_transform,
         "ndcg_at_k": lambda X: ndcg_at_k(X, items, 1),
-        "split_cells": split_cells,
+        "split_entries": split_entries,
         "split_users": split_users,
         "leave_last_out": lambda X: leave_last_out(X, good),
         "leave_last_out, time": lambda X: leave_last_out(good, X),
-        "CellKFold": lambda X: CellKFold(2).split(X),
+        "EntryKFold": lambda X: EntryKFold(2).split(X),
         "dump_libffm": lambda X: dump_libffm(X, y, io.BytesIO(), fields=y[:N_COLUMNS]),
     }
 

@@ -184,7 +184,7 @@ def test_what_is_wrong_with_validation_rows():
         with pytest.raises(ValueError, match=message):
             model.fit(*train, **options)
         assert not hasattr(model, "classes_")
-    with pytest.raises(ValueError, match="X_val and y_val are for early stopping"):
+    with pytest.raises(ValueError, match="X_val and y_val require early stopping"):
         FMClassifier(early_stopping=False).fit(*train, **validation)
     with pytest.raises(ValueError, match="validation_fraction"):
         FMClassifier(early_stopping=True).fit(X[:4], [0, 0, 0, 1])
@@ -358,7 +358,7 @@ def test_of_each_class_its_share_is_set_aside():
     ],
 )
 def test_too_few_rows_to_set_some_aside(model, labels):
-    with pytest.raises(ValueError, match="early_stopping cannot set aside validation_fraction"):
+    with pytest.raises(ValueError, match="early_stopping cannot hold out validation_fraction"):
         model.fit(np.eye(len(labels)), labels)
     assert not hasattr(model, "n_features_in_")
 
@@ -486,7 +486,7 @@ def test_bad_validation_rows_leave_a_fitted_model_alone():
         with pytest.raises(ValueError, match=message):
             model.fit(*train, **options)
         assert pickle.dumps(model) == before
-    with pytest.raises(ValueError, match="y_val must hold counts"):
+    with pytest.raises(ValueError, match="y_val must contain counts"):
         model_for(loss="poisson").fit(train[0], abs(train[1]), X_val=X_val, y_val=y_val)
 
 
@@ -781,8 +781,8 @@ def test_groups_in_a_grid_search_and_a_stream():
         ({"alpha": [1.0, 2.0], "feature_groups": None}, "feature_groups"),
         ({"alpha": [1.0, -2.0]}, "alpha"),
         ({"alpha": [1.0, np.nan]}, "alpha"),
-        ({"feature_groups": ["a", "b"]}, "feature_groups must hold one label for each feature"),
-        ({"alpha_l1": [1.0, 0.0]}, "alpha_l1 needs solver='ftrl'"),
+        ({"feature_groups": ["a", "b"]}, "feature_groups must contain one label for each feature"),
+        ({"alpha_l1": [1.0, 0.0]}, "alpha_l1 requires solver='ftrl'"),
     ],
 )
 def test_what_is_wrong_with_groups(parameters, message):
@@ -896,11 +896,11 @@ def test_equal_penalties_are_one_in_a_stream():
         ({"alpha_linear": [np.inf, 1.0]}, "each value of alpha_linear"),
         ({"alpha_linear": [[1.0, 2.0]]}, "alpha_linear"),
         ({"alpha_linear": []}, "alpha_linear has 0 values"),
-        ({"alpha_l21": {"a": 0.0, "b": 1.0}}, "alpha_l21 needs solver='ftrl'"),
+        ({"alpha_l21": {"a": 0.0, "b": 1.0}}, "alpha_l21 requires solver='ftrl'"),
         ({"solver": "ftrl", "alpha_l1": {"a": 1.0}}, "alpha_l1 has no value for group 'b'"),
         ({"feature_groups": [0, 0, 0, 1, 1, np.nan]}, "feature_groups contains NaN"),
         ({"feature_groups": [0, 0, 0, 1, "a", None]}, "feature_groups"),
-        ({"feature_groups": 7 * ["a"]}, "feature_groups must hold one label for each feature"),
+        ({"feature_groups": 7 * ["a"]}, "feature_groups must contain one label for each feature"),
     ],
 )
 @pytest.mark.parametrize("way", ["fit", "partial_fit"])
@@ -918,5 +918,5 @@ def test_more_that_is_wrong_with_groups(way, parameters, message):
 
 def test_validation_targets_beyond_all_others():
     X, y = np.eye(4), np.arange(4.0)
-    with pytest.raises(ValueError, match=r"^y_val has values that are far too large"):
+    with pytest.raises(ValueError, match=r"^The values of y_val are far too large"):
         FMRegressor(2, max_iter=2).fit(X, y * 1e-200, X_val=X, y_val=y * 1e200)

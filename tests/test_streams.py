@@ -279,7 +279,7 @@ def test_classes():
     for _ in range(size(60, 3)):
         model.partial_fit(X, names)
     assert model.score(X, names) > size(0.8, 0.0)
-    with pytest.raises(ValueError, match="needs all rows at once"):
+    with pytest.raises(ValueError, match="requires all rows at once"):
         FMClassifier(class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
     weighted = FMClassifier(class_weight={0: 5.0, 1: 1.0, 2: 1.0}, random_state=0)
     weighted.partial_fit(X, y, classes=[0, 1, 2])

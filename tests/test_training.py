@@ -160,7 +160,7 @@ def test_what_is_kept_is_measured_on_all_windows(monkeypatch):
 def test_numbers_as_strings_are_no_regression_target():
     X, y = make_fm_regression(20, random_state=0)
     for target in (y.astype(str), y.astype(str).astype(object)):
-        with pytest.raises(ValueError, match=r"y must hold numbers.*astype\(float\)"):
+        with pytest.raises(ValueError, match=r"y must contain numbers.*astype\(float\)"):
             FMRegressor().fit(X, target)
 
 

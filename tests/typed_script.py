@@ -26,10 +26,10 @@ from skfm.datasets import (
 )
 from skfm.metrics import hit_rate, make_ranking_scorer, ndcg_at_k
 from skfm.model_selection import (
-    CellKFold,
+    EntryKFold,
     leave_last_out,
     search_space,
-    split_cells,
+    split_entries,
     split_users,
 )
 from skfm.preprocessing import EventEncoder, UserItemEncoder, feature_groups
@@ -41,17 +41,17 @@ RANKED = np.array([[0, 1], [1, 0]])
 
 def correct(frame: pd.DataFrame) -> None:
     """What users are told to write."""
-    cells = sparse.csr_matrix([[1, 0], [0, 1]])
-    for Y_hidden in (cells, sparse.csr_array(cells), cells.toarray(), [[1, 0], [0, 1]]):
+    likes = sparse.csr_matrix([[1, 0], [0, 1]])
+    for Y_hidden in (likes, sparse.csr_array(likes), likes.toarray(), [[1, 0], [0, 1]]):
         total = ndcg_at_k(Y_hidden, RANKED, k=np.int64(2)) + hit_rate(Y_hidden, [[0, 1], [1, 0]])
         print(round(total, 3), ndcg_at_k(Y_hidden, RANKED, average=False).shape)
-    print(make_ranking_scorer("ndcg", 5, exclude_seen=False)(MFRecommender(), cells, cells))
+    print(make_ranking_scorer("ndcg", 5, exclude_seen=False)(MFRecommender(), likes, likes))
     print(make_ranking_scorer(lambda Y_hidden, items, k: 0.0))
 
-    X_train, X_test = split_cells(cells, 1, random_state=np.random.RandomState(0))
+    X_train, X_test = split_entries(likes, 1, random_state=np.random.RandomState(0))
     X_train, X_visible, X_hidden = split_users(X_train, hidden_size=0.5)
-    X_train, X_test = leave_last_out(cells, time=[[1, 0], [0, 2]])
-    for X_train, X_test in CellKFold(2).split(cells):
+    X_train, X_test = leave_last_out(likes, time=[[1, 0], [0, 2]])
+    for X_train, X_test in EntryKFold(2).split(likes):
         print(X_train.nnz, X_test.nnz)
     print(list(search_space(FMRegressor())))
 
@@ -70,19 +70,19 @@ def correct(frame: pd.DataFrame) -> None:
     X, y, fields = load_libffm(io.BytesIO(b"1 0:0:1"), zero_based="auto")
     print(fields.max(), fetch_movielens_100k("folder").items.shape)
     for regressor in (FMRegressor(alpha={"user": 2.0}, verbose=True), FMRegressor(4, n_jobs=-1)):
-        print(regressor.fit(cells, [1, 2], X_val=cells, y_val=[0, 1]).predict(frame).sum())
+        print(regressor.fit(likes, [1, 2], X_val=likes, y_val=[0, 1]).predict(frame).sum())
     classifier = FMClassifier(early_stopping=True, feature_groups=["user", "item"])
     classifier.partial_fit(frame, frame["label"], classes=["no", "yes"])
-    print(classifier.predict_proba(cells)[:, 1], classifier.decision_function(cells).ndim)
-    chain = BayesianFMRegressor(max_iter=np.int64(50), feature_groups="single").fit(cells, [1, 2])
-    means, deviations = chain.predict(cells, return_std=True)
-    print(BayesianFMClassifier(interactions=[("user", "item")]).fit(cells, [0, 1]).predict(cells))
-    factors = MFRecommender("auto", feedback="implicit", alpha=2).fit(cells)
-    items, scores = factors.recommend(cells, 2, candidates=[0, 1], exclude=cells)
-    print(factors.transform(cells).shape, factors.score(cells) + 1, factors.similar_items([0]))
-    ranker = FMRecommender(loss="bpr", item_features=cells, item_ids=["tea", "milk"])
-    ranker.fit(cells, ["tea", "milk"]).add_items([[1, 0]], item_ids=["cocoa"])
-    print(ranker.recommend(cells, output="pandas").columns, ranker.predict(frame)[0])
+    print(classifier.predict_proba(likes)[:, 1], classifier.decision_function(likes).ndim)
+    chain = BayesianFMRegressor(max_iter=np.int64(50), feature_groups="single").fit(likes, [1, 2])
+    means, deviations = chain.predict(likes, return_std=True)
+    print(BayesianFMClassifier(interactions=[("user", "item")]).fit(likes, [0, 1]).predict(likes))
+    factors = MFRecommender("auto", feedback="implicit", alpha=2).fit(likes)
+    items, scores = factors.recommend(likes, 2, candidates=[0, 1], exclude=likes)
+    print(factors.transform(likes).shape, factors.score(likes) + 1, factors.similar_items([0]))
+    ranker = FMRecommender(loss="bpr", item_features=likes, item_ids=["tea", "milk"])
+    ranker.fit(likes, ["tea", "milk"]).add_items([[1, 0]], item_ids=["cocoa"])
+    print(ranker.recommend(likes, output="pandas").columns, ranker.predict(frame)[0])
     compile_all("float32")
     compile_all(["float32", np.float64])
 
@@ -98,13 +98,13 @@ def mistaken(frame: pd.DataFrame) -> None:
     make_ranking_scorer("ndcg", k=2.5)  # mistake
     make_ranking_scorer("ndcg")(FMRegressor(), frame)  # mistake
 
-    X_train, X_test, y = split_cells([[1, 2]])  # mistake
-    split_cells([[1, 2]], test_size="0.2")  # mistake
-    split_cells([[1, 2]], random_state=np.random.default_rng(0))  # mistake
+    X_train, X_test, y = split_entries([[1, 2]])  # mistake
+    split_entries([[1, 2]], test_size="0.2")  # mistake
+    split_entries([[1, 2]], random_state=np.random.default_rng(0))  # mistake
     leave_last_out([[1, 2]])  # mistake
     split_users([[1, 2]], hidden=0.5)  # mistake
-    CellKFold(5, True)  # mistake
-    CellKFold().split([[1, 2]], [1])  # mistake
+    EntryKFold(5, True)  # mistake
+    EntryKFold().split([[1, 2]], [1])  # mistake
     search_space("FMRegressor")  # mistake
     search_space(FMRegressor()).alpha  # mistake
 

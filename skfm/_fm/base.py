@@ -61,8 +61,8 @@ from skfm._utils.warnings import warn_not_converged
 def takes_steps(model):
     if validation.is_option(model.solver, "als"):
         raise AttributeError(
-            "solver='als' needs all rows at once; for partial_fit take a solver of gradient "
-            "steps, such as 'adagrad'."
+            "solver='als' requires all rows at once; for partial_fit, use a gradient-based "
+            "solver, such as 'adagrad'."
         )
     return True
 
@@ -327,8 +327,8 @@ class BaseFM(FittedFM):
         self._check_parameters()
         if self.early_stopping is True:
             raise ValueError(
-                "partial_fit cannot stop early, as it passes each chunk once; set "
-                "early_stopping=False."
+                "partial_fit does not support early stopping, because it passes over each chunk "
+                "only once; set early_stopping=False."
             )
         stream = getattr(self, "_stream", None)
         if stream is None and ORIGIN in vars(self) and hasattr(self, "coef_"):

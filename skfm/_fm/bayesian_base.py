@@ -216,8 +216,8 @@ class BaseBayesianFM(EstimatorOfFeatures):
     def _start_chain(self, before, problem, group, n_groups):
         if self.n_burn_in >= self.max_iter:
             raise ValueError(
-                f"n_burn_in={self.n_burn_in} must be below max_iter={self.max_iter}: the draws "
-                "after it make the predictions."
+                f"n_burn_in={self.n_burn_in} must be less than max_iter={self.max_iter}: "
+                "predictions only use the samples after the burn-in."
             )
         rng = check_random_state(self.random_state)
         intercept = self._first_intercept() if self.fit_intercept else 0.0
@@ -243,9 +243,9 @@ class BaseBayesianFM(EstimatorOfFeatures):
         }
         if is_falling(losses):
             warn(
-                f"max_iter={self.max_iter} iterations ended while the training loss was still "
-                "falling: the chain has not arrived where its draws should come from. Raise "
-                "max_iter and n_burn_in, or set warm_start=True and fit again.",
+                f"max_iter={self.max_iter} iterations were not enough: the training loss was "
+                "still decreasing, so the chain has not reached the posterior distribution. "
+                "Raise max_iter and n_burn_in, or set warm_start=True and fit again.",
                 ConvergenceWarning,
             )
 

@@ -32,7 +32,9 @@ from skfm._utils.typing import (
 def _has_probabilities(model):
     loss = model._loss_of_outputs
     if not validation.is_option(loss, "log_loss"):
-        raise AttributeError(f"loss={loss!r} gives no probabilities; use loss='log_loss'.")
+        raise AttributeError(
+            f"predict_proba is not available for loss={loss!r}; use loss='log_loss'."
+        )
     return True
 
 
@@ -367,8 +369,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
     def _check_classes(self, classes):
         if isinstance(self.class_weight, str):
             raise ValueError(
-                f"class_weight={self.class_weight!r} needs all rows at once; for partial_fit pass "
-                "the weights as a dict."
+                f"class_weight={self.class_weight!r} requires all rows at once; for partial_fit, "
+                "pass the weights as a dict."
             )
         before = getattr(self, "classes_", None)
         if classes is None:
@@ -379,14 +381,15 @@ class FMClassifier(ClassifierMixin, BaseFM):
             classes = np.unique(classes)
         except (TypeError, ValueError) as error:
             raise type(error)(
-                f"classes must be a list of labels of one kind, strings or numbers ({error})."
+                "classes must be a list of labels of the same type, either strings or numbers "
+                f"({error})."
             ) from error
         if classes.size < 2:
-            raise ValueError(f"classes must hold at least two labels; got {classes}.")
+            raise ValueError(f"classes must contain at least two labels; got {classes.tolist()}.")
         if before is not None and not np.array_equal(before, classes):
             raise ValueError(
-                f"classes must be the same as before, {before}; got {classes}. Call fit, or "
-                "partial_fit of a clone, to start again."
+                f"classes must be the same as before, {before.tolist()}; got {classes.tolist()}. "
+                "Call fit, or partial_fit of a clone, to start again."
             )
         self.classes_ = classes
 
@@ -403,7 +406,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
             labels = find_sorted(self.classes_, y)
         except TypeError as error:
             raise ValueError(
-                f"{name} has labels of another kind than the classes, {self.classes_.tolist()} "
+                f"{name} has labels of another type than the classes, {self.classes_.tolist()} "
                 f"({error})."
             ) from error
         unknown = labels < 0
@@ -428,7 +431,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         total = weight.sum(dtype=np.float64)
         if not (weight > 0).all() or total > validation.largest_sum(weight.dtype):
             raise ValueError(
-                f"class_weight gives weights that are too small or large for {weight.dtype}."
+                f"class_weight gives weights that are too small or too large for {weight.dtype}."
             )
         return weight
 

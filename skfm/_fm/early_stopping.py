@@ -22,7 +22,7 @@ def stops_early(early_stopping, X_val, y_val, sample_weight_val):
         raise ValueError("sample_weight_val was passed without X_val and y_val.")
     if X_val is not None and early_stopping is False:
         raise ValueError(
-            "X_val and y_val are for early stopping; set early_stopping=True or 'auto'."
+            "X_val and y_val require early stopping; set early_stopping=True or 'auto'."
         )
     return early_stopping is True or X_val is not None
 
@@ -37,9 +37,8 @@ def split(rows, fraction, *, stratify, seed):
         parts = train_test_split(*rows, test_size=fraction, stratify=by, random_state=seed)
     except ValueError as error:
         raise ValueError(
-            f"early_stopping cannot set aside validation_fraction={fraction} of "
-            f"{rows.X.shape[0]} rows ({error}). Pass X_val and y_val, or set "
-            "early_stopping=False."
+            f"early_stopping cannot hold out validation_fraction={fraction} of {rows.X.shape[0]} "
+            f"rows ({error}). Pass X_val and y_val, or set early_stopping=False."
         ) from error
     return Rows(*parts[::2]), Rows(*parts[1::2])
 
@@ -84,8 +83,8 @@ def make_score(estimator, transform, rows):
                 if not weights:
                     raise
                 raise TypeError(
-                    f"scoring={estimator.scoring!r} must take sample_weight, as rows have "
-                    f"weights ({error})."
+                    f"scoring={estimator.scoring!r} must accept sample_weight, because the rows "
+                    f"have weights ({error})."
                 ) from error
 
     return Score(estimator.scoring, compute)
@@ -96,7 +95,8 @@ def _minus_loss(estimator, transform, X, target, weight):
         target = transform.apply(target)
     if not np.isfinite(target).all():
         raise ValueError(
-            "y_val has values that are far too large beside those of y; scale both alike."
+            "The values of y_val are far too large compared with those of y; scale both in the "
+            "same way."
         )
     threads = n_threads(estimator.n_jobs)
 
@@ -146,7 +146,9 @@ class Listener:
     def _has_stalled(self, parameters):
         score = float(self.score.compute())
         if np.isnan(score):
-            raise ValueError(f"scoring={self.score.scoring!r} gave NaN on the validation rows.")
+            raise ValueError(
+                f"scoring={self.score.scoring!r} returned NaN on the validation rows."
+            )
         best = max(self.scores, default=-np.inf)
         self.scores.append(score)
         is_progress = score > best + self.tol

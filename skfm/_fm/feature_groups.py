@@ -8,6 +8,7 @@ import numpy as np
 from skfm._solvers.fm.one_hot_fields import find_fields
 from skfm._utils import validation
 from skfm._utils.ids import find_missing
+from skfm._utils.messages import shown
 
 SINGLE = "single"  # group, of all features
 
@@ -17,7 +18,7 @@ def check_labels(labels, n_features, name, of="feature"):
     labels = np.asarray(labels)
     if labels.shape != (n_features,):
         raise ValueError(
-            f"{name} must hold one label for each {of}, shape ({n_features},); got shape "
+            f"{name} must contain one label for each {of}, shape ({n_features},); got shape "
             f"{labels.shape}."
         )
     if find_missing(labels).any():
@@ -34,7 +35,8 @@ def check_groups(groups, n_features):
         return np.unique(labels, return_inverse=True)
     except TypeError as error:
         raise TypeError(
-            f"feature_groups must hold labels of one kind, strings or numbers ({error})."
+            "feature_groups must contain labels of the same type, either strings or numbers "
+            f"({error})."
         ) from error
 
 
@@ -46,7 +48,7 @@ def check_or_derive_groups(groups, X, weight):
         groups = derive_groups(X, weight)
     elif isinstance(groups, str):
         raise ValueError(
-            f'feature_groups must hold one label for each feature, or be None or "{SINGLE}"; '
+            f'feature_groups must contain one label for each feature, or be None or "{SINGLE}"; '
             f"got {groups!r}."
         )
     return check_groups(groups, X.shape[1])
@@ -84,12 +86,12 @@ def check_penalty(value, name, groups):
     if isinstance(value, str) or not (isinstance(value, Mapping) or np.ndim(value) == 1):
         raise TypeError(
             f"{name} must be a number of at least 0, or one for each group of feature_groups; "
-            f"got {value!r}."
+            f"got {shown(value)}."
         )
     if groups is None:
         raise ValueError(
-            f"{name} has several values, {value!r}; say in feature_groups which features they "
-            "are for."
+            f"{name} has several values, {shown(value)}; assign the features to groups with "
+            "feature_groups."
         )
     labels, places = groups
     if isinstance(value, Mapping):
@@ -98,11 +100,14 @@ def check_penalty(value, name, groups):
             raise ValueError(f"{name} has no value for group {missing[0]!r} of feature_groups.")
         unknown = [label for label in value if label not in labels.tolist()]
         if unknown:
-            raise ValueError(f"{name} has a value for {unknown[0]!r}, no group of feature_groups.")
+            raise ValueError(
+                f"{name} has a value for {shown(unknown[0])}, which is not a group of "
+                "feature_groups."
+            )
         value = [value[label] for label in labels.tolist()]
     if len(value) != labels.size:
         raise ValueError(
-            f"{name} has {len(value)} values, feature_groups has {labels.size} groups: "
+            f"{name} has {len(value)} values, but feature_groups has {labels.size} groups: "
             f"{', '.join(map(repr, labels.tolist()[:10]))}."
         )
     for number in value:

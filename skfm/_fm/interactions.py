@@ -8,6 +8,7 @@ from skfm._fm.feature_groups import check_labels
 from skfm._solvers.fm.interactions import Interactions
 from skfm._utils import validation
 from skfm._utils.ids import distinct
+from skfm._utils.messages import shown
 from skfm._utils.parameters import Interval
 
 DEGREE = Interval(numbers.Integral, 2, 10)
@@ -29,8 +30,8 @@ def check_interactions(
     degrees = np.arange(2, degree + 1) if fit_lower else np.array([degree])
     if interactions is not None and degree > 2:
         raise ValueError(
-            f"interactions says which pairs count, but degree={degree} asks for larger products; "
-            "set degree=2 or interactions=None."
+            f"interactions selects pairs of fields, but degree={degree} requires products of "
+            "more features; set degree=2 or interactions=None."
         )
     if fields is not None:
         fields = check_labels(fields, n_features, "feature_fields")
@@ -59,7 +60,7 @@ def _find_interaction_groups(interactions, fields):
     partners = np.zeros((known.size, known.size), bool)
     for pair in interactions:
         if isinstance(pair, str) or not np.iterable(pair) or len(pair) != 2:
-            raise ValueError(f"interactions must hold pairs of fields; got {pair!r}.")
+            raise ValueError(f"interactions must contain pairs of fields; got {shown(pair)}.")
         a, b = (_find(field, known, "interactions") for field in pair)
         partners[a, b] = partners[b, a] = True
     _, first, classes = np.unique(partners, axis=0, return_index=True, return_inverse=True)
@@ -71,7 +72,7 @@ def _find_interaction_groups(interactions, fields):
 def _require(fields, name):
     if fields is None:
         raise ValueError(
-            f"{name} names fields; say in feature_fields which features they are made of."
+            f"{name} refers to fields; assign the features to fields with feature_fields."
         )
     return fields
 
@@ -81,4 +82,4 @@ def _find(field, known, name):
         if label == field:
             return place
     names = ", ".join(map(repr, known.tolist()[:10]))
-    raise ValueError(f"{name} names {field!r}, which is no field of feature_fields: {names}.")
+    raise ValueError(f"Unknown field {shown(field)} in {name}; known fields: {names}.")

@@ -7,7 +7,7 @@ import numpy as np
 
 from skfm._fm.feature_groups import check_penalty
 from skfm._solvers.fm.penalties import Penalties
-from skfm._solvers.fm.saddle_points import NOTHING, strength
+from skfm._solvers.fm.saddle_points import NEGLIGIBLE, factor_size
 from skfm._utils.validation import is_option
 from skfm._utils.warnings import warn
 
@@ -37,7 +37,7 @@ def check_penalties(alpha, alpha_linear, alpha_l1, alpha_l21, *, groups, found, 
     if penalties.has_lasso and solver != "ftrl":
         name = "alpha_l1" if np.any(penalties.linear_lasso) else "alpha_l21"
         raise ValueError(
-            f"{name} needs solver='ftrl'; the others cannot set weights to exactly 0."
+            f"{name} requires solver='ftrl'; the other solvers cannot set weights to exactly 0."
         )
     return penalties
 
@@ -65,10 +65,11 @@ def _of_all_features(penalty, problem):
 
 
 def warn_if_linear(problem, factors, baseline, alpha, alpha_l21):
-    """Warn if penalties have left nothing of the factors, when training has converged.
+    """Warn if the penalties have shrunk the factors of a converged fit to nearly zero.
 
-    Before, factors are small because they start so. Without penalties, without rows of two
-    features, or where the intercept explains the target (``baseline``), no penalty is to blame.
+    Before convergence, factors are small because their initial values are. Penalties are not the
+    reason if there are none, if no row has two features, or if the intercept explains the target
+    (``baseline``).
     """
     penalties = {
         "alpha": (alpha, problem.factor_penalty),
@@ -82,14 +83,14 @@ def warn_if_linear(problem, factors, baseline, alpha, alpha_l21):
     has_products = np.diff(problem.indptr).max() > 1 and problem.interactions.n_components
     if not (to_blame and has_products and baseline):
         return
-    if strength(problem, factors) < NOTHING:
+    if factor_size(problem, factors) < NEGLIGIBLE:
         given = " and ".join(
-            f"{name} (now {value!r})" if isinstance(value, numbers.Number) else name
+            f"{name} (now {float(value):.4g})" if isinstance(value, numbers.Number) else name
             for name, value in to_blame.items()
         )
         warn(
-            "The factors are nearly zero, so products of features count for nothing and the "
-            f"model is linear. Lower {given} if they should count; n_components=0 trains a "
-            "linear model faster.",
+            "The factors are nearly zero, so interactions have no effect and the model is "
+            f"linear. Lower {given} to learn interactions; if a linear model is intended, "
+            "n_components=0 trains it faster.",
             UserWarning,
         )

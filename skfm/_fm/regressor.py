@@ -361,17 +361,19 @@ class FMRegressor(RegressorMixin, BaseFM):
     def _to_numbers(self, y, name):
         y = np.asarray(y, dtype=np.float64)
         if self.loss == "poisson" and y.min() < 0:
-            raise ValueError(f"{name} must hold counts for loss='poisson': values of at least 0.")
+            raise ValueError(
+                f"{name} must contain counts for loss='poisson', which are at least 0."
+            )
         if self.loss == "poisson" and y.max() > targets.LARGEST_COUNT:
             raise ValueError(
-                f"{name} must hold counts of at most {targets.LARGEST_COUNT:g} for "
-                f"loss='poisson', not {y.max():g}; divide y by a constant."
+                f"{name} must contain counts of at most {targets.LARGEST_COUNT:g} for "
+                f"loss='poisson'; got {y.max():g}; divide y by a constant."
             )
         return y
 
     def _make_target_transform(self, target, weight, more_will_come=False):
         if self.loss == "poisson" and not (target.any() or more_will_come):
-            raise ValueError("y must hold counts for loss='poisson', not all of them 0.")
+            raise ValueError("For loss='poisson', y must contain at least one positive count.")
         parameter = self.quantile if self.loss == "quantile" else self.epsilon
         return targets.of_numbers(
             target, weight, self.loss, float(parameter), self.fit_intercept, more_will_come

@@ -44,9 +44,9 @@ class ChainState(Versioned):
         before = self.group.size, self.draw.factors.shape[1], self.draw.group_mean.shape[0]
         if shape != before:
             raise ValueError(
-                "warm_start needs the same (n_features, n_components, number of groups) as "
-                f"before: got {shape}, the fitted model has {before}. Set warm_start=False to "
-                "start again."
+                "warm_start requires the same (n_features, n_components, number of groups) as "
+                f"before: got {shape}, but the fitted model has {before}. Set warm_start=False "
+                "to start again."
             )
 
     def start(self):

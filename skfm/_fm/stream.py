@@ -8,6 +8,7 @@ import numpy as np
 from skfm._fm.target_transform import TargetTransform
 from skfm._solvers.fm.column_scaling import Scaling
 from skfm._solvers.fm.optimizer_state import OptimizerMemory
+from skfm._utils.messages import shown
 from skfm._utils.pickling import Versioned
 from skfm._utils.validation import digest
 
@@ -39,14 +40,14 @@ class Stream(Versioned):
     def check_settled(self, now):
         """Raise an error if the estimator's parameters that cannot change are others ``now``."""
         changed = [
-            f"{name}={value!r} (now {now[name]!r})"
+            f"{name}={shown(value)} (now {shown(now[name])})"
             for name, value in self.settled.items()
             if now[name] != value
         ]
         if changed:
             raise ValueError(
-                f"partial_fit continues with {', '.join(changed)} of the call before. Call fit, "
-                "or partial_fit of a clone, to start again."
+                "partial_fit cannot change parameters of the previous calls: "
+                f"{', '.join(changed)}. Call fit, or partial_fit of a clone, to start again."
             )
 
     def places(self, problem):

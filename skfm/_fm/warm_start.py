@@ -20,11 +20,12 @@ class WarmStart(NamedTuple):
         before = self.parameters.factors.shape
         if before != shape:
             raise ValueError(
-                "warm_start needs the same (n_outputs, n_features, n_components) as before: "
-                f"got {shape}, the fitted model has {before}. Set warm_start=False to start again."
+                "warm_start requires the same (n_outputs, n_features, n_components) as before: "
+                f"got {shape}, but the fitted model has {before}. Set warm_start=False to start "
+                "again."
             )
         if (loss == "poisson") != (self.loss == "poisson"):
             raise ValueError(
-                f"warm_start cannot go from loss={self.loss!r} to loss={loss!r}: one predicts "
-                "logarithms. Set warm_start=False to start again."
+                f"warm_start cannot change loss from {self.loss!r} to {loss!r}: only one of them "
+                "models the logarithm of the target. Set warm_start=False to start again."
             )

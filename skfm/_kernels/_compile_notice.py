@@ -1,4 +1,4 @@
-"""How long kernels are compiled, and a word to those who wait for it for the first time."""
+"""Compilation time, and a log message while kernels are compiled for the first time."""
 
 import logging
 import threading
@@ -8,18 +8,18 @@ from numba.core import event
 
 from skfm._kernels._cache import KernelCache, place_to_write
 
-PATIENCE = 2.0  # seconds of compiling before the word is said
+PATIENCE = 2.0  # seconds of compilation before the message
 
 
 class Notice(event.Listener):
-    """Adds up the time in which kernels of ours are compiled; says so once, while it goes on.
+    """Measures the time in which this package's kernels are compiled, and logs a message once.
 
-    Numba's lock is held whenever a method is called, except for `say`.
+    Numba calls all methods except `say` while it holds its compiler lock.
     """
 
     def __init__(self):
         self.said = False
-        self.depth = 0  # kernels being compiled, one for another
+        self.depth = 0  # nested compilations
         self.spent = 0.0
         self.timer = None
 
@@ -35,7 +35,7 @@ class Notice(event.Listener):
             self.timer.daemon = True
             try:
                 self.timer.start()
-            except RuntimeError:  # no more threads to be had: then nothing is said
+            except RuntimeError:  # no more threads can be started: log nothing
                 self.said = True
 
     def on_end(self, event):
@@ -64,10 +64,10 @@ _notice = Notice()
 
 
 def watch():
-    """Watch all that Numba compiles in this process."""
+    """Listen to all compilations of Numba in this process."""
     event.register("numba:compile", _notice)
 
 
 def compiling_time():
-    """Seconds in which kernels of ours were compiled, or loaded, in this process."""
+    """Seconds for compiling or loading this package's kernels in this process."""
     return _notice.spent + KernelCache.loading_time

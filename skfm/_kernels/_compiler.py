@@ -2,7 +2,7 @@
 
 A kernel's binary holds copies of the functions that it calls. Numba gives these copies names that
 binaries share, and a process then runs the copy that it happened to load first, which LLVM may
-have optimised in another way: a sum could differ in its last bit between the process that
+have optimized in another way: a sum could differ in its last bit between the process that
 compiles and those that load the binary, or with what was fitted before. So copies are made
 private.
 """
@@ -27,15 +27,15 @@ class PrivateCopies(AnalysisPass):
         library = state.targetctx.codegen().create_library(state.func_id.func_qualname)
         library.enable_object_caching()
         state.library = library
-        optimise = library._optimize_final_module
+        optimize = library._optimize_final_module
 
-        def optimise_private():
+        def optimize_private():
             for function in library._final_module.functions:
                 if not function.is_declaration and function.linkage == Linkage.linkonce_odr:
                     function.linkage = "internal"
-            optimise()
+            optimize()
 
-        library._optimize_final_module = optimise_private
+        library._optimize_final_module = optimize_private
         return False
 
 

@@ -1,4 +1,4 @@
-"""The one way this package compiles; what is compiled goes through the cache on disk."""
+"""Decorators with which this package compiles all its kernels, through the cache on disk."""
 
 from functools import partial, singledispatch
 
@@ -22,9 +22,9 @@ FLAGS = {
 def jit(function=None, *, allocates=False, **options):
     """Compile at the first call; keep the binary on disk if any folder can be written.
 
-    ``allocates`` says that the function makes arrays. All others are compiled without counting
-    references, which is a sixth of the compile time and slows down inner loops. No kernel returns
-    an array: who does not count would never free it.
+    ``allocates`` says that the function creates arrays. All others are compiled without reference
+    counting, which takes a sixth of the compile time and slows down inner loops. No kernel may
+    return an array: callers without reference counting would never free it.
     """
     if function is None:
         return partial(jit, allocates=allocates, **options)
@@ -47,10 +47,10 @@ def jit_inline(function):
 
 
 def jit_dispatch(function=None, **options):
-    """A function with several implementations: the type of the first argument, a record, chooses.
+    """A function with several implementations, chosen by the type of the first argument.
 
-    As `functools.singledispatch`, which it is without the JIT, with `register` for the others.
-    Compiled, the choice is made for good, and only the chosen implementation is compiled.
+    This argument is a named tuple. Without the JIT, it is a `functools.singledispatch`. With the
+    JIT, the choice is made at compile time, and only the chosen implementation is compiled.
     """
     if function is None:
         return partial(jit_dispatch, **options)

@@ -1,13 +1,13 @@
-"""Where threads within kernels wait for each other, without the interpreter.
+"""A barrier at which threads wait for each other within kernels, without the GIL.
 
-A waiting thread looks for some microseconds whether the others have arrived, and then sleeps on a
-lock of Python's C API, which works on every system and without the interpreter's lock. A barrier
-is an array of whole numbers, in cache lines of their own:
+A waiting thread spins for some microseconds, and then sleeps on a lock of Python's C API, which is
+available on every platform and can be acquired without the GIL. A barrier is an array of integers
+(words), some in each of several cache lines:
 
-- 0: how often any part has arrived;
-- LINE: whether a part has failed, and how often a part looks before it sleeps;
-- (2 + part) * LINE: whether the part sleeps, its lock's address, and which number of arrivals ends
-  the meeting that it goes to next.
+- 0: the number of arrivals of all parts so far;
+- LINE: whether a part has failed, and how often a waiting part checks before it sleeps;
+- (2 + part) * LINE: whether the part sleeps, the address of its lock, and the number of arrivals
+  that it waits for.
 """
 
 import threading
@@ -22,16 +22,16 @@ from numba.extending import intrinsic
 
 from skfm._kernels._jit import jit, jit_inner
 
-LINE = 8  # whole numbers in a cache line
+LINE = 8  # words in a cache line
 ARRIVED, FAILED, SPINS = 0, LINE, LINE + 1
 ASLEEP, LOCK, GOAL = 2 * LINE, 2 * LINE + 1, 2 * LINE + 2  # of part 0
-MANY = 1 << 40  # more arrivals than any training has
+MANY = 1 << 40  # more arrivals than any training run has
 
-NOBODY = np.zeros(0, dtype=np.int64)  # the barrier of a thread that works alone
+NOBODY = np.zeros(0, dtype=np.int64)  # the barrier of a single thread
 
 
 def _of_words(result, *parameters):
-    """An intrinsic on a place of an array of int64: ``generate`` makes it from the pointer."""
+    """An intrinsic on an element of an int64 array, which ``generate`` makes from its pointer."""
 
     def make(generate):
         def codegen(context, builder, signature, arguments):
@@ -51,24 +51,24 @@ def _of_words(result, *parameters):
 
 
 @intrinsic
-def add(typing_context, words, place, value):
-    """``words[place] += value`` in one go; returns what was there."""
+def fetch_add(typing_context, words, place, value):
+    """Atomic ``words[place] += value``; returns the previous value."""
     return _of_words(types.int64, types.int64)(
         lambda builder, pointer, value: builder.atomic_rmw("add", pointer, value, "seq_cst")
     )(typing_context, words, place, value)
 
 
 @intrinsic
-def swap(typing_context, words, place, value):
-    """``words[place] = value`` in one go; returns what was there."""
+def exchange(typing_context, words, place, value):
+    """Atomic ``words[place] = value``; returns the previous value."""
     return _of_words(types.int64, types.int64)(
         lambda builder, pointer, value: builder.atomic_rmw("xchg", pointer, value, "seq_cst")
     )(typing_context, words, place, value)
 
 
 @intrinsic
-def look(typing_context, words, place):
-    """What other threads have written to ``words[place]``, and all that they wrote before it."""
+def load(typing_context, words, place):
+    """Atomic load of ``words[place]``; makes earlier writes of the storing thread visible."""
     return _of_words(types.int64)(
         lambda builder, pointer: builder.load_atomic(pointer, "seq_cst", 8)
     )(typing_context, words, place)
@@ -78,8 +78,8 @@ IS_X86 = binding.get_process_triple().startswith(("x86", "i686", "i386", "amd64"
 
 
 @intrinsic
-def rest(typing_context):
-    """Tell the processor that this thread only waits."""
+def pause(typing_context):
+    """Tell the processor that this thread is spinning."""
 
     def codegen(context, builder, signature, arguments):
         if IS_X86:
@@ -107,7 +107,7 @@ release = types.ExternalFunction("PyThread_release_lock", types.void(types.voidp
 def wake(words, n_parts):
     for part in range(n_parts):
         line = part * LINE
-        if swap(words, ASLEEP + line, 0) == 1:
+        if exchange(words, ASLEEP + line, 0) == 1:
             release(pointer(words[LOCK + line]))
 
 
@@ -117,34 +117,34 @@ def meet(words, part, n_parts):
     line = part * LINE
     goal = words[GOAL + line] + n_parts
     words[GOAL + line] = goal
-    if add(words, ARRIVED, 1) + 1 == goal:
+    if fetch_add(words, ARRIVED, 1) + 1 == goal:
         wake(words, n_parts)
         return True
     for _ in range(words[SPINS]):
-        if look(words, ARRIVED) >= goal:
-            return look(words, FAILED) == 0
-        rest()
-    # The part that ended the last meeting may wake this one only now: look after each sleep.
-    while look(words, ARRIVED) < goal:
-        swap(words, ASLEEP + line, 1)
-        if look(words, ARRIVED) >= goal and swap(words, ASLEEP + line, 0) == 1:
+        if load(words, ARRIVED) >= goal:
+            return load(words, FAILED) == 0
+        pause()
+    # A part that arrived last at an earlier barrier may wake this one only now: check after sleep.
+    while load(words, ARRIVED) < goal:
+        exchange(words, ASLEEP + line, 1)
+        if load(words, ARRIVED) >= goal and exchange(words, ASLEEP + line, 0) == 1:
             break  # no other part will wake this one
         acquire(pointer(words[LOCK + line]), 1)
-    return look(words, FAILED) == 0
+    return load(words, FAILED) == 0
 
 
 @jit
 def fail(words, n_parts):
-    """Let all parts go on, now and at all meetings to come, and know of the failure."""
-    swap(words, FAILED, 1)
-    add(words, ARRIVED, MANY)
+    """Release all parts, now and at all later barriers, and let them know of the failure."""
+    exchange(words, FAILED, 1)
+    fetch_add(words, ARRIVED, MANY)
     wake(words, n_parts)
 
 
-if numba.config.DISABLE_JIT:  # then kernels run in the interpreter, which takes turns
+if numba.config.DISABLE_JIT:  # kernels then run in the interpreter, with the GIL
     _lock = threading.Lock()
 
-    def rest():
+    def pause():
         time.sleep(0)
 
     def meet(words, part, n_parts):

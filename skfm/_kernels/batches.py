@@ -7,11 +7,11 @@ from skfm._kernels._jit import jit
 
 @jit
 def plan_batches(source, rows, batch_size, scratch, window_rows, window_columns):
-    """Plan the rows ``rows`` of a source; returns the number of (batch, feature) pairs.
+    """Plan the batches of the rows ``rows``; returns the number of (batch, feature) pairs.
 
-    ``source`` is a `ScaledRows`, ``scratch`` a `PlanScratch`. Written are ``window_rows``, but for
-    the starts of batches, targets and weights, and ``window_columns``, both over all batches, one
-    after another. Values are left out if the arrays of values are empty.
+    ``source`` is a `ScaledRows`, ``scratch`` a `PlanScratch`. The outputs are ``window_columns``
+    and ``window_rows``, except for its starts of batches, targets and weights. Values are not
+    written if the arrays of values are empty.
     """
     indptr, indices, data, position, center, inverse_scale = source
     first_seen, entry_feature, count = scratch
@@ -28,7 +28,8 @@ def plan_batches(source, rows, batch_size, scratch, window_rows, window_columns)
     one = np.uintp(1)
     for batch, start in enumerate(range(0, n_rows, batch_size)):
         stop = min(n_rows, start + batch_size)
-        # One loop for each purpose: the copy's cache misses overlap, and the rest stays in cache.
+        # Separate loops: the cache misses of the copy overlap, and the other loops work in the
+        # cache.
         e = e0
         for i in range(start, stop):
             r = np.uintp(rows[i])
@@ -48,7 +49,7 @@ def plan_batches(source, rows, batch_size, scratch, window_rows, window_columns)
             for a in range(n_entries):
                 j = np.uintp(entry_feature[a])
                 row_values[e0 + a] = (row_values[e0 + a] - center[j]) * inverse_scale[j]
-        # Number the features in order of appearance, without a branch: it would be unpredictable.
+        # Number the features in order of appearance, without an unpredictable branch.
         n_features = np.int32(0)
         for a in range(n_entries):
             j = np.uintp(entry_feature[a])
@@ -63,7 +64,7 @@ def plan_batches(source, rows, batch_size, scratch, window_rows, window_columns)
             count[number] = 0
         for a in range(n_entries):
             count[np.uintp(local[e0 + a])] += 1
-        # From here on, count[number] is where the feature's next entry goes.
+        # From here on, count[number] is the position of the feature's next entry.
         total = np.int64(e0)
         for number in range(n_features):
             column_ptr[f0 + np.uintp(number)] = total

@@ -1,4 +1,4 @@
-"""Graph colouring of columns: those of one color share no row, so threads may share them."""
+"""Graph coloring of columns: columns of one color share no row, so threads may share them."""
 
 import numpy as np
 
@@ -9,10 +9,10 @@ COLORS = 64  # bits of a row's mask
 
 @jit
 def color_consecutive_columns(indptr, indices, position, before, colors):
-    """Color runs of consecutive columns, each as long as no row has two of its columns.
+    """Give one color to each maximal run of consecutive columns of which no row has two.
 
-    ``before`` (n_columns,) starts with zeros; it becomes the last column before each one in any of
-    its rows, counted from 1. Rows are sorted. Returns the number of colors.
+    ``before`` (n_columns,) must hold zeros. For each column, it becomes the last column, counted
+    from 1, that precedes it in any of its rows. Rows must be sorted. Returns the number of colors.
     """
     for i in range(indptr.size - 1):
         last = 0
@@ -30,10 +30,10 @@ def color_consecutive_columns(indptr, indices, position, before, colors):
 
 @jit
 def color_columns(ptr, row, first_color, mask, color):
-    """Give one of 64 colors to as many columns as possible, greedily and in order.
+    """Color as many columns as possible with 64 colors, by a greedy algorithm.
 
-    Columns whose ``color`` is not -1 have one already. ``mask`` (n_rows,) holds the colors of each
-    row as bits, and starts with zeros. Returns the number of columns without a color.
+    Columns whose ``color`` is not -1 are colored already. ``mask`` (n_rows,) holds the colors of
+    each row as bits, and must start with zeros. Returns the number of columns without a color.
     """
     everything = ~np.uint64(0)
     one = np.uint64(1)

@@ -1,20 +1,27 @@
 """Block coordinate descent and Gibbs sampling, one feature (a column) at a time.
 
-The model is linear in the linear weight and the factors of a single feature: with ``h = x (s - x
-v)``, where ``s`` is a row's sum of ``x v`` over all its features, the output moves by ``x dw + <h,
-dv>``. So their optimum, or their distribution given all other parameters, is that of a ridge
-regression, solved here for a block of coordinates at a time. (This ``h`` is that of a model with
-all pairs; interactions.py has those of others.)
+A factorization machine is multilinear: its output is linear in the linear weight w and the factors
+v of a single feature. A step (dw, dv) changes a row's output by ``x dw + <h, dv>``, where ``h = x
+(s - x v)`` and ``s`` is the row's sum of ``x v`` over all features. So the optimum of (w, v) given
+all other parameters is a ridge regression on (x, h), and their conditional distribution is the
+posterior of a Bayesian linear regression (Rendle 2012). Both are computed for a block of
+coordinates at a time. This ``h`` is the one where all pairs interact; interactions.py has the
+others.
 """
 
 import numpy as np
 
 from skfm._kernels._jit import jit, jit_inner
-from skfm._kernels.interactions import derive, enter, join, move_layers
-from skfm._kernels.normal_equations import DAMPING, pose, solve
+from skfm._kernels.interactions import (
+    add_feature,
+    differentiate_output,
+    make_layers,
+    update_layers,
+)
+from skfm._kernels.normal_equations import DAMPING, assemble, solve
 
 BLOCK_SIZE = 16  # factors solved together; larger blocks need fewer sweeps and more arithmetic
-CHUNK = 128  # rows whose values are copied side by side into the fastest cache
+CHUNK = 128  # rows of the design matrix that are copied at a time: they fit into the L1 cache
 LINE = 64  # bytes of a cache line
 
 ONE, TWO, THREE, FOUR, EIGHT = (np.uintp(n) for n in (1, 2, 3, 4, 8))
@@ -24,30 +31,30 @@ ONE, TWO, THREE, FOUR, EIGHT = (np.uintp(n) for n in (1, 2, 3, 4, 8))
 def update_columns(
     first, last, columns, rows, model, interactions, prior, precision, noise, fit_linear
 ):
-    """Solve the columns ``order[first:last]`` one after the other; rows' sums and errors follow.
+    """Update the columns ``order[first:last]`` one after the other, and the rows' sums and errors.
 
-    A column's linear weight and factors ``theta`` are set to where they minimise ``precision / 2
-    sum_i (root_i error_i)^2 + 1/2 sum_c q_c (theta_c - mean_c)^2``; see `structs.Prior` for
-    ``q`` and the means. With ``noise`` (n_columns, 1 + n_components), standard normal numbers,
-    they are drawn from the distribution whose density is the exponential of minus that.
+    The linear weight and the factors ``theta`` of a column become the minimum of ``precision / 2
+    sum_i (root_i error_i)^2 + 1/2 sum_c q_c (theta_c - mean_c)^2``, where ``q`` and the means are
+    those of `structs.Prior`. With standard normal ``noise`` (n_columns, n_components + 1), they
+    are sampled instead, from the density proportional to the exponential of minus this objective.
 
-    Columns that share no row may be solved at the same time. The number returned has no meaning,
-    but keeps the compiler from dropping what computes it: see `_touch`.
+    Several threads may update columns that share no row. The return value has no meaning, but
+    keeps the compiler from removing the code that computes it: see `_prefetch`.
     """
     n_components = model.n_components
     dtype = rows.sums.dtype
     size = min(BLOCK_SIZE, n_components) + 1
-    near = np.zeros((size + 5, CHUNK), dtype)
+    design = np.zeros((size + 5, CHUNK), dtype)
     gram = np.zeros((size + 1, size + 5))
     step = np.zeros(size + 3)
-    moved = np.zeros(size + 3, dtype)
-    own = np.zeros(model.factors.shape[1], dtype)
-    # Draws have priors instead, and would be too narrow.
+    padded_step = np.zeros(size + 3, dtype)
+    contribution = np.zeros(model.factors.shape[1], dtype)
+    # Not for samples: their priors regularize, and a damped diagonal would bias their variance.
     rounding = 0.0 if noise.size > 0 else DAMPING * np.finfo(dtype).eps
-    touched = dtype.type(0)
+    prefetched = dtype.type(0)
     for k in range(first, last):
         j = np.uintp(columns.order[k])
-        start = np.int64(0)  # of one type throughout: else what is called is compiled twice
+        start = np.int64(0)  # always of the same type: otherwise, callees are compiled twice
         with_linear = fit_linear
         if interactions is not None:
             with_linear = fit_linear and interactions.has_linear[j]
@@ -56,37 +63,49 @@ def update_columns(
             span = start, stop, with_linear
             v, layer = model.factors[j], np.uintp(0)
             if interactions is not None and interactions.partners.size > 0:
-                layer = _own_layer(interactions, j, v, own)
-                v = own
-            found = add_up(columns, rows, v, layer, interactions, j, span, near, gram)
-            touched = max(touched, found)
-            pose(model, prior, precision, rounding, j, start, stop, with_linear, gram, step)
+                layer = _contribution_to_layer(interactions, j, v, contribution)
+                v = contribution
+            found = compute_gram(columns, rows, v, layer, interactions, j, span, design, gram)
+            prefetched = max(prefetched, found)
+            assemble(model, prior, precision, rounding, j, start, stop, with_linear, gram, step)
             n = np.int64(stop - start + with_linear)
             solve(gram, step, n, noise, j, start, with_linear)
             linear_step = dtype.type(step[n - 1] if with_linear else 0)
-            for c in range(moved.size):
-                moved[c] = step[c] if c < stop - start else 0
+            for c in range(padded_step.size):
+                padded_step[c] = step[c] if c < stop - start else 0
             if interactions is None:
-                _move(columns, rows, model, j, start, stop, moved, linear_step)
+                _move(columns, rows, model, j, start, stop, padded_step, linear_step)
             elif interactions.partners.size > 0:
                 _move_pairs(
-                    interactions, own, columns, rows, model, j, start, stop, moved, linear_step
+                    interactions,
+                    contribution,
+                    columns,
+                    rows,
+                    model,
+                    j,
+                    start,
+                    stop,
+                    padded_step,
+                    linear_step,
                 )
             else:
                 _move_general(
-                    interactions, columns, rows, model, j, start, stop, moved, linear_step
+                    interactions, columns, rows, model, j, start, stop, padded_step, linear_step
                 )
             start = stop
             with_linear = False
-    return touched
+    return prefetched
 
 
 @jit_inner
-def add_up(columns, rows, v, layer, interactions, j, span, near, gram):
-    """Products of coordinates, ``gram[a, b]`` for ``a <= b``, summed over the column's rows: of
-    the factors ``start:stop``, the linear weight and last the error.
+def compute_gram(columns, rows, v, layer, interactions, j, span, design, gram):
+    """Compute the upper triangle of the Gram matrix of a column's ridge regression.
 
-    ``v`` are the factors as they are in the rows' sums, which begin at ``layer``.
+    Its coordinates are those of the factors ``start:stop``, of the linear weight if
+    ``with_linear``, and last the error: ``gram[a, b]`` is the sum of their products over the
+    column's rows. ``v`` are the column's factors as the rows' layers contain them, and ``layer``
+    is where the layer begins in a row's sums. ``design`` is scratch space for the design matrix of
+    some rows, one row of ``design`` for each coordinate.
     """
     start, stop, with_linear = span
     n_factors = np.uintp(stop - start)
@@ -95,74 +114,77 @@ def add_up(columns, rows, v, layer, interactions, j, span, near, gram):
         for b in range(a, n + FOUR):
             gram[a, b] = 0
     e, end = np.uintp(columns.ptr[j]), np.uintp(columns.ptr[j + ONE])
-    touched = near[0, 0] * 0
+    prefetched = design[0, 0] * 0
     while e < end:
         m = min(np.uintp(CHUNK), end - e)
-        touched = max(touched, _touch(columns.row, e, e + m, rows, layer + np.uintp(start)))
+        prefetched = max(
+            prefetched, _prefetch(columns.row, e, e + m, rows, layer + np.uintp(start))
+        )
         filled = (m + np.uintp(7)) // EIGHT * EIGHT
         part = np.uintp(start), n_factors, n, e, m, filled
         if interactions is None or interactions.partners.size > 0:
-            _gather(columns, rows, v, layer, part, near)
+            _gather(columns, rows, v, layer, part, design)
         else:
-            _gather_general(columns, rows, v, interactions, j, part, near)
+            _gather_general(columns, rows, v, interactions, j, part, design)
         for a in range(n):
             b = a
             while b < n + ONE:
-                p = near[0, 0] * 0
+                p = design[0, 0] * 0
                 q, r, s = p, p, p
                 for t in range(filled):
-                    x = near[a, t]
-                    p += x * near[b, t]
-                    q += x * near[b + ONE, t]
-                    r += x * near[b + TWO, t]
-                    s += x * near[b + THREE, t]
+                    x = design[a, t]
+                    p += x * design[b, t]
+                    q += x * design[b + ONE, t]
+                    r += x * design[b + TWO, t]
+                    s += x * design[b + THREE, t]
                 gram[a, b] += p
                 gram[a, b + ONE] += q
                 gram[a, b + TWO] += r
                 gram[a, b + THREE] += s
                 b += FOUR
         e += m
-    return touched
+    return prefetched
 
 
 @jit_inner
-def _own_layer(interactions, j, v, own):
-    """Write into ``own`` what a column's factors add to the layer of its own interaction group.
+def _contribution_to_layer(interactions, j, v, contribution):
+    """Write what a column's factors add to the layer of their own interaction group.
 
-    Returns where this layer begins in a row.
+    Returns where this layer begins in a row's sums.
     """
     c = interactions.interaction_group[j]
     is_partner = interactions.partners[c, c]
     for f in range(v.size):
-        own[f] = v[f] if is_partner else v[f] * 0
+        contribution[f] = v[f] if is_partner else v[f] * 0
     return np.uintp(c) * np.uintp(v.size)
 
 
 @jit_inner
-def _touch(row, start, stop, rows, first):
-    """Prefetch what is known of some rows, in loops so short that many cache misses overlap.
+def _prefetch(row, start, stop, rows, first):
+    """Prefetch the sums and errors of some rows, in loops so short that many cache misses overlap.
 
-    The result must be used: otherwise the compiler drops the loops.
+    The caller must use the result: otherwise, the compiler removes the loops.
     """
     sums, error = rows.sums, rows.error
-    touched = sums.dtype.type(0)
+    prefetched = sums.dtype.type(0)
     line = LINE // sums.itemsize
     for f in range(
         first, min(first + np.uintp(BLOCK_SIZE), np.uintp(sums.shape[1])), np.uintp(line)
     ):
         for e in range(start, stop):
-            touched = max(touched, sums[np.uintp(row[e]), np.uintp(f)])
+            prefetched = max(prefetched, sums[np.uintp(row[e]), np.uintp(f)])
     for e in range(start, stop):
-        touched = max(touched, error[np.uintp(row[e])])
-    return touched
+        prefetched = max(prefetched, error[np.uintp(row[e])])
+    return prefetched
 
 
 @jit_inner
-def _gather(columns, rows, v, layer, part, near):
-    """Bring the entries ``e:e + m`` of a column together, each coordinate's values side by side
-    and filled up with zeros: factors, ``x``, and at ``n`` the error, all times the rows' roots.
+def _gather(columns, rows, v, layer, part, design):
+    """Write the weighted design matrix of a column's entries ``e:e + m``.
 
-    Four rows and four factors at a time: of a simple loop the compiler makes something slower.
+    Its rows are the coordinates ``h`` of the factors, then ``x``, then in row ``n`` the errors,
+    all multiplied by the square roots of the weights and padded with zeros. The loops take four
+    entries and four factors at a time, which compiles to faster code than a plain loop.
     """
     row, value = columns.row, columns.value
     sums, error, root = rows.sums, rows.error, rows.root
@@ -198,24 +220,24 @@ def _gather(columns, rows, v, layer, part, near):
             rb_, sb = kb * (sums[b, g + TWO] - xb * r), kb * (sums[b, g + THREE] - xb * s)
             rc_, sc = kc * (sums[c, g + TWO] - xc * r), kc * (sums[c, g + THREE] - xc * s)
             rd_, sd = kd * (sums[d, g + TWO] - xd * r), kd * (sums[d, g + THREE] - xd * s)
-            near[f, t], near[f, t + ONE] = pa, pb
-            near[f, t + TWO], near[f, t + THREE] = pc, pd
-            near[f + ONE, t], near[f + ONE, t + ONE] = qa, qb
-            near[f + ONE, t + TWO], near[f + ONE, t + THREE] = qc, qd
-            near[f + TWO, t], near[f + TWO, t + ONE] = ra_, rb_
-            near[f + TWO, t + TWO], near[f + TWO, t + THREE] = rc_, rd_
-            near[f + THREE, t], near[f + THREE, t + ONE] = sa, sb
-            near[f + THREE, t + TWO], near[f + THREE, t + THREE] = sc, sd
-        # The linear weight's values, unless the errors take their place.
-        near[n_factors, t], near[n_factors, t + ONE] = ka, kb
-        near[n_factors, t + TWO], near[n_factors, t + THREE] = kc, kd
-        near[n, t], near[n, t + ONE] = ra * error[a], rb * error[b]
-        near[n, t + TWO], near[n, t + THREE] = rc * error[c], rd * error[d]
+            design[f, t], design[f, t + ONE] = pa, pb
+            design[f, t + TWO], design[f, t + THREE] = pc, pd
+            design[f + ONE, t], design[f + ONE, t + ONE] = qa, qb
+            design[f + ONE, t + TWO], design[f + ONE, t + THREE] = qc, qd
+            design[f + TWO, t], design[f + TWO, t + ONE] = ra_, rb_
+            design[f + TWO, t + TWO], design[f + TWO, t + THREE] = rc_, rd_
+            design[f + THREE, t], design[f + THREE, t + ONE] = sa, sb
+            design[f + THREE, t + TWO], design[f + THREE, t + THREE] = sc, sd
+        # The coordinate of the linear weight; without that, the errors overwrite it.
+        design[n_factors, t], design[n_factors, t + ONE] = ka, kb
+        design[n_factors, t + TWO], design[n_factors, t + THREE] = kc, kd
+        design[n, t], design[n, t + ONE] = ra * error[a], rb * error[b]
+        design[n, t + TWO], design[n, t + THREE] = rc * error[c], rd * error[d]
 
 
 @jit_inner(allocates=True)
-def _gather_general(columns, rows, v, interactions, j, part, near):
-    """As `_gather`, for products of more than two features; one row at a time."""
+def _gather_general(columns, rows, v, interactions, j, part, design):
+    """As `_gather`, for degrees higher than 2; one row at a time."""
     value, root = columns.value, rows.root
     start, n_factors, n, e, m, filled = part
     stop = start + n_factors
@@ -229,21 +251,21 @@ def _gather_general(columns, rows, v, interactions, j, part, near):
         k = root[i] if root.size > 0 else one
         for f in range(start, stop):
             p[f] = x * v[f]
-        derive(interactions, j, p, one, layers[i], start, stop, slopes)
+        differentiate_output(interactions, j, p, one, layers[i], start, stop, slopes)
         for f in range(n_factors):
-            near[f, t] = k * x * slopes[start + f]
-        near[n_factors, t] = k * x
-        near[n, t] = k * rows.error[i]
+            design[f, t] = k * x * slopes[start + f]
+        design[n_factors, t] = k * x
+        design[n, t] = k * rows.error[i]
     for a in range(n + ONE):
         for t in range(m, filled):
-            near[a, t] = 0
+            design[a, t] = 0
 
 
 @jit_inner
 def _move(columns, rows, model, j, start, stop, step, linear_step):
-    """Move a column's parameters, its rows' sums and their errors.
+    """Add a step to a column's parameters, and update the sums and errors of its rows.
 
-    Four factors at a time; the steps are filled up with zeros.
+    The loops take four factors at a time; ``step`` is padded with zeros.
     """
     row, value = columns.row, columns.value
     sums, error = rows.sums, rows.error
@@ -270,8 +292,10 @@ def _move(columns, rows, model, j, start, stop, step, linear_step):
 
 
 @jit_inner
-def _move_pairs(interactions, own, columns, rows, model, j, start, stop, step, linear_step):
-    """As `_move`, for features with interaction groups; see `_own_layer`."""
+def _move_pairs(
+    interactions, contribution, columns, rows, model, j, start, stop, step, linear_step
+):
+    """As `_move`, for interaction groups; see `_contribution_to_layer`."""
     row, value = columns.row, columns.value
     sums, error = rows.sums, rows.error
     v = model.factors[j]
@@ -285,7 +309,7 @@ def _move_pairs(interactions, own, columns, rows, model, j, start, stop, step, l
         x = sums.dtype.type(1) if value.size == 0 else value[e]
         change = linear_step
         for f in range(n_factors):
-            change += (sums[i, base + f] - x * own[first + f]) * step[f]
+            change += (sums[i, base + f] - x * contribution[first + f]) * step[f]
         error[i] += x * change
     for d in range(np.uintp(partners.size)):
         if partners[d]:
@@ -302,24 +326,28 @@ def _move_pairs(interactions, own, columns, rows, model, j, start, stop, step, l
 
 @jit_inner(allocates=True)
 def _move_general(interactions, columns, rows, model, j, start, stop, step, linear_step):
-    """As `_move`, for products of more than two features."""
+    """As `_move`, for degrees higher than 2."""
     value = columns.value
     v = model.factors[j]
     width = v.size
     one = v.dtype.type(1)
     layers = rows.sums.reshape(rows.sums.shape[0], interactions.n_layers, width)
-    p, slopes, moved = np.empty(width, v.dtype), np.empty(width, v.dtype), np.empty(width, v.dtype)
+    p, slopes, change_of_p = (
+        np.empty(width, v.dtype),
+        np.empty(width, v.dtype),
+        np.empty(width, v.dtype),
+    )
     for e in range(np.uintp(columns.ptr[j]), np.uintp(columns.ptr[j + ONE])):
         i = np.uintp(columns.row[e])
         x = one if value.size == 0 else value[e]
         for f in range(start, stop):
             p[f] = x * v[f]
-            moved[f] = x * step[f - start]
-        derive(interactions, j, p, one, layers[i], start, stop, slopes)
+            change_of_p[f] = x * step[f - start]
+        differentiate_output(interactions, j, p, one, layers[i], start, stop, slopes)
         change = x * linear_step
         for f in range(start, stop):
-            change += moved[f] * slopes[f]
-        move_layers(interactions, j, p, moved, layers[i], start, stop, slopes)
+            change += change_of_p[f] * slopes[f]
+        update_layers(interactions, j, p, change_of_p, layers[i], start, stop, slopes)
         rows.error[i] += change
     for f in range(start, stop):
         v[f] += step[f - start]
@@ -330,8 +358,8 @@ def _move_general(interactions, columns, rows, model, j, start, stop, step, line
 def sum_rows(first, last, source, blocks, model, interactions, intercept, sums, raw):
     """Compute layers and raw outputs of rows ``first:last``.
 
-    If all pairs count, there is one layer, ``sum_j x_j v_j``. ``source`` is a `ScaledRows`. The
-    relation blocks must have been summed before; see relation_blocks.py.
+    If all pairs interact, the only layer is ``sum_j x_j v_j``. ``source`` is a `ScaledRows`. The
+    sums of the relation blocks must be up to date; see relation_blocks.py.
     """
     if interactions is not None:
         _sum_layers(first, last, source, blocks, model, interactions, intercept, sums, raw)
@@ -378,7 +406,10 @@ def _sum_layers(first, last, source, blocks, model, interactions, intercept, sum
     width = factors.shape[1]
     partners, interaction_group = interactions.partners, interactions.interaction_group
     all_layers = sums.reshape(sums.shape[0], interactions.n_layers, width)
-    p, room = np.empty(width, sums.dtype), np.empty((interactions.n_layers, width), sums.dtype)
+    p, group_sums = (
+        np.empty(width, sums.dtype),
+        np.empty((interactions.n_layers, width), sums.dtype),
+    )
     half = sums.dtype.type(0.5)
     for i in range(np.uintp(first), np.uintp(last)):
         layers = all_layers[i]
@@ -400,12 +431,12 @@ def _sum_layers(first, last, source, blocks, model, interactions, intercept, sum
             else:
                 for f in range(width):
                     p[f] = x * factors[j, f]
-                z += enter(interactions, j, p, layers)
+                z += add_feature(interactions, j, p, layers)
         for k in range(blocks.layer.size):
             b, c = np.uintp(blocks.of_row[k, i]), np.uintp(blocks.layer[k]) // np.uintp(width)
             z += blocks.constant[b]
             for f in range(width):
                 layers[c, f] += blocks.sums[b, f]
         if partners.size > 0:
-            z += half * join(partners, layers, room)
+            z += half * make_layers(partners, layers, group_sums)
         raw[i] = z

@@ -1,4 +1,4 @@
-"""Counts and sizes of features, their penalty, and hashes of rows."""
+"""Counts and squared sizes of features, their penalty, and hashes of rows."""
 
 import numpy as np
 
@@ -37,9 +37,10 @@ def penalty(linear, factors, linear_penalty, factor_penalty):
 
 @jit
 def hash_rows(indptr, indices, bits, chosen, result):
-    """Hash each row: equal rows have equal hashes, and different rows hardly ever do.
+    """Hash the entries of each row in the chosen columns.
 
-    Only entries in the chosen columns count. ``bits`` are the values, read as integers.
+    Equal rows have equal hashes, and different rows almost never do. ``bits`` are the values,
+    reinterpreted as integers.
     """
     for i in range(result.size):
         total = np.uint64(0)

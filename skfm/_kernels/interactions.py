@@ -1,17 +1,21 @@
-"""Which products of features a model has, and what is kept of each row to compute them.
+"""Which interactions of features a model has, and the sums of a row that they are computed from.
 
-For each row, layers are kept: sums of its features' vectors ``p = x v``, or of products of them.
+A feature with value x and factors v enters a row as the vector ``p = x v``. Each row has layers,
+which are sums of these vectors or of their elementwise products.
 
-*Pairs.* Features are in interaction groups, and a table says which groups interact. Layer c is the
-sum of ``p`` over the features with which group c interacts. A single group that interacts with
-itself is the model with all pairs, which has faster kernels; its layer is the sum over all
-features.
+*Pairs.* Each feature belongs to an interaction group, and the table ``partners`` says which groups
+interact. Layer c is the sum of ``p`` over the features of all groups that interact with group c.
+If all pairs interact, there is one group, whose layer is the sum over all features; faster kernels
+exist for this case.
 
-*Higher degrees.* Each component has a degree d: of its products of d features, the sum over all
-sets of d. Layer t, counted from 0, is that sum for sets of t + 1, of the components of degrees
-above t + 1, which come after those of lower ones (Blondel et al. 2016).
+*Higher degrees.* A component of degree d contributes the sum of the products of all sets of d
+features, the elementary symmetric polynomial of degree d (or ANOVA kernel: Blondel, Fujino, Ueda,
+Ishihata 2016). Layer t, counted from 0, holds the elementary symmetric polynomials of degree
+t + 1. Only components of a degree above t + 1 need it: the last ones, since they are sorted
+by degree.
 
-A row's output is linear in ``p`` of each feature, with what `derive` finds as slope.
+The output is linear in each feature's ``p``, the other features being fixed.
+`differentiate_output` computes its gradient.
 """
 
 import numpy as np
@@ -20,8 +24,8 @@ from skfm._kernels._jit import jit, jit_inner
 
 
 @jit_inner
-def enter(interactions, j, p, layers):
-    """Add feature ``j`` to a row; returns its products with the features entered before."""
+def add_feature(interactions, j, p, layers):
+    """Add feature ``j`` to a row; returns its interactions with the features added before."""
     partners, begin = interactions.partners, interactions.begin
     n_layers, width = layers.shape
     total = layers.dtype.type(0)
@@ -46,11 +50,11 @@ def enter(interactions, j, p, layers):
 
 
 @jit_inner
-def join(partners, layers, sums):
-    """Turn a row's sums by interaction group into its layers.
+def make_layers(partners, layers, sums):
+    """Replace a row's sums by interaction group by its layers, in place.
 
-    Returns twice the sum of all products, including those of features with themselves. ``sums`` is
-    scratch space for a copy.
+    Returns twice the sum of all interactions, those of features with themselves included.
+    ``sums`` is scratch space for a copy.
     """
     n_layers, width = layers.shape
     for c in range(n_layers):
@@ -69,17 +73,18 @@ def join(partners, layers, sums):
 
 
 @jit_inner
-def derive(interactions, j, p, unit, layers, first, last, slope):
-    """Write derivatives of a row's output by ``p[first:last]`` into ``slope[first:last]``.
+def differentiate_output(interactions, j, p, unit, layers, first, last, slope):
+    """Write the gradient of a row's output by ``p[first:last]`` into ``slope[first:last]``.
 
-    If the layers have been multiplied by a number, ``unit`` is that number, else 1.
+    ``unit`` is 1, or the number by which the layers have been multiplied: the gradient is then
+    multiplied by the same number.
     """
     partners, begin = interactions.partners, interactions.begin
     if partners.size > 0:
         c = interactions.interaction_group[j]
-        own = unit if partners[c, c] else unit * 0
+        self_term = unit if partners[c, c] else unit * 0
         for f in range(first, last):
-            slope[f] = layers[c, f] - own * p[f]
+            slope[f] = layers[c, f] - self_term * p[f]
         return
     for f in range(first, last):
         slope[f] = unit
@@ -89,10 +94,10 @@ def derive(interactions, j, p, unit, layers, first, last, slope):
 
 
 @jit_inner
-def move_layers(interactions, j, p, step, layers, first, last, slope):
-    """Bring a row's layers up to date when ``p[first:last]`` moves by ``step[first:last]``.
+def update_layers(interactions, j, p, step, layers, first, last, slope):
+    """Update a row's layers for a change of ``p[first:last]`` by ``step[first:last]``.
 
-    ``p`` are the values before; ``slope`` is scratch space.
+    ``p`` holds the values before the change; ``slope`` is scratch space.
     """
     partners, begin = interactions.partners, interactions.begin
     if partners.size > 0:
@@ -127,5 +132,5 @@ def predict_general(indptr, indices, data, parameters, interactions, start, stop
                 x = data[e]
                 for f in range(width):
                     p[f] = x * factors[c, j, f]
-                z += x * linear[c, j] + enter(interactions, j, p, layers)
+                z += x * linear[c, j] + add_feature(interactions, j, p, layers)
             output[r, c] = z

@@ -1,4 +1,4 @@
-"""Regression of many outputs at once on sparse features, one feature after the other."""
+"""Regression of many outputs at once on sparse features, by coordinate descent."""
 
 import math
 
@@ -6,15 +6,15 @@ import numpy as np
 
 from skfm._kernels._jit import jit
 
-DOUBT = 4.0  # standard deviations by which chance is given more than its mean
+N_DEVIATIONS = 4.0  # standard deviations above its mean to which the noise is raised
 
 
 @jit(allocates=True)
-def regress(ptr, row, value, size, kept, residual, slopes):
-    """Improve ``slopes`` (n_features, n_outputs) in turn, in place; ``residual`` follows.
+def regress(ptr, row, value, size, shrinkage, residual, slopes):
+    """Update each feature's ``slopes`` (n_features, n_outputs) in turn, and the ``residual``.
 
     ``ptr``, ``row`` and ``value`` are the features' columns (CSC), ``size`` their squared lengths.
-    With the others fixed, a feature's slopes become ``kept`` times its least squares.
+    The slopes become the least-squares estimates given the other features, times ``shrinkage``.
     """
     n_outputs = slopes.shape[1]
     step = np.empty(n_outputs)
@@ -25,7 +25,7 @@ def regress(ptr, row, value, size, kept, residual, slopes):
             for f in range(n_outputs):
                 step[f] += value[e] * residual[r, f]
         for f in range(n_outputs):
-            step[f] = kept[j] * (slopes[j, f] + step[f] / size[j]) - slopes[j, f]
+            step[f] = shrinkage[j] * (slopes[j, f] + step[f] / size[j]) - slopes[j, f]
             slopes[j, f] += step[f]
         for e in range(np.uintp(ptr[j]), np.uintp(ptr[j + 1])):
             r = np.uintp(row[e])
@@ -34,34 +34,36 @@ def regress(ptr, row, value, size, kept, residual, slopes):
 
 
 @jit(allocates=True)
-def regress_doubting(ptr, row, value, residual, slopes, kept, n_sweeps):
-    """The same for few outputs, which say too little of a feature to be compared with others.
+def regress_marginal_likelihood(ptr, row, value, residual, slopes, shrinkage, n_sweeps):
+    """The same, with ``shrinkage`` estimated for each feature by itself: for few outputs, which do
+    not suffice to compare features as adaptive_shrinkage.py does.
 
-    It finds out by itself what is ``kept``. With the others fixed, a feature's least squares ``q``
-    have the variance ``s / h`` in each output, ``h`` being the sum of its squared values and ``s``
-    the mean square of the residual. If its slopes come from a normal distribution, that makes the
-    data likeliest with the variance ``|q|^2 / n_outputs - s / h``, or with 0 if this is negative
-    (Tipping, Faul 2003), and the slopes to expect are ``kept`` times ``q``.
+    This is sparse Bayesian learning (Tipping, Faul 2003). Given the other features, the
+    least-squares estimates ``q`` of a feature have the variance ``s / h`` in each output, where
+    ``h`` is the sum of the feature's squared values and ``s`` the noise variance. Under a normal
+    prior on the slopes, the marginal likelihood is largest for the prior variance ``|q|^2 /
+    n_outputs - s / h``, or 0 if this is negative. The posterior means of the slopes are
+    ``shrinkage`` times ``q``.
 
-    The mean square counts what the features' slopes have fitted, so that more features than rows
-    do no harm, and is at least that of the rows with the feature, before it is fitted: so what a
-    single row has is not ascribed to its feature. And because there may be many useless features,
-    and rows that followed them before follow them still, it is raised to what chance exceeds
-    rarely: ``|q|^2 h / (n_outputs s)`` of a useless feature has the mean 1 and the standard
-    deviation ``sqrt(2 / n_outputs)``.
+    The estimate of ``s`` is conservative in three ways. It divides the sum of squared residuals by
+    the number of rows less the fitted degrees of freedom, so that more features than rows do no
+    harm. It is at least the mean square of the rows with the feature before the feature is fitted,
+    so that the effect of a single row is not attributed to its feature. And it is raised by
+    N_DEVIATIONS, because many features may be useless: for those, ``|q|^2 h / (n_outputs s)`` has
+    the mean 1 and the standard deviation ``sqrt(2 / n_outputs)``.
     """
     n_rows, n_outputs = residual.shape
-    pull = np.empty(n_outputs)
-    n_free = n_rows - kept.sum()
-    raised = 1 + DOUBT * math.sqrt(2 / max(n_outputs, 1))
+    gradient = np.empty(n_outputs)
+    n_free = n_rows - shrinkage.sum()
+    raised = 1 + N_DEVIATIONS * math.sqrt(2 / max(n_outputs, 1))
     for _ in range(n_sweeps):
         total = 0.0
         for r in range(n_rows):
             for f in range(n_outputs):
                 total += residual[r, f] * residual[r, f]
         for j in range(slopes.shape[0]):
-            size, near = 0.0, 0.0
-            pull[:] = 0
+            size, local_squares = 0.0, 0.0
+            gradient[:] = 0
             for e in range(np.uintp(ptr[j]), np.uintp(ptr[j + 1])):
                 x, r = value[e], np.uintp(row[e])
                 size += x * x
@@ -69,26 +71,28 @@ def regress_doubting(ptr, row, value, residual, slopes, kept, n_sweeps):
                 for f in range(n_outputs):
                     before = residual[r, f] + x * slopes[j, f]
                     square += before * before
-                    pull[f] += x * residual[r, f]
-                near += x * x * square
+                    gradient[f] += x * residual[r, f]
+                local_squares += x * x * square
             if size == 0:
                 continue
             square = 0.0
             for f in range(n_outputs):
-                q = slopes[j, f] + pull[f] / size
+                q = slopes[j, f] + gradient[f] / size
                 square += q * q
-            noise = raised * max(max(total, 0.0) / max(n_free + kept[j], 1.0), near / size)
-            share = 0.0
+            noise = raised * max(
+                max(total, 0.0) / max(n_free + shrinkage[j], 1.0), local_squares / size
+            )
+            factor = 0.0
             if square * size > noise:
-                share = 1 - noise / (square * size)
-            n_free += kept[j] - share
-            kept[j] = share
+                factor = 1 - noise / (square * size)
+            n_free += shrinkage[j] - factor
+            shrinkage[j] = factor
             for f in range(n_outputs):
-                step = share * (slopes[j, f] + pull[f] / size) - slopes[j, f]
-                total += step * (step * size - 2 * pull[f])
+                step = factor * (slopes[j, f] + gradient[f] / size) - slopes[j, f]
+                total += step * (step * size - 2 * gradient[f])
                 slopes[j, f] += step
-                pull[f] = step
+                gradient[f] = step
             for e in range(np.uintp(ptr[j]), np.uintp(ptr[j + 1])):
                 x, r = value[e], np.uintp(row[e])
                 for f in range(n_outputs):
-                    residual[r, f] -= x * pull[f]
+                    residual[r, f] -= x * gradient[f]

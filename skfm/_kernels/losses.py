@@ -48,7 +48,7 @@ def scalar_loss(loss, parameter, z, target):
 
 @jit_inner
 def log_loss(z, target):
-    # Everything from exp(-|z|), which cannot overflow.
+    # All terms are computed from exp(-|z|), which cannot overflow.
     t = math.exp(-abs(z))
     value = math.log1p(t) + max(z, z * 0) - target * z
     probability = (1 if z > 0 else t) / (1 + t)
@@ -77,7 +77,7 @@ class Loss(NamedTuple):
 
 
 class OneVsRest(NamedTuple):
-    """The sum of the losses of several outputs, each of its class against the others."""
+    """The sum of the losses of several outputs, one for each class against the others."""
 
     code: int
     parameter: float
@@ -88,7 +88,7 @@ class Softmax(NamedTuple):
 
 
 def make_loss(code, parameter, n_outputs):
-    """The record that chooses what `find_row_loss` computes."""
+    """The named tuple whose type determines what `find_row_loss` computes."""
     if n_outputs == 1:
         return Loss(code, float(parameter))
     return Softmax() if code == SOFTMAX else OneVsRest(code, float(parameter))
@@ -96,10 +96,10 @@ def make_loss(code, parameter, n_outputs):
 
 @jit_dispatch(forceinline=True)
 def find_row_loss(loss, output, row, target, gradient):
-    """Loss of one row; writes its derivatives into ``gradient[:, row]``.
+    """The loss of one row; writes its derivatives into ``gradient[:, row]``.
 
-    ``output`` and ``gradient`` have shape (n_outputs, n_rows). Of several outputs, ``target`` is
-    the class's index.
+    ``output`` and ``gradient`` have the shape (n_outputs, n_rows). If there are several outputs,
+    ``target`` is the index of the class.
     """
     raise NotImplementedError
 
@@ -137,7 +137,7 @@ def total_loss(loss, output, target, weight):
 
 @jit
 def constant_loss(loss, parameter, output, target, weight):
-    """Weighted sum of the losses where every row has the same output."""
+    """Weighted sum of the losses if every row has the same output."""
     total = 0.0
     for r in range(target.size):
         value, _ = scalar_loss(loss, parameter, output, target[r])

@@ -6,9 +6,10 @@ import numpy as np
 
 from skfm._kernels._jit import jit, jit_inner
 
-# What the record of a row or column holds beside its factors.
+# Scalars of a row or column: its bias, sums of squared gradients (AdaGrad), and the penalties of
+# the bias and of the factors for one entry.
 BIAS, BIAS_SQUARES, SQUARES, BIAS_SHARE, SHARE = range(5)
-N_RECORD = 5
+N_SCALARS = 5
 
 
 @jit
@@ -24,9 +25,9 @@ def count_blocks(indptr, indices, row_block, column_block, n_blocks, count):
 def fill_blocks(
     indptr, indices, values, row_block, column_block, row_place, column_place, n_blocks, slot, grid
 ):
-    """Write the entries block by block into ``grid``, with their rows' and columns' new places.
+    """Write the entries block by block into ``grid``, with shuffled numbers of rows and columns.
 
-    ``slot`` tells where each block starts, and in the end where it stops.
+    ``slot`` holds where each block starts, and afterwards where it stops.
     """
     rows, columns, targets = grid
     for r in range(np.uintp(indptr.size - 1)):
@@ -61,15 +62,16 @@ def shuffle_blocks(block_start, seeds, grid):
 
 @jit
 def run_blocks(first, last, grid, row_side, column_side, n_components, rate, fit_bias):
-    """One step for each entry ``first:last``; returns the sum of the squared errors before them.
+    """Take an AdaGrad step for each entry ``first:last``; returns the sum of squared errors.
 
-    A side is (factors (n, width), record (n, N_RECORD)), ``width`` being ``n_components`` and
-    padding. AdaGrad, with one sum of squares for a whole vector of factors: the mean over its
-    components. Each step takes its share of the penalty.
+    Each entry's error is the one before its step. ``row_side`` and ``column_side`` are
+    `structs.Side`, whose ``width`` is ``n_components`` plus padding. The factors of a row share
+    one sum of squared gradients, the mean over the components. Each step includes the penalties
+    for one entry.
     """
     rows, columns, targets = grid
-    P, row_record = row_side
-    Q, column_record = column_side
+    P, row_scalars = row_side
+    Q, column_scalars = column_side
     width = P.shape[1]
     zero = P.dtype.type(0)
     rate = P.dtype.type(rate)
@@ -77,14 +79,14 @@ def run_blocks(first, last, grid, row_side, column_side, n_components, rate, fit
     total = 0.0
     for e in range(np.uintp(first), np.uintp(last)):
         r, c = np.uintp(rows[e]), np.uintp(columns[e])
-        error = _error(targets[e], P, row_record, r, Q, column_record, c)
+        error = _error(targets[e], P, row_scalars, r, Q, column_scalars, c)
         total += error * error
         if fit_bias:
-            _step_bias(row_record, r, error, rate)
-            _step_bias(column_record, c, error, rate)
-        row_rate = rate / math.sqrt(row_record[r, SQUARES])
-        column_rate = rate / math.sqrt(column_record[c, SQUARES])
-        row_share, column_share = row_record[r, SHARE], column_record[c, SHARE]
+            _step_bias(row_scalars, r, error, rate)
+            _step_bias(column_scalars, c, error, rate)
+        row_rate = rate / math.sqrt(row_scalars[r, SQUARES])
+        column_rate = rate / math.sqrt(column_scalars[c, SQUARES])
+        row_share, column_share = row_scalars[r, SHARE], column_scalars[c, SHARE]
         row_squares, column_squares = zero, zero
         for f in range(width):
             p, q = P[r, f], Q[c, f]
@@ -94,21 +96,21 @@ def run_blocks(first, last, grid, row_side, column_side, n_components, rate, fit
             column_squares += dq * dq
             P[r, f] = p + row_rate * dp
             Q[c, f] = q + column_rate * dq
-        row_record[r, SQUARES] += mean * row_squares
-        column_record[c, SQUARES] += mean * column_squares
+        row_scalars[r, SQUARES] += mean * row_squares
+        column_scalars[c, SQUARES] += mean * column_squares
     return total
 
 
 @jit
 def squared_error(first, last, grid, row_side, column_side):
-    """The sum of the squared errors of entries ``first:last``; changes nothing."""
+    """The sum of the squared errors of entries ``first:last``."""
     rows, columns, targets = grid
-    P, row_record = row_side
-    Q, column_record = column_side
+    P, row_scalars = row_side
+    Q, column_scalars = column_side
     total = 0.0
     for e in range(np.uintp(first), np.uintp(last)):
         r, c = np.uintp(rows[e]), np.uintp(columns[e])
-        error = _error(targets[e], P, row_record, r, Q, column_record, c)
+        error = _error(targets[e], P, row_scalars, r, Q, column_scalars, c)
         total += error * error
     return total
 
@@ -116,29 +118,29 @@ def squared_error(first, last, grid, row_side, column_side):
 @jit
 def penalty(side, strength, alpha_bias):
     """``1/2 sum_u (strength_u |p_u|^2 + alpha_bias b_u^2)``."""
-    factors, record = side
+    factors, scalars = side
     total = 0.0
     for r in range(np.uintp(strength.size)):
         square = factors.dtype.type(0)
         for f in range(factors.shape[1]):
             square += factors[r, f] * factors[r, f]
-        bias = record[r, BIAS]
+        bias = scalars[r, BIAS]
         total += strength[r] * square + alpha_bias * bias * bias
     return total / 2
 
 
 @jit_inner
-def _error(target, P, row_record, r, Q, column_record, c):
+def _error(target, P, row_scalars, r, Q, column_scalars, c):
     product = P.dtype.type(0)
     for f in range(P.shape[1]):
         product += P[r, f] * Q[c, f]
-    return target - row_record[r, BIAS] - column_record[c, BIAS] - product
+    return target - row_scalars[r, BIAS] - column_scalars[c, BIAS] - product
 
 
 @jit_inner
-def _step_bias(record, r, error, rate):
-    bias = record[r, BIAS]
-    step = error - record[r, BIAS_SHARE] * bias
-    squares = record[r, BIAS_SQUARES] + step * step
-    record[r, BIAS_SQUARES] = squares
-    record[r, BIAS] = bias + rate * step / math.sqrt(squares)
+def _step_bias(scalars, r, error, rate):
+    bias = scalars[r, BIAS]
+    step = error - scalars[r, BIAS_SHARE] * bias
+    squares = scalars[r, BIAS_SQUARES] + step * step
+    scalars[r, BIAS_SQUARES] = squares
+    scalars[r, BIAS] = bias + rate * step / math.sqrt(squares)

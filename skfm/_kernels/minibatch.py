@@ -1,18 +1,18 @@
-"""Training on planned mini-batches: gather parameters, forward, derivatives, backward with update.
+"""Training on planned mini-batches: forward pass, losses, backward pass, update.
 
-Every step works on one part of a batch, so that threads can share it: rows are independent in
-the forward step and for derivatives, features in the others. The sums of a row or a feature are
-always computed in the same order, by whichever thread.
+Threads share a batch: each step splits the batch's rows (forward pass and losses) or its features
+(the other steps) into parts that are independent of each other. Each sum over a row or a feature
+is computed by one thread in a fixed order, so the number of threads does not change it.
 
-Ids are unsigned, which spares Numba's check for negative indices, and the innermost loops run
-over the components of one or of four entries at a time, which LLVM turns into vector code.
+Indices are unsigned, because Numba then omits its check for negative ones. The innermost loops run
+over the components of one entry, or of four, because LLVM vectorizes such loops.
 """
 
 import numpy as np
 
 from skfm._kernels._jit import jit, jit_inner
 from skfm._kernels.barrier import meet
-from skfm._kernels.interactions import derive, enter, join
+from skfm._kernels.interactions import add_feature, differentiate_output, make_layers
 from skfm._kernels.losses import find_row_loss
 from skfm._kernels.structs import (
     FeatureSums,
@@ -26,8 +26,8 @@ from skfm._kernels.structs import (
 )
 from skfm._kernels.update_rules import move, move_intercept
 
-# What a row or a feature costs besides its entries, in entries; only the balance of threads
-# depends on it. Later features of a batch are rarer, and so further away in memory.
+# Cost of a row or a feature besides its entries, in entries: it balances the work of threads, and
+# changes no result. A batch's later features are rarer, so their parameters are often not cached.
 ROW_COST = np.int64(1)
 GATHER_COST = np.int64(1000)
 UPDATE_COST = np.int64(8)
@@ -39,9 +39,9 @@ ONE, TWO, THREE, FOUR = (np.uintp(n) for n in (1, 2, 3, 4))
 
 @jit_inner
 def share(ptr, start, stop, cost, part, n_parts):
-    """Where part ``part`` of ``start:stop`` begins and ends, for parts of equal work.
+    """The bounds of part ``part`` of ``start:stop``, cut into ``n_parts`` parts of equal work.
 
-    Item i's work is that of its entries, ``ptr[i]:ptr[i + 1]``, and that of ``cost`` more.
+    The work of item i is its number of entries, ``ptr[i + 1] - ptr[i]``, plus ``cost``.
     """
     first, last = start, stop
     base = np.int64(ptr[start]) + cost * start
@@ -79,34 +79,38 @@ def run_steps(
     rule,
     scratch,
 ):
-    """Take a window's batches, in the given order, through the steps ``first:last`` of training.
+    """Run the steps ``first:last`` of training on a window's batches, in the given order.
 
-    ``window``, ``state`` and ``scratch`` are the records of these names as plain tuples.
+    ``window``, ``state`` and ``scratch`` are the structs of these names as plain tuples.
 
-    Of a batch of n outputs, the steps below 2 n gather the parameters of each output and compute
-    the rows' raw outputs. Then there is a step that computes losses and derivatives, and one that
-    updates the intercept. In the last 2 n steps, parameters are gathered again for each output, if
-    there are several, and updated.
+    For n outputs, a batch takes 4 n + 2 steps:
 
-    ``part`` of ``n_parts`` says which rows or features are processed; the parts wait for each
-    other at ``barrier`` (`barrier.NOBODY`: they do not wait). Returns the sum of the losses if
-    that includes part 0 of the step that updates the intercept.
+    - 2 n steps of the forward pass: for each output, gather the parameters of the batch's features
+      into `Local`, and compute the rows' raw outputs;
+    - one step that computes losses and their derivatives;
+    - one step that updates the intercepts;
+    - 2 n steps of the backward pass: for each output, gather the parameters again, unless there is
+      one output, then sum the gradients and update the parameters.
 
-    One function for all, for a single thread as for several that share a batch: the same machine
-    code gives the same bits. It is long because Numba optimises a function again within each of
-    its callers.
+    The call processes part ``part`` of ``n_parts`` of the batch's rows or features. The parts wait
+    for each other at ``barrier``, unless that is `barrier.NOBODY`. Returns the sum of the losses
+    if the call includes part 0 of the step that updates the intercepts, else 0.
+
+    One thread and several threads run this same function, since only the same machine code gives
+    the same bits. It is one long function because Numba optimizes each callee once more in each of
+    its callers, which would lengthen compilation.
     """
     state = State(*state)
     window, scratch = Window(*window), Scratch(*scratch)
     rows, columns = WindowRows(*window.rows), WindowColumns(*window.columns)
-    local, room = Local(*scratch.local), RowScratch(*scratch.rows)
+    local, row_scratch = Local(*scratch.local), RowScratch(*scratch.rows)
     feature_sums = FeatureSums(*scratch.feature_sums)
-    row_ptr, place, row_value, weight = rows.ptr, rows.local, rows.value, rows.weight
+    row_ptr, entry_feature, row_value, weight = rows.ptr, rows.local, rows.value, rows.weight
     feature, column_ptr = columns.feature, columns.ptr
     entry_row, value = columns.row, columns.value
-    near, near_linear, penalty = local.factors, local.linear, local.penalty
-    product, layer = local.self_product, local.layer
-    raw, gradient, losses = room.output, room.gradient, room.losses
+    local_factors, local_linear, penalty = local.factors, local.linear, local.penalty
+    self_product, layer = local.self_product, local.layer
+    raw, gradient, losses = row_scratch.output, row_scratch.gradient, row_scratch.losses
     n_outputs, _, n_slots, width = state.factors.shape
     n_forward = 2 * n_outputs
     total = feature_sums.total
@@ -117,7 +121,7 @@ def run_steps(
     if interactions is not None:
         partners, interaction_group = interactions.partners, interactions.interaction_group
         n_layers = interactions.n_layers
-        layers_room = room.room[part * n_layers : (part + 1) * n_layers]
+        group_sums = row_scratch.group_sums[part * n_layers : (part + 1) * n_layers]
     loss = 0.0
     for batch in order:
         r0, f0 = rows.start[batch], columns.start[batch]
@@ -125,8 +129,8 @@ def run_steps(
         for step in range(first, last):
             is_forward = step < n_forward
             output = (step if is_forward else step - n_forward - 2) // 2 % n_outputs
-            # The same parts compute the rows' outputs and derivatives, and other parts do not need
-            # the intercept's update or the parameters of a single output gathered again: no wait.
+            # No wait where a part needs results of its own alone: the derivatives need the outputs
+            # of the same rows, and nothing needs the intercepts before the next batch.
             if barrier.size > 0 and not (
                 step == n_forward
                 or step == n_forward + 2
@@ -139,7 +143,7 @@ def run_steps(
                 if part == 0:
                     loss += _finish(r0, r1, weight, state.intercept, rule, gradient, losses)
 
-            elif step == n_forward:  # losses, derivatives, and sums times these
+            elif step == n_forward:  # losses and derivatives; multiply the rows' sums by these
                 a, b = share(row_ptr, r0, r1, ROW_COST, part, n_parts)
                 for i in range(np.uintp(a), np.uintp(b)):
                     r = i - np.uintp(r0)
@@ -149,43 +153,43 @@ def run_steps(
                     for c in range(n_outputs):
                         g = row_weight * gradient[c, r]
                         gradient[c, r] = g
-                        for f in range(room.sums.shape[2]):
-                            room.sums[c, r, f] *= g
+                        for f in range(row_scratch.sums.shape[2]):
+                            row_scratch.sums[c, r, f] *= g
 
-            elif step % 2 == 0:  # gather; the scratch holds the parameters of one output at a time
+            elif step % 2 == 0:  # gather: the scratch space holds the parameters of one output
                 if not is_forward and n_outputs == 1:
                     continue
                 linear, factors = state.linear[output], state.factors[output]
                 a, b = share(column_ptr, f0, f1, GATHER_COST, part, n_parts)
-                # Several loops: the first is so short that many of its cache misses are under
-                # way at once.
-                far = factors.reshape(factors.shape[0], n_slots * width)
-                flat = near.reshape(near.shape[0], n_slots * width)
+                # Several loops instead of one: the processor then overlaps the cache misses of
+                # many iterations.
+                flat_factors = factors.reshape(factors.shape[0], n_slots * width)
+                flat_local = local_factors.reshape(local_factors.shape[0], n_slots * width)
                 for i in range(np.uintp(a), np.uintp(b)):
                     n, j = i - np.uintp(f0), np.uintp(feature[i])
                     for f in range(n_slots * width):
-                        flat[n, f] = far[j, f]
+                        flat_local[n, f] = flat_factors[j, f]
                 for slot in range(linear.shape[1]):
                     for i in range(np.uintp(a), np.uintp(b)):
-                        near_linear[i - np.uintp(f0), slot] = linear[np.uintp(feature[i]), slot]
+                        local_linear[i - np.uintp(f0), slot] = linear[np.uintp(feature[i]), slot]
                 for side in range(penalties.shape[1]):
                     for i in range(np.uintp(a), np.uintp(b)):
                         penalty[i - np.uintp(f0), side] = penalties[np.uintp(feature[i]), side]
                 for n in range(np.uintp(a - f0), np.uintp(b - f0)):
                     square = zero
                     for f in range(width):
-                        square += near[n, 0, f] * near[n, 0, f]
-                    product[n] = square
+                        square += local_factors[n, 0, f] * local_factors[n, 0, f]
+                    self_product[n] = square
                 if interactions is not None and partners.size > 0:
                     for i in range(np.uintp(a), np.uintp(b)):
                         n, c = i - np.uintp(f0), interaction_group[np.uintp(feature[i])]
                         layer[n] = np.uintp(c) * np.uintp(width)
                         if not partners[c, c]:
-                            product[n] = zero
+                            self_product[n] = zero
 
-            elif is_forward:  # raw outputs, and the rows' layers for later
+            elif is_forward:  # raw outputs; the rows' layers are kept for the backward pass
                 a, b = share(row_ptr, r0, r1, ROW_COST, part, n_parts)
-                sums = room.sums[output]
+                sums = row_scratch.sums[output]
                 intercept = kind(state.intercept[output, 0])
                 if interactions is not None and partners.size == 0:
                     _forward_general(
@@ -209,52 +213,54 @@ def run_steps(
                     for f in range(sums.shape[1]):
                         sums[r, f] = zero
                     while e < end:
-                        n = np.uintp(place[e])
+                        n = np.uintp(entry_feature[e])
                         x = one if row_is_unit else row_value[e]
-                        z += x * (near_linear[n, 0] - half * x * product[n])
+                        z += x * (local_linear[n, 0] - half * x * self_product[n])
                         together = e + FOUR <= end
                         if interactions is not None:
                             base = np.uintp(layer[n])
                             for t in range(e + ONE, min(e + FOUR, end)):
-                                together = together and layer[np.uintp(place[t])] == base
+                                together = together and layer[np.uintp(entry_feature[t])] == base
                         if together:
                             n2, n3, n4 = (
-                                np.uintp(place[e + ONE]),
-                                np.uintp(place[e + TWO]),
-                                np.uintp(place[e + THREE]),
+                                np.uintp(entry_feature[e + ONE]),
+                                np.uintp(entry_feature[e + TWO]),
+                                np.uintp(entry_feature[e + THREE]),
                             )
                             x2 = one if row_is_unit else row_value[e + ONE]
                             x3 = one if row_is_unit else row_value[e + TWO]
                             x4 = one if row_is_unit else row_value[e + THREE]
-                            z += x2 * (near_linear[n2, 0] - half * x2 * product[n2])
-                            z += x3 * (near_linear[n3, 0] - half * x3 * product[n3])
-                            z += x4 * (near_linear[n4, 0] - half * x4 * product[n4])
+                            z += x2 * (local_linear[n2, 0] - half * x2 * self_product[n2])
+                            z += x3 * (local_linear[n3, 0] - half * x3 * self_product[n3])
+                            z += x4 * (local_linear[n4, 0] - half * x4 * self_product[n4])
                             for f in range(width):
                                 sums[r, base + f] += (
-                                    x * near[n, 0, f]
-                                    + x2 * near[n2, 0, f]
-                                    + x3 * near[n3, 0, f]
-                                    + x4 * near[n4, 0, f]
+                                    x * local_factors[n, 0, f]
+                                    + x2 * local_factors[n2, 0, f]
+                                    + x3 * local_factors[n3, 0, f]
+                                    + x4 * local_factors[n4, 0, f]
                                 )
                             e += FOUR
                         else:
                             for f in range(width):
-                                sums[r, base + f] += x * near[n, 0, f]
+                                sums[r, base + f] += x * local_factors[n, 0, f]
                             e += ONE
                     square = zero
                     if interactions is not None:
-                        square = join(partners, sums[r].reshape(n_layers, width), layers_room)
+                        square = make_layers(
+                            partners, sums[r].reshape(n_layers, width), group_sums
+                        )
                     else:
                         for f in range(width):
                             square += sums[r, f] * sums[r, f]
                     raw[output, r] = intercept + z + half * square
 
-            else:  # sum each feature's gradient over its rows, and update
-                # A chunk of features at a time: so few that their sums stay in the cache, and so
-                # many that calling the update rule costs nothing.
+            else:  # sum each feature's gradient over its rows, then update the feature
+                # In chunks: few enough features that their sums stay in the cache, and enough that
+                # the calls of the update rule cost nothing.
                 a, b = share(column_ptr, f0, f1, UPDATE_COST, part, n_parts)
                 linear, factors = state.linear[output], state.factors[output]
-                sums, slopes = room.sums[output], gradient[output]
+                sums, slopes = row_scratch.sums[output], gradient[output]
                 chunk_start = np.int64(part * FEATURE_CHUNK)
                 while a < b:
                     c = min(a + FEATURE_CHUNK, b)
@@ -266,7 +272,7 @@ def run_steps(
                             r0,
                             weight,
                             interactions,
-                            near,
+                            local_factors,
                             slopes,
                             sums,
                             feature_sums,
@@ -276,8 +282,8 @@ def run_steps(
                             n = np.uintp(chunk_start) + i - np.uintp(a)
                             if interactions is not None:
                                 j = np.uintp(feature[i])
-                                own = interaction_group[j]
-                                base = np.uintp(own) * np.uintp(width)
+                                group = interaction_group[j]
+                                base = np.uintp(group) * np.uintp(width)
                             e, end = np.uintp(column_ptr[i]), np.uintp(column_ptr[i + ONE])
                             occurrences = kind(end - e)
                             if weighted:
@@ -320,7 +326,7 @@ def run_steps(
                                     e += ONE
                             if interactions is not None:
                                 slope = slope if interactions.has_linear[j] else zero
-                                curve = curve if partners[own, own] else zero
+                                curve = curve if partners[group, group] else zero
                             feature_sums.slope[n] = slope
                             feature_sums.curve[n] = curve
                             feature_sums.weight[n] = occurrences
@@ -339,7 +345,7 @@ def run_steps(
 
 @jit_inner
 def _finish(r0, r1, row_weight, intercept, rule, gradient, losses):
-    """Update the intercept; returns the batch's loss. One thread's work, in a fixed order."""
+    """Update the intercepts; returns the batch's loss. One thread does it, in a fixed order."""
     n_rows = r1 - r0
     if rule.fit_intercept:
         weight = float(n_rows)
@@ -362,7 +368,7 @@ def _finish(r0, r1, row_weight, intercept, rule, gradient, losses):
 def _forward_general(
     rows, r0, first, last, feature, f0, intercept, interactions, local, sums, raw
 ):
-    """Raw outputs of the rows ``first:last`` where degrees are higher than 2."""
+    """Compute the raw outputs of rows ``first:last`` where degrees are higher than 2."""
     linear, factors = local.linear, local.factors
     width = factors.shape[2]
     p = np.empty(width, sums.dtype)
@@ -377,7 +383,7 @@ def _forward_general(
             x = sums.dtype.type(1) if rows.value.size == 0 else rows.value[e]
             for f in range(width):
                 p[f] = x * factors[a, 0, f]
-            z += x * linear[a, 0] + enter(interactions, j, p, layers)
+            z += x * linear[a, 0] + add_feature(interactions, j, p, layers)
         raw[r] = z
 
 
@@ -385,14 +391,14 @@ def _forward_general(
 def _sum_general(
     columns, features, r0, weight, interactions, factors, gradient, sums, feature_sums
 ):
-    """Gradients of some features (see `update_rules.move`) where degrees are higher than 2."""
+    """Sum the gradients of features (see `update_rules.move`) where degrees are higher than 2."""
     feature, first, last, start, base = features
     value, total = columns.value, feature_sums.total
     zero, one = sums.dtype.type(0), sums.dtype.type(1)
     width = total.shape[1]
     p, slopes = np.empty(width, sums.dtype), np.empty(width, sums.dtype)
     for n in range(last - first):
-        i, b, near = first + n, base + n, factors[first - start + n, 0]
+        i, b, local_factors = first + n, base + n, factors[first - start + n, 0]
         j = np.uintp(feature[i])
         occurrences, slope = zero, zero
         for f in range(width):
@@ -403,11 +409,11 @@ def _sum_general(
             occurrences += weight[np.uintp(r0) + r] if weight.size > 0 else one
             slope += x * gradient[r]
             for f in range(width):
-                p[f] = x * near[f]
+                p[f] = x * local_factors[f]
             layers = sums[r].reshape(interactions.n_layers, width)
-            derive(interactions, j, p, gradient[r], layers, 0, width, slopes)
+            differentiate_output(interactions, j, p, gradient[r], layers, 0, width, slopes)
             for f in range(width):
                 total[b, f] += x * slopes[f]
         feature_sums.slope[b] = slope if interactions.has_linear[j] else zero
-        feature_sums.curve[b] = zero  # what a feature has with itself is left out already
+        feature_sums.curve[b] = zero  # the layers are without products of a feature with itself
         feature_sums.weight[b] = occurrences

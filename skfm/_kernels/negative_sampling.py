@@ -1,6 +1,9 @@
 """Negative sampling: items that a user has not chosen, drawn with given probabilities.
 
-Each item has a number of shares, and an item is drawn with the probability of its shares.
+Each item has an integer number of shares, and its probability is proportional to it. An item is
+drawn by inverse transform sampling: a random share is looked up in the cumulative numbers of
+shares, ``begin``. Whether a user has seen an item is known from a bit array, as in a Bloom filter
+with one hash function: a bit of 0 says that the item has not been seen.
 """
 
 import numpy as np
@@ -9,17 +12,17 @@ from skfm._kernels._jit import jit, jit_inline, jit_inner
 from skfm._kernels.splitmix64 import GAMMA, splitmix64
 
 N_TRIES = 4  # draws among all items, before one among the unseen items only
-BITS = 16  # at least, for each item seen: an unseen item shares its bit with one in BITS of them
-# A user may have so many times as many words, if each item then has a bit of its own.
+BITS = 16  # for each seen item, at least: an unseen one shares a set bit in at most 1 of 16 cases
+# A user may have this many times as many words, if each item then has a bit to itself.
 EXTRA_WORDS = 4
 _HALF = np.uint64(32)
 
 
 @jit_inline
 def find_bit(item, n_words, n_items):
-    """The word and the bit on which an item falls among a power of two of words.
+    """The word and the bit of an item; ``n_words`` is a power of two.
 
-    If there are enough bits, each item has its own.
+    If there are enough bits, each item has a bit to itself; otherwise, items are hashed.
     """
     place = np.uint64(item)
     if n_words * 64 < n_items:
@@ -40,7 +43,7 @@ def mark_seen(seen, n_items):
 
 @jit_inline
 def draw_any(random, begin):
-    """An item, each with its share. There are less than 2^32 shares."""
+    """Draw an item. There are fewer than 2^32 shares."""
     n_items = begin.size - 1
     n_shares = begin[n_items]
     item = np.int64(((random >> _HALF) * np.uint64(n_shares)) >> _HALF)
@@ -49,10 +52,10 @@ def draw_any(random, begin):
 
 @jit_inline
 def draw_unseen(random, begin, seen_item, seen_bits, first, last, first_word, n_words):
-    """An item that its user has not seen, each with its share; -1 if a few draws found none.
+    """Draw an item that the user has not seen, by rejection; -1 after N_TRIES draws of seen ones.
 
-    What the user has seen is at ``first:last`` and, as bits, in words from ``first_word`` on.
-    Most items drawn have not been seen, which the bit says at once.
+    The user's seen items are ``seen_item[first:last]``, and their bits are in the words from
+    ``first_word`` on. For most unseen items, the bit suffices.
     """
     n_items = begin.size - 1
     for _ in range(N_TRIES):
@@ -70,8 +73,8 @@ def draw_unseen(random, begin, seen_item, seen_bits, first, last, first_word, n_
 
 @jit_inner
 def draw_free(bits, begin, seen, user):
-    """The same in one draw of those that are free, jumping over the shares of seen items; -1 if
-    there are none."""
+    """Draw an unseen item without rejection, by skipping the shares of seen items; -1 if there is
+    none."""
     n_free = seen.total[user]
     if n_free <= 0:
         return np.int64(-1)
@@ -85,13 +88,13 @@ def draw_free(bits, begin, seen, user):
 
 @jit_inline
 def _find_share(begin, share):
-    """The item with a share."""
+    """The item that a share belongs to."""
     return _count_below(begin, np.int64(1), begin.size, share + 1) - 1
 
 
 @jit_inline
 def _count_below(values, low, high, limit):
-    """The first place in ``low:high`` of sorted values that is not below the limit."""
+    """The first position in ``low:high`` of sorted values that is not below the limit."""
     while low < high:
         middle = (low + high) // 2
         if values[middle] < limit:

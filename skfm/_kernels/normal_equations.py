@@ -1,4 +1,4 @@
-"""Normal equations of one feature's parameters: posed, and solved or sampled from."""
+"""Normal equations of one feature's parameters: assembled, then solved or sampled from."""
 
 import math
 
@@ -6,19 +6,19 @@ import numpy as np
 
 from skfm._kernels._jit import jit_inner
 
-# A sample keeps this share of the previous one's distance from the mean, with the sign reversed:
-# sums of parameters then mix faster than with 0.
+# The correlation of a sample with the previous one is minus this number: with 0, sums of
+# correlated parameters mix more slowly.
 OVERRELAXATION = 0.5
-DAMPING = 1000  # machine epsilons by which the diagonals are raised, relatively
-LEAST_PIVOT = 1e-13  # relative to the diagonal element; smaller pivots are rounding errors
+DAMPING = 1000  # relative increase of the diagonal, in machine epsilons
+LEAST_PIVOT = 1e-13  # relative to the diagonal; smaller pivots are rounding errors
 
 
 @jit_inner
-def pose(model, prior, precision, rounding, j, start, stop, with_linear, gram, step):
-    """Turn the products in ``gram`` into the normal equations of the next step.
+def assemble(model, prior, precision, rounding, j, start, stop, with_linear, gram, step):
+    """Turn a Gram matrix into the normal equations of the next step: ``gram . x = step``.
 
-    The diagonal is raised by the possible rounding error: without penalties, steps in directions
-    about which the rows say nothing are then short instead of arbitrary.
+    The diagonal is increased by ``rounding``, relatively: without penalties, the step is then
+    short instead of arbitrary in directions that the rows do not determine.
     """
     n = stop - start + with_linear
     g = np.uintp(prior.group[j])
@@ -40,9 +40,9 @@ def pose(model, prior, precision, rounding, j, start, stop, with_linear, gram, s
 def solve(matrix, step, n, noise, j, start, with_linear):
     """Solve ``matrix x = step`` in place, by a Cholesky decomposition in the upper triangle.
 
-    With noise ``z``, the result is a sample from the normal distribution with mean ``x`` and the
-    inverse of the matrix as covariance. It is overrelaxed: negatively correlated with the previous
-    sample, which is the point 0 (Adler 1981). Coordinates that the others determine do not move.
+    With noise, the result is a sample from the normal distribution with mean ``x`` and the inverse
+    of the matrix as covariance. The sample is overrelaxed: negatively correlated with the previous
+    one, which is the point 0 (Adler 1981). Linearly dependent coordinates do not move.
     """
     for a in range(n):
         diagonal = matrix[a, a]

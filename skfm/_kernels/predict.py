@@ -5,7 +5,7 @@ import numpy as np
 from skfm._kernels._jit import jit
 
 LINE = 64  # bytes of a cache line
-ROWS_TOGETHER = 64  # rows whose factors are prefetched together: they fit into the fastest cache
+ROWS_TOGETHER = 64  # rows whose factors are prefetched together: they fit into the L1 cache
 
 
 @jit(allocates=True)
@@ -16,25 +16,25 @@ def predict(indptr, indices, data, intercept, linear, factors, start, stop, outp
     n_components). A row's result does not depend on the other rows. The pairs are summed as
     ``1/2 sum_f ((sum_j x_j v_jf)^2 - sum_j (x_j v_jf)^2)``, four entries at a time.
 
-    Before some rows are computed, their factors are prefetched, in a loop so short that many cache
-    misses overlap: this is nearly twice as fast. The number returned has no meaning, but keeps the
-    compiler from dropping that loop.
+    The factors of some rows are prefetched before their outputs are computed, in a loop so short
+    that many cache misses overlap: this is nearly twice as fast. The return value has no meaning,
+    but keeps the compiler from removing that loop.
     """
     n_outputs, _, n_components = factors.shape
     zero, half = factors.dtype.type(0), factors.dtype.type(0.5)
     total = np.empty(n_components, factors.dtype)
     square = np.empty(n_components, factors.dtype)
-    touched = zero
+    prefetched = zero
     for output_number in range(n_outputs):
         w, v = linear[output_number], factors[output_number]
         for first in range(start, stop, ROWS_TOGETHER):
             last = min(stop, first + ROWS_TOGETHER)
             if n_components > 0:
                 for e in range(np.uintp(indptr[first]), np.uintp(indptr[last])):
-                    touched = max(touched, v[np.uintp(indices[e]), 0])
+                    prefetched = max(prefetched, v[np.uintp(indices[e]), 0])
             if n_components * factors.itemsize > LINE:
                 for e in range(np.uintp(indptr[first]), np.uintp(indptr[last])):
-                    touched = max(touched, v[np.uintp(indices[e]), n_components - 1])
+                    prefetched = max(prefetched, v[np.uintp(indices[e]), n_components - 1])
             for r in range(first, last):
                 e, end = np.uintp(indptr[r]), np.uintp(indptr[r + 1])
                 z = zero
@@ -64,4 +64,4 @@ def predict(indptr, indices, data, intercept, linear, factors, start, stop, outp
                 for f in range(n_components):
                     pairs += total[f] * total[f] - square[f]
                 output[r, output_number] = intercept[output_number] + z + half * pairs
-    return touched
+    return prefetched

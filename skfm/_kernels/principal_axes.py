@@ -1,7 +1,7 @@
-"""Products of the columns of a tall table, and tables in other coordinates.
+"""Gram matrices, rotations and Cholesky decompositions, without BLAS.
 
-BLAS would use threads of its own, whose number we do not set: they wait for each other while other
-processes are busy, and rounding depends on their number.
+BLAS starts threads of its own, whose number affects rounding, and which wait for each other while
+other processes are busy.
 """
 
 import math
@@ -13,10 +13,10 @@ from skfm._kernels._jit import jit
 
 @jit
 def add_products(first, last, table, total):
-    """Add ``table[first:last].T @ table[first:last]`` to ``total``, which is symmetric.
+    """Add ``table[first:last].T @ table[first:last]`` to the symmetric matrix ``total``.
 
-    Four rows and two columns meet all columns from these on: so each number that is loaded counts
-    several times. The other triangle is a copy.
+    The upper triangle is computed for four rows and two columns of the table at a time, so that
+    each number loaded is used several times, and then copied to the lower triangle.
     """
     width = np.uintp(table.shape[1])
     r, end = np.uintp(first), np.uintp(last)
@@ -60,8 +60,11 @@ def multiply(table, matrix, result):
 
 
 @jit
-def find_root(matrix, lower, inverse):
-    """The Cholesky factor of a positive definite matrix, and its inverse; both come as zeros."""
+def cholesky(matrix, lower, inverse):
+    """Compute the Cholesky factor of a positive definite matrix, and the inverse of this factor.
+
+    ``lower`` and ``inverse`` are outputs, which must hold zeros.
+    """
     n = matrix.shape[0]
     for i in range(n):
         for j in range(i + 1):
@@ -79,21 +82,21 @@ def find_root(matrix, lower, inverse):
 
 
 @jit(allocates=True)
-def turn_rows(first, last, table, axes):
-    """``table[first:last] = table[first:last] @ axes``, four rows and four columns at a time: the
-    number of columns is a multiple of that."""
+def rotate_rows(first, last, table, rotation):
+    """``table[first:last] = table[first:last] @ rotation``, for four rows and four columns at a
+    time. The number of columns must be a multiple of four."""
     width = np.uintp(table.shape[1])
     rows = np.zeros((4, table.shape[1]), table.dtype)
-    turned = np.empty((4, table.shape[1]), table.dtype)
+    rotated = np.empty((4, table.shape[1]), table.dtype)
     r, end = np.uintp(first), np.uintp(last)
     while r < end:
-        n_rows = min(np.uintp(4), end - r)  # what is in the others is turned, but not kept
+        n_rows = min(np.uintp(4), end - r)  # the remaining rows of ``rows`` are ignored
         for k in range(n_rows):
             for j in range(width):
                 rows[k, j] = table[r + k, j]
         for k in range(np.uintp(4)):
             for j in range(width):
-                turned[k, j] = 0
+                rotated[k, j] = 0
         for quarter in range(width // np.uintp(4)):
             f = np.uintp(4) * quarter
             g, h, i = f + np.uintp(1), f + np.uintp(2), f + np.uintp(3)
@@ -102,12 +105,12 @@ def turn_rows(first, last, table, axes):
             a2, b2, c2, d2 = rows[2, f], rows[2, g], rows[2, h], rows[2, i]
             a3, b3, c3, d3 = rows[3, f], rows[3, g], rows[3, h], rows[3, i]
             for j in range(width):
-                w, x, y, z = axes[f, j], axes[g, j], axes[h, j], axes[i, j]
-                turned[0, j] += a0 * w + b0 * x + c0 * y + d0 * z
-                turned[1, j] += a1 * w + b1 * x + c1 * y + d1 * z
-                turned[2, j] += a2 * w + b2 * x + c2 * y + d2 * z
-                turned[3, j] += a3 * w + b3 * x + c3 * y + d3 * z
+                w, x, y, z = rotation[f, j], rotation[g, j], rotation[h, j], rotation[i, j]
+                rotated[0, j] += a0 * w + b0 * x + c0 * y + d0 * z
+                rotated[1, j] += a1 * w + b1 * x + c1 * y + d1 * z
+                rotated[2, j] += a2 * w + b2 * x + c2 * y + d2 * z
+                rotated[3, j] += a3 * w + b3 * x + c3 * y + d3 * z
         for k in range(n_rows):
             for j in range(width):
-                table[r + k, j] = turned[k, j]
+                table[r + k, j] = rotated[k, j]
         r += n_rows

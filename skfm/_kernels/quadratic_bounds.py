@@ -1,4 +1,8 @@
-"""Quadratic upper bounds of losses: what least squares can minimise."""
+"""Quadratic upper bounds of losses, which turn the minimization of any loss into least squares.
+
+This is majorization-minimization (Hunter, Lange 2004): a parabola touches the loss at the present
+raw output and lies above it elsewhere, so a step that lowers the parabola lowers the loss.
+"""
 
 import math
 
@@ -17,19 +21,19 @@ from skfm._kernels.losses import (
     scalar_loss,
 )
 
-LEAST_ERROR = 1e-3  # smaller absolute errors are bounded as this one: curvatures stay finite
+LEAST_ERROR = 1e-3  # of absolute errors: the curvatures of smaller ones are limited to that
 
 
 @jit
 def quadratic_upper_bounds(loss, parameter, boost, output, raw, target, weight, error, root):
     """Bound each row's loss by a parabola that touches it at the present raw output.
 
-    Writes its slope there, divided by its curvature, into ``error``, and the square root of the
-    weighted curvature into ``root``, unless that is empty. Of several outputs, (n_outputs,
-    n_rows), one is bounded while the others stay fixed.
+    ``error`` becomes the parabola's slope at the present output, divided by its curvature, and
+    ``root``, unless it is empty, the square root of its weighted curvature. ``raw`` has the shape
+    (n_outputs, n_rows); the bound is a function of one output while the others are fixed.
 
-    The parabolas lie above the loss everywhere, except those of POISSON: a step that lowers them
-    lowers the loss. Curvatures are multiplied by ``boost``, which makes steps shorter.
+    The bounds hold everywhere, except that of POISSON. Curvatures are multiplied by ``boost``,
+    which makes steps shorter.
     """
     n_outputs = raw.shape[0]
     zero = raw.dtype.type(0)
@@ -39,7 +43,7 @@ def quadratic_upper_bounds(loss, parameter, boost, output, raw, target, weight, 
         code = loss
         if n_outputs > 1:
             y = zero + (y == output)
-            if loss == SOFTMAX:  # the log loss of this output against all others together
+            if loss == SOFTMAX:  # the log loss of this output against log-sum-exp of the others
                 z -= _log_sum_of_others(raw, output, i)
                 code = LOG_LOSS
         _, slope = scalar_loss(code, parameter, z, y)
@@ -67,7 +71,7 @@ def _log_sum_of_others(raw, output, i):
 def _curvature(loss, parameter, z, y):
     one = z * 0 + 1
     if loss == LOG_LOSS:
-        # Jaakkola and Jordan: the flattest parabola above that touches the loss at z and -z.
+        # The flattest bound, which touches the loss at z and -z (Jaakkola, Jordan 2000).
         if abs(z) < 1e-2:
             return one / 4 - z * z / 48
         return math.tanh(z / 2) / (2 * z)
@@ -82,7 +86,7 @@ def _curvature(loss, parameter, z, y):
     if loss == POISSON:
         mean = math.exp(min(z, LARGEST_LOG * one))
         if y > 0 and abs(mean - y) > 1e-3 * y:
-            # The parabola with the same minimum: between the curvatures here and there.
+            # The parabola with the same minimum as the loss, but not an upper bound everywhere.
             return (mean - y) / (z - math.log(y)) if z < LARGEST_LOG else mean
         return max(mean, 1e-30 * one)
     return one

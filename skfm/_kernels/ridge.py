@@ -1,11 +1,11 @@
-"""Many small ridge regressions, one a row of a sparse matrix, by conjugate gradients."""
+"""Many small ridge regressions, one for each row of a sparse matrix, by conjugate gradients."""
 
 import numpy as np
 
 from skfm._kernels._jit import jit, jit_inner
 
 LINE = 64  # bytes of a cache line
-AHEAD = 512  # entries whose design rows are fetched together
+PREFETCHED_ENTRIES = 512  # entries whose rows of the design matrix are prefetched together
 
 
 @jit(allocates=True)
@@ -14,17 +14,19 @@ def solve_rows(
 ):
     """Improve the solutions of rows ``first:last`` by at most ``n_steps`` steps each.
 
-    Row u minimises ``1/2 sum_e w_e (t_e - h_e . x)^2 + 1/2 sum_f d_f x_f^2`` over the free
-    coordinates of ``x``, from ``solution[u]`` on: ``h_e`` is the row of ``design`` that the entry
-    points to, ``d = ridge.fixed + strength[u] * ridge.scaled``. ``entries.values`` holds targets,
-    of weight 1, or confidences, which are weights of target 1. A row without entries gets zeros.
+    The problem of row u is to minimize ``1/2 sum_e w_e (t_e - h_e . x)^2 + 1/2 sum_f d_f x_f^2``
+    over the free coordinates of ``x``, where ``h_e`` is the row of ``design`` for the column of
+    entry e, and ``d = ridge.fixed + strength[u] * ridge.scaled``. ``entries.values`` holds targets
+    of weight 1, or confidences, which are weights of target 1 (Hu, Koren, Volinsky 2008). The
+    solution of a row without entries is 0.
 
-    Conjugate gradients, preconditioned by the diagonal, stop early when the squared residual has
-    become ``precision`` times the first one. Each step lowers what is minimised; ``objective[u]``
-    tells its value, NaN if values were too large to compute with. A row's result depends on no
+    Conjugate gradients start from ``solution[u]``, are preconditioned by the diagonal, and stop
+    early when the squared residual has fallen to ``precision`` times its first value (Takacs,
+    Pilaszy, Tikk 2011). Each step lowers the objective, whose value is written into
+    ``objective[u]``: NaN if values were too large to compute with. A row's result depends on no
     other row.
 
-    Returns a number without meaning, see ``_touch``.
+    The return value has no meaning; see `_prefetch`.
     """
     indptr, indices, values, is_confidence = entries
     fixed, scaled, free = ridge
@@ -33,12 +35,12 @@ def solve_rows(
     least = design.dtype.type(np.finfo(design.dtype).tiny / np.finfo(design.dtype).eps)
     point = np.empty(width, design.dtype)
     penalty = np.empty(width, design.dtype)
-    inverse = np.empty(width, design.dtype)  # of the diagonal; 0 where coordinates are held
+    inverse = np.empty(width, design.dtype)  # of the diagonal; 0 for fixed coordinates
     residual = np.empty(width, design.dtype)
     direction = np.empty(width, design.dtype)
     change = np.empty(width, design.dtype)
-    touched = zero
-    ahead = np.uintp(indptr[first])
+    prefetched = zero
+    next_entry = np.uintp(indptr[first])
     for u in range(np.uintp(first), np.uintp(last)):
         start, end = np.uintp(indptr[u]), np.uintp(indptr[u + np.uintp(1)])
         if start == end:
@@ -46,10 +48,10 @@ def solve_rows(
                 solution[u, f] *= one - free[f]
             objective[u] = 0
             continue
-        if ahead < end:
-            stop = max(end, min(ahead + np.uintp(AHEAD), np.uintp(indptr[last])))
-            touched = max(touched, _touch(indices, ahead, stop, design))
-            ahead = stop
+        if next_entry < end:
+            stop = max(end, min(next_entry + np.uintp(PREFETCHED_ENTRIES), np.uintp(indptr[last])))
+            prefetched = max(prefetched, _prefetch(indices, next_entry, stop, design))
+            next_entry = stop
         for f in range(width):
             penalty[f] = fixed[f] + strength[u] * scaled[f]
             inverse[f] = penalty[f]
@@ -81,7 +83,7 @@ def solve_rows(
             for f in range(width):
                 curvature -= direction[f] * change[f]
             value += zero * curvature  # an overflow makes it NaN
-            if not curvature > zero:  # what is left is rounding
+            if not curvature > zero:  # the residual is a rounding error
                 break
             step = product / curvature
             value -= half * step * product
@@ -97,23 +99,24 @@ def solve_rows(
         for f in range(width):
             solution[u, f] = point[f]
         objective[u] = value
-    return touched
+    return prefetched
 
 
 @jit_inner
-def _touch(indices, start, stop, design):
-    """Prefetch the design rows of some entries, in a loop so short that many cache misses overlap.
+def _prefetch(indices, start, stop, design):
+    """Prefetch the rows of the design matrix for some entries.
 
-    The result must be used: otherwise the compiler drops the loop.
+    The loop is so short that many cache misses overlap. The caller must use the result: otherwise,
+    the compiler removes the loop.
     """
-    touched = design.dtype.type(0)
+    prefetched = design.dtype.type(0)
     n_lines = (design.shape[1] * design.itemsize + LINE - 1) // LINE
     step = LINE // design.itemsize
     for e in range(start, stop):
         row = np.uintp(indices[e])
         for line in range(n_lines):
-            touched = max(touched, design[row, line * step])
-    return touched
+            prefetched = max(prefetched, design[row, line * step])
+    return prefetched
 
 
 @jit_inner

@@ -1,4 +1,4 @@
-"""Random numbers that need no state: each is computed from its number (SplitMix64)."""
+"""Stateless random numbers: each is a hash of a counter (SplitMix64)."""
 
 import numpy as np
 

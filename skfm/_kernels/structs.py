@@ -1,4 +1,4 @@
-"""Records of arrays that are passed to kernels: so a call names its parts."""
+"""Named tuples of arrays that are passed to kernels."""
 
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ import numpy as np
 class State(NamedTuple):
     """Parameters of a factorization machine, for the used features, and the optimizer's state.
 
-    Slot 0 holds the parameter, and further slots what the update rule keeps for it. They are side
-    by side because they are read together, and each distant place in memory costs a cache miss.
+    Slot 0 holds the parameter, and further slots the state of its update rule (see
+    update_rules.py). All slots are adjacent in memory, since they are read together.
     """
 
     intercept: np.ndarray  # (n_outputs, n_linear_slots), always float64
@@ -18,16 +18,16 @@ class State(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """What is minimised, and how."""
+    """The loss, and how parameters are updated."""
 
-    loss: NamedTuple  # a record of losses.py
-    update: NamedTuple  # a record of update_rules.py; the types of both choose what is compiled
+    loss: NamedTuple  # a class of losses.py
+    update: NamedTuple  # a class of update_rules.py; both types determine what is compiled
     fit_intercept: bool
     fit_linear: bool
 
 
 class ScaledRows(NamedTuple):
-    """Rows in CSR form, and what maps their columns to used features and scales their values."""
+    """Rows in CSR form, the positions of columns among the used features, and the scaling."""
 
     indptr: np.ndarray  # (n_rows + 1,)
     indices: np.ndarray  # (n_entries,)
@@ -74,7 +74,7 @@ class Window(NamedTuple):
 
 
 class Local(NamedTuple):
-    """A batch's parameters of one output, copied side by side.
+    """Local copies of the parameters of a batch's features, for one output.
 
     ``width`` is n_components, rounded up to whole SIMD vectors.
     """
@@ -82,30 +82,30 @@ class Local(NamedTuple):
     linear: np.ndarray  # (n_pairs, n_linear_slots)
     factors: np.ndarray  # (n_pairs, n_factor_slots, width)
     penalty: np.ndarray  # (n_pairs, 2 or 4), see update_rules.py
-    self_product: np.ndarray  # (n_pairs,), v . v, or 0 if a feature's group has no pairs within
+    self_product: np.ndarray  # (n_pairs,), v . v, or 0 without interactions within a group
     layer: np.ndarray  # (n_pairs,), where the sums of a feature's interaction group begin
 
 
 class RowScratch(NamedTuple):
-    """What is computed for a batch's rows."""
+    """Results for a batch's rows."""
 
     sums: np.ndarray  # (n_outputs, n_rows, n_layers * width), the rows' layers
     output: np.ndarray  # (n_outputs, n_rows)
     gradient: np.ndarray  # (n_outputs, n_rows)
     losses: np.ndarray  # (n_rows,)
-    room: np.ndarray  # (n_threads * n_layers, width), scratch space
+    group_sums: np.ndarray  # (n_threads * n_layers, width), sums of a row, scratch space
 
 
 class FeatureSums(NamedTuple):
-    """Gradients of the loss by some features, summed over a batch.
+    """Gradients of the loss by the parameters of some features, summed over a batch.
 
     There is space for ``minibatch.FEATURE_CHUNK`` features of each thread.
     """
 
-    slope: np.ndarray  # (n,), of the linear weights: sum of g x
-    curve: np.ndarray  # (n,), sum of g x^2: the gradient of a factor v is total - curve * v
+    slope: np.ndarray  # (n,), sum of g x: the gradients of linear weights
+    curve: np.ndarray  # (n,), sum of g x^2: the gradients of factors v are total - curve * v
     weight: np.ndarray  # (n,), of the rows with the feature
-    total: np.ndarray  # (n, width)
+    total: np.ndarray  # (n, width), sum of g x times the rows' layers
 
 
 class Scratch(NamedTuple):
@@ -130,7 +130,7 @@ class Ridge(NamedTuple):
 
     fixed: np.ndarray  # (width,)
     scaled: np.ndarray  # (width,)
-    free: np.ndarray  # (width,), 0 where a coordinate is held, else 1
+    free: np.ndarray  # (width,), 0 where a coordinate is fixed, else 1
 
 
 class Grid(NamedTuple):
@@ -142,10 +142,10 @@ class Grid(NamedTuple):
 
 
 class Side(NamedTuple):
-    """What is learned of the rows, or of the columns, of a matrix by gradient steps."""
+    """The parameters of a matrix's rows, or of its columns, and their AdaGrad state."""
 
     factors: np.ndarray  # (n, width)
-    record: np.ndarray  # (n, N_RECORD), the columns named in mf_sgd.py
+    scalars: np.ndarray  # (n, N_SCALARS), the columns named in mf_sgd.py
 
 
 class SparseColumns(NamedTuple):
@@ -166,20 +166,20 @@ class Model(NamedTuple):
 
 
 class RowState(NamedTuple):
-    """Sums and errors of the rows under the present parameters."""
+    """Layers and errors of the rows, as computed from the present parameters."""
 
-    sums: np.ndarray  # (n_rows, n_layers * width), their layers; a single one is sum_j x_j v_j
+    sums: np.ndarray  # (n_rows, n_layers * width), layers; if all pairs interact, sum_j x_j v_j
     error: np.ndarray  # (n_rows,), raw output less the target
     root: np.ndarray  # (n_rows,), square roots of the weights, or empty if every weight is 1
 
 
 class RelationBlocks(NamedTuple):
-    """Parts that many rows share, field after field; see relation_blocks.py."""
+    """Blocks of entries that many rows share, of all fields; see relation_blocks.py."""
 
     indptr: np.ndarray  # (n_blocks + 1,)
     column: np.ndarray  # (n_entries,)
     value: np.ndarray  # (n_entries,)
-    own: np.ndarray  # (n_blocks,), whether a block's columns interact with each other
+    interacts: np.ndarray  # (n_blocks,), whether a block's columns interact with each other
     of_row: np.ndarray  # (n_fields, n_rows), the block of each row
     layer: np.ndarray  # (n_fields,), where the sums of the field's interaction group begin
     sums: np.ndarray  # (n_blocks, width)
@@ -187,9 +187,9 @@ class RelationBlocks(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """Precision and mean of each parameter, by its column's group; the linear weights' are last.
+    """Normal priors of the parameters, by group of columns; those of linear weights come last.
 
-    The precision of a column's factors is ``factor_scale`` times that of its group.
+    A column's precisions are those of its group times ``factor_scale`` and ``linear_scale``.
     """
 
     group: np.ndarray  # (n_columns,)
@@ -200,10 +200,10 @@ class Prior(NamedTuple):
 
 
 class Interactions(NamedTuple):
-    """Which products of features a model has; see interactions.py.
+    """Which interactions of features a model has; see interactions.py.
 
-    Kernels get None instead if all pairs count, and if all features have linear weights or none
-    does. Numba leaves out the branches that this rules out: the usual model compiles without them.
+    Kernels get None instead if all pairs interact and either all features have linear weights or
+    none has: Numba then omits the branches for other models.
     """
 
     n_layers: int
@@ -221,11 +221,11 @@ class Items(NamedTuple):
     value: np.ndarray  # (n_entries,)
     output: np.ndarray  # (n_items,), what the regressed features add, or empty
     layers: np.ndarray  # (n_items, n_layers, width), the same
-    begin: np.ndarray  # (n_items + 1,), int64; item i has begin[i]:begin[i + 1] of all shares
+    begin: np.ndarray  # (n_items + 1,), int64, cumulative shares; see negative_sampling.py
 
 
 class Seen(NamedTuple):
-    """What each user has chosen: no negatives for them."""
+    """The items that each user has chosen, which are not sampled as negatives."""
 
     ptr: np.ndarray  # (n_users + 1,)
     item: np.ndarray  # (n_seen,), sorted for each user
@@ -252,7 +252,7 @@ class Comparison(NamedTuple):
 
 
 class PairScratch(NamedTuple):
-    """What is computed of a batch's rows and the items sampled for them."""
+    """Results for a batch's rows and the items sampled for them."""
 
     context: np.ndarray  # (n_rows, n_layers * width), sums of the contexts' features by group
     layers: np.ndarray  # (n_rows, n_layers * width), their layers; for one group the same

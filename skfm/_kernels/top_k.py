@@ -1,13 +1,13 @@
-"""The best columns of each row of a product of two tables that is never held as a whole."""
+"""The best columns of each row of a matrix product, which is computed tile by tile."""
 
 import numpy as np
 
 from skfm._kernels._jit import jit, jit_inner
 
-TILE = 256  # columns that are scored together: their factors stay in the processor's cache
+TILE = 256  # columns that are scored together: their factors stay in the cache
 GROUP = 4  # rows that are scored together
-CHUNK = 32  # scores that are looked at together
-FEW = 128  # so many best ones are kept by putting one after the other where it belongs
+CHUNK = 32  # scores that are compared together
+FEW = 128  # at most this many best columns are kept by insertion sort
 
 
 @jit(allocates=True)
@@ -15,10 +15,10 @@ def best_columns(first, last, table, tiles, n_columns, hidden_ptr, hidden, items
     """Write the best columns of rows ``first:last``, best first, and their scores.
 
     A score is the product of a row of ``table`` (n_rows, width), width a multiple of 4, and a
-    column of ``tiles`` (n_tiles, width, TILE), of which the first ``n_columns`` count. Columns
-    in ``hidden[hidden_ptr[r] : hidden_ptr[r + 1]]`` (sorted) are left out. Of equal scores the
-    first column wins. What is missing where there are too few columns is -1 of score -inf.
-    A row's result depends on no other row.
+    column of ``tiles`` (n_tiles, width, TILE), of which the first ``n_columns`` count. Columns in
+    ``hidden[hidden_ptr[r] : hidden_ptr[r + 1]]`` (sorted) are excluded. Ties are broken in favor
+    of the first column. If there are too few columns, the remaining ones are -1 with score -inf. A
+    row's result depends on no other row.
     """
     n_tiles, width, tile_size = tiles.shape
     n_best = items.shape[1]
@@ -78,7 +78,7 @@ def _multiply(row, tiles, t, block):
 
 @jit_inner
 def _keep_best(block, member, start, size, items, scores, r):
-    """Put those of a tile's scores among the best that belong there."""
+    """Insert a tile's scores into the best ones."""
     m = np.uintp(member)
     zero, one = block.dtype.type(0), block.dtype.type(1)
     last = items.shape[1] - 1
@@ -104,7 +104,7 @@ def _keep_best(block, member, start, size, items, scores, r):
 
 @jit_inner
 def _merge_best(block, member, start, size, items, scores, r, better):
-    """The same, all of the tile's at once. ``better`` is room for their places."""
+    """Merge a tile's sorted scores with the best ones; ``better`` is scratch space."""
     n_best, n = items.shape[1], 0
     for j in range(size):
         score = block[member, j]
@@ -115,7 +115,7 @@ def _merge_best(block, member, start, size, items, scores, r, better):
                 k -= 1
             better[k] = j
             n += 1
-    old, new = 0, 0  # how many stay, and how many come
+    old, new = 0, 0  # how many of the old and of the new ones are among the best
     while n > 0 and old + new < n_best:
         if new < n and block[member, better[new]] > scores[r, old]:
             new += 1

@@ -1,23 +1,27 @@
 """Update rules: how a gradient moves a parameter.
 
-A rule is a record of its settings, whose type chooses the functions that are compiled.
+A rule is a named tuple of its settings. Its type determines which functions are compiled.
 
-A feature's linear weight and factors are moved together, after each batch that has the feature,
-by the gradient of the loss, summed over the batch, and by a share of the penalty. ``weight`` is
-the batch's weight with the feature; ``share[i]`` holds the penalties for each unit of it: ridge
-of the linear weight, ridge of the factors, lasso of the linear weight, group lasso of the factors.
+Each batch updates the linear weights and the factors of its features by the gradient of the loss,
+summed over the batch, plus a share of the penalty's gradient. ``weight`` is the total weight of
+the batch's rows with the feature. The columns of ``penalty`` hold the penalties for each unit of
+this weight: ridge of the linear weight, ridge of the factors, lasso of the linear weight, group
+lasso of the factors.
 
-What a rule remembers of a parameter is in the slots after the parameter's own:
+The state that a rule keeps for a parameter is in the slots after the parameter itself:
 
-========  =====================================  ==============================
-rule      linear                                 factors
-========  =====================================  ==============================
-AdaGrad   sum of squares                         sums of squares
+========  =================================================  ==================================
+rule      linear                                             factors
+========  =================================================  ==================================
+AdaGrad   sum of squared gradients                           sums of squared gradients
 SGD
-Adam      mean, mean of squares, steps           means, means of squares
-FTRL      pull, sum of squares, weight; mean     pulls
-          sum of squares of the factors
-========  =====================================  ==============================
+Adam      first and second moment, number of steps           first and second moments
+FTRL      z, sum of squared gradients, weight of the rows    z
+          seen; for the factors: one sum of squared
+          gradients, the mean over the components
+========  =================================================  ==================================
+
+FTRL's z is the one of McMahan et al. 2013 plus a multiple of the parameter; see `ftrl`.
 """
 
 import math
@@ -27,7 +31,7 @@ import numpy as np
 
 from skfm._kernels._jit import jit_dispatch, jit_inner
 
-# 1 - beta_1, 1 - beta_2 and epsilon.
+# 1 - beta_1, 1 - beta_2 and epsilon of Kingma, Ba 2015.
 ADAM_CONSTANTS = (0.1, 0.001, 1e-8)
 
 
@@ -87,9 +91,9 @@ def adagrad(value, slope, squares, rate, initial):
 
 @jit_inner
 def adam(value, slope, mean, square, rate, constants):
-    """The new value and the new means; ``rate`` corrects their bias.
+    """The new value and the new moments; ``rate`` includes their bias correction.
 
-    ``constants`` are `ADAM_CONSTANTS`, in the type of the rest.
+    ``constants`` are `ADAM_CONSTANTS`, in the dtype of the other arguments.
     """
     decay, square_decay, tiny = constants
     mean += (slope - mean) * decay
@@ -98,20 +102,21 @@ def adam(value, slope, mean, square, rate, constants):
 
 
 @jit_inner
-def ftrl(value, slope, pull, squares, rate, initial, ridge, lasso):
-    """The new value, pull and sum of squares.
+def ftrl(value, slope, z, squares, rate, initial, ridge, lasso):
+    """The new value, the new z and the new sum of squares.
 
-    ``ridge`` and ``lasso`` are the penalties for all of the feature's occurrences so far; the pull
-    is what their slope and the value have not settled yet, so it starts at 0 wherever the value
-    does.
+    The new value minimizes the sum of all linearized losses so far, proximal terms around all
+    values so far and the penalty ``lasso |value| + ridge / 2 value^2``, which is that of all rows
+    with the feature so far. ``z`` is McMahan's z plus ``stiffness * value``: 0 at the start,
+    whatever the initial value is, and later minus the penalty's gradient where the value is not 0.
     """
     squares += slope * slope
     stiffness = math.sqrt(initial + squares) / rate
-    aim = stiffness * value - pull - slope
-    value = _shrunk(abs(aim), lasso) / (stiffness + ridge)
-    if aim < 0:
+    target = stiffness * value - z - slope
+    value = _soft_threshold(abs(target), lasso) / (stiffness + ridge)
+    if target < 0:
         value = -value
-    return value, stiffness * value - aim, squares
+    return value, stiffness * value - target, squares
 
 
 @jit_dispatch
@@ -124,9 +129,9 @@ def move_intercept(update, slots, slope, weight):
 def move(update, features, feature_sums, local, linear, factors, fit_linear):
     """Update the parameters of some of a batch's features.
 
-    ``features`` is (feature, first, last, start, base): they are ``feature[first:last]`` in
-    ``linear`` and ``factors``. In ``local``, which begins with feature ``start``, and in
-    ``feature_sums``, from ``base`` on, they are consecutive.
+    ``features`` is (feature, first, last, start, base). The features to update are
+    ``feature[first:last]`` in ``linear`` and ``factors``. They are consecutive in ``local``, whose
+    first feature is ``feature[start]``, and in ``feature_sums``, from row ``base`` on.
     """
     raise NotImplementedError
 
@@ -143,82 +148,86 @@ def _move_adagrad(update, features, feature_sums, local, linear, factors, fit_li
     feature, first, last, start, base = features
     kind = factors.dtype.type
     rate, initial = kind(update.learning_rate), kind(update.initial_accumulator)
-    near, near_linear, penalty = local.factors, local.linear, local.penalty
+    local_factors, local_linear, penalty = local.factors, local.linear, local.penalty
     total = feature_sums.total
     for n in range(np.uintp(last - first)):
         i, j, b = np.uintp(first - start) + n, np.uintp(feature[first + n]), np.uintp(base) + n
         weight = feature_sums.weight[b]
         if fit_linear:
-            w = near_linear[i, 0]
+            w = local_linear[i, 0]
             slope = feature_sums.slope[b] + weight * penalty[i, 0] * w
-            linear[j, 0], linear[j, 1] = adagrad(w, slope, near_linear[i, 1], rate, initial)
+            linear[j, 0], linear[j, 1] = adagrad(w, slope, local_linear[i, 1], rate, initial)
         shrink = weight * penalty[i, 1] - feature_sums.curve[b]
         for f in range(factors.shape[2]):
-            v = near[i, 0, f]
+            v = local_factors[i, 0, f]
             slope = total[b, f] + shrink * v
-            factors[j, 0, f], factors[j, 1, f] = adagrad(v, slope, near[i, 1, f], rate, initial)
+            factors[j, 0, f], factors[j, 1, f] = adagrad(
+                v, slope, local_factors[i, 1, f], rate, initial
+            )
 
 
 @move_intercept.register(SGD)
 def _sgd_intercept(update, slots, slope, weight):
-    slots[0] -= update.learning_rate / _crowd(weight) * slope
+    slots[0] -= update.learning_rate / _gradient_divisor(weight) * slope
 
 
 @move.register(SGD)
 def _move_sgd(update, features, feature_sums, local, linear, factors, fit_linear):
-    """The loss takes a step, then the penalty an implicit one: no stiffness makes that diverge."""
+    """A gradient step of the loss, then a proximal step of the penalty, which is stable however
+    large the penalty is."""
     feature, first, last, start, base = features
     kind = factors.dtype.type
-    near, near_linear, penalty = local.factors, local.linear, local.penalty
+    local_factors, local_linear, penalty = local.factors, local.linear, local.penalty
     total = feature_sums.total
     for n in range(np.uintp(last - first)):
         i, j, b = np.uintp(first - start) + n, np.uintp(feature[first + n]), np.uintp(base) + n
         weight = feature_sums.weight[b]
-        rate = kind(update.learning_rate) / _crowd(weight)
+        rate = kind(update.learning_rate) / _gradient_divisor(weight)
         if fit_linear:
-            w = near_linear[i, 0]
+            w = local_linear[i, 0]
             moved = w - rate * feature_sums.slope[b]
             linear[j, 0] = moved / (kind(1) + rate * weight * penalty[i, 0])
         shrinkage = kind(1) / (kind(1) + rate * weight * penalty[i, 1])
         curve = feature_sums.curve[b]
         for f in range(factors.shape[2]):
-            v = near[i, 0, f]
+            v = local_factors[i, 0, f]
             factors[j, 0, f] = shrinkage * (v - rate * (total[b, f] - curve * v))
 
 
 @move_intercept.register(Adam)
 def _adam_intercept(update, slots, slope, weight):
     slots[3] += 1
-    rate = update.learning_rate * _adam_factor(slots[3])
+    rate = update.learning_rate * _bias_correction(slots[3])
     slots[0], slots[1], slots[2] = adam(slots[0], slope, slots[1], slots[2], rate, ADAM_CONSTANTS)
 
 
 @move.register(Adam)
 def _move_adam(update, features, feature_sums, local, linear, factors, fit_linear):
-    """Lazy Adam: moments and the number of steps change only in batches that have the feature."""
+    """Lazily updated moments: they and the number of steps change only in batches with the
+    feature."""
     feature, first, last, start, base = features
     kind = factors.dtype.type
     constants = (kind(ADAM_CONSTANTS[0]), kind(ADAM_CONSTANTS[1]), kind(ADAM_CONSTANTS[2]))
-    near, near_linear, penalty = local.factors, local.linear, local.penalty
+    local_factors, local_linear, penalty = local.factors, local.linear, local.penalty
     total = feature_sums.total
     for n in range(np.uintp(last - first)):
         i, j, b = np.uintp(first - start) + n, np.uintp(feature[first + n]), np.uintp(base) + n
         weight = feature_sums.weight[b]
-        n_steps = near_linear[i, 3] + kind(1)
+        n_steps = local_linear[i, 3] + kind(1)
         linear[j, 3] = n_steps
-        rate = kind(update.learning_rate * _adam_factor(n_steps))
+        rate = kind(update.learning_rate * _bias_correction(n_steps))
         if fit_linear:
-            w = near_linear[i, 0]
+            w = local_linear[i, 0]
             slope = feature_sums.slope[b] + weight * penalty[i, 0] * w
             linear[j, 0], linear[j, 1], linear[j, 2] = adam(
-                w, slope, near_linear[i, 1], near_linear[i, 2], rate, constants
+                w, slope, local_linear[i, 1], local_linear[i, 2], rate, constants
             )
         shrink = weight * penalty[i, 1] - feature_sums.curve[b]
         for f in range(factors.shape[2]):
-            v = near[i, 0, f]
+            v = local_factors[i, 0, f]
             slope = total[b, f] + shrink * v
             factors[j, 0, f], factors[j, 1, f], factors[j, 2, f] = adam(
-                v, slope, near[i, 1, f], near[i, 2, f], rate, constants
+                v, slope, local_factors[i, 1, f], local_factors[i, 2, f], rate, constants
             )
 
 
@@ -238,25 +247,26 @@ def _ftrl_intercept(update, slots, slope, weight):
 
 @move.register(FTRL)
 def _move_ftrl(update, features, feature_sums, local, linear, factors, fit_linear):
-    """All factors of a feature share one sum of squares, the mean of theirs, and one lasso."""
+    """The factors of a feature share one sum of squared gradients, the mean over its components,
+    and a group lasso."""
     feature, first, last, start, base = features
     kind = factors.dtype.type
     zero = kind(0)
     rate, initial = kind(update.learning_rate), kind(update.initial_accumulator)
     n_components = kind(max(update.n_components, 1))
-    near, near_linear, penalty = local.factors, local.linear, local.penalty
+    local_factors, local_linear, penalty = local.factors, local.linear, local.penalty
     has_lasso = penalty.shape[1] > 2
-    aim = feature_sums.total
+    target = feature_sums.total
     for n in range(np.uintp(last - first)):
         i, j, b = np.uintp(first - start) + n, np.uintp(feature[first + n]), np.uintp(base) + n
-        weight = near_linear[i, 3] + feature_sums.weight[b]
+        weight = local_linear[i, 3] + feature_sums.weight[b]
         linear[j, 3] = weight
         if fit_linear:
             linear[j, 0], linear[j, 1], linear[j, 2] = ftrl(
-                near_linear[i, 0],
+                local_linear[i, 0],
                 feature_sums.slope[b],
-                near_linear[i, 1],
-                near_linear[i, 2],
+                local_linear[i, 1],
+                local_linear[i, 2],
                 rate,
                 initial,
                 weight * penalty[i, 0],
@@ -265,40 +275,47 @@ def _move_ftrl(update, features, feature_sums, local, linear, factors, fit_linea
         curve = feature_sums.curve[b]
         squares = zero
         for f in range(factors.shape[2]):
-            slope = aim[b, f] - curve * near[i, 0, f]
+            slope = target[b, f] - curve * local_factors[i, 0, f]
             squares += slope * slope
-        squares = near_linear[i, 4] + squares / n_components
+        squares = local_linear[i, 4] + squares / n_components
         linear[j, 4] = squares
         stiffness = math.sqrt(initial + squares) / rate
         length = zero
         for f in range(factors.shape[2]):
-            goal = (stiffness + curve) * near[i, 0, f] - near[i, 1, f] - aim[b, f]
-            aim[b, f] = goal
+            goal = (
+                (stiffness + curve) * local_factors[i, 0, f]
+                - local_factors[i, 1, f]
+                - target[b, f]
+            )
+            target[b, f] = goal
             length += goal * goal
         length = math.sqrt(length)
         lasso = weight * penalty[i, 3] if has_lasso else zero
         scale = zero
         if length > 0:
-            scale = _shrunk(length, lasso) / (length * (stiffness + weight * penalty[i, 1]))
+            scale = _soft_threshold(length, lasso) / (
+                length * (stiffness + weight * penalty[i, 1])
+            )
         for f in range(factors.shape[2]):
-            goal = aim[b, f]
+            goal = target[b, f]
             factors[j, 0, f] = scale * goal
             factors[j, 1, f] = stiffness * scale * goal - goal
 
 
 @jit_inner
-def _shrunk(length, by):
+def _soft_threshold(length, by):
     return max(length - by, length * 0)
 
 
 @jit_inner
-def _crowd(weight):
-    """What a summed gradient is divided by in SGD: rows of one batch say much the same."""
+def _gradient_divisor(weight):
+    """The divisor of summed gradients in SGD, the square root of the weight: the rows of a batch
+    are correlated, so the step grows more slowly than their number."""
     return math.sqrt(max(weight, weight * 0 + 1))
 
 
 @jit_inner
-def _adam_factor(n_steps):
-    """Corrects both means for having started at 0."""
-    rest, square_rest = 1 - ADAM_CONSTANTS[0], 1 - ADAM_CONSTANTS[1]
-    return math.sqrt(1 - square_rest**n_steps) / (1 - rest**n_steps)
+def _bias_correction(n_steps):
+    """The factor of the learning rate that corrects the bias of both moments (Kingma, Ba 2015)."""
+    beta_1, beta_2 = 1 - ADAM_CONSTANTS[0], 1 - ADAM_CONSTANTS[1]
+    return math.sqrt(1 - beta_2**n_steps) / (1 - beta_1**n_steps)

@@ -19,7 +19,7 @@ def find_best(rows, item_table, n_items, candidates, n_threads):
     n_candidates = candidates.count(item_table.n_items)
     if n_candidates == 0:
         raise ValueError(
-            "There are 0 items to choose from: pass other candidates, or exclude fewer items."
+            "No items are left to choose from: pass other candidates, or exclude fewer items."
         )
     n_left_out = item_table.n_items - n_candidates
     if n_left_out and n_left_out * len(rows) < n_candidates:

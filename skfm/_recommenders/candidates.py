@@ -85,7 +85,7 @@ def read_excluded(exclude, n_rows, catalogue):
     shape = n_rows, catalogue.n_items
     columns, names = getattr(exclude, "columns", None), catalogue.names
     if columns is not None and names is not None and list(columns) != list(names):
-        raise ValueError(f"The columns of exclude must be {catalogue.called}, in that order.")
+        raise ValueError(f"The columns of exclude must be {catalogue.called}, in the same order.")
     exclude = check_sparse(exclude, "exclude")
     try:
         excluded = sparse.csr_matrix(exclude)

@@ -45,8 +45,8 @@ class Catalogue(Versioned):
     def _by_mask(self, mask, argument):
         if mask.size != self.n_items:
             raise TypeError(
-                f"{argument} must hold integers, or be a mask of the {self.n_items} items; got a "
-                f"mask of {mask.size}."
+                f"{argument} must contain integers, or be a mask of the {self.n_items} items; "
+                f"got a mask of {mask.size}."
             )
         return np.flatnonzero(mask)
 
@@ -55,7 +55,9 @@ class Catalogue(Versioned):
         ids = ids.tolist()
         unknown = [name for name in ids if not isinstance(name, str) or name not in place]
         if unknown:
-            raise ValueError(f"{argument} names items that X did not have in fit: {unknown[:5]}.")
+            raise ValueError(
+                f"{argument} contains items that X did not have in fit: {unknown[:5]}."
+            )
         return np.array([place[name] for name in ids], dtype=np.int64)
 
     def show(self, items):
@@ -103,8 +105,8 @@ class LabelledCatalogue(Catalogue):
             unknown = list(dict.fromkeys(as_objects(column[positions < 0])))
             difference = self.difference(column)
             raise ValueError(
-                f"{argument} has items that the model does not know: {unknown[:N_NAMED]}"
-                f"{difference and '; '}{difference}."
+                f"{argument} contains items that the model does not know: "
+                f"{unknown[:N_NAMED]}{difference and '; '}{difference}."
             )
         return positions
 
@@ -140,12 +142,12 @@ def check_positions(positions, n, argument, *, or_unknown=False):
     if positions.size == 0:
         return positions.astype(np.int64)
     if positions.dtype.kind not in "iu":
-        raise TypeError(f"{argument} must hold integers, got {positions.dtype}.")
+        raise TypeError(f"{argument} must contain integers, got {positions.dtype}.")
     low, high = positions.min(), positions.max()
     if low < -int(or_unknown) or high >= n:
-        remedy = " Leave out -1, which stands for what is unknown." if low == -1 else ""
+        remedy = " Leave out -1, which stands for unknown rows and items." if low == -1 else ""
         raise ValueError(
-            f"{argument} must be between 0 and {n - 1}; they run from {low} to {high}.{remedy}"
+            f"{argument} must be between 0 and {n - 1}; got values from {low} to {high}.{remedy}"
         )
     return positions.astype(np.int64)
 
@@ -155,5 +157,7 @@ def read_pairs(rows, items, n_rows, catalogue):
     rows = check_positions(rows, n_rows, "rows", or_unknown=True)
     items = catalogue.positions_or_unknown(items, "items")
     if rows.shape != items.shape:
-        raise ValueError(f"rows and items must be equally long; got {rows.size} and {items.size}.")
+        raise ValueError(
+            f"rows and items must have the same length; got {rows.size} and {items.size}."
+        )
     return rows, items

@@ -51,7 +51,7 @@ def implicit_defaults(csr, unobserved_weight="auto"):
     largest = float(csr.data.max())  # divided out first, so that no sum overflows
     mean = max(largest * float(np.mean(csr.data / largest, dtype=np.float64)), tiny)
     weight = float(unless_auto(unobserved_weight, max(UNOBSERVED_PULL * density * mean, tiny)))
-    pull = weight / density / mean  # of unobserved cells together, relative to those stored
+    pull = weight / density / mean  # of unobserved entries together, relative to those stored
     noise = math.sqrt(n_rows / csr.nnz) + math.sqrt(n_columns / csr.nnz)
     shrinkage = noise * min(LARGEST_PENALTY, PENALTY / n_columns**POWER)
     shrinkage *= UNOBSERVED_PULL - (UNOBSERVED_PULL - 1) / (1 + pull / UNOBSERVED_PULL)

@@ -746,7 +746,7 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         known = self._catalogue.find(names) >= 0
         if known.any():
             raise ValueError(
-                f"item_features has {known.sum()} items that the model knows already, such as "
+                f"item_features contains {known.sum()} items that the model already has, such as "
                 f"{np.asarray(names)[known][:5].tolist()}."
             )
         given = to_dtype(given, self.item_coef_.dtype)

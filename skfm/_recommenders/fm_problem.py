@@ -5,6 +5,7 @@ import numpy as np
 from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.ranking.training import Choices
 from skfm._utils import validation
+from skfm._utils.messages import shown
 
 
 def check_fields(of_contexts, of_items, interactions, *, may_share_names):
@@ -13,8 +14,8 @@ def check_fields(of_contexts, of_items, interactions, *, may_share_names):
     shared = [name for name in dict.fromkeys(of_contexts) if name in names]
     if shared and not may_share_names:
         raise ValueError(
-            f"{shared[0]!r} is a field of X and one of items, so interactions and fit_linear "
-            "cannot tell them apart; call it otherwise in feature_fields, item_fields or "
+            f"{shown(shared[0])} is a field of both X and the items, so interactions and "
+            "fit_linear would be ambiguous; rename it in feature_fields, item_fields or "
             "item_identity."
         )
     side = slice(of_contexts.size, None)
@@ -22,9 +23,9 @@ def check_fields(of_contexts, of_items, interactions, *, may_share_names):
     has_no_effect = ~has_partners & ~interactions.has_linear[side]
     if has_no_effect.any():
         raise ValueError(
-            f"The field {of_items[has_no_effect][0]!r} of items is in no pair of interactions "
-            "and has no linear weights (fit_linear), so it would say nothing; name it there, "
-            "or leave it out."
+            f"The item field {shown(of_items[has_no_effect][0])} is in no pair of interactions "
+            "and has no linear weights (fit_linear), so it has no effect; add it there, or "
+            "remove it."
         )
 
 
@@ -36,18 +37,19 @@ def find_chosen(catalogue, y):
         names = list(dict.fromkeys(np.asarray(y)[unknown].tolist()))
         difference = catalogue.difference(y)
         raise ValueError(
-            f"y has {len(names)} items without a row in item_features (or item_ids), such as "
-            f"{names[:5]}{difference and '; '}{difference}; add their rows, or drop these "
+            f"y contains {len(names)} items without a row in item_features (or item_ids), such "
+            f"as {names[:5]}{difference and '; '}{difference}; add their rows, or drop these "
             "events."
         )
     if positions.min() == positions.max():
         raise ValueError(
-            f"y has one item only (n_samples = {positions.size}): there is nothing to rank."
+            f"y contains only one item (n_samples = {positions.size}), so there is nothing to "
+            "rank."
         )
     return positions
 
 
-def make_choices(chosen, users, features, n_own, negatives):
+def make_choices(chosen, users, features, n_one_hot, negatives):
     """Who chose what, among the items that have been chosen at all."""
     used, chosen = np.unique(chosen, return_inverse=True)
     exponent = {"uniform": 0.0, "popularity": 1.0}.get(negatives, negatives)
@@ -55,7 +57,7 @@ def make_choices(chosen, users, features, n_own, negatives):
         item=chosen.astype(np.int64),
         user=users.of_row,
         features=validation.as_csr(features[used]),
-        n_own=n_own,
+        n_one_hot=n_one_hot,
         exponent=float(exponent),
         seen=users.seen[:, used].sorted_indices(),
     )

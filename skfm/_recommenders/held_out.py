@@ -24,7 +24,8 @@ def users_of_events(known, X, groups):
         ids = read_ids(groups, "group")
         if ids.size != X.shape[0]:
             raise ValueError(
-                f"groups must hold the user of each of the {X.shape[0]} rows of X; got {ids.size}."
+                f"groups must contain the user of each of the {X.shape[0]} rows of X; got "
+                f"{ids.size}."
             )
         users = np.full(ids.size, -1)
         there = ~find_missing(ids)
@@ -48,11 +49,13 @@ def held_out_rankings(X, catalogue, y, sample_weight, users):
     Items that the catalogue does not have follow those that it has: they cannot be found.
     """
     if y is None:
-        raise ValueError("y is None: pass the items that were chosen.")
+        raise ValueError("y is None; pass the chosen items.")
     weight = validation.check_sample_weight(sample_weight, X.shape[0], np.float64)
     y = read_ids(validation.check_column(read_choices(y), "y"), "item")
     if y.size != X.shape[0]:
-        raise ValueError(f"y must hold an item for each of the {X.shape[0]} rows; got {y.size}.")
+        raise ValueError(
+            f"y must contain an item for each of the {X.shape[0]} rows; got {y.size}."
+        )
     items = catalogue.find(y, expected=True)
     unknown = items < 0
     n_items = catalogue.n_items

@@ -17,9 +17,9 @@ def warn_of_misuse(given, csr, names, *, is_explicit):
     roles = set(map(usual_role, names)) if is_named else set()
     if _is_log(csr) or {"user", "item"} <= roles:
         warn(
-            f"X, of shape {csr.shape}, looks like a log with a row for each event but is taken "
-            "for a matrix with a row for each user and a column for each item. If it is a log, "
-            "make the matrix with skfm.preprocessing.UserItemEncoder.",
+            f"X, of shape {csr.shape}, looks like a log with a row for each event, but is used "
+            "as a matrix with a row for each user and a column for each item. If it is a log, "
+            "convert it with skfm.preprocessing.UserItemEncoder.",
             UserWarning,
         )
     if not is_explicit:
@@ -28,14 +28,14 @@ def warn_of_misuse(given, csr, names, *, is_explicit):
     if low == high and csr.nnz > 1:
         warn(
             f"All {csr.nnz} ratings in X are equal ({low:g}), so there are no preferences to "
-            "learn. If they mark what users have chosen, set feedback='implicit'.",
+            "learn. If they mark the items that users have chosen, set feedback='implicit'.",
             UserWarning,
         )
     if sparse.issparse(given) and given.format in ("coo", "csr", "csc") and given.nnz > csr.nnz:
         warn(
             f"{given.nnz - csr.nnz} of the {given.nnz} values in X are duplicate entries, which "
-            "are summed, as by SciPy. To keep the last rating or the mean, make the matrix with "
-            "skfm.preprocessing.UserItemEncoder.",
+            "are summed, as in SciPy. To use the last rating or the mean instead, make the "
+            "matrix with skfm.preprocessing.UserItemEncoder.",
             UserWarning,
         )
 

@@ -9,6 +9,7 @@ from sklearn.utils import check_array
 from skfm._fm.feature_groups import check_labels
 from skfm._utils import validation
 from skfm._utils.ids import Ids, find_missing, read_ids, refuse_rows
+from skfm._utils.messages import shown
 from skfm._utils.parameters import FLOAT_TYPES
 from skfm._utils.sparse import check_sparse
 
@@ -42,7 +43,10 @@ def read_items(y, features, ids, fields, identity):
         if not identity:
             raise ValueError("item_identity is empty, so items need features; pass item_features.")
         if fields is not None:
-            raise ValueError("item_fields are labels of item_features, which is None.")
+            raise ValueError(
+                "item_fields contains labels for the columns of item_features, but item_features "
+                "is None."
+            )
         names = Ids.learn(read_ids(y, "item"), "item")[0].ids if ids is None else check_names(ids)
         return Items(names, identity, sparse.csr_matrix((len(names), 0)), [])
     names, given = read_features(features, ids)
@@ -61,7 +65,7 @@ def read_features(features, ids, n_columns=None):
     columns = column_names(features)
     if columns is not None and len(set(columns)) < len(columns):
         twice = [name for name in dict.fromkeys(columns) if columns.count(name) > 1]
-        raise ValueError(f"item_features has several columns of the same name: {twice[:5]}.")
+        raise ValueError(f"item_features has several columns with the same name: {twice[:5]}.")
     features = check_sparse(features, "item_features")
     try:
         X = check_array(
@@ -73,21 +77,21 @@ def read_features(features, ids, n_columns=None):
     except (TypeError, ValueError) as error:
         remedy = ""
         if "convert" in str(error):
-            remedy = (
-                " Encode strings before, for example with OneHotEncoder or pandas.get_dummies."
-            )
+            remedy = " Encode strings first, for example with OneHotEncoder or pandas.get_dummies."
         raise ValueError(
-            f"item_features must hold finite numbers, a row for each item ({error}).{remedy}"
+            "item_features must contain finite numbers, with a row for each item "
+            f"({error}).{remedy}"
         ) from error
     X = validation.as_csr(X)
     if n_columns is not None and X.shape[1] != n_columns:
         raise ValueError(
-            f"item_features must have the {n_columns} columns of fit; it has {X.shape[1]}."
+            f"item_features must have {n_columns} columns, as in fit; got {X.shape[1]}."
         )
     names = np.arange(X.shape[0]) if ids is None or callable(ids) else check_names(ids)
     if len(names) != X.shape[0]:
         raise ValueError(
-            f"item_ids must name the {X.shape[0]} rows of item_features; got {len(names)}."
+            f"item_ids must contain one id for each of the {X.shape[0]} rows of item_features; "
+            f"got {len(names)}."
         )
     return names, X
 
@@ -127,14 +131,14 @@ def read_choices(y):
 def check_names(ids):
     names = read_ids(ids, "item").copy()  # the caller's array may change
     if not names.size:
-        raise ValueError("item_ids is empty; name the items, or pass None.")
+        raise ValueError("item_ids is empty; pass the ids of the items, or None.")
     if set(map(type, names)) == {str} and len(set(names)) == names.size:
         return names  # found quickly, as item_ids may come with each call
     _, places = Ids.learn(names, "item")
     order = np.argsort(places, kind="stable")
     twice = np.zeros(names.size, bool)
     twice[order[1:]] = places[order[1:]] == places[order[:-1]]
-    refuse_rows(twice, "items are named twice in item_ids, or the index of item_features")
+    refuse_rows(twice, "items occur more than once in item_ids, or in the index of item_features")
     return names
 
 
@@ -142,9 +146,9 @@ def _check_identity(identity):
     what = "a list of fields, such as ('item',), or empty"
     identity = validation.check_list(identity, "item_identity", what)
     if not all(isinstance(field, Hashable) for field in identity):
-        raise TypeError(f"item_identity must hold names of fields; got {identity}.")
+        raise TypeError(f"item_identity must contain names of fields; got {shown(identity)}.")
     if len(set(identity)) < len(identity):
-        raise ValueError(f"item_identity names a field twice: {identity}.")
+        raise ValueError(f"item_identity contains a field more than once: {shown(identity)}.")
     return identity
 
 
@@ -159,6 +163,6 @@ def check_columns(features, expected):
     columns = column_names(features)
     if columns is not None and expected is not None and columns != expected:
         raise ValueError(
-            f"item_features must have the columns of fit, in the same order: {expected[:10]}; "
-            f"got {columns[:10]}."
+            "item_features must have the same columns as in fit, in the same order: "
+            f"{expected[:10]}; got {columns[:10]}."
         )

@@ -18,7 +18,7 @@ from skfm._recommenders.mf_units import check_penalties, find_units, standardise
 from skfm._recommenders.mixin import RecommenderMixin
 from skfm._recommenders.vectors import ItemTable, RowVectors, products
 from skfm._solvers.mf import als, problem, sgd
-from skfm._solvers.mf.principal_axes import principal_axes, turn
+from skfm._solvers.mf.principal_axes import principal_axes, rotate
 from skfm._solvers.mf.problem import ITEM, USER
 from skfm._utils import sparse_entries, validation
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
@@ -289,7 +289,7 @@ class MFRecommender(
         super()._check_parameters()
         if self.feedback == "implicit" and self.solver == "sgd":
             raise ValueError(
-                "solver='sgd' learns from stored entries only, but implicit feedback is about all "
+                "solver='sgd' uses only stored entries, but implicit feedback requires all "
                 "entries of the matrix; use solver='als'."
             )
 
@@ -340,10 +340,10 @@ class MFRecommender(
     def _fit(self, X):
         self._check_parameters()
         is_implicit = self.feedback == "implicit"
-        csr = validation.validate_cells(self, X, is_implicit, reset=True)
+        csr = validation.validate_entries(self, X, is_implicit, reset=True)
         if csr.nnz == 0:
             raise ValueError(
-                "X has no stored entries to learn from: it needs at least one "
+                "X has no stored entries to learn from; it must have at least one "
                 f"{'positive value' if is_implicit else 'rating'}."
             )
         model = self._make_model(csr)
@@ -383,8 +383,8 @@ class MFRecommender(
     def _store(self, model, items):
         """The items' table in the units of X, its factors turned to their principal axes."""
         threads = n_threads(self.n_jobs)
-        self._squares, turning = principal_axes(model, items, threads)
-        turn(items, turning, threads)
+        self._squares, rotation = principal_axes(model, items, threads)
+        rotate(items, rotation, threads)
         dtype = items.dtype
         rows = model.factors(items) * np.sqrt(self.scale_)
         self.components_ = rows.astype(dtype, copy=False).T  # item by item in memory
@@ -418,14 +418,15 @@ class MFRecommender(
         labels = check_names(item_ids)
         if labels.size != self.n_features_in_:
             raise ValueError(
-                f"item_ids must name the {self.n_features_in_} items of fit; got {labels.size}."
+                f"item_ids must contain one id for each of the {self.n_features_in_} items of "
+                f"fit; got {labels.size}."
             )
         return LabelledCatalogue(labels, "item_ids")
 
     def _check_rows(self, X):
         """Rows of users in the dtype of the fit, in canonical CSR."""
         check_is_fitted(self)
-        csr = validation.validate_cells(self, X, self._model.is_implicit, reset=False)
+        csr = validation.validate_entries(self, X, self._model.is_implicit, reset=False)
         dtype = self.components_.dtype
         if csr.dtype != dtype:
             with np.errstate(over="ignore"):
@@ -498,10 +499,10 @@ class MFRecommender(
         try:
             X = check_array(X, dtype=FLOAT_TYPES, input_name="X")
         except (TypeError, ValueError) as error:
-            raise type(error)(f"X must hold what transform returned ({error})") from error
+            raise type(error)(f"X must be an output of transform ({error})") from error
         if X.shape[1] != self._n_features_out:
             raise ValueError(
-                f"X has {X.shape[1]} columns, but transform gives {self._n_features_out}."
+                f"X has {X.shape[1]} columns, but transform returns {self._n_features_out}."
             )
         n_components = self.components_.shape[0]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -775,8 +776,8 @@ class MFRecommender(
         judged = np.diff(hidden.indptr) > 0
         if not judged.any():
             raise ValueError(
-                "score hides some entries of each row and judges how they are predicted from the "
-                "others: it needs a row with at least two entries in X."
+                "score holds out some entries of each row and predicts them from the others, so "
+                "X needs a row with at least two entries."
             )
         visible, hidden = visible[judged], hidden[judged]
         if self._model.is_implicit:

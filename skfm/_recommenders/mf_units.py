@@ -16,7 +16,7 @@ def find_units(values, has_bias):
         scale = 1.0
     limits = np.finfo(dtype)
     if not limits.tiny < scale * largest or largest > limits.max / 4:
-        raise ValueError(f"The ratings in X are too large or small for {dtype}; scale them.")
+        raise ValueError(f"The ratings in X are too large or too small for {dtype}; scale them.")
     return float(mean * largest), float(scale * largest)
 
 
@@ -40,7 +40,6 @@ def check_penalties(csr, model):
         largest = np.asarray([*largest, model.unobserved_weight], csr.dtype)
     if not np.isfinite(largest).all():
         raise ValueError(
-            f"alpha={model.alpha}, nu={model.nu} or unobserved_weight="
-            f"{model.unobserved_weight} is too large: the penalties of vectors are no numbers "
-            f"in {csr.dtype}. Lower them."
+            f"alpha={model.alpha}, nu={model.nu} or unobserved_weight={model.unobserved_weight} "
+            f"is too large: the penalties overflow in {csr.dtype}. Lower them."
         )

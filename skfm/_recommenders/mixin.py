@@ -52,7 +52,7 @@ class RecommenderMixin:
         catalogue = self._find_catalogue(item_ids)
         if output == "default" and user_ids is not None:
             raise ValueError(
-                "user_ids name the users in a frame; set output='pandas' or 'polars' as well."
+                "user_ids requires a DataFrame as output; set output='pandas' or output='polars'."
             )
         chosen = find_candidates(
             catalogue,

@@ -18,7 +18,7 @@ def check_output(output):
             import_module(output)
         except ImportError as error:
             raise ImportError(
-                f"output={output!r} needs the package {output} ({error}); install it, or use "
+                f"output={output!r} requires the package {output} ({error}); install it, or use "
                 "output='default'."
             ) from error
 
@@ -53,5 +53,7 @@ def name_rows(user_ids, n_rows):
         return np.arange(n_rows)
     names = read_ids(user_ids, "user")
     if names.size != n_rows:
-        raise ValueError(f"user_ids must name the {n_rows} rows of X; got {names.size}.")
+        raise ValueError(
+            f"user_ids must contain one id for each of the {n_rows} rows of X; got {names.size}."
+        )
     return names

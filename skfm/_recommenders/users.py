@@ -5,6 +5,7 @@ from scipy import sparse
 
 from skfm._utils import validation
 from skfm._utils.equal_rows import keys_of
+from skfm._utils.messages import shown
 from skfm._utils.pickling import Versioned
 from skfm._utils.sorted_search import find_sorted
 
@@ -20,7 +21,7 @@ def user_columns(user_fields, fields):
         found = fields == name
         if not found.any():
             known = ", ".join(map(repr, dict.fromkeys(fields.tolist())))
-            raise ValueError(f"user_fields names {name!r}, which is no field of X: {known}.")
+            raise ValueError(f"Unknown field {shown(name)} in user_fields; known fields: {known}.")
         chosen |= found
     return chosen
 
@@ -64,8 +65,9 @@ class Users(Versioned):
         """
         if X.dtype.itemsize < self._dtype.itemsize and not self._is_short:
             raise ValueError(
-                f"X is {X.dtype}, but fit had {self._dtype}, with values that {X.dtype} rounds: "
-                f"the users of its rows cannot be told. Pass X in {self._dtype}, or {remedy}."
+                f"X has the type {X.dtype}, but the X of fit has values in {self._dtype} that "
+                f"{X.dtype} rounds, so the users of its rows cannot be identified. Pass X in "
+                f"{self._dtype}, or {remedy}."
             )
         X = X.astype(self._dtype, copy=False)
         if self._keys.size == 0:

@@ -43,7 +43,7 @@ class UnitVectors(NamedTuple):
 def unit_vectors(vectors):
     """Vectors divided by their lengths; zeros stay zeros."""
     if vectors.shape[1] == 0:
-        raise ValueError("The model has n_components=0: there are no vectors to compare.")
+        raise ValueError("The model has n_components=0, so there are no vectors to compare.")
     length = np.sqrt(np.einsum("if,if->i", vectors, vectors))
     table = padded(vectors / np.where(length > 0, length, 1)[:, None])
     return UnitVectors(table, make_tiles(table))

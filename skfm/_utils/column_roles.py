@@ -4,6 +4,7 @@ import numbers
 
 import numpy as np
 
+from skfm._utils.messages import shown
 from skfm._utils.warnings import warn
 
 # What columns are often called, in small letters and without anything else: "User ID" is "userid".
@@ -23,14 +24,14 @@ def find_column(column, table, argument):
     if isinstance(column, str):
         if table.names is None:
             raise ValueError(
-                f"{argument} names the column {column!r}, but X has no names; give its position, "
-                "or pass a DataFrame."
+                f"{argument} names the column {column!r}, but X has no column names; pass its "
+                "position, or pass a DataFrame."
             )
         found = [position for position, name in enumerate(table.names) if name == column]
         if len(found) != 1:
             problem = "several columns of X have" if found else "no column of X has"
             raise ValueError(
-                f"{argument} names the column {column!r}, a name that {problem}: "
+                f"{argument} names the column {column!r}, but {problem} this name: "
                 f"{', '.join(map(repr, table.names[:10]))}."
             )
         return found[0]
@@ -38,11 +39,13 @@ def find_column(column, table, argument):
         if not 0 <= column < n_columns:
             raise ValueError(
                 f"X has {n_columns} feature(s) (shape={table.shape}) while a minimum of "
-                f"{max(column, 0) + 1} is required. {argument} names the column {column}; "
-                "positions begin with 0."
+                f"{max(column, 0) + 1} is required. {argument} is the position {column}; "
+                "positions start at 0."
             )
         return int(column)
-    raise TypeError(f"{argument} must name a column of X, or give its position; got {column!r}.")
+    raise TypeError(
+        f"{argument} must be the name or the position of a column of X; got {shown(column)}."
+    )
 
 
 def is_auto(column):
@@ -71,7 +74,7 @@ def assign(table, wanted):
             places[role] = found[0]
         elif found and home not in found:
             names = ", ".join(repr(table.names[position]) for position in found)
-            raise ValueError(f"{names} may all be the column of {role}s: set {role} to one.")
+            raise ValueError(f"{names} may all be the {role} column: set {role} to one of them.")
         elif found or (is_small and home < table.shape[1] and home not in taken):
             places[role] = home
     for role in ("user", "item"):
@@ -79,8 +82,8 @@ def assign(table, wanted):
             names = "" if table.names is None else f" and the columns {table.names[:10]}"
             raise ValueError(
                 f"X has the shape {table.shape}{names}; expected a log with 2 to 4 columns: "
-                f"{', '.join(ROLES)}, the last two being optional. Of others, set {role} to the "
-                f"name or position of the column of {role}s."
+                f"user, item and, optionally, value and time. For other logs, set {role} to the "
+                f"name or the position of the {role} column."
             )
     return {role: places[role] for role in wanted if role in places}
 
@@ -101,8 +104,9 @@ def warn_of_other_roles(table, places):
         if other and called[role] and position not in called[role]:
             name = table.names[called[role][0]]
             warn(
-                f"Column {position} of X, {table.names[position]!r}, is read as the {role}s, but "
-                f"there is a column {name!r}: if that is the {role}, set {role}={name!r}.",
+                f"Column {position} of X, {table.names[position]!r}, is used as the {role} "
+                f"column, but there is also a column {name!r}. If that is the {role} column, set "
+                f"{role}={name!r}.",
                 UserWarning,
             )
 

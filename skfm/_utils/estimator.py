@@ -19,7 +19,7 @@ LONGEST = 30  # values that are printed, as many as scikit-learn shows of a list
 
 @contextmanager
 def all_or_nothing(estimator):
-    """Whoever interrupts a fit, or passes what cannot be learned, keeps the model from before."""
+    """Restore the attributes of the estimator if a fit raises an error or is interrupted."""
     before = dict(vars(estimator))
     try:
         yield
@@ -27,7 +27,7 @@ def all_or_nothing(estimator):
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
-    vars(estimator).pop(ORIGIN, None)  # what it is now, this version has made
+    vars(estimator).pop(ORIGIN, None)  # the fit was made by this version
 
 
 class VersionedEstimator(Versioned):
@@ -37,8 +37,8 @@ class VersionedEstimator(Versioned):
         super().__setstate__(state)
         if ORIGIN not in vars(self):
             return
-        # Parameters that are new have the values at which nothing changes: their defaults. So
-        # what needs no fit works: repr, clone, fit.
+        # Parameters that the other version lacked get their defaults, so that repr, clone and fit
+        # work.
         for name, parameter in inspect.signature(type(self).__init__).parameters.items():
             if parameter.default is not parameter.empty:
                 vars(self).setdefault(name, parameter.default)
@@ -57,8 +57,8 @@ class VersionedEstimator(Versioned):
 class PrintableEstimator(BaseEstimator):
     """A `BaseEstimator` whose repr has the shape of large parameters instead of their values.
 
-    Pipelines and searches print their steps by the parameters of these. So the repr, wherever it
-    starts, gets summaries from `get_params`, and all others get the values.
+    Pipelines and searches print their steps by `get_params` of these. So `get_params` returns
+    summaries when it is called from a repr, and the values otherwise.
 
     Subclasses declare what values their parameters may have in ``_constraints``.
     """

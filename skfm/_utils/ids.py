@@ -82,8 +82,8 @@ class Ids(Versioned):
         elif self.ids.dtype.kind in "iuf":
             remedy = f", for example with astype({self.ids.dtype.name!r})"
         return (
-            f"they are {_name_types(column, types)}, those of the fit "
-            f"{_name_types(self.ids, known_types)}; convert them{remedy}"
+            f"they are {_name_types(column, types)}, but were "
+            f"{_name_types(self.ids, known_types)} in fit; convert them{remedy}"
         )
 
 
@@ -137,8 +137,8 @@ def _of(name):
 
 def _not_hashable(name, error):
     return TypeError(
-        f"The {_of(name)} must be hashable ({error}): each argument must be a string, a number or "
-        "something else that a dictionary takes as a key."
+        f"The {_of(name)} must be hashable ({error}): each argument must be a string, a number "
+        "or another value that can be a dictionary key."
     )
 
 

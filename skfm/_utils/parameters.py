@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
+from skfm._utils.messages import shown
+
 FLOAT_TYPES = [np.float64, np.float32]  # in which this package computes; others become the first
 LARGEST_RANK = 1_000_000  # a bound for what would never fit into memory
 
@@ -168,10 +170,10 @@ def check_parameter(value, name, *allowed):
     Raises
     ------
     ValueError
-        If the value is of a kind that is allowed, such as a string, but is none of those allowed,
-        or if only some names are allowed.
+        If the value has an allowed type, such as str, but is not one of the allowed values, or if
+        only strings are allowed.
     TypeError
-        If it is of another kind.
+        If the value has another type.
     """
     suitable = [constraint for constraint in allowed if constraint.suits(value)]
     try:
@@ -181,4 +183,4 @@ def check_parameter(value, name, *allowed):
         raise ValueError(f"{name} is too large for a float; lower it.") from error
     only_names = all(isinstance(constraint, Options) for constraint in allowed)
     error = ValueError if suitable or only_names else TypeError
-    raise error(f"{name} must be {' or '.join(map(str, allowed))}; got {value!r}.")
+    raise error(f"{name} must be {' or '.join(map(str, allowed))}; got {shown(value)}.")

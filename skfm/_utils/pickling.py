@@ -35,8 +35,8 @@ class Versioned:
             return object.__getattribute__(self, name)  # the usual error
         raise InconsistentVersionError(
             f"{type(self).__name__} has no attribute {name!r}: it was pickled by skfm {origin}, "
-            f"and skfm {__version__} keeps other attributes. Fit the model again, or use it with "
-            "the version it comes from."
+            f"and skfm {__version__} has other attributes. Fit the model again, or use the "
+            "version that pickled it."
         )
 
     def _packed(self, name, value):

@@ -14,7 +14,7 @@ def last_step(estimator, X):
             estimator = estimator.best_estimator_
         else:
             raise TypeError(
-                f"{estimator!r} has no method recommend: pass a recommender, or a pipeline or a "
-                "fitted search that ends in one."
+                f"{estimator!r} has no method recommend: pass a recommender, or a pipeline or "
+                "fitted search whose last step is one."
             )
     return estimator, X

@@ -42,7 +42,7 @@ class Progress:
     @contextmanager
     def until_end(self, history):
         """Training happens inside; says at the end why there are no further epochs."""
-        ending = "interrupted"  # by an error, or by who has lost patience
+        ending = "interrupted"  # by an error or by the user
         try:
             yield
             ending = "stopped early" if history.stopped else "max_iter reached"

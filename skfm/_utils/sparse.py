@@ -25,7 +25,7 @@ def check_sparse(X, name="X"):
         return _check_coordinates(X, name)
     if X.format not in ("csr", "csc", "bsr"):  # lists, a dictionary, diagonals: no such arrays
         if X.format == "lil" and list(map(len, X.rows)) != list(map(len, X.data)):
-            raise _damaged(name, "a row has more columns than values, or fewer")
+            raise _damaged(name, "a row has different numbers of columns and values")
         try:
             X = X.tocsr()
         except (IndexError, TypeError, ValueError) as error:
@@ -57,7 +57,7 @@ def _check_compressed(X, name):
     if indptr.size != n_rows + 1:
         raise _damaged(name, f"indptr has {indptr.size} elements for {n_rows} {axes[0]}s")
     if indptr[0] != 0 or (indptr[1:] < indptr[:-1]).any():
-        raise _damaged(name, "indptr does not begin with 0, or decreases")
+        raise _damaged(name, "indptr does not start at 0, or decreases")
     n_entries = int(indptr[-1])
     if n_entries > min(indices.size, len(data)):
         raise _damaged(
@@ -94,7 +94,10 @@ def _check_coordinates(X, name):
 
 def _check_type(array, called, name):
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise _damaged(name, f"its {called} are no row of integers but {array.dtype}")
+        raise _damaged(
+            name,
+            f"its {called} must be a one-dimensional array of integers, not of {array.dtype}",
+        )
 
 
 def _check_range(indices, n, axis, name):

@@ -22,8 +22,8 @@ def ranks_within_rows(X, key):
     return places
 
 
-def split_entries(X, hidden):
-    """Two matrices: one of the entries that are not hidden, and one of those that are."""
+def divide_entries(X, hidden):
+    """Two matrices: one with the visible entries, and one with the hidden ones."""
     return _select(X, ~hidden), _select(X, hidden)
 
 
@@ -34,10 +34,10 @@ def _select(X, chosen):
 
 
 def hide_by_hash(X, share):
-    """Hide a share of each row's entries: at least one if the row has two, and never all.
+    """Hide a fraction of the entries of each row: at least one of two, and never all.
 
-    Which entries are hidden depends only on the columns of the row, not on its position, on other
-    rows or on a seed. So a model is always evaluated on the same entries.
+    The choice depends only on the columns of the row, not on its position, on other rows or on a
+    seed. So all models are evaluated on the same entries.
     """
     mixed = mix(X.indices.astype(np.uint64) + np.uint64(1))
     filled = np.flatnonzero(np.diff(X.indptr))
@@ -47,4 +47,4 @@ def hide_by_hash(X, share):
     key = mix(mixed ^ np.repeat(of_row, np.diff(X.indptr)))
     n = n_entries_by_row(X)
     n_hidden = np.minimum(np.maximum(np.rint(share * n), 1), n - 1)
-    return split_entries(X, ranks_within_rows(X, key) < np.repeat(n_hidden, n))
+    return divide_entries(X, ranks_within_rows(X, key) < np.repeat(n_hidden, n))

@@ -44,8 +44,8 @@ _ADVICE_FOR_SAMPLES = _Advice(
 )
 _ADVICE_FOR_USERS = _Advice(
     "X must be a matrix of users by items: skfm.preprocessing.UserItemEncoder makes one from a "
-    "log. (Other categories, encoded with OneHotEncoder, are for FMRegressor or FMClassifier.)",
-    "A missing rating is a cell that is not stored, or a 0 in dense input: fill a pivoted table "
+    "log. (For other categories, use OneHotEncoder with FMRegressor or FMClassifier.)",
+    "A missing rating is an entry that is not stored, or a 0 in dense input: fill a pivoted table "
     "with fillna(0), or encode the log with skfm.preprocessing.UserItemEncoder.",
 )
 
@@ -92,7 +92,7 @@ def _validate(estimator, X, *, advice=_ADVICE_FOR_SAMPLES, **options):
             ) from error
         if "inhomogeneous" in message:
             raise ValueError(
-                "X must be a table whose rows are equally long, and y, if given, must have "
+                "X must be a table whose rows have equal lengths, and y, if given, must contain "
                 f"one value for each row ({message})."
             ) from error
         if "at least one array" in message:
@@ -115,7 +115,7 @@ def _require_numbers(y):
     try:
         values = np.asarray(y)
     except ValueError as error:  # lists of different lengths
-        raise ValueError(f"y must hold one number for each row of X ({error}).") from error
+        raise ValueError(f"y must contain one number for each row of X ({error}).") from error
     _refuse_complex(values, "y")
     try:
         if values.dtype.kind in "US" or any(isinstance(v, str) for v in _objects(values)):
@@ -125,8 +125,8 @@ def _require_numbers(y):
         return values.astype(np.float64) if values.dtype == object else y
     except (OverflowError, TypeError, ValueError) as error:
         raise ValueError(
-            f"y must hold numbers for a regression ({error}); convert it with astype(float), or "
-            "use a classifier if these are labels."
+            f"y must contain numbers for a regression ({error}); convert it with astype(float), "
+            "or use a classifier if these are labels."
         ) from error
 
 
@@ -143,7 +143,7 @@ def _objects(values):
     return values.ravel() if values.dtype == object else ()
 
 
-def validate_cells(estimator, X, is_confidence, *, reset):
+def validate_entries(estimator, X, is_confidence, *, reset):
     """Validate a matrix of users by items; return it as canonical CSR.
 
     A stored zero is a rating. Among confidences zeros are dropped, and negative values are an
@@ -188,7 +188,7 @@ def check_sample_weight(sample_weight, n_rows, dtype):
         weight = np.asarray(sample_weight, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"sample_weight must hold one number for each row of X ({error})."
+            f"sample_weight must contain one number for each row of X ({error})."
         ) from error
     if weight.ndim != 1:
         raise ValueError("Sample weights must be 1D array or scalar (argument sample_weight).")
@@ -213,13 +213,13 @@ def check_sample_weight(sample_weight, n_rows, dtype):
     weight = np.array(weight, dtype=dtype)
     if not weight.any():
         raise ValueError(
-            "sample_weight is zero for every row: all weights are zero, nothing is left to fit."
+            "sample_weight is zero for every row; at least one weight must be positive."
         )
     return weight
 
 
 def largest_sum(dtype):
-    """The largest sum of weights that leaves room for a product."""
+    """The largest sum of weights whose products do not overflow."""
     return float(np.finfo(dtype).max) / 100
 
 
@@ -240,7 +240,7 @@ def check_column(values, name):
     try:
         return column_or_1d(values, warn=True)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{name} must hold one value for each row ({error})") from error
+        raise type(error)(f"{name} must contain one value for each row ({error})") from error
 
 
 def check_predictions(values):

@@ -15,7 +15,7 @@ def warn(message, category):
 def warn_not_converged(max_iter, tol, what):
     """Say that training has ended too early; ``what`` are its iterations."""
     warn(
-        f"max_iter={max_iter} {what} ended before the objective stopped improving by tol={tol}; "
-        "raise max_iter or tol.",
+        f"max_iter={max_iter} {what} were not enough: the objective was still improving by more "
+        f"than tol={tol}; raise max_iter or tol.",
         ConvergenceWarning,
     )

@@ -37,8 +37,8 @@ def _naming(file):
         if type(error) not in OF_DECOMPRESSORS or getattr(error, "errno", None) is not None:
             raise  # the system's, or the file object's own
         raise ValueError(
-            f"{file} cannot be decompressed ({error}): it is cut off, damaged or compressed in "
-            "another way. Download or compress it again."
+            f"{file} cannot be decompressed ({error}): it is truncated, damaged or compressed in "
+            "another format. Download or compress it again."
         ) from error
 
 

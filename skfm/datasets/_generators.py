@@ -10,10 +10,11 @@ from scipy.special import expit, softmax
 from sklearn.utils import Bunch, check_random_state
 
 from skfm._utils import validation
+from skfm._utils.messages import shown
 from skfm._utils.sparse import index_type
 from skfm._utils.typing import Float, FloatDType, Int, Seed
 
-LARGEST_SCALE = 1e100  # its square is a number
+LARGEST_SCALE = 1e100  # so that its square is finite
 
 
 def make_fm_regression(
@@ -224,27 +225,27 @@ def make_fm_classification(
 
 
 def _check_rates(base_rate, n_classes):
-    """Expected shares of all classes."""
+    """Expected fractions of all classes."""
     if base_rate is None:
         return np.full(n_classes, 1 / n_classes)
     try:
         rates = np.asarray(base_rate, dtype=np.float64)
     except (OverflowError, TypeError, ValueError) as error:
-        raise TypeError(f"base_rate must hold numbers; got {base_rate!r}.") from error
+        raise TypeError(f"base_rate must contain numbers; got {shown(base_rate)}.") from error
     if rates.ndim == 0 and n_classes == 2:
         rates = np.array([1 - rates, rates])
     if rates.shape != (n_classes,) or not (rates > 0).all() or abs(rates.sum() - 1) > 1e-6:
         raise ValueError(
-            "base_rate must be the share of class 1 between 0 and 1 (two classes only), or "
-            f"{n_classes} positive shares with the sum 1; got {base_rate!r}."
+            "base_rate must be the fraction of class 1, between 0 and 1 (only for two classes), "
+            f"or {n_classes} positive fractions that sum to 1; got {shown(base_rate)}."
         )
     return rates / rates.sum()
 
 
 def _base_offset(scores, rates, tol=1e-6, max_iter=1000):
-    """What to add to the scores so that the mean probabilities are the given rates.
+    """Offsets of the scores for which the mean probabilities are the given rates.
 
-    Proportional fitting: raise each class by as much as it falls short, until none does.
+    Iterative proportional fitting: each step adds the log-ratio of target and mean probability.
     """
     if scores.shape[1] == 1:
         target = np.log(rates[1] / rates[0])
@@ -264,7 +265,7 @@ def _base_offset(scores, rates, tol=1e-6, max_iter=1000):
 
 
 def _cumulated(scores):
-    """Cumulated probabilities of all classes but the last, whose is 1."""
+    """Cumulative probabilities of all classes but the last, for which it is 1."""
     if scores.shape[1] == 1:
         return expit(-scores)
     return np.cumsum(softmax(scores, axis=1), axis=1)[:, :-1]
@@ -290,7 +291,7 @@ def _draw_rows(rng, n_samples, n_fields, n_levels, kind, skew, dtype):
     bounds = np.cumsum(share / share.sum())[:-1]
     levels = np.empty((n_samples, n_fields), dtype=np.int32)
     for field in range(n_fields):
-        # As in real data, the number of a category does not tell how frequent it is.
+        # As in real data, the index of a category is unrelated to its frequency.
         names = rng.permutation(n_levels).astype(np.int32) + np.int32(field * n_levels)
         levels[:, field] = names[np.searchsorted(bounds, rng.random_sample(n_samples))]
     size = n_samples * n_fields
@@ -302,7 +303,7 @@ def _draw_rows(rng, n_samples, n_fields, n_levels, kind, skew, dtype):
 
 
 def _plant(rng, X, n_fields, n_components, linear_scale, interaction_scale):
-    """Parameters of a random machine whose output over X has mean 0 and deviation 1."""
+    """A random factorization machine whose output over X has mean 0 and standard deviation 1."""
     n_fields, n_components = int(n_fields), validation.check_n_components(n_components)
     linear_scale, interaction_scale = (
         validation.check_number(number, name, numbers.Real, low=0, high=LARGEST_SCALE)
@@ -329,13 +330,13 @@ def _plant(rng, X, n_fields, n_components, linear_scale, interaction_scale):
 
 
 def _deviation(values):
-    """Standard deviation to divide by; 1 where it is nothing but rounding."""
+    """Standard deviation to divide by; 1 if it is only a rounding error."""
     deviation = values.std()
     return deviation if deviation > 1e-9 * np.abs(values).max() else 1.0
 
 
 def _outputs(X, n_fields, coef, components):
-    """Linear part and interactions of every row, a few rows at a time for the memory's sake."""
+    """Linear part and interactions of every row, a few rows at a time to save memory."""
     n_components = components.shape[0]
     table = np.ascontiguousarray(components.T)
     linear, pairs = np.zeros(X.shape[0]), np.zeros(X.shape[0])

@@ -36,64 +36,63 @@ def load_libffm(
 ) -> tuple[SparseMatrix, FloatArray, IntArray]:
     r"""Read a file in the format of libffm.
 
-    Each line is a row: ``label field:feature:value field:feature:value ...``, separated by white
-    space. The format is that of svmlight with a field in front of each feature. Field and
-    feature are integers of at least 0. Lines that are blank are skipped; a line with a label
-    only is an empty row.
+    Each line is a row, ``label field:feature:value field:feature:value ...``, separated by
+    whitespace. The format is the svmlight format with a field in front of each feature. Fields and
+    features are integers of at least 0. Blank lines are skipped, and a line that contains only a
+    label is an empty row.
 
     Parameters
     ----------
     file : str, path-like or binary file object
-        Where to read. Paths that end in ``.gz`` or ``.bz2`` are decompressed. A file object is
-        read to its end and not closed.
+        File to read. Paths that end in ``.gz`` or ``.bz2`` are decompressed. A file object is
+        read to its end, but not closed.
     n_features : int, default=None
-        Number of features. By default as many as the largest one in the file needs. Give that of
-        the training file to load a test file into the same columns.
+        Number of features. By default, it is inferred from the largest feature in the file. To
+        load a test file with the same columns as a training file, pass the number of features of
+        the training file.
     dtype : {np.float64, np.float32}, default=np.float64
-        Type of X.
+        Data type of X.
     zero_based : bool or "auto", default=True
-        Whether features are counted from 0, as in most files of this format, or from 1. "auto"
-        takes 1 if there is no feature 0, as in scikit-learn. That depends on the data: do not
-        use it for files which may lack feature 0 by chance, such as parts of one file. Fields
-        are kept as they are.
+        Whether feature indices start at 0, as in most files of this format, or at 1. With "auto",
+        they start at 1 if there is no feature 0, as in
+        :func:`~sklearn.datasets.load_svmlight_file`. Do not use "auto" for files that may lack
+        feature 0 by chance, such as parts of a file. Fields are never shifted.
     on_shared : {"raise", "split"}, default="raise"
-        What to do with a feature that occurs under several fields, as hashed features do: raise
-        an error, or give every pair of field and feature a column of its own. The smallest field
-        of the feature keeps the feature's column; the other pairs get new columns behind all
-        features, ordered by field, then by feature.
+        How to handle features that occur in several fields, such as hashed features: raise an
+        error, or use a separate column for each pair of field and feature. With "split", the
+        smallest field of a feature keeps the column of the feature. The other pairs get new
+        columns after all features, ordered by field and then by feature.
 
     Returns
     -------
     X : CSR matrix of shape (n_rows, n_features)
-        Values, with sorted indices. An entry that occurs several times in a row is summed;
-        zeros in the file stay stored zeros. With ``on_shared="split"`` there may be more
-        columns.
+        Values, with sorted indices. Duplicate entries of a row are summed, and zeros in the file
+        are stored. With ``on_shared="split"``, there may be more columns.
     y : ndarray of shape (n_rows,), dtype float64
         Labels.
     fields : ndarray of shape (n_features,), dtype int64
-        Field of each column of X; -1 for columns that do not occur in the file.
+        Field of each column of X; -1 for columns without entries.
 
     Raises
     ------
     ValueError
-        If the file has no rows, or something in it is malformed, not finite, negative or out of
-        range; the message says in which line. If a feature occurs under several fields and
-        `on_shared` is "raise". If a compressed file is cut off or damaged.
+        If the file has no rows; if a line is malformed, or contains numbers that are not finite,
+        negative or out of range (the message contains the line number); if a feature occurs in
+        several fields and `on_shared` is "raise"; or if a compressed file is truncated or damaged.
     TypeError
         If `file` is neither a path nor a binary file object, or an option has the wrong type.
 
     See Also
     --------
-    dump_libffm : The reverse.
+    dump_libffm : Write a file in this format.
 
     Notes
     -----
-    A table with a number for each feature is kept, so that huge ids need memory even if few of
-    them occur; renumber or hash them first.
+    Memory grows with the largest feature index, even if few features occur. If indices are very
+    large, renumber or hash the features first.
 
-    The new columns of ``on_shared="split"`` depend on the file. To get the same ones for a
-    training and a test file, load both together, as one file (see the example), and cut the rows
-    apart.
+    With ``on_shared="split"``, the new columns depend on the file. To get the same columns for a
+    training and a test file, load both as a single file and split the rows, as in the example.
 
     Examples
     --------
@@ -109,7 +108,7 @@ def load_libffm(
     >>> fields
     array([ 0,  0, -1,  1])
 
-    Feature 3 also occurs under field 0 in another file. Both files as one:
+    In another file, feature 3 also occurs in field 0. Load both files as one:
 
     >>> test = b"1 0:3:1 1:3:1\n"
     >>> X, y, fields = load_libffm(io.BytesIO(train + test), on_shared="split")
@@ -140,37 +139,36 @@ def dump_libffm(
 ) -> None:
     r"""Write rows in the format of libffm.
 
-    Each row becomes a line ``label field:feature:value field:feature:value ...`` with the shortest
-    numbers that read back as the same ones in their type. Of a dense X, zeros are not written; of
-    a sparse one, stored zeros are.
+    Each row becomes a line ``label field:feature:value field:feature:value ...``. Numbers are
+    written with as few digits as needed to read back the same values in their data type. Zeros are
+    only written if they are stored in a sparse X.
 
     Parameters
     ----------
     X : array-like or sparse matrix of shape (n_rows, n_features)
-        Values. float32 stays float32, everything else becomes float64.
+        Values. float32 is kept, all other types are converted to float64.
     y : array-like of shape (n_rows,)
-        Labels: numbers.
+        Labels, which must be numbers.
     file : str, path-like or binary file object
-        Where to write. Paths that end in ``.gz`` or ``.bz2`` are compressed. A path is written
-        completely or not at all: after an error it is what it was before. A file object is not
-        closed.
+        File to write. Paths that end in ``.gz`` or ``.bz2`` are compressed. If an error occurs,
+        the file at a path remains unchanged. A file object is not closed.
     fields : array-like of shape (n_features,)
-        Field of each column of X: an integer of at least 0 where the column is used. What it is
-        for columns without entries does not matter.
+        Field of each column of X, an integer of at least 0. The fields of columns without entries
+        are ignored.
     zero_based : bool, default=True
-        Whether to count features from 0 or from 1.
+        Whether feature indices start at 0 or at 1.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, X or y are not finite numbers, or the field of a used column is no
-        integer of at least 0.
+        If the shapes do not match, if X or y contains values that are not finite numbers, or if
+        the field of a column with entries is not an integer of at least 0.
     TypeError
-        If `file` is neither a path nor a binary file object, or `zero_based` not a bool.
+        If `file` is neither a path nor a binary file object, or if `zero_based` is not a bool.
 
     See Also
     --------
-    load_libffm : The reverse.
+    load_libffm : Read a file in this format.
 
     Examples
     --------

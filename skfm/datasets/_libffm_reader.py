@@ -64,7 +64,7 @@ class Reader:
         """X, y and fields."""
         y = _joined(self.labels, np.float64)
         if not y.size:
-            raise ValueError(f"{self.name} is empty: it has no row.")
+            raise ValueError(f"{self.name} is empty: it has no rows.")
         features = _joined(self.features, np.int32)
         one_based = not self.zero_based or (self.zero_based == "auto" and self.lowest > 0)
         shift = int(one_based)
@@ -85,8 +85,8 @@ class Reader:
         if not np.isfinite(X.data).all():  # single values are, so this is a sum
             row = np.searchsorted(X.indptr, np.argmin(np.isfinite(X.data)), side="right") - 1
             raise ValueError(
-                f"{self.name}: row {row} of X (counted from 0) has a feature several times, with "
-                f"values whose sum is too large for {self.dtype.name}; scale the values."
+                f"{self.name}: row {row} of X (counted from 0) contains a feature several times, "
+                f"with values whose sum is too large for {self.dtype.name}; scale the values."
             )
         return X, y, table
 
@@ -143,7 +143,7 @@ class Reader:
             if not self.split:
                 k = np.argmax(differ)
                 raise ValueError(
-                    f"feature {rows.features[k]} occurs under the fields {first[k]} and "
+                    f"feature {rows.features[k]} occurs in the fields {first[k]} and "
                     f"{rows.fields[k]}; number the features of different fields differently, or "
                     "use on_shared='split' to give each pair of field and feature its own column"
                 )
@@ -162,7 +162,7 @@ class Reader:
         if self.zero_based is not True and lowest > 0 and highest <= n:
             return
         if not self.zero_based and lowest == 0:
-            raise ValueError("feature 0, but zero_based=False says that features start at 1")
+            raise ValueError("feature 0, but with zero_based=False features start at 1")
         raise ValueError(
             f"features from {lowest} to {highest} do not fit into n_features={self.n_features} "
             f"columns with zero_based={self.zero_based!r}"

@@ -28,7 +28,7 @@ def check_labels(y, n_rows):
             labels = labels.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"y must hold numbers ({error}); number the classes, for example with LabelEncoder."
+            f"y must contain numbers ({error}); number the classes, for example with LabelEncoder."
         ) from error
     require_finite(labels, "y")
     return labels
@@ -43,7 +43,7 @@ def check_fields(fields, X):
             "of X."
         )
     if fields.size and fields.dtype.kind not in "iuf":
-        raise ValueError(f"fields must hold integers, got {fields.dtype}; number the fields.")
+        raise ValueError(f"fields must contain integers, got {fields.dtype}; number the fields.")
     used = np.zeros(fields.size, dtype=bool)
     used[X.indices] = True
     with np.errstate(invalid="ignore"):

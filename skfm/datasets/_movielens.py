@@ -1,4 +1,4 @@
-"""MovieLens-100k: fetched, checked, never passed on."""
+"""MovieLens-100k: downloaded, verified by checksums, and not redistributed."""
 
 import os
 import subprocess
@@ -34,15 +34,15 @@ DESCR = f"""\
 MovieLens-100k
 --------------
 
-100,000 ratings (1 to 5) which 943 users of the MovieLens site gave to 1682 films between
-September 1997 and April 1998; every user rated 20 films or more.
+100,000 ratings (1 to 5) by 943 users of the MovieLens site of 1682 films, from September 1997
+to April 1998. Every user rated at least 20 films.
 
 frame : user_id, item_id, rating, timestamp (seconds since 1970), in the original order
 users : user_id, age, gender, occupation, zip_code
 items : item_id, title, year (NaN for one film), genres (a tuple of names)
 
-Fold u{{i}} of the five classic folds, i = 1 to 5, tests on the rows 20000 * (i - 1) to
-20000 * i of frame and trains on the others.
+In fold u{{i}} of the five published folds, i = 1 to 5, the rows 20000 * (i - 1) to 20000 * i of
+frame are the test set, and the others are the training set.
 
 {TERMS}
 """
@@ -51,44 +51,43 @@ Fold u{{i}} of the five classic folds, i = 1 to 5, tests on the rows 20000 * (i 
 def fetch_movielens_100k(
     data_home: str | os.PathLike[str] | None = None, *, download_if_missing: bool = True
 ) -> "MovieLens":
-    """Load the MovieLens-100k ratings, users and films.
+    """Load the ratings, users and films of MovieLens-100k.
 
-    The official archive ``ml-100k.zip`` is downloaded from GroupLens and kept in `data_home`, so
-    that later calls need no network. You can also put it there (or into the default folder)
-    yourself. Where GroupLens cannot be reached, the same data is taken from the wheel
-    ``recbole==1.2.1``, which carries a copy: pip downloads the wheel, and three files are taken
-    out of it and kept. The wheel itself is neither installed nor kept, and none of its code is
-    run. Checksums are compared, of all downloads and of the ratings and users in an archive, and
-    no file larger than these can be is read.
+    The first call downloads the official archive ``ml-100k.zip`` from GroupLens and saves it in
+    `data_home`. Later calls read it from there. You can also put the archive there, or into the
+    default folder, yourself. If GroupLens cannot be reached, pip downloads the wheel
+    ``recbole==1.2.1``, which contains the same data, and three of its files are saved instead. The
+    wheel is not installed, and none of its code is run. All downloads are verified by checksums,
+    and so are the ratings and users in an existing archive.
 
-    The data set has terms of use, which each call prints: it is for research, must not be
-    passed on or used commercially without permission of GroupLens, and is to be cited in
-    publications [1]_.
+    The data set has terms of use, which each call prints: use it for research, do not redistribute
+    it or use it commercially without permission of GroupLens, and cite it in publications [1]_.
 
     Parameters
     ----------
     data_home : str or path-like, default=None
-        Folder with ``ml-100k.zip``, or to keep the downloaded files in. By default
+        Folder that contains ``ml-100k.zip``, or in which to save the downloaded files. By default
         ``skfm_movielens_100k`` in the data folder of scikit-learn (``SCIKIT_LEARN_DATA`` or
         ``~/scikit_learn_data``).
     download_if_missing : bool, default=True
-        If False, raise an error rather than use the network.
+        Whether to download the data if they are not in `data_home`. If False, raise an error
+        instead.
 
     Returns
     -------
     data : :class:`~sklearn.utils.Bunch`
-        With the attributes
+        Dictionary-like object with the following attributes.
 
         frame : DataFrame of shape (100000, 4)
-            ``user_id``, ``item_id``, ``rating`` (1.0 to 5.0), ``timestamp`` in the original
-            order. Fold u{i} of the five classic folds tests on the rows ``20000 * (i - 1)`` to
-            ``20000 * i`` and trains on the others.
+            ``user_id``, ``item_id``, ``rating`` (1.0 to 5.0) and ``timestamp``, in the original
+            order. In fold u{i} of the five published folds, the rows ``20000 * (i - 1)`` to
+            ``20000 * i`` are the test set, and the others are the training set.
         users : DataFrame of shape (943, 5)
-            ``user_id``, ``age``, ``gender``, ``occupation``, ``zip_code`` (strings, some not
-            numbers).
+            ``user_id``, ``age``, ``gender``, ``occupation`` and ``zip_code`` (strings, because
+            some contain letters).
         items : DataFrame of shape (1682, 4)
-            ``item_id``, ``title``, ``year`` (floats, NaN for one film) and ``genres``, a tuple
-            of strings for each film.
+            ``item_id``, ``title``, ``year`` (floats, NaN for one film) and ``genres`` (a tuple of
+            strings for each film).
         DESCR : str
             Description of the data.
 
@@ -97,20 +96,20 @@ def fetch_movielens_100k(
     ImportError
         If pandas is not installed.
     OSError
-        If no source can be read, or a file in `data_home` has other content than it should have.
+        If ``ml-100k.zip`` in `data_home` is damaged, if the data cannot be downloaded, or if they
+        are missing and `download_if_missing` is False.
 
     Warns
     -----
     RuntimeWarning
-        If the downloaded files cannot be kept in `data_home`. The data is returned all the same.
+        If the downloaded files cannot be saved in `data_home`. The data are still returned.
 
     Notes
     -----
-    Titles come without their year and keep their article behind ("Usual Suspects, The"). Both
-    sources write them alike, but two entries of the wheel are put right: the nameless film 267
-    is spelt "unknown" as in the archive, and film 1412 gets its year 1995 back. The genre
-    "unknown" of the films 267 and 1373 is kept as it is. Release dates, video release dates and
-    web addresses are in the archive only and left out.
+    Titles do not contain the year, and articles follow the title ("Usual Suspects, The"). Both
+    sources give the same tables: two errors in the wheel are corrected, namely the title "unknown"
+    of film 267 and the missing year 1995 of film 1412. The genre of the films 267 and 1373 is
+    "unknown". Release dates, video release dates and web addresses are not included.
 
     References
     ----------
@@ -143,10 +142,7 @@ def fetch_movielens_100k(
 
 
 class MovieLens(Bunch):
-    """A Bunch whose attribute ``items`` is the table of the films, as its key says.
-
-    In a plain Bunch, the method of dictionaries would hide it.
-    """
+    """A Bunch whose attribute ``items`` is the table of films, and not the method of ``dict``."""
 
     frame: "pd.DataFrame"
     users: "pd.DataFrame"
@@ -165,13 +161,13 @@ def _rebuild(contents):
 
 
 def _default_folder():
-    """Like sklearn.datasets.get_data_home, but creates nothing before there is data to keep."""
+    """Like sklearn.datasets.get_data_home, but does not create the folder."""
     home = os.environ.get("SCIKIT_LEARN_DATA") or "~/scikit_learn_data"
     return Path(home).expanduser() / FOLDER
 
 
 def _read_or_download(folder, download_if_missing):
-    """Tables from the files kept in ``folder``, else from GroupLens, else from a wheel."""
+    """Tables from the files in ``folder``, or else from GroupLens, or else from the wheel."""
     files, wrong = read_kept(folder)
     if not wrong:
         return read_wheel_files(files)
@@ -195,7 +191,7 @@ def _read_or_download(folder, download_if_missing):
 
 
 def _download_elsewhere(before, ways):
-    """The wheel's files; ``before`` is what went wrong with the official archive."""
+    """Files of the wheel; ``before`` is the reason why the official archive is not available."""
     try:
         return download_wheel_files()
     except (*DAMAGED, subprocess.SubprocessError) as error:
@@ -205,7 +201,7 @@ def _download_elsewhere(before, ways):
 
 
 def _reason(error):
-    """One sentence on what went wrong; of pip's own output the last line says it best."""
+    """One sentence about an error; of pip's output, the last line is the most informative."""
     if isinstance(error, subprocess.TimeoutExpired):
         return f"pip took longer than {error.timeout} seconds."
     if isinstance(error, subprocess.CalledProcessError):

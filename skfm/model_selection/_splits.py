@@ -27,7 +27,7 @@ from skfm._utils.typing import Float, Int, MatrixLike, Seed, SparseMatrix
 from skfm._utils.warnings import warn
 
 
-def split_cells(
+def split_entries(
     X: MatrixLike, test_size: Float = 0.2, *, per_row: bool = True, random_state: Seed = None
 ) -> tuple[SparseMatrix, SparseMatrix]:
     """Split the entries of a user-item matrix at random into training and test entries.
@@ -69,7 +69,7 @@ def split_cells(
     --------
     leave_last_out : Hold out the latest entries of each row.
     split_users : Hold out rows, and some of their entries.
-    CellKFold : K-fold cross-validation over entries.
+    EntryKFold : K-fold cross-validation over entries.
 
     Notes
     -----
@@ -91,7 +91,7 @@ def split_cells(
 
     To search for hyperparameters, split the entries first, and let scikit-learn split the rows::
 
-        X_visible, Y_hidden = split_cells(X, random_state=0)
+        X_visible, Y_hidden = split_entries(X, random_state=0)
         search = GridSearchCV(model, grid, scoring=make_ranking_scorer("ndcg"))
         search.fit(X_visible, Y_hidden)
 
@@ -102,9 +102,9 @@ def split_cells(
     Examples
     --------
     >>> import numpy as np
-    >>> from skfm.model_selection import split_cells
+    >>> from skfm.model_selection import split_entries
     >>> X = np.array([[5, 3, 0, 4], [0, 2, 0, 0], [1, 1, 4, 5]])
-    >>> X_train, X_test = split_cells(X, test_size=1, random_state=0)
+    >>> X_train, X_test = split_entries(X, test_size=1, random_state=0)
     >>> X_test.toarray()
     array([[5, 0, 0, 0],
            [0, 0, 0, 0],
@@ -112,14 +112,14 @@ def split_cells(
     >>> bool(((X_train + X_test).toarray() == X).all())
     True
     """
-    cells = _as_cells(X, "X")
+    csr = _as_csr(X, "X")
     _check_size(test_size, "test_size")
     check_parameter(per_row, "per_row", BOOLEAN)
-    return _split_cells(cells, test_size, per_row, check_random_state(random_state))
+    return _split(csr, test_size, per_row, check_random_state(random_state))
 
 
 def leave_last_out(
-    X: MatrixLike, time: MatrixLike, n_cells: Int = 1
+    X: MatrixLike, time: MatrixLike, n_entries: Int = 1
 ) -> tuple[SparseMatrix, SparseMatrix]:
     """Hold out the latest entries of each row.
 
@@ -131,9 +131,9 @@ def leave_last_out(
     time : {array-like, sparse matrix, sparse array} of shape (n_rows, n_items)
         Time of each entry of X: numbers, greater for later entries. A time of 0 must be stored.
         Among entries of a row with equal times, those further right count as later.
-    n_cells : int, default=1
+    n_entries : int, default=1
         Number of entries to hold out of each row. A row never loses its last entry: if it has at
-        most `n_cells` entries, it keeps the earliest one.
+        most `n_entries` entries, it keeps the earliest one.
 
     Returns
     -------
@@ -150,7 +150,7 @@ def leave_last_out(
 
     See Also
     --------
-    split_cells : Hold out entries at random.
+    split_entries : Hold out entries at random.
 
     Notes
     -----
@@ -171,28 +171,26 @@ def leave_last_out(
            [0, 0, 0],
            [0, 0, 4]])
     """
-    cells = _as_cells(X, "X")
-    when = _as_cells(time, "time")
-    check_parameter(n_cells, "n_cells", POSITIVE_INTEGER)
-    n_cells = _bounded(int(n_cells))
+    csr = _as_csr(X, "X")
+    when = _as_csr(time, "time")
+    check_parameter(n_entries, "n_entries", POSITIVE_INTEGER)
+    n_entries = _bounded(int(n_entries))
     if _n_entries(time) not in (None, when.nnz):
         raise ValueError(
-            "time has duplicate entries, and times cannot be summed; keep one for each cell."
+            "time has duplicate entries, and times cannot be summed; keep one for each entry of X."
         )
-    if cells.shape != when.shape:
-        raise ValueError(f"time must have the shape of X, {cells.shape}; it is {when.shape}.")
-    if not (
-        np.array_equal(cells.indptr, when.indptr) and np.array_equal(cells.indices, when.indices)
-    ):
+    if csr.shape != when.shape:
+        raise ValueError(f"time must have the same shape as X, {csr.shape}; got {when.shape}.")
+    if not (np.array_equal(csr.indptr, when.indptr) and np.array_equal(csr.indices, when.indices)):
         raise ValueError(
-            f"time must have its entries in the cells of X. X has {cells.nnz} cells, time "
-            f"{when.nnz}, not all in the same places. Zeros count if they are stored in a sparse "
-            "matrix, and do not count in dense input."
+            f"time must have the same entries as X: X has {csr.nnz} entries, time has "
+            f"{when.nnz}, and their positions differ. Zeros count if they are stored in a sparse "
+            "matrix, but not in dense input."
         )
-    n = sparse_entries.n_entries_by_row(cells)
-    n_visible = np.repeat(n - np.minimum(n_cells, n - 1), n)
-    return sparse_entries.split_entries(
-        cells, sparse_entries.ranks_within_rows(cells, when.data) >= n_visible
+    n = sparse_entries.n_entries_by_row(csr)
+    n_visible = np.repeat(n - np.minimum(n_entries, n - 1), n)
+    return sparse_entries.divide_entries(
+        csr, sparse_entries.ranks_within_rows(csr, when.data) >= n_visible
     )
 
 
@@ -211,8 +209,8 @@ def split_users(
         of rows. At least one row is held out, and at least one is not.
     hidden_size : float or int, default=0.2
         Size of the hidden part of the held-out rows: a fraction of their entries, or a number of
-        entries of each row, as for `test_size` of :func:`split_cells`. A row never loses its last
-        entry.
+        entries of each row, as for `test_size` of :func:`split_entries`. A row never loses its
+        last entry.
     random_state : int, RandomState instance or None, default=None
         Seed of the split. Pass an int for reproducible results.
 
@@ -237,7 +235,7 @@ def split_users(
 
     See Also
     --------
-    split_cells : Hold out entries of all rows.
+    split_entries : Hold out entries of all rows.
 
     Notes
     -----
@@ -245,7 +243,7 @@ def split_users(
     users for whom it is evaluated. Predictions for such users are harder. Models that only make
     predictions for users from the training data cannot be evaluated in this way.
 
-    The hidden entries are drawn at random; for the consequences, see :func:`split_cells`.
+    The hidden entries are drawn at random; for the consequences, see :func:`split_entries`.
 
     Examples
     --------
@@ -261,28 +259,28 @@ def split_users(
     >>> X_hidden.toarray()
     array([[0, 0, 4, 5]])
     """
-    cells = _as_cells(X, "X")
+    csr = _as_csr(X, "X")
     _check_size(test_size, "test_size")
     _check_size(hidden_size, "hidden_size")
-    n_rows = cells.shape[0]
+    n_rows = csr.shape[0]
     if n_rows < 2:
-        raise ValueError(f"X must have at least 2 rows to hold one out; it has {n_rows}.")
+        raise ValueError(f"X must have at least 2 rows, to hold one out; got {n_rows}.")
     if isinstance(test_size, numbers.Integral) and test_size >= n_rows:
         raise ValueError(f"test_size={test_size} must be less than the {n_rows} rows of X.")
     rng = check_random_state(random_state)
     held_out = np.zeros(n_rows, dtype=bool)
     n_held_out = np.clip(_n_of(test_size, n_rows), 1, n_rows - 1)
     held_out[rng.permutation(n_rows)[:n_held_out]] = True
-    tested = cells[np.flatnonzero(held_out)]
-    X_visible, X_hidden = _split_cells(tested, hidden_size, True, rng, "hidden_size")
-    return cells[np.flatnonzero(~held_out)], X_visible, X_hidden
+    tested = csr[np.flatnonzero(held_out)]
+    X_visible, X_hidden = _split(tested, hidden_size, True, rng, "hidden_size")
+    return csr[np.flatnonzero(~held_out)], X_visible, X_hidden
 
 
-class CellKFold:
+class EntryKFold:
     """K-fold cross-validation over the entries of a user-item matrix.
 
     Unlike scikit-learn's splitters, it yields matrices rather than row indices, so it cannot be
-    used as ``cv``. Loop over :meth:`split` instead, or see :func:`split_cells` for searches.
+    used as ``cv``. Loop over :meth:`split` instead, or see :func:`split_entries` for searches.
 
     Parameters
     ----------
@@ -303,20 +301,20 @@ class CellKFold:
 
     See Also
     --------
-    split_cells : A single split.
+    split_entries : A single split.
 
     Notes
     -----
     Each entry is held out once, so this class provides cross-validation and out-of-fold
-    predictions of ratings. Folds are drawn at random, regardless of time: see :func:`split_cells`
-    for when this is appropriate, and for searches over hyperparameters.
+    predictions of ratings. Folds are drawn at random, regardless of time: see
+    :func:`split_entries` for when this is appropriate, and for searches over hyperparameters.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from skfm.model_selection import CellKFold
+    >>> from skfm.model_selection import EntryKFold
     >>> X = np.array([[5, 3, 0, 4], [0, 2, 1, 0], [1, 1, 4, 5]])
-    >>> for X_train, X_test in CellKFold(n_splits=3, random_state=0).split(X):
+    >>> for X_train, X_test in EntryKFold(n_splits=3, random_state=0).split(X):
     ...     print(X_train.nnz, X_test.nnz)
     6 3
     6 3
@@ -339,7 +337,7 @@ class CellKFold:
 
     def __repr__(self):
         return (
-            f"CellKFold(n_splits={self.n_splits}, per_row={self.per_row}, "
+            f"EntryKFold(n_splits={self.n_splits}, per_row={self.per_row}, "
             f"random_state={self.random_state})"
         )
 
@@ -387,41 +385,41 @@ class CellKFold:
         """
         if targets or metadata:
             raise TypeError(
-                "CellKFold takes X alone and cannot be the cv of cross_val_score or GridSearchCV: "
-                "these split rows, but its folds are matrices that lack cells. Loop over split(X) "
-                "yourself; or hide cells first, X_visible, Y_hidden = split_cells(X), pass both "
-                "as X and y with a scorer of skfm.metrics.make_ranking_scorer, and let "
+                "EntryKFold takes only X and cannot be the cv of cross_val_score or GridSearchCV: "
+                "these split rows, whereas its folds hold out entries. Loop over split(X) "
+                "instead; or hold out entries first, X_visible, Y_hidden = split_entries(X), pass "
+                "both as X and y with a scorer from skfm.metrics.make_ranking_scorer, and let "
                 "cv=KFold() split the rows."
             )
-        cells = _as_cells(X, "X")
-        if cells.nnz < self.n_splits:
+        csr = _as_csr(X, "X")
+        if csr.nnz < self.n_splits:
             raise ValueError(
-                f"n_splits={self.n_splits} is greater than the number of cells of X, {cells.nnz}."
+                f"n_splits={self.n_splits} must be at most the number of entries of X, {csr.nnz}."
             )
         rng = check_random_state(self.random_state)
         if self.per_row:
-            # Dealt row by row, like cards, and the next row goes on where one has ended: even
-            # within each row and in all. The rows are shuffled, too.
-            rows = rng.permutation(cells.shape[0])[sparse_entries.rows_of(cells)]
-            dealt = np.lexsort((rng.random_sample(cells.nnz), rows))
+            # Entries are dealt to the folds in turn, row after row in random order, so that folds
+            # are balanced within each row and in total.
+            rows = rng.permutation(csr.shape[0])[sparse_entries.rows_of(csr)]
+            dealt = np.lexsort((rng.random_sample(csr.nnz), rows))
         else:
-            dealt = rng.permutation(cells.nnz)
-        fold = np.empty(cells.nnz, dtype=np.int64)
-        fold[dealt] = np.arange(cells.nnz) % self.n_splits
-        # Not a generator function: wrong arguments are to raise here, not in the loop.
+            dealt = rng.permutation(csr.nnz)
+        fold = np.empty(csr.nnz, dtype=np.int64)
+        fold[dealt] = np.arange(csr.nnz) % self.n_splits
+        # Not a generator function, so that invalid arguments raise here instead of in the loop.
         return (
-            sparse_entries.split_entries(cells, fold == number) for number in range(self.n_splits)
+            sparse_entries.divide_entries(csr, fold == number) for number in range(self.n_splits)
         )
 
 
-def _as_cells(X, name):
-    """Canonical CSR of X in new arrays, with its stored zeros and its kind of container."""
+def _as_csr(X, name):
+    """Copy X to canonical CSR. Stored zeros stay, and a sparse array stays an array."""
     if np.ndim(X) != 2:
         raise ValueError(
-            f"{name} must be a matrix, with rows of users and columns of items; it has "
+            f"{name} must be a matrix with users as rows and items as columns; it has "
             f"{np.ndim(X)} dimension(s)."
         )
-    cells = check_array(
+    X = check_array(
         check_sparse(X, name),
         accept_sparse="csr",
         copy=sparse.issparse(X),
@@ -429,10 +427,10 @@ def _as_cells(X, name):
         ensure_min_samples=0,
         ensure_min_features=0,
     )
-    if not sparse.issparse(cells):
-        return sparse.csr_matrix(cells)
-    cells.sum_duplicates()
-    return cells
+    if not sparse.issparse(X):
+        return sparse.csr_matrix(X)
+    X.sum_duplicates()
+    return X
 
 
 def _n_entries(X):
@@ -445,69 +443,68 @@ def _check_size(size, name):
 
 
 def _n_of(size, n):
-    """How many of `n` a share or a number means; may be too many."""
+    """Number of entries for a size, given as a fraction of `n` or as a number; may exceed `n`."""
     if isinstance(size, numbers.Integral):
         return _bounded(int(size))
     return np.rint(float(size) * n).astype(np.int64)
 
 
 def _bounded(size):
-    """As NumPy can compare it: no array is larger."""
+    """Limit the size to int64, in which NumPy compares; no array is larger."""
     return min(size, np.iinfo(np.int64).max)
 
 
-def _split_cells(cells, size, per_row, rng, name="test_size"):
+def _split(csr, size, per_row, rng, name="test_size"):
     if per_row:
-        n = sparse_entries.n_entries_by_row(cells)
+        n = sparse_entries.n_entries_by_row(csr)
         n_hidden = _n_hidden(n, size, rng, name)
-        hidden = sparse_entries.ranks_within_rows(cells, rng.random_sample(cells.nnz)) < np.repeat(
-            n_hidden, n
-        )
+        ranks = sparse_entries.ranks_within_rows(csr, rng.random_sample(csr.nnz))
+        hidden = ranks < np.repeat(n_hidden, n)
     else:
-        if isinstance(size, numbers.Integral) and size >= cells.nnz:
-            raise ValueError(f"test_size={size} must be less than the {cells.nnz} cells of X.")
-        n_hidden = min(_n_of(size, cells.nnz), max(0, cells.nnz - 1))
-        hidden = np.zeros(cells.nnz, dtype=bool)
-        hidden[rng.permutation(cells.nnz)[:n_hidden]] = True
-    return sparse_entries.split_entries(cells, hidden)
+        if isinstance(size, numbers.Integral) and size >= csr.nnz:
+            raise ValueError(f"test_size={size} must be less than the {csr.nnz} entries of X.")
+        n_hidden = min(_n_of(size, csr.nnz), max(0, csr.nnz - 1))
+        hidden = np.zeros(csr.nnz, dtype=bool)
+        hidden[rng.permutation(csr.nnz)[:n_hidden]] = True
+    return sparse_entries.divide_entries(csr, hidden)
 
 
 def _n_hidden(n, size, rng, name):
-    """How many cells to hide in rows of ``n`` cells, never all of a row."""
+    """Number of entries to hide in rows of ``n`` entries, never all of a row."""
     if isinstance(size, numbers.Integral):
         wanted, n_hidden = 1, np.minimum(_bounded(size), n - 1).clip(0)
     else:
-        # Longer rows make up for rows of a single cell, but keep half of their cells for training.
+        # Longer rows compensate for rows with a single entry, but keep half of their entries.
         n_all, n_able = n.sum(), n[n > 1].sum()
-        wanted, fair = (max(1, _n_of(size, cells)) for cells in (n_all, n_able))
+        wanted, fair = (max(1, _n_of(size, total)) for total in (n_all, n_able))
         n_hidden = _shared_out(wanted if 2 * wanted <= n_able else fair, n, rng)
     if n.any() and n_hidden.sum() < wanted:
         warn(
-            f"{n_hidden.sum()} of {n.sum()} cells are hidden, fewer than {name}={size} asks for: "
-            f"no row loses its last cell, and of {np.count_nonzero(n)} rows with cells "
-            f"{np.count_nonzero(n == 1)} have only one, {np.count_nonzero(n == 2)} only two. Drop "
-            f"short rows before the split, or pass a smaller {name}.",
+            f"{n_hidden.sum()} of {n.sum()} entries are held out, fewer than {name}={size} "
+            f"requires: no row loses its last entry, and of {np.count_nonzero(n)} rows with "
+            f"entries, {np.count_nonzero(n == 1)} have only one and {np.count_nonzero(n == 2)} "
+            f"only two. Drop short rows before the split, or pass a smaller {name}.",
             UserWarning,
         )
     return n_hidden
 
 
 def _shared_out(total, n, rng):
-    """Divide a total among rows in proportion to their ``n`` cells; each row keeps one cell.
+    """Divide a total among rows in proportion to their ``n`` entries; each row keeps one entry.
 
-    Proportions are rounded up or down at random, so that cells of short and of long rows have the
-    same chance, and their sum is the total if the rows have as many cells to give.
+    Proportions are rounded up or down at random, so that entries of short and of long rows are
+    equally likely to be hidden. Their sum is the total if the rows have enough entries.
     """
     shares = (n - 1).clip(0)
     has_more = n > 1
     while has_more.any():
         rest, n_rest = total - shares[~has_more].sum(), n[has_more].sum()
-        is_short = has_more & (n * (n_rest - rest) < n_rest)  # its proportion is above n - 1
+        is_short = has_more & (n * (n_rest - rest) < n_rest)  # the proportion exceeds n - 1
         has_more &= ~is_short
         if not is_short.any():
             # Systematic sampling: the proportions lie end to end in random order, and each row
-            # gets as many cells as there are integers in its part, counted from a random offset.
-            # Multiplied by n_rest all are integers, so that no cell is lost by rounding.
+            # gets as many entries as there are integers in its interval, from a random offset.
+            # Multiplied by n_rest, all are integers, so that rounding loses no entry.
             rows = rng.permutation(np.flatnonzero(has_more))
             ends = np.cumsum(n[rows]) * rest + rng.randint(n_rest, dtype=np.int64)
             shares[rows] = np.diff(ends // n_rest, prepend=0)

@@ -1,4 +1,4 @@
-"""Blocks of features made of a log: what each kind learns, and what each row gets."""
+"""Blocks of features from a log: what each kind learns, and the features of each row."""
 
 import numbers
 from itertools import chain
@@ -11,10 +11,10 @@ from skfm._utils.ids import Ids, as_objects, find_missing, refuse_rows, simplify
 from skfm._utils.pickling import Versioned
 from skfm._utils.sorted_search import find_sorted
 from skfm._utils.sparse_entries import (
+    divide_entries,
     n_entries_by_row,
     ranks_within_rows,
     rows_of,
-    split_entries,
 )
 from skfm.preprocessing._event_log import Events
 from skfm.preprocessing._log_table import NO_NUMBERS, as_seconds, to_float
@@ -26,7 +26,7 @@ DAMPING_OF_ITEMS, DAMPING_OF_USERS = 25, 10  # as in Koren (2010)
 
 
 def write(levels):
-    """A text for each level, no two of them the same."""
+    """A distinct text for each level."""
     objects = as_objects(levels)
     for write_one in (str, repr):  # 1 and "1" need the second
         texts = [write_one(level) for level in objects]
@@ -36,9 +36,9 @@ def write(levels):
 
 
 class Block(Versioned):
-    """Some features of a log: each of its rows gets one row of a table."""
+    """A group of features: each row of a log gets one row of a table."""
 
-    needs: tuple[str, ...] = ()  # what else than users and items: times, targets
+    needs: tuple[str, ...] = ()  # besides users and items: times, targets
     options: tuple[str, ...] = ()  # parameters of the encoder
 
     def __init__(self, field, **options):
@@ -46,11 +46,11 @@ class Block(Versioned):
         vars(self).update(options)
 
     def learn(self, log):
-        """Learn ``levels``, one for each feature, and whatever `look_up` takes."""
+        """Learn ``levels``, one for each feature, and what `look_up` requires."""
         raise NotImplementedError
 
     def look_up(self, log):
-        """A table and, for each row of a log, the place of its row in there, -1 for none."""
+        """A table and, for each row of a log, the position of its row in the table, or -1."""
         raise NotImplementedError
 
     def names(self):
@@ -83,7 +83,7 @@ class Items(OneHot):
 
 
 class Bins(OneHot):
-    """Bins of time, equally wide."""
+    """Bins of time, of equal width."""
 
     needs = ("times",)
     options = ("n_bins",)
@@ -175,10 +175,10 @@ class Last(Previous):
 
 
 class Ratings(Bag):
-    """What the user's ratings have above a baseline, in the folds that the row is not in.
+    """Ratings of the user relative to a baseline, in the other folds than that of the row.
 
-    The baseline of user u and item i is ``m + d_i + d_u``: the mean and two damped deviations,
-    the user's being of what the item's leaves over, all of the same folds.
+    The baseline of user u and item i is ``m + d_i + d_u``: the mean and damped deviations of the
+    item from the mean, and of the user from mean and item, all computed from the same folds.
     """
 
     needs = ("targets",)
@@ -188,26 +188,28 @@ class Ratings(Bag):
         self.levels = log.item_ids
         ratings = log.means
         self.folds = ratings.copy()
-        # By a hash of the items: equally many of each user's, but for one, whatever the order.
-        # More folds than a user can have ratings in are as many.
+        # Folds by a hash of the items: of equal size for each user, up to one, in any order of
+        # the rows. More folds than the largest number of ratings of a user are not needed.
         self.n_folds = min(self.n_folds, int(n_entries_by_row(ratings).max()))
         key = mix(ratings.indices.astype(np.uint64) + np.uint64(1))
         self.folds.data = ranks_within_rows(ratings, key) % self.n_folds
-        kept = [split_entries(ratings, self.folds.data == fold)[0] for fold in range(self.n_folds)]
-        self.table = sparse.vstack([_profiles(cells) for cells in (*kept, ratings)], format="csr")
+        kept = [
+            divide_entries(ratings, self.folds.data == fold)[0] for fold in range(self.n_folds)
+        ]
+        self.table = sparse.vstack([_profiles(part) for part in (*kept, ratings)], format="csr")
 
     def find(self, log):
         n_users, n_items = self.folds.shape
-        cells = rows_of(self.folds) * n_items + self.folds.indices
+        rated = rows_of(self.folds) * n_items + self.folds.indices
         pairs = log.users * n_items + log.items
-        places = find_sorted(cells, pairs)
+        places = find_sorted(rated, pairs)
         is_known = (places >= 0) & (log.users >= 0) & (log.items >= 0)
         fold = np.where(is_known, self.folds.data[places], self.n_folds)
         return np.where(log.users < 0, -1, fold * n_users + log.users)
 
 
 def _profiles(ratings):
-    """What ratings have above the baseline, divided by the root of the number of the user's."""
+    """Ratings less the baseline, divided by the square root of the number of the user's."""
     row, item, values = rows_of(ratings), ratings.indices, ratings.data
     n_users, n_items = ratings.shape
     with np.errstate(over="ignore", invalid="ignore"):
@@ -228,7 +230,7 @@ class Column(Block):
     options = ("position",)
 
     def _read(self, log):
-        """The values that are there, and which rows have one."""
+        """The values that are not missing, and which rows have one."""
         column = log.table.column(self.position)
         present = ~find_missing(column)
         return simplify(column[present]), present
@@ -247,7 +249,7 @@ class Levels(OneHot, Column):
 
 
 class Lists(Column):
-    """Bags of the members of lists. What is no list is a list of one, or of none if missing."""
+    """Bags of the elements of lists. Other values count as lists of one; missing ones as empty."""
 
     def learn(self, log):
         self.ids, _ = Ids.learn(self._read(log)[0], repr(self.field))
@@ -261,22 +263,22 @@ class Lists(Column):
         return as_bags(events.to_csr(shape, "sum", np.float64)), np.arange(shape[0])
 
     def _read(self, log):
-        """The members of all lists, and the row of each."""
+        """The elements of all lists, and the row of each."""
         column = log.table.column(self.position).astype(object)
-        cells = [cell if isinstance(cell, COLLECTIONS) else (cell,) for cell in column]
-        lengths = list(map(len, cells))
-        members = np.fromiter(chain.from_iterable(cells), dtype=object, count=sum(lengths))
+        lists = [value if isinstance(value, COLLECTIONS) else (value,) for value in column]
+        lengths = list(map(len, lists))
+        members = np.fromiter(chain.from_iterable(lists), dtype=object, count=sum(lengths))
         present = ~find_missing(members)
-        return simplify(members[present]), np.repeat(np.arange(len(cells)), lengths)[present]
+        return simplify(members[present]), np.repeat(np.arange(len(lists)), lengths)[present]
 
 
 class Numbers(Column):
-    """One feature, divided by the root of its mean square."""
+    """One feature, divided by its root mean square."""
 
     def learn(self, log):
         self.levels = [self.field]
         values = self._read(log)[0]
-        largest = np.abs(values).max(initial=0) or 1.0  # its square may be too large
+        largest = np.abs(values).max(initial=0) or 1.0  # its square may overflow
         self.scale = largest * np.sqrt(np.mean((values / largest) ** 2)) if values.any() else 1.0
 
     def look_up(self, log):
@@ -303,7 +305,7 @@ class Numbers(Column):
 def attribute(field, position, table):
     """The block for a column of attributes, by what the column holds."""
     column = table.column(position)
-    if column.dtype.kind == "O" and any(isinstance(cell, COLLECTIONS) for cell in column):
+    if column.dtype.kind == "O" and any(isinstance(value, COLLECTIONS) for value in column):
         return Lists(field, position=position)
     present = column[~find_missing(column)]
     types = set(map(type, present)) if column.dtype.kind == "O" else {column.dtype.type}
@@ -317,7 +319,7 @@ def context(field, position, table):
     return Levels(field, position=position)
 
 
-# By what the encoder's `blocks` calls them.
+# By their names in the parameter `blocks` of the encoder.
 OF_A_LOG = {
     "user": Users,
     "item": Items,

@@ -13,6 +13,7 @@ from skfm._utils import validation
 from skfm._utils.column_roles import find_column, warn_of_other_roles
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.ids import Ids, refuse_rows, simplify
+from skfm._utils.messages import shown
 from skfm._utils.parameters import FLOAT_TYPE, POSITIVE_INTEGER, Interval, Members
 from skfm._utils.typing import ColumnKey, FloatDType, Int, LogLike, SparseMatrix
 from skfm.preprocessing._event_blocks import OF_A_COLUMN, OF_A_LOG
@@ -354,7 +355,7 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         return tags
 
     def _learn(self, X, y):
-        """Learn everything of a log; returns the log as numbers."""
+        """Learn from a log; return the log as numbers."""
         self._check_parameters()
         table = self._open(X, reset=True)
         blocks = self._make_blocks(table)
@@ -378,13 +379,13 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         fields = np.array([block.field for block in blocks], dtype=str)
         self.feature_fields_ = np.repeat(fields, [len(block.levels) for block in blocks])
         self.feature_groups_ = self.feature_fields_.copy()
-        # Else no two names are equal: fields and the texts of a field's values are not.
+        # Without "=" in a field, names are distinct: fields are, and so are the values of a field.
         if any("=" in field for field in fields):
             _refuse_twins(self.get_feature_names_out().tolist(), "features")
         return log
 
     def _read(self, table):
-        """A log as numbers, as far as it is known."""
+        """A log as numbers, with -1 for unknown ids."""
         users = self._users.find_expected(self._read_ids(table, "user"), "user")
         items = self._items.find_expected(self._read_ids(table, "item"), "item")
         times = self._read_times(table)
@@ -404,7 +405,7 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         if len(table.shape) != 2:
             raise ValueError(
                 f"X has the shape {table.shape}; expected a log with a row for each event. "
-                "Reshape your data: a list of rows, even if it is only one."
+                "Reshape your data to a list of rows, even for a single event."
             )
         if table.names is None and table.data.dtype.kind == "c":
             raise ValueError("Complex data not supported: ids are numbers, strings or objects.")
@@ -412,7 +413,7 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         if reset:
             self._names = table.names
         elif table.names and self._names and table.names != self._names:
-            # Of DataFrames of a kind whose names scikit-learn does not know.
+            # For DataFrames whose column names scikit-learn does not check.
             raise ValueError(f"X has the columns {table.names}, but fit had {self._names}.")
         return table
 
@@ -433,13 +434,15 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
             if kind in OF_A_LOG:
                 make = OF_A_LOG[kind]
                 if "times" in make.needs and self.time is None:
-                    raise ValueError(f"The block {kind!r} needs times: set time to their column.")
+                    raise ValueError(
+                        f"The block {kind!r} requires times: set time to the column of times."
+                    )
                 options = {option: int(getattr(self, option)) for option in make.options}
                 blocks.append(make(name, **options))
                 continue
             columns = list(getattr(self, kind))
             if not columns:
-                raise ValueError(f"The block {kind!r} needs columns: name them in {kind}.")
+                raise ValueError(f"The block {kind!r} requires columns: list them in {kind}.")
             for position in (find_column(column, table, kind) for column in columns):
                 column = f"x{position}" if table.names is None else str(table.names[position])
                 if name != kind:
@@ -449,8 +452,8 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         for kind in OF_A_COLUMN:
             if list(getattr(self, kind)) and all(entry[1] != kind for entry in entries):
                 raise ValueError(
-                    f"{kind}={getattr(self, kind)!r} is of no use without the block {kind!r}; add "
-                    f"{kind!r} to blocks, or leave {kind} empty."
+                    f"{kind}={shown(getattr(self, kind))} has no effect without the block "
+                    f"{kind!r}; add {kind!r} to blocks, or leave {kind} empty."
                 )
         return blocks
 
@@ -460,18 +463,20 @@ def _entries(blocks):
     blocks = validation.check_list(blocks, "blocks", "a list, such as ['user', 'item']")
     entries = [(entry, entry) if isinstance(entry, str) else entry for entry in blocks]
     if not entries:
-        raise ValueError("blocks is empty; name at least one kind of block, such as 'user'.")
+        raise ValueError(
+            "blocks is empty; it must contain at least one kind of block, such as 'user'."
+        )
     for entry in entries:
         is_pair = isinstance(entry, (tuple, list)) and len(entry) == 2
         if not is_pair or not all(part and isinstance(part, str) for part in entry):
             raise TypeError(
-                "blocks must hold kinds of blocks, such as 'item', or pairs of a name and a kind, "
-                f"such as ('item again', 'item'); got {entry!r}."
+                "blocks must contain kinds of blocks, such as 'item', or pairs of a name and a "
+                f"kind, such as ('item again', 'item'); got {shown(entry)}."
             )
         kinds = [*OF_A_LOG, *OF_A_COLUMN]
         if entry[1] not in kinds:
             raise ValueError(
-                f"blocks has {entry[1]!r}, which is no kind of block; the kinds are "
+                f"Unknown kind of block {entry[1]!r} in blocks; known kinds: "
                 f"{', '.join(map(repr, kinds))}."
             )
     return entries
@@ -481,7 +486,7 @@ def _refuse_twins(names, what):
     if len(set(names)) < len(names):
         twin = next(name for name in names if names.count(name) > 1)
         raise ValueError(
-            f"Two {what} would be called {twin!r}; give one block another name, as in "
+            f"Two {what} would have the same name, {twin!r}; give one block another name, as in "
             "blocks=[('another name', 'item')], or rename the column."
         )
 
@@ -489,10 +494,12 @@ def _refuse_twins(names, what):
 def _read_targets(y, n_rows):
     if y is None:
         raise ValueError(
-            "This EventEncoder requires y to be passed, but the target y is None: it is the "
-            "ratings for the block 'ratings'."
+            "This EventEncoder requires y to be passed, but the target y is None: the block "
+            "'ratings' uses it as ratings."
         )
     y = validation.check_column(y, "y")
     if y.size != n_rows:
-        raise ValueError(f"y has {y.size} values, but X has {n_rows} rows; pass one for each row.")
+        raise ValueError(
+            f"y has {y.size} values, but X has {n_rows} rows; pass one value for each row."
+        )
     return as_numbers(y, "values of y", "y, the ratings for the block 'ratings',")

@@ -100,23 +100,23 @@ class Events:
 
     def n_repeated(self, n_columns):
         """Number of pairs of row and column that have several events."""
-        _, counts = np.unique(self._cells(n_columns), return_counts=True)
+        _, counts = np.unique(self._pairs(n_columns), return_counts=True)
         return np.count_nonzero(counts > 1)
 
     def to_csr(self, shape, duplicates, dtype):
-        """Matrix with one stored cell for each pair of row and column."""
+        """Matrix with one entry for each pair of row and column."""
         n_rows, n_columns = shape
-        cell = self._cells(n_columns)
-        # Both sorts are stable: of events at the same time the one further down stays behind.
+        pairs = self._pairs(n_columns)
+        # Both sorts are stable: of events at the same time, the one further down is the last.
         if duplicates == "last" and self.times is not None:
-            order = np.lexsort((self.times, cell))
+            order = np.lexsort((self.times, pairs))
         else:
-            order = np.argsort(cell, kind="stable")
-        cell, values = cell[order], self.values[order]
-        new = np.ones(cell.size, dtype=bool)
-        new[1:] = cell[1:] != cell[:-1]
+            order = np.argsort(pairs, kind="stable")
+        pairs, values = pairs[order], self.values[order]
+        new = np.ones(pairs.size, dtype=bool)
+        new[1:] = pairs[1:] != pairs[:-1]
         first = np.flatnonzero(new)
-        counts = np.diff(np.append(first, cell.size))
+        counts = np.diff(np.append(first, pairs.size))
         with np.errstate(over="ignore", invalid="ignore"):
             if duplicates == "last":
                 values = values[first + counts - 1]
@@ -131,10 +131,11 @@ class Events:
                 f"{np.dtype(dtype).name}; scale the values"
                 f"{', or set dtype=np.float64' if dtype == np.float32 else ''}."
             )
-        rows, columns = np.divmod(cell[first], n_columns)
+        rows, columns = np.divmod(pairs[first], n_columns)
         indptr = np.append(0, np.cumsum(np.bincount(rows, minlength=n_rows)))
         index = index_type(first.size, n_columns)
         return sparse.csr_matrix((values, columns.astype(index), indptr.astype(index)), shape)
 
-    def _cells(self, n_columns):
+    def _pairs(self, n_columns):
+        """Each pair of row and column as one number."""
         return self.rows.astype(np.int64) * n_columns + self.columns

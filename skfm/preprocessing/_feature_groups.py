@@ -99,7 +99,7 @@ def _label_columns(transformer, n_columns):
 
 
 def _last_that_counts(pipeline):
-    """Its last step that makes other columns of those it gets, else its last step."""
+    """The last step that changes the columns, or else the last step."""
     steps = [step for _, step in pipeline.steps if step not in (None, "passthrough")]
     others = [step for step in steps if not isinstance(step, OneToOneFeatureMixin)]
     return (others or steps or ["passthrough"])[-1]
@@ -110,6 +110,6 @@ def _count_columns(transformer):
         return len(transformer.get_feature_names_out())
     except (AttributeError, ValueError) as error:
         raise TypeError(
-            f"{transformer!r} does not say how many columns it makes; make it a part of a "
-            "ColumnTransformer, which knows."
+            f"The number of output columns of {transformer!r} is unknown; put it into a "
+            "ColumnTransformer, which records this number."
         ) from error

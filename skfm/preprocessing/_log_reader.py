@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skfm._utils.column_roles import ROLES, assign, is_auto, label
+from skfm._utils.column_roles import assign, is_auto, label
 from skfm._utils.ids import simplify
 from skfm.preprocessing._log_table import Table, as_numbers, as_times
 
@@ -22,18 +22,18 @@ class _Log:
 
 
 def open_log(X):
-    """A log as a table that has rows and columns."""
+    """A log as a two-dimensional table."""
     table = Table(X)
     if len(table.shape) != 2:
         raise ValueError(
-            f"X has the shape {table.shape}; expected a log with 2 to 4 columns: "
-            f"{', '.join(ROLES)}, the last two being optional."
+            f"X has the shape {table.shape}; expected a log with 2 to 4 columns: user, item and, "
+            "optionally, value and time."
         )
     return table
 
 
 def read_log(table, wanted):
-    """Take a log apart into its columns and check them; ``wanted`` is as for `assign`."""
+    """Read and check the columns of a log; ``wanted`` is as for `assign`."""
     places = assign(table, wanted)
     users, items = (simplify(table.column(places[role])) for role in ("user", "item"))
     values, times = np.ones(table.shape[0]), None
@@ -58,20 +58,21 @@ def _read_values(table, position, *, guessed):
     unit = _unit_of_times(values) if guessed else None
     if unit is not None:
         column = label(table, position)
-        note = "" if isinstance(column, str) else " (positions begin with 0)"
+        note = "" if isinstance(column, str) else " (positions start at 0)"
         raise ValueError(
-            f"{subject} look like times ({unit}): {values.min():.0f} to {values.max():.0f}. Set "
-            f"time={column!r}{note} if they are, or value={column!r} to have them as values."
+            f"{subject} looks like times ({unit}), from {values.min():.0f} to "
+            f"{values.max():.0f}. Set time={column!r}{note} if it contains times, or "
+            f"value={column!r} to use it as values."
         )
     return values
 
 
 def _refuse_to_guess(table, places):
-    """Ratings that are overlooked would be counted as ones."""
+    """Raise an error for unused columns: ratings that are overlooked would count as ones."""
     others = [p for p in range(table.shape[1]) if p not in places.values()]
     if others:
         raise ValueError(
-            "The log has columns without a role, which may hold values (ratings, counts): "
+            "The log has further columns, which may contain values (ratings, counts): "
             f"{', '.join(repr(label(table, p)) for p in others[:10])}. Set value to one of them, "
             "or to None if each event counts 1."
         )

@@ -8,7 +8,7 @@ from scipy import sparse
 
 from skfm._utils.ids import is_missing, refuse_rows, simplify
 
-# What float() or NumPy would make a number of, one way or another.
+# Types that float() or NumPy would convert to numbers, although they are not.
 NO_NUMBERS = (str, bytes, date, np.datetime64, np.timedelta64, complex, np.complexfloating)
 
 
@@ -32,13 +32,13 @@ class Table:
     def column(self, position):
         column = self._take(position)
         if getattr(column.dtype, "tz", None) is not None:
-            column = column.dt.tz_convert(None)  # UTC; left alone it would become slow objects
+            column = column.dt.tz_convert(None)  # UTC; otherwise it would become slow objects
         if self.has_categories(position):  # integers would become floats if some are missing
             return np.fromiter(column.to_list(), dtype=object, count=len(column))
         return np.asarray(column)
 
     def has_categories(self, position):
-        """Whether a column of a DataFrame says of itself that it holds categories."""
+        """Whether a column of a DataFrame has a categorical dtype."""
         return getattr(self._take(position).dtype, "categories", None) is not None
 
     def _take(self, position):
@@ -49,11 +49,11 @@ class Table:
 
 
 def _rows_as_array(X):
-    """Lists get no common type: with one, numbers beside strings would become strings."""
+    """An array of objects: with a common type, numbers next to strings would become strings."""
     listed = isinstance(X, (list, tuple)) and all(isinstance(row, (list, tuple)) for row in X)
     if not listed or len(lengths := set(map(len, X))) != 1:
         return np.array(X, dtype=object)
-    # Cells that are lists or tuples themselves stay whole.
+    # Elements that are lists or tuples themselves are kept.
     shape = len(X), *lengths
     return np.fromiter(chain.from_iterable(X), dtype=object, count=np.prod(shape)).reshape(shape)
 
@@ -66,7 +66,7 @@ def as_numbers(column, name, subject):
 
 
 def to_float(column, name, subject):
-    """A column as float64, None as NaN; what NumPy would only take for a number is refused."""
+    """A column as float64, None as NaN. Other types that NumPy would convert raise an error."""
     types = set(map(type, column)) if column.dtype.kind == "O" else {column.dtype.type}
     strange = [t for t in types if issubclass(t, NO_NUMBERS)]
     try:
@@ -81,12 +81,15 @@ def to_float(column, name, subject):
         if name == "values" and strange and issubclass(strange[0], (date, np.datetime64)):
             remedy = "if they are times, set time to this column"
         if strange and issubclass(strange[0], str):
-            remedy += "; if NumPy made strings of all, pass a list of rows or a DataFrame instead"
-        raise ValueError(f"{subject} must hold {wanted} ({error}); {remedy}.") from error
+            remedy += (
+                "; if NumPy has converted all columns to strings, pass a list of rows or a "
+                "DataFrame instead"
+            )
+        raise ValueError(f"{subject} must contain {wanted} ({error}); {remedy}.") from error
 
 
 def as_times(column, subject):
-    """A column of times as integers, finite floats or datetime64; order and ties as given."""
+    """A column of times as integers, finite floats or datetime64, in the same order."""
     if column.dtype.kind == "O":
         types = set(map(type, column)) - {type(None)}
         if types and all(issubclass(t, (date, np.datetime64)) for t in types):

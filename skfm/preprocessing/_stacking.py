@@ -1,4 +1,4 @@
-"""Sparse tables, and the matrix whose rows are gathered from several of them."""
+"""Sparse tables, and the matrix that concatenates rows of several tables."""
 
 import numpy as np
 from scipy import sparse
@@ -6,11 +6,11 @@ from scipy import sparse
 from skfm._utils.sparse import index_type
 
 
-def as_bags(cells, power=0.5):
-    """The same cells with the values 1 / n ** power, where n is the number of the row's cells."""
-    n = np.diff(cells.indptr)
+def as_bags(matrix, power=0.5):
+    """The same entries with the values 1 / n ** power in a row of n entries."""
+    n = np.diff(matrix.indptr)
     values = np.repeat(1 / np.maximum(n, 1) ** power, n)
-    return sparse.csr_matrix((values, cells.indices, cells.indptr), cells.shape)
+    return sparse.csr_matrix((values, matrix.indices, matrix.indptr), matrix.shape)
 
 
 def one_hot(indices, n_columns):
@@ -19,9 +19,9 @@ def one_hot(indices, n_columns):
 
 
 def side_by_side(blocks, log, dtype):
-    """The matrix of a log: row by row what its blocks look up, in canonical form.
+    """The matrix of a log in canonical form: for each row, what its blocks look up.
 
-    All tables are put one below the other, so that one gathering of rows makes the matrix.
+    The tables are stacked into one, so that the matrix is a single selection of rows.
     """
     tables, rows, n_rows = [], [], 1
     for block in blocks:
@@ -41,9 +41,9 @@ def side_by_side(blocks, log, dtype):
 
 
 def stack(tables, rows):
-    """An empty row and all rows of the tables, each table with columns of its own.
+    """An empty row and all rows of the tables, each table with separate columns.
 
-    The indices suffice to gather ``rows`` of it.
+    The indices are large enough for a selection of ``rows``.
     """
     lengths = np.concatenate([[0], *(np.diff(table.indptr) for table in tables)])
     n_columns = sum(table.shape[1] for table in tables)
@@ -54,7 +54,7 @@ def stack(tables, rows):
     data = np.concatenate([table.data for table in tables])
     indptr = np.append(0, np.cumsum(lengths)).astype(index)
     stacked = sparse.csr_matrix((data, indices, indptr), (lengths.size, n_columns))
-    # SciPy makes them int32 if that suffices for the matrix itself.
+    # The constructor would use int32 if it suffices for the matrix itself.
     stacked.indices, stacked.indptr = indices, indptr
     return stacked
 
@@ -64,8 +64,8 @@ def _without_zeros(table, dtype):
         table = table.astype(dtype, copy=False)
     if not np.isfinite(table.data).all():
         raise ValueError(
-            f"A rating or a number is too large for {np.dtype(dtype).name}; scale them"
-            f"{', or set dtype=np.float64' if dtype == np.float32 else ''}."
+            f"A rating or an attribute is too large for {np.dtype(dtype).name}; scale the "
+            f"values{', or set dtype=np.float64' if dtype == np.float32 else ''}."
         )
     if not table.data.all():
         table = table.copy()

@@ -327,8 +327,9 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         log = self._read(X)
         if log.times is None:
             raise ValueError(
-                "X has no times: transform_time needs a column of times, the fourth or the one "
-                f"that time names; X has {log.table.shape[1]} columns."
+                "X has no times: transform_time requires a column of times, either the fourth "
+                f"column or the one given by the parameter time; X has {log.table.shape[1]} "
+                "columns."
             )
         events = self._known_events(log)
         events.values = as_seconds(events.times)
@@ -436,8 +437,8 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         matrix = sparse.csr_matrix(matrix)
         if matrix.shape != self._shape():
             raise ValueError(
-                f"The matrix has the shape {matrix.shape}, expected {self._shape()}: users and "
-                "items of the fit."
+                f"The matrix has the shape {matrix.shape}; expected {self._shape()}, the numbers "
+                "of users and items in the training log."
             )
         matrix = sum_duplicates(matrix)
         rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
@@ -457,7 +458,9 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         super()._check_parameters()
         for role in ("user", "item"):
             if getattr(self, role) is None:
-                raise TypeError(f"{role} must name a column of X, or give its position; got None.")
+                raise TypeError(
+                    f"{role} must be the name or the position of a column of X; got None."
+                )
 
     def _keep(self, log, users, items):
         table = log.table
@@ -477,7 +480,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         return {role: getattr(self, role) for role in ROLES}
 
     def _read(self, X):
-        """The log, if it is like the one of the fit."""
+        """The log, checked against the training log."""
         check_is_fitted(self)
         self._check_parameters()
         table = open_log(X)
@@ -486,23 +489,23 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
             n = self.n_columns_
             raise ValueError(
                 f"X has {log.table.shape[1]} columns, but the encoder was fitted on {n} "
-                f"({', '.join(self.columns_)}): either both logs have values or none."
+                f"({', '.join(self.columns_)}): both logs must have values, or neither."
             )
         return log
 
     def _wanted_as_in_fit(self, table):
-        """The columns of the fit, by name if both logs have names, by position if only that of
-        the fit had."""
+        """The columns of the fit: by name if both logs have names, by position if only the
+        training log has."""
         if not _are_names(self.column_names_):
             return self._wanted
         if _are_names(table.names):
-            # Of times there may be some now, or none any more.
+            # Times are optional in either log.
             was = self.columns_
             found = {role: name for role, name in was.items() if name in table.names}
             missing = [name for role, name in was.items() if role not in (*found, "time")]
             if missing:
                 raise ValueError(
-                    f"X has no column {', '.join(map(repr, missing))}, which the log of the fit "
+                    f"X has no column {', '.join(map(repr, missing))}, which the training log "
                     f"had; its columns are {table.names[:10]}. Add or rename columns, so that X "
                     f"has {', '.join(map(repr, was.values()))}."
                 )
@@ -517,7 +520,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         return Events(rows, columns, log.values, log.times).known()
 
     def _to_csr(self, events, shape, *, are_counts=None):
-        """The matrix; a warning if "auto" drops values that could have been meant as amounts."""
+        """The matrix; with a warning if "auto" drops values that may be amounts."""
         if self.duplicates != "auto":
             return events.to_csr(shape, self.duplicates, self.dtype)
         if self._are_counts if are_counts is None else are_counts:
@@ -525,9 +528,10 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         matrix = events.to_csr(shape, "last", self.dtype)
         if matrix.nnz < events.rows.size:
             warn(
-                f"{events.n_repeated(shape[1])} of {matrix.nnz} pairs of user and item occur more "
-                "than once; of their values the last one is kept, as of ratings. Set "
-                "duplicates='last' or 'mean', or for counts and amounts duplicates='sum'.",
+                f"{events.n_repeated(shape[1])} of {matrix.nnz} user-item pairs occur more than "
+                "once, and the last value of each pair is kept, as is usual for ratings. Set "
+                "duplicates='last' or 'mean' for ratings, or duplicates='sum' for counts and "
+                "amounts.",
                 UserWarning,
             )
         return matrix
@@ -540,25 +544,27 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         if (positions < 0).any():
             unknown, _ = distinct(column[positions < 0], name, by_appearance=True)
             named = ", ".join(map(repr, as_objects(unknown[:N_NAMED])))
-            remedy = f"Either fit on a log that has them, or set handle_unknown='ignore' {ignored}"
+            remedy = (
+                f"Either fit on a log that contains them, or set handle_unknown='ignore' {ignored}"
+            )
             if name == "user":
-                remedy += "; transform_new_users takes users who came later"
+                remedy += "; for users that are new, call transform_new_users"
             if difference := known.difference(column):
-                remedy = f"The reason: {difference}"
+                remedy = f"Their types differ: {difference}"
             raise ValueError(
-                f"{len(unknown)} {name}(s) were not in the log of the fit: {named}"
-                f"{', ...' if len(unknown) > N_NAMED else ''}. {remedy}."
+                f"{len(unknown)} {name}(s) are not in the training log: "
+                f"{named}{', ...' if len(unknown) > N_NAMED else ''}. {remedy}."
             )
         return positions
 
 
 def _are_counts(log):
-    """Whether the values of a log are no more than marks that something happened."""
+    """Whether each event of a log counts 1: it has no values, or only ones."""
     return "value" not in log.places or bool((log.values == 1).all())
 
 
 def _are_names(names):
-    """Whether columns can be told by their names. Unnamed ones of DataFrames are 0, 1, 2."""
+    """Whether names identify the columns. DataFrames without names have 0, 1, 2, ... instead."""
     return (
         names is not None
         and all(isinstance(name, str) for name in names)

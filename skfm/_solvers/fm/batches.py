@@ -1,4 +1,4 @@
-"""Shuffled rows, cut into mini-batches and planned window by window."""
+"""Shuffled rows, cut into mini-batches, which are planned window by window."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Columns of X in the solvers' units: how large their values are, and how far from zero."""
+"""Scaling and centering of the columns of X."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,15 +11,15 @@ from skfm._solvers.fm.penalties import of_used
 from skfm._utils.memory import read_only
 from skfm._utils.pickling import Versioned
 
-STIFF = 4.0  # of both penalties, for a row with the feature and scaled parameters
-RARE = 10  # entries
+STIFF = 4.0  # upper bound of the smaller penalty of a scaled feature, for each of its rows
+RARE = 10  # entries, below which a feature is rare
 TINY = np.finfo(np.float64).tiny
-LARGEST = 1e30  # of a penalty, where it says how large features are taken to be
+LARGEST = 1e30  # upper bound of penalties where they determine the scale of features
 FAR = 3.0  # standard deviations between zero and the mean of a column that is centered
 
 
 class RowsInUnits(NamedTuple):
-    """Rows as the solvers see them, with the columns that were used and then others that occur."""
+    """Scaled rows, whose columns are the used ones followed by others that occur in the rows."""
 
     X: sparse.csr_matrix
     used: np.ndarray
@@ -28,7 +28,7 @@ class RowsInUnits(NamedTuple):
 
 @dataclass
 class Scaling(Versioned):
-    """What earlier rows said of the columns that they used."""
+    """The scaling of the columns that occur in earlier rows."""
 
     used: np.ndarray
     count: np.ndarray
@@ -48,7 +48,7 @@ class Scaling(Versioned):
         return centers
 
     def apply(self, X):
-        """New rows as the solvers see them. Columns that were not used keep their units."""
+        """Scale new rows. Columns that were not used before keep their units."""
         X = fill(X, self.centered)
         occurs = np.zeros(X.shape[1], dtype=bool)
         occurs[X.indices] = True
@@ -67,11 +67,11 @@ class Scaling(Versioned):
 
 
 class ColumnSums(NamedTuple):
-    """Over the rows with an entry in a column: of weights, and of weighted values and squares."""
+    """Sums over the rows with an entry in a column: of weights, weighted values and squares."""
 
     count: np.ndarray
     total: np.ndarray
-    square: np.ndarray  # of values less the column's center
+    square: np.ndarray  # of centered values
 
 
 def measure_columns(X, weight, center):
@@ -107,7 +107,7 @@ def choose_columns(X, weight, total_weight, *, may_center, earlier):
     sums = measure_columns(X, weight, center)
     if earlier is None and may_center:
         center, sums = center_columns(X, weight, sums, total_weight)
-    # What is too small to be squared cannot matter: it counts as never seen.
+    # Features whose squares underflow cannot matter, and count as unused.
     is_used = sums.square > 1e6 * np.finfo(X.dtype).tiny * sums.count
     mean_row_length = float(sums.count[is_used].sum() / total_weight)
     if earlier is not None:
@@ -119,11 +119,11 @@ def choose_columns(X, weight, total_weight, *, may_center, earlier):
 
 
 def center_columns(X, weight, sums, total_weight):
-    """The centers of columns that are far from zero in every row, and the sums with them."""
+    """The centers of columns that are far from zero in every row, and the sums after centering."""
     count, total, square = sums
     center = np.zeros(X.shape[1])
     full = np.flatnonzero(count > (1 - 1e-9) * total_weight)
-    if full.size:  # also in rows of hardly any weight
+    if full.size:  # including rows of negligible weight
         full = full[np.bincount(X.indices, minlength=X.shape[1])[full] == X.shape[0]]
     mean = total[full] / count[full]
     spread = np.maximum(square[full] / count[full] - mean**2, 0)
@@ -134,16 +134,16 @@ def center_columns(X, weight, sums, total_weight):
     center[far] = mean[is_far].astype(X.dtype)
     centered = measure_columns(X, weight, center).square
     constant = far[centered[far] <= 1e-24 * square[far]]
-    center[constant] = 0  # nothing would be left of it
+    center[constant] = 0  # centered, it would be zero
     return center, sums._replace(square=np.where(center != 0, centered, square))
 
 
 def least_sizes(given, interactions, count, square, used):
-    """How large used features are taken to be at least.
+    """Lower bounds of the scales of used features.
 
-    So large that the smaller of their penalties is at most STIFF for each row. Penalties that are
-    to be found are those of scaled features, though. There, the few entries of a rare feature may
-    be small by chance: it is taken to be as large as rare features are.
+    With given penalties, they limit the smaller penalty of a scaled feature to STIFF for each row.
+    Penalties that are found during training refer to scaled features already. There, the bound of
+    rare features is their common root mean square, since their few entries may be small by chance.
     """
     if not given.are_given:
         is_rare = count < RARE
@@ -169,13 +169,13 @@ def only_columns(X, is_used):
 
 
 def subtract(X, center):
-    """CSR rows less a number for each column."""
+    """CSR rows with a number subtracted from each column."""
     X = fill(X, np.flatnonzero(center))
     return sparse.csr_matrix((X.data - center[X.indices], X.indices, X.indptr), X.shape)
 
 
 def fill(X, columns):
-    """Give every row an entry of these columns, be it 0: to be centered, it has to be there."""
+    """Add explicit zeros, so that every row has entries in these columns: centering needs them."""
     present = np.zeros((X.shape[0], columns.size), dtype=bool)
     entries = np.flatnonzero(np.isin(X.indices, columns))
     rows = np.searchsorted(X.indptr, entries, side="right") - 1

@@ -1,4 +1,7 @@
-"""Block coordinate descent: each feature's parameters at their optimum, given all others."""
+"""Block coordinate descent (alternating least squares) on quadratic upper bounds of the loss.
+
+The parameters of each feature in turn move to their optimum given all other parameters.
+"""
 
 import numpy as np
 
@@ -13,11 +16,11 @@ from skfm._solvers.training import advice, loss_limit, run_sweeps
 from skfm._utils.progress import Progress
 
 MAX_TRIES = 20  # of shorter steps
-ROOM = 1e-6  # relative rise of the objective that counts as rounding
+ROUNDING = 1e-6  # relative increase of the objective that counts as a rounding error
 
 
 class _Descent:
-    """The parameters, the state of the rows, and sweeps that lower the objective."""
+    """The parameters, the outputs of the rows, and sweeps that lower the objective."""
 
     def __init__(self, problem, start, settings):
         self.problem = problem
@@ -64,10 +67,10 @@ class _Descent:
         return total / self.problem.total_weight
 
     def measure(self):
-        """Compute sums, outputs and the objective, for each unit of weight, from the parameters.
+        """Compute sums, outputs and the objective (per unit of weight) from the parameters.
 
-        A sweep keeps sums and outputs up to date except for rounding errors, which may exceed the
-        progress that it seems to make.
+        A sweep updates sums and outputs incrementally, and its rounding errors may exceed its
+        progress.
         """
         problem = self.problem
         for output in range(len(self.models)):
@@ -85,9 +88,9 @@ class _Descent:
     def sweep(self):
         """Update all parameters once; returns the objective, computed from them.
 
-        If it rises, the sweep is repeated with steeper parabolas, which make shorter steps; later
-        sweeps return to flatter ones. That happens if the parabolas do not lie above the loss
-        (Poisson), and if rounding errors are large.
+        If the objective rises, the sweep is repeated with larger curvatures of the bounds, which
+        make shorter steps; later sweeps reduce the curvatures again. The objective can rise if the
+        bounds do not hold everywhere (Poisson), or if rounding errors are large.
         """
         before = self.objective
         for _ in range(MAX_TRIES):
@@ -95,19 +98,19 @@ class _Descent:
                 for output in range(len(self.models)):
                     self._sweep_output(output)
                 self.measure()
-            if self.objective <= before + ROOM * abs(before):
+            if self.objective <= before + ROUNDING * abs(before):
                 self.reached = self.parameters()
                 break
             self._set(self.reached)
             self.boost *= 4
             self._weigh()
-        else:  # it cannot be lowered in this way
+        else:  # the objective cannot be lowered any further
             self.boost = 1.0
         self.boost = max(1.0, self.boost / 2)
         return self.objective
 
     def _weigh(self):
-        """Give the rows weights: curvatures differ from 1."""
+        """Make space for the rows' weights: curvatures differ from 1."""
         if not self.rows.root.size:
             self.rows = self.rows._replace(root=np.ones_like(self.rows.error))
 
@@ -171,7 +174,7 @@ def train(
     finds=FIND_NONE,
     searched=None,
 ):
-    """Minimise the objective from ``start``; returns parameters and history.
+    """Minimize the objective from ``start``; returns parameters and history.
 
     The arguments are those of `minibatch.train`.
     """
@@ -188,9 +191,9 @@ def train(
     search = PenaltySearch(problem, settings, finds, 1, searched, by_sweeps=True)
 
     def search_on(number):
-        if search.before(number, descent):
+        if search.update_before(number, descent):
             descent.measure()
-        return search.is_open(number)
+        return search.has_updates_after(number)
 
     history = run_sweeps(
         descent.sweep,

@@ -1,17 +1,18 @@
 """Columns with entries in most rows, whose linear weights are treated jointly.
 
-Numeric columns may be nearly collinear. Then a weight by itself seems less uncertain than it is,
-and steps of single weights converge slowly. One-hot columns are in few rows together.
+Numeric columns may be nearly collinear. Steps of single weights then converge slowly, and the
+second derivative by a single weight understates its posterior variance. One-hot columns have no
+such problem, since few rows have entries in two of them.
 """
 
 import numpy as np
 
-from skfm._kernels.principal_axes import add_products, find_root
+from skfm._kernels.principal_axes import add_products, cholesky
 
-FULL = 0.5  # of the rows' weight: what a dense column has entries in
-MOST = 100  # products of more columns would cost much more than an epoch
+LEAST_SHARE = 0.5  # of the rows' weight: dense columns have entries in more
+MAX_COLUMNS = 100  # the Gram matrix of more columns would cost much more than an epoch
 CHUNK = 1 << 14  # rows processed together
-JITTER = 1e-10  # of a matrix' mean diagonal: keeps it invertible
+JITTER = 1e-10  # relative to the mean diagonal, added to keep a matrix invertible
 
 
 class DenseColumns:
@@ -22,16 +23,16 @@ class DenseColumns:
         self.fits_intercept = settings.fit_intercept
         self.columns = np.zeros(0, np.intp)
         if settings.fit_linear and not problem.has_lasso:
-            is_dense = problem.chunk_count() > FULL * problem.total_weight
+            is_dense = problem.chunk_count() > LEAST_SHARE * problem.total_weight
             self.columns = np.flatnonzero(is_dense & problem.interactions.has_linear[problem.used])
-        if self.columns.size > MOST:
+        if self.columns.size > MAX_COLUMNS:
             self.columns = self.columns[:0]
 
     def information(self, curvature, sample=None):
-        """Information matrices of the weights and, last, the intercept of each output.
+        """Fisher information matrices of the weights and, last, the intercept of each output.
 
-        Of shape (n_outputs, n_columns + 1, n_columns + 1), from rows of the given curvatures
-        (n_outputs, n_rows). A ``sample`` of rows may stand for all of them.
+        The shape is (n_outputs, n_columns + 1, n_columns + 1). ``curvature`` (n_outputs, n_rows)
+        are the second derivatives of the losses. A ``sample`` of rows may represent all rows.
         """
         size = self.columns.size + 1
         total = np.zeros((len(curvature), size, size))
@@ -46,13 +47,14 @@ class DenseColumns:
         """Posterior variances of the weights of one output, for priors of the given precisions."""
         if not self.columns.size:
             return np.zeros(0)
-        inverse = _inverse_root(information, precision)
+        inverse = _inverse_cholesky(information, precision)
         return np.square(inverse).sum(axis=0)[:-1]
 
     def newton_steps(self, curvature, slope, linear):
-        """What to add to intercepts (n_outputs,) and linear weights (n_outputs, n_used).
+        """Newton steps of the intercepts (n_outputs,) and linear weights (n_outputs, n_used).
 
-        ``slope`` has the derivatives of the loss by the outputs, as ``curvature``.
+        ``slope`` and ``curvature`` (n_outputs, n_rows) are the first and second derivatives of the
+        weighted losses by the outputs.
         """
         problem = self.problem
         penalty = problem.linear_penalty[self.columns].astype(np.float64)
@@ -62,7 +64,7 @@ class DenseColumns:
         gradient[:, :-1] += penalty * linear[:, self.columns]
         intercepts, steps = np.zeros(len(linear)), np.zeros(linear.shape)
         for output, information in enumerate(self.information(curvature)):
-            inverse = _inverse_root(information, penalty)
+            inverse = _inverse_cholesky(information, penalty)
             step = np.einsum("jk,k->j", inverse, gradient[output])
             step = -np.einsum("jk,j->k", inverse, step)
             steps[output, self.columns] = step[:-1]
@@ -70,7 +72,7 @@ class DenseColumns:
         return intercepts, steps
 
     def _chunks(self, sample=None):
-        """Chunks of rows, with a last column of ones."""
+        """Chunks of rows with their dense columns and a last column of ones."""
         n_rows = self.problem.n_rows if sample is None else sample.size
         for first in range(0, n_rows, CHUNK):
             chosen = slice(first, min(first + CHUNK, n_rows))
@@ -79,10 +81,10 @@ class DenseColumns:
             yield chosen, np.column_stack([rows, np.ones(len(rows))])
 
 
-def _inverse_root(information, precision):
-    """The inverse of the Cholesky factor of the information and the prior's precision."""
+def _inverse_cholesky(information, precision):
+    """The inverse of the Cholesky factor of the information plus the prior's precision."""
     matrix = information + np.diag(np.append(precision, 0.0))
     matrix[np.diag_indices_from(matrix)] += JITTER * matrix.diagonal().mean()
     lower, inverse = np.zeros_like(matrix), np.zeros_like(matrix)
-    find_root(matrix, lower, inverse)
+    cholesky(matrix, lower, inverse)
     return inverse

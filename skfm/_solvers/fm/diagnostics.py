@@ -6,8 +6,8 @@ Carpenter, Buerkner 2021, without their ranks).
 
 import numpy as np
 
-LEAST_LENGTH = 4  # iterations, of which halves have a variance
-LEAST_QUARTER = 5  # iterations: fewer say nothing of a trend
+LEAST_LENGTH = 4  # iterations: each half then has a variance
+LEAST_QUARTER = 5  # iterations: fewer show no trend
 LEAST_DROP = 0.02  # of the loss from one quarter to the next, relative to it
 LEAST_ERRORS = 3.0  # standard errors
 
@@ -24,9 +24,9 @@ def is_falling(curve):
 
 
 def split_r_hat(values):
-    """The standard deviation of all values beside that within halves; about 1 if they agree.
+    """Split R-hat: the ratio of the total to the within-half standard deviation, 1 at convergence.
 
-    At least LEAST_LENGTH values, as below.
+    Needs at least LEAST_LENGTH values, as `effective_sample_size` does.
     """
     within, total = _variances(_halve(values))
     if total == 0:
@@ -35,10 +35,10 @@ def split_r_hat(values):
 
 
 def effective_sample_size(values):
-    """How many independent draws would estimate the mean as precisely.
+    """The number of independent draws that would estimate the mean as precisely.
 
-    Autocorrelations are summed in pairs as long as these are positive, and do not grow (Geyer).
-    Draws that alternate may be worth more than independent ones.
+    Sums of adjacent pairs of autocorrelations are added while they are positive, and made monotone
+    (Geyer 1992). The result exceeds the number of draws if these are negatively correlated.
     """
     halves = _halve(values)
     n = halves.shape[1]
@@ -57,8 +57,7 @@ def effective_sample_size(values):
 
 
 def _halve(values):
-    """Two halves of values that are brought into the range from -1 to 1, whose squares are
-    numbers."""
+    """The two halves of the values, scaled to the range from -1 to 1: squares are finite."""
     values = np.asarray(values, dtype=np.float64)
     values = values - values[-1]
     values /= max(np.abs(values).max(), np.finfo(np.float64).tiny)
@@ -67,7 +66,7 @@ def _halve(values):
 
 
 def _variances(halves):
-    """Within halves, and of everything."""
+    """The variance within halves, and the total variance."""
     n = halves.shape[1]
     within = halves.var(axis=1, ddof=1).mean()
     return within, within * (n - 1) / n + halves.mean(axis=1).var(ddof=1)

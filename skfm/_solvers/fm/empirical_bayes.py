@@ -1,33 +1,37 @@
-"""Penalties that the data choose: empirical Bayes, while training goes on.
+"""Penalties chosen by empirical Bayes during training.
 
-Penalties are normal priors on the scaled parameters. Training finds the mode, and every few epochs
-the variances of the priors follow by expectation maximisation: the mean square of the parameters
-that have a prior in common, their uncertainty included. With weights ``c_i`` times the second
-derivative of the loss by the output, derivatives ``h_ijf`` of the output by ``v_jf`` and the
-dispersion ``d`` of the loss (1 if its scale is known), the posterior variances are about ::
+L2 penalties are normal priors on the scaled parameters. Training finds the posterior mode for
+given precisions of the priors. Every few epochs, expectation maximization updates the precisions
+towards the maximum of the marginal likelihood: the variance of a prior becomes the mean of
+``mode^2 + posterior variance`` over its parameters.
+
+*Posterior variances* come from a diagonal Laplace approximation. Let ``c_i`` be the weight of row
+i times the second derivative of its loss by the output, ``h_ijf`` the derivative of the output by
+``v_jf``, and ``d`` the dispersion of the loss (1 if its scale is known). Then the variances are ::
 
     s_jf = 1 / ((sum_i c_i h_ijf^2 + E_jf) / d + precision)
     E_jf = sum_i c_i x_ij^2 (sum of x_il^2 s_lf over the partners l of j)
 
-``E_jf`` is what the uncertainty of a feature's partners adds to the expected loss, which is a
-penalty on ``v_jf``: it shrinks the factors of features that meet others of which little is known.
-So the penalty of ``v_j`` is ``d * precision + mean_f E_jf``; that of ``w_j`` is ``d * precision``.
+The first sum is the Fisher information of ``v_jf``. ``E_jf`` is the second derivative of what the
+variances of a feature's partners add to the expected loss, as in variational Bayes. It acts as an
+L2 penalty on ``v_jf``, which shrinks the factors of features with uncertain partners. So the
+penalty of ``v_j`` is ``d * precision + mean_f E_jf``, and that of ``w_j`` is ``d * precision``.
+The linear weights of dense columns have a joint information matrix (dense_columns.py), since the
+diagonal approximation understates the variances of nearly collinear columns.
 
-The linear weights of dense columns are looked at together (`dense_columns`), since columns that
-nearly say the same leave each weight more uncertain than its own second derivative says.
+*Dispersion.* Training residuals understate the noise. Let ``p`` be the number of parameters that
+the data determine (MacKay 1992), ``sum of (1 - s_jf precision)``, for each row. The dispersion of
+a loss of unknown scale is the mean square of the residuals divided by ``1 - p``. The scale of
+classification losses is known. But if the classes are separable, only the penalties keep
+probabilities away from 0 and 1, and penalties for a dispersion of 1 would be too large. So there
+the dispersion is the mean square of leave-one-out residuals, which are about ``1 / (1 - p)`` times
+the training residuals, relative to the variance of labels under the predicted probabilities, if
+this ratio is less than 1. It is fixed after the second update, because it depends on the
+penalties: both would decrease together.
 
-Residuals of a fit that hardly knows the rows it is asked about are larger than those of its own
-rows. With ``p`` the share of parameters in the rows that the data determine, ``sum of (1 - s_jf
-precision) / n_rows``, the dispersion of targets of unknown scale is their mean square, divided by
-``1 - p``. Classes have a scale of their own, but where they can be told apart, shrinkage alone
-makes probabilities doubtful, and penalties meant for doubtful classes would keep them so. There
-the dispersion is the mean square of left-out residuals, about ``1 / (1 - p)`` times the others, in
-units of the variance that the probabilities claim, if that is less than 1. It is measured near the
-first penalties, since it would fall with penalties that fall with it.
-
-A Gamma prior on each precision, at values for which linear terms and pairs together vary about as
-much as the target may, counts as PRIOR times as many parameters as there are: without it, point
-estimates drift towards too much shrinkage where products of features matter much.
+*Hyperprior.* A Gamma prior on each precision has the weight of PRIOR times the number of
+parameters. It is centered where linear terms and pairs together have about the variance of the
+target. Without it, the precisions drift to too much shrinkage if interactions matter.
 """
 
 from typing import NamedTuple
@@ -39,45 +43,48 @@ from skfm._solvers.fm.dense_columns import DenseColumns
 from skfm._solvers.fm.penalties import Penalties
 
 N_UPDATES = 8
-PRIOR = 0.03
-LEAST_STEPS = 60  # before the first update: weights have to grow before they say anything
-CHUNK = 1 << 14  # rows looked at together
-MOST_ENTRIES = 500_000  # of the rows that are looked at
-# How far the logarithm of factors' precision moves, in the steps of expectation maximisation.
-LEAP = {True: 1.0, False: 1.8}  # whether targets are standardised
-# Precisions to begin with, for each entry of a row: of factors and of linear weights.
+PRIOR = 0.03  # weight of the hyperprior, relative to the number of parameters
+LEAST_STEPS = 60  # mini-batches before the first update: parameters start near zero
+CHUNK = 1 << 14  # rows processed together
+MOST_ENTRIES = 500_000  # of the rows; if there are more, a sample is used
+# Overrelaxation of expectation maximization for the logarithm of the factors' precision.
+RELAXATION = {True: 1.0, False: 1.8}  # whether targets are standardized
+# Initial precisions of factors and of linear weights, divided by the mean row length.
 FACTORS = {True: 2.2, False: 0.5}
 LINEAR = {True: 0.7, False: 0.1}
 LEAST_LINEAR = 0.5
-MOST_CAUTION = 10.0
-WARM = {True: 20, False: 10}  # epochs before the first update, or this many mini-batches
+MAX_START_FACTOR = 10.0
+# The first update comes after WARM epochs, or after ENOUGH_STEPS mini-batches if these are fewer
+# epochs, but not before LEAST_WARM epochs.
+WARM = {True: 20, False: 10}
 ENOUGH_STEPS = {True: 1600, False: 600}
 LEAST_WARM = 2
 EVERY = 2  # epochs between updates
-COMPONENTS = 4  # looked at together, so that memory does not grow with their number
-STARTING = {True: 1.0, False: 0.4}  # the factors' penalty until then, times the root of n_j
-LEAST_LEFT = 0.05  # of 1 - p above
-LEAST_OF_CLASSES = 0.1  # their dispersion
-HUGE = 1e100  # weights beside which penalties are nothing; their squares are no numbers
-LEAST = 1e-8  # of other targets, whose variance is about 1
+COMPONENTS = 4  # processed together, so that memory does not grow with their number
+# The factors' penalty until the first update, divided by sqrt(n_j).
+STARTING = {True: 1.0, False: 0.4}
+LEAST_LEFT = 0.05  # lower bound of 1 - p above
+LEAST_OF_CLASSES = 0.1  # lower bound of the dispersion of classes
+HUGE = 1e100  # total weights for which penalties do not matter, and squares overflow
+LEAST = 1e-8  # lower bound of means of residuals; the variance of targets is about 1
 STANDARDISED = (losses.SQUARED_ERROR, losses.ABSOLUTE_ERROR, losses.HUBER, losses.QUANTILE)
 CLASSES = (losses.LOG_LOSS, losses.SOFTMAX)
 
 
 def starting_penalties(loss, mean_row_length, n_features, n_rows):
-    """Penalties until the first update; those of factors for one row of a feature."""
-    is_standardised, caution = loss in STANDARDISED, _caution(loss, n_features, n_rows)
-    linear = max(LINEAR[is_standardised] * mean_row_length, LEAST_LINEAR)
-    return Penalties(linear=caution * linear, factors=caution * STARTING[is_standardised])
+    """Penalties until the first update; those of factors are to be multiplied by sqrt(n_j)."""
+    is_standardized, factor = loss in STANDARDISED, _start_factor(loss, n_features, n_rows)
+    linear = max(LINEAR[is_standardized] * mean_row_length, LEAST_LINEAR)
+    return Penalties(linear=factor * linear, factors=factor * STARTING[is_standardized])
 
 
-def _caution(loss, n_features, n_rows):
-    """How much larger first penalties are: rows that are fewer than features say nearly nothing of
-    most, and classes of such rows can be told apart by chance."""
+def _start_factor(loss, n_features, n_rows):
+    """The factor of the initial penalties for classes with fewer rows than features: such rows
+    hardly determine the parameters, and their classes are separable by chance."""
     if loss not in CLASSES:
         return 1.0
-    ratio = min(n_features / n_rows, MOST_CAUTION)  # rows of hardly any weight: no overflow
-    return np.clip(ratio**2, 1.0, MOST_CAUTION)
+    ratio = min(n_features / n_rows, MAX_START_FACTOR)  # rows of hardly any weight: no overflow
+    return np.clip(ratio**2, 1.0, MAX_START_FACTOR)
 
 
 class Precisions(NamedTuple):
@@ -88,26 +95,26 @@ class Precisions(NamedTuple):
 
 
 class Searched(NamedTuple):
-    """What a search knows at the end of a fit, for the next one that goes on."""
+    """The state of a search at the end of a fit, from which the next fit continues."""
 
     n_epochs: int = 0
     precisions: Precisions | None = None
     class_dispersion: float | None = None
 
 
-class _OfFactors(NamedTuple):
-    """What an update learns of all factors together."""
+class _FactorStatistics(NamedTuple):
+    """Sums over all factors that an update needs."""
 
-    n_determined: float  # how many of them the rows determine
-    squares: float  # sum of their expected squares
-    of_partners: np.ndarray  # (n_used,), E above, mean over components
+    n_determined: float  # effective number of factors that the rows determine
+    squares: float  # sum of the posterior expectations of squares
+    of_partners: np.ndarray  # (n_used,), E of the docstring above, mean over components
 
 
 class PenaltySearch:
-    """When to update the penalties of a problem, and to what.
+    """Decides when to update the penalties of a problem, and updates them.
 
-    ``finds`` (`PenaltiesToFind`) says which of them are to be found. The arrays of
-    the problem are changed in place. ``earlier`` is what a fit before has left, to go on from.
+    ``finds`` (`PenaltiesToFind`) says which penalties to find. Updates change the problem's arrays
+    in place. A search continues from ``earlier``, if given: what an earlier fit has returned.
     """
 
     def __init__(self, problem, settings, finds, n_batches, earlier=None, by_sweeps=False):
@@ -115,10 +122,10 @@ class PenaltySearch:
         self.loss_parameter = settings.loss_parameter
         self.pairs = np.flatnonzero(problem.interactions.degrees == 2)
         self.finds = finds._replace(factors=finds.factors and self.pairs.size > 0)
-        is_standardised = problem.loss in STANDARDISED
+        is_standardized = problem.loss in STANDARDISED
         length = max(problem.mean_row_length, 1.0)
         shape = problem.n_used, problem.total_weight
-        of_factors = _caution(problem.loss, *shape) * FACTORS[is_standardised] * length
+        of_factors = _start_factor(problem.loss, *shape) * FACTORS[is_standardized] * length
         of_weights = starting_penalties(problem.loss, length, *shape).linear
         self.start = Precisions(of_factors, of_weights)
         earlier = earlier or Searched()
@@ -126,30 +133,30 @@ class PenaltySearch:
         self.precisions = earlier.precisions
         self.class_dispersion = earlier.class_dispersion
         self.variances = None
-        self.correction = 1.0  # of the dispersion, for what the rows themselves determine
-        if by_sweeps:  # each of which goes as far as several epochs
+        self.correction = 1.0  # 1 / (1 - p) of the docstring above
+        if by_sweeps:  # a sweep makes as much progress as several epochs
             warm, every = 4, 1
         else:
-            enough = max(-(-ENOUGH_STEPS[is_standardised] // n_batches), LEAST_WARM)
-            warm = min(WARM[is_standardised], enough)
+            enough = max(-(-ENOUGH_STEPS[is_standardized] // n_batches), LEAST_WARM)
+            warm = min(WARM[is_standardized], enough)
             warm = max(warm, -(-LEAST_STEPS // n_batches))
             every = max(EVERY, -(-LEAST_STEPS // (6 * n_batches)))
         due = [warm + every * number + 1 - earlier.n_epochs for number in range(N_UPDATES)]
         self.due = due if any(self.finds) and problem.total_weight < HUGE else []
         self.dense = DenseColumns(problem, settings) if self.due else None
         self.sample = _sample_rows(problem) if self.due else None
-        self.known = None if self.sample is None else self._count_in_sample()
+        self.sample_count = None if self.sample is None else self._count_in_sample()
 
-    def is_open(self, epoch):
-        """Whether an update follows after this epoch."""
+    def has_updates_after(self, epoch):
+        """Whether an update will follow after this epoch."""
         return epoch < max(self.due, default=0)
 
     def searched(self, n_epochs):
-        """After so many epochs of this fit."""
+        """The state after ``n_epochs`` epochs of this fit."""
         return Searched(self.n_epochs_before + n_epochs, self.precisions, self.class_dispersion)
 
-    def before(self, epoch, trainer):
-        """Update before the epochs that are due; returns whether the penalties have changed."""
+    def update_before(self, epoch, trainer):
+        """Update the penalties if they are due before this epoch; returns whether they were."""
         if epoch not in self.due:
             return False
         self._update(trainer.parameters(), trainer.outputs())
@@ -166,7 +173,7 @@ class PenaltySearch:
         precisions = Precisions(
             problem.factor_penalty[:, None] / dispersion, problem.linear_penalty / dispersion
         )
-        if not is_first:  # penalties that are given stay as they are
+        if not is_first:  # given penalties do not change
             if self.finds.factors:
                 precisions = precisions._replace(factors=self.precisions.factors)
             if self.finds.linear:
@@ -174,7 +181,7 @@ class PenaltySearch:
         of_factors = self._measure_factors(
             parameters.factors, curvature, dispersion, precisions.factors, free
         )
-        of_linear = 1 / (self._told_linear(curvature) / dispersion + precisions.linear)
+        of_linear = 1 / (self._linear_information(curvature) / dispersion + precisions.linear)
         dense = self.dense.columns
         if dense.size:
             priors = np.broadcast_to(precisions.linear, problem.n_used)[dense]
@@ -191,11 +198,11 @@ class PenaltySearch:
             self.precisions = start
         else:
             squares = (np.square(linear) / free + of_linear)[:, has_linear]
-            goal = _goal(self.variances.size, of_factors.squares, start.factors)
-            leap = LEAP[problem.loss in STANDARDISED]
+            goal = _updated_precision(self.variances.size, of_factors.squares, start.factors)
+            relaxation = RELAXATION[problem.loss in STANDARDISED]
             self.precisions = Precisions(
-                precisions.factors * (goal / precisions.factors) ** leap,
-                _goal(squares.size, squares.sum(), start.linear),
+                precisions.factors * (goal / precisions.factors) ** relaxation,
+                _updated_precision(squares.size, squares.sum(), start.linear),
             )
         penalty = None
         if self.finds.factors:
@@ -204,7 +211,7 @@ class PenaltySearch:
         problem.set_penalties(linear=of_weights, factors=penalty)
 
     def _measure_factors(self, factors, curvature, dispersion, precision, free):
-        """Update the posterior variances of factors, some components at a time."""
+        """Update the posterior variances of factors, COMPONENTS at a time."""
         n_outputs, n_used, _ = factors.shape
         knows_variances = self.variances is not None
         if not knows_variances:
@@ -215,17 +222,19 @@ class PenaltySearch:
             chosen = self.pairs[first : first + COMPONENTS]
             values = factors[:, :, chosen].astype(np.float64)
             kept = self.variances[:, :, first : first + COMPONENTS]
-            told, partners = self._information(rows, values, curvature, kept.astype(np.float64))
-            variances = 1 / ((told + partners) / dispersion + precision)
+            information, partners = self._factor_information(
+                rows, values, curvature, kept.astype(np.float64)
+            )
+            variances = 1 / ((information + partners) / dispersion + precision)
             if not knows_variances:
-                _, partners = self._information(rows, values, curvature, variances)
-                variances = 1 / ((told + partners) / dispersion + precision)
+                _, partners = self._factor_information(rows, values, curvature, variances)
+                variances = 1 / ((information + partners) / dispersion + precision)
             kept[...] = variances
             n_determined += (1 - precision * variances).sum()
             squares += np.square(values).sum() / free + variances.sum()
             of_partners += partners.sum(axis=(0, 2))
         n_averaged = max(n_outputs * self.pairs.size, 1)
-        return _OfFactors(n_determined, squares, of_partners / n_averaged)
+        return _FactorStatistics(n_determined, squares, of_partners / n_averaged)
 
     def _dispersion(self, measured):
         if self.problem.loss in STANDARDISED:
@@ -237,56 +246,60 @@ class PenaltySearch:
         return np.clip(measured * self.correction**2, LEAST_OF_CLASSES, 1.0)
 
     def _rows(self):
-        """The rows that are looked at, some at a time: their numbers, and the first four powers of
-        their values, each row cut into one for each group of features."""
+        """Chunks of the rows: their numbers, and the first four powers of their values.
+
+        Each row is split into one row for each interaction group.
+        """
         problem, interactions = self.problem, self.problem.interactions
-        own_group = interactions.interaction_group[problem.used]
+        interaction_group = interactions.interaction_group[problem.used]
         n_groups = len(interactions.partners)
         return [
-            (chosen, _powers(problem.scaled_rows(chosen, own_group, n_groups)))
+            (chosen, _powers(problem.scaled_rows(chosen, interaction_group, n_groups)))
             for chosen in self._chunks()
         ]
 
-    def _information(self, rows, factors, curvature, variances):
-        """What the rows tell of factors, and E: see the docstring above; both (n_outputs, n_used,
-        n_pairs)."""
+    def _factor_information(self, rows, factors, curvature, variances):
+        """Fisher information of factors, and E of the docstring above; both of shape (n_outputs,
+        n_used, n_pairs)."""
         problem = self.problem
-        told, of_partners = np.zeros(factors.shape), np.zeros(factors.shape)
+        information, of_partners = np.zeros(factors.shape), np.zeros(factors.shape)
         interactions = problem.interactions
         partners = interactions.partners.astype(np.float64)
-        own = partners.diagonal()[interactions.interaction_group[problem.used]]
+        self_interacts = partners.diagonal()[interactions.interaction_group[problem.used]]
         n_groups = len(partners)
         n_pairs = factors.shape[2]
         for chosen, (by_group, squared, cubed, fourth) in rows:
             for output, values in enumerate(factors):
                 weight = np.repeat(curvature[output, chosen], n_groups)[:, None]
                 layers = _by_partners(by_group @ values, partners)
-                unsure = _by_partners(squared @ variances[output], partners)
-                of_squares = squared.T @ np.hstack([weight * np.square(layers), weight * unsure])
-                itself = own[:, None] * (fourth.T @ weight)
-                cross = own[:, None] * (cubed.T @ (weight * layers))
-                told[output] += of_squares[:, :n_pairs] - 2 * values * cross
-                told[output] += np.square(values) * itself
-                of_partners[output] += of_squares[:, n_pairs:] - variances[output] * itself
+                layer_variances = _by_partners(squared @ variances[output], partners)
+                of_squares = squared.T @ np.hstack(
+                    [weight * np.square(layers), weight * layer_variances]
+                )
+                self_terms = self_interacts[:, None] * (fourth.T @ weight)
+                cross = self_interacts[:, None] * (cubed.T @ (weight * layers))
+                information[output] += of_squares[:, :n_pairs] - 2 * values * cross
+                information[output] += np.square(values) * self_terms
+                of_partners[output] += of_squares[:, n_pairs:] - variances[output] * self_terms
         if self.sample is not None:
-            told, of_partners = (
-                _of_all_rows(values, self.known[:, None], problem.count[:, None])
-                for values in (told, of_partners)
+            information, of_partners = (
+                _extrapolate(values, self.sample_count[:, None], problem.count[:, None])
+                for values in (information, of_partners)
             )
-        return told, np.maximum(of_partners, 0)
+        return information, np.maximum(of_partners, 0)
 
-    def _told_linear(self, curvature):
-        """What the rows tell of linear weights (n_outputs, n_used)."""
-        told = np.zeros((len(curvature), self.problem.n_used))
+    def _linear_information(self, curvature):
+        """Fisher information of linear weights (n_outputs, n_used)."""
+        information = np.zeros((len(curvature), self.problem.n_used))
         for chosen in self._chunks():
             _, squared, _, _ = _powers(self.problem.scaled_rows(chosen))
-            told += (squared.T @ curvature[:, chosen].T).T
+            information += (squared.T @ curvature[:, chosen].T).T
         if self.sample is None:
-            return told
-        return _of_all_rows(told, self.known, self.problem.count)
+            return information
+        return _extrapolate(information, self.sample_count, self.problem.count)
 
     def _chunks(self):
-        """The rows that are looked at, some at a time."""
+        """Chunks of the rows, or of the sample, as slices or arrays of numbers."""
         n_rows = self.problem.n_rows if self.sample is None else self.sample.size
         for first in range(0, n_rows, CHUNK):
             chosen = slice(first, min(first + CHUNK, n_rows))
@@ -300,13 +313,13 @@ class PenaltySearch:
         return np.bincount(rows.indices, per_entry, problem.n_used)
 
 
-def _goal(size, squares, start):
-    """The precision to expect of parameters with this sum of squares, for a prior at ``start``."""
+def _updated_precision(size, squares, start):
+    """The EM update of the precision of ``size`` parameters, with a hyperprior at ``start``."""
     return size * (1 + PRIOR) / (squares + PRIOR * size / start) if size else start
 
 
 def _sample_rows(problem):
-    """Some rows of those with very many entries, always the same ones; None is all."""
+    """A fixed sample of rows if there are more than MOST_ENTRIES entries, else None."""
     share = MOST_ENTRIES / max(problem.indices.size, 1)
     if share >= 1:
         return None
@@ -314,17 +327,18 @@ def _sample_rows(problem):
     return np.sort(order[: max(int(share * problem.n_rows), 1)])
 
 
-def _of_all_rows(values, known, count):
-    """Sums over rows with a feature, from those over the ``known`` weight of them in a sample.
+def _extrapolate(values, sample_count, count):
+    """Extrapolate sums over a feature's rows from a sample to all rows.
 
-    What is known of a feature counts as one row more, of the mean of all.
+    ``sample_count`` and ``count`` are the features' weights in the sample and in all rows. One
+    pseudo-row with the mean of all features is added to each feature.
     """
-    mean = values.sum(axis=1, keepdims=True) / known.sum()
-    return (values + mean) * (count / (known + 1))
+    mean = values.sum(axis=1, keepdims=True) / sample_count.sum()
+    return (values + mean) * (count / (sample_count + 1))
 
 
 def _powers(rows):
-    """Their first four powers, which are the same for values of 0 and 1."""
+    """The first four powers of values; all are the same matrix if every value is 1."""
     if (rows.data == 1).all():
         return rows, rows, rows, rows
     powers = [rows]
@@ -335,7 +349,8 @@ def _powers(rows):
 
 
 def _by_partners(sums, partners):
-    """From sums by class, those over each class's partners; both (n_rows * n_groups, n)."""
+    """Sums over the partners of each interaction group, from sums over each group; both have the
+    shape (n_rows * n_groups, n)."""
     if len(partners) == 1:
         return sums * partners[0, 0]
     shaped = sums.reshape(-1, len(partners), sums.shape[1])
@@ -343,28 +358,31 @@ def _by_partners(sums, partners):
 
 
 def weighted_curvatures(problem, parameter, raw):
-    """Those of `curvatures` times the rows' weights, and the dispersion."""
+    """`curvatures` times the rows' weights, and the dispersion."""
     curvature, dispersion = curvatures(problem, parameter, raw)
     return curvature * problem.weight if problem.weight.size else curvature, dispersion
 
 
 def curvatures(problem, parameter, raw):
-    """Second derivatives of the loss by the outputs, or what is expected of them, (n_outputs,
-    n_rows), and the dispersion of these rows: what a loss of unknown scale is divided by."""
+    """Second derivatives of the loss by the outputs (n_outputs, n_rows), and the dispersion.
+
+    Where the second derivative is 0 or does not exist, it is replaced by its expectation. The
+    dispersion is the number by which to divide a loss of unknown scale.
+    """
     loss, target = problem.loss, problem.target
     weight = problem.weight if problem.weight.size else None
     raw = raw.astype(np.float64)
     if loss in CLASSES:
         if loss == losses.LOG_LOSS:
-            chance = 1 / (1 + np.exp(-np.abs(raw)))
-            error = np.where((raw > 0) == (target > 0), 1 - chance, chance)
+            probability = 1 / (1 + np.exp(-np.abs(raw)))
+            error = np.where((raw > 0) == (target > 0), 1 - probability, probability)
         else:
-            chance = np.exp(raw - raw.max(axis=0))
-            chance /= chance.sum(axis=0)
-            error = chance - (target == np.arange(len(raw))[:, None])
-        variance = chance * (1 - chance)
-        claimed = max(np.average(variance, axis=1, weights=weight).sum(), LEAST)
-        dispersion = np.average(np.square(error), axis=1, weights=weight).sum() / claimed
+            probability = np.exp(raw - raw.max(axis=0))
+            probability /= probability.sum(axis=0)
+            error = probability - (target == np.arange(len(raw))[:, None])
+        variance = probability * (1 - probability)
+        mean_variance = max(np.average(variance, axis=1, weights=weight).sum(), LEAST)
+        dispersion = np.average(np.square(error), axis=1, weights=weight).sum() / mean_variance
         return variance, dispersion
     if loss == losses.SQUARED_HINGE:
         is_class = target == (1 if len(raw) == 1 else np.arange(len(raw))[:, None])
@@ -391,8 +409,9 @@ def curvatures(problem, parameter, raw):
 
 
 def _free_share(problem, n_outputs):
-    """Of the parameters: outputs of softmax may move together, which changes nothing.
+    """The share of parameters that matter to the loss.
 
-    Seen from one output, the others then give way, so that its own derivatives say too little.
+    Adding the same number to all outputs of softmax changes nothing, so one in n_outputs
+    parameters is redundant, and the second derivatives by single outputs are too small.
     """
     return (n_outputs - 1) / n_outputs if problem.loss == losses.SOFTMAX else 1.0

@@ -1,4 +1,8 @@
-"""Gibbs sampling: parameters, noise and priors drawn in turn, each given all others."""
+"""Gibbs sampling: parameters, noise and priors are drawn in turn, each given all others.
+
+The sampler of Rendle 2012 (libFM's MCMC), with blocks of coordinates drawn jointly, hierarchical
+priors (priors.py), scale moves (rescaling.py) and heteroscedastic noise (level_noise.py).
+"""
 
 from dataclasses import dataclass, field
 
@@ -14,10 +18,10 @@ from skfm._solvers.fm.sweeps import Sweeper
 from skfm._utils.pickling import Versioned
 from skfm._utils.threads import share
 
-N_HELD = 5  # first iterations, in which priors stay as they are
-REFRESH = 10  # iterations after which sums and outputs are computed again, for less rounding
+N_HELD = 5  # first iterations, in which priors are fixed
+REFRESH = 10  # iterations after which sums and outputs are recomputed, to limit rounding errors
 PROBIT_CHUNK = 1 << 16  # rows
-MAX_COPIES = 16  # hidden numbers of a row
+MAX_COPIES = 16  # latent targets of a row
 
 
 @dataclass
@@ -35,7 +39,7 @@ class Settings:
 
 @dataclass
 class Draw(Versioned):
-    """One draw of everything; ``theta`` has the factors first and the linear weight last."""
+    """One sample of all unknowns; ``theta`` has the factors first and the linear weight last."""
 
     intercept: float
     theta: np.ndarray  # (n_used, n_components + 1)
@@ -43,7 +47,7 @@ class Draw(Versioned):
     group_mean: np.ndarray  # (n_groups, n_components + 1)
     group_precision: np.ndarray
     common_precision: np.ndarray  # (n_components + 1,), of all groups; see priors.py
-    # See noise.py; empty where the noise of all rows is the same.
+    # See level_noise.py; empty if the noise is homoscedastic.
     level_precision: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_used,)
     freedom: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_groups,)
 
@@ -57,11 +61,13 @@ class Draw(Versioned):
 
 
 class Chain:
-    """A chain of draws. Each iteration has random numbers of its own, from the key and its number,
-    so that neither threads nor interruptions between iterations matter.
+    """A Markov chain of draws.
 
-    ``signs`` (n_rows,), if given, are labels -1 and 1: the target then is a hidden number with
-    that sign and unit noise around the output (Albert and Chib 1993).
+    The random numbers of an iteration are a function of the key and the iteration's number, so
+    neither threads nor interruptions between iterations change the chain.
+
+    ``signs`` (n_rows,), if given, are labels -1 and 1 of a probit model. The target of a row is
+    then a latent variable with this sign and unit variance around the output (Albert, Chib 1993).
     """
 
     def __init__(self, problem, group, draw, iteration, settings, key, signs=None):
@@ -70,7 +76,7 @@ class Chain:
         self.key = key
         self.iteration = iteration
         self.group = group.astype(np.uint32)
-        # Which of the parameters there are: not all features have linear weights.
+        # 1 for the parameters of the model: not all features have linear weights.
         self.exists = np.ones(draw.theta.shape)
         self.exists[:, -1] = problem.interactions.has_linear[problem.used]
         self.group_size = self._sum_groups(self.exists, draw.group_mean.shape[0])
@@ -87,7 +93,7 @@ class Chain:
         self.model = self.sweeper.model(linear, factors)
         self.intercept = draw.intercept
         self.noise_precision = draw.noise_precision
-        # Of what nothing is known, or is not fitted, draws would be wild: it is 0.
+        # Parameters that no feature has, or that are not fitted, are 0.
         self.is_absent = self.group_size == 0
         self.group_mean = np.where(self.is_absent, 0, draw.group_mean)
         self.group_precision = np.where(self.is_absent, np.inf, draw.group_precision)
@@ -109,7 +115,7 @@ class Chain:
         self._refresh()
 
     def _weigh(self, factor):
-        """Tell the kernels what rows weigh, beside their common precision."""
+        """Set the weights that the kernels use: those of the rows, times a factor of each row."""
         if self.rows.root.size:
             self.rows.root[:] = np.sqrt(self.weight * factor)
 
@@ -125,7 +131,7 @@ class Chain:
         )
 
     def scalars(self):
-        """A few numbers that tell whether the chain has arrived; see diagnostics.py."""
+        """A few numbers by which to judge convergence; see diagnostics.py."""
         linear, factors = self._linear(), self._factors()
         found = {"intercept": self.intercept}
         if self.signs is None:
@@ -149,7 +155,7 @@ class Chain:
         np.subtract(self.raw, self.goal, out=self.rows.error)
 
     def step(self):
-        """Draw everything once; returns the mean loss before it."""
+        """Run one iteration; returns the mean loss before it."""
         self.iteration += 1
         counter = [0, 0, 0, self.iteration]
         rng = np.random.Generator(np.random.Philox(counter=counter, key=self.key))
@@ -173,7 +179,7 @@ class Chain:
         self.sweeper.sweep(
             self.rows, self.model, prior, self.noise_precision, noise, settings.fit_linear
         )
-        # Hidden numbers are drawn around outputs, which may be small against those numbers.
+        # Errors relative to large latent targets are too inaccurate for small outputs.
         if self.iteration % REFRESH == 0 or self.signs is not None:
             self._refresh()
         if self.iteration > N_HELD:
@@ -196,10 +202,11 @@ class Chain:
         return loss
 
     def _draw_latent(self, rng):
-        """Draw the hidden numbers, which have the labels' signs; returns the loss.
+        """Draw the latent targets from truncated normal distributions; returns the loss.
 
-        A row of weight c has the mean of c of them: of as many draws if c is a small whole number,
-        else of one, stretched to the variance of that mean.
+        A row of weight c stands for c rows, and its target is the mean of c latent variables. If c
+        is a small integer, all of them are drawn; otherwise one, whose deviation from its
+        expectation is rescaled to the variance of that mean.
         """
         output, signs, weight = self.raw, self.signs, self.problem.weight
         bounds = np.append(0, np.cumsum(self.copies))
@@ -209,8 +216,8 @@ class Chain:
 
         def work(number):
             part = slice(number * PROBIT_CHUNK, (number + 1) * PROBIT_CHUNK)
-            own = bounds[part.start : part.stop + 1]
-            first, last = own[0], own[-1]
+            chunk_bounds = bounds[part.start : part.stop + 1]
+            first, last = chunk_bounds[0], chunk_bounds[-1]
             f = output[part].astype(np.float64) * signs[part]
             log_p = log_ndtr(f)
             log_u = np.log1p(-uniform[first:last])
@@ -220,7 +227,7 @@ class Chain:
             else:
                 copies = self.copies[part]
                 z = -ndtri_exp(np.repeat(log_p, copies) + log_u)
-                z = f + np.add.reduceat(z, own[: f.size] - first) / copies
+                z = f + np.add.reduceat(z, chunk_bounds[: f.size] - first) / copies
                 mean = f + np.exp(-f * f / 2 - log_p) / np.sqrt(2 * np.pi)
                 z = mean + (z - mean) * np.sqrt(copies / weight[part])
                 losses[number] = -(log_p * weight[part]).sum()
@@ -231,21 +238,21 @@ class Chain:
         return losses.sum()
 
     def _draw_groups(self, rng):
-        pull = self.settings.hyperprior.pull
+        mean_count = self.settings.hyperprior.mean_count
         theta = self._theta().astype(np.float64)
         size = self.group_size
         distance = np.square(theta - self.group_mean[self.group]) * self.exists
-        squares = self._sum_groups(distance) + pull * self.group_mean**2
+        squares = self._sum_groups(distance) + mean_count * self.group_mean**2
         self.common_precision, self.group_precision = self.precisions.draw(
             squares, self.common_precision, self.group_precision, rng
         )
-        mean = self._sum_groups(theta) / (size + pull)
-        spread = 1 / np.sqrt((size + pull) * self.group_precision)
+        mean = self._sum_groups(theta) / (size + mean_count)
+        spread = 1 / np.sqrt((size + mean_count) * self.group_precision)
         self.group_mean = mean + spread * rng.standard_normal(mean.shape)
         self.group_mean[self.is_absent] = 0
 
     def _rescale(self, rng):
-        """Draw the size of each kind of parameters; see rescaling.py."""
+        """Take a scale move for each kind of parameters; see rescaling.py."""
         output = self.goal + self.rows.error.astype(np.float64)
         scales = np.ones(self.exists.shape[1])
         for degree, part in self._parts(output).items():
@@ -271,24 +278,24 @@ class Chain:
             self._refresh()
 
     def _parts(self, output):
-        """What the parameters of each degree contribute to the outputs."""
+        """The contributions of the parameters of each degree to the outputs."""
         linear, factors, n_components = self.model
         *degrees, last = self.kinds
         parts, rest = {}, output - self.intercept
         for degree in degrees:
-            own = Model(np.zeros_like(linear), np.zeros_like(factors), n_components)
+            part_model = Model(np.zeros_like(linear), np.zeros_like(factors), n_components)
             if degree == 1:
-                own.linear[:] = linear
+                part_model.linear[:] = linear
             else:
-                own.factors[:, self.kinds[degree]] = factors[:, self.kinds[degree]]
+                part_model.factors[:, self.kinds[degree]] = factors[:, self.kinds[degree]]
             raw = np.empty_like(self.raw)
-            self.sweeper.sum_rows(own, 0.0, np.empty_like(self.rows.sums), raw)
+            self.sweeper.sum_rows(part_model, 0.0, np.empty_like(self.rows.sums), raw)
             parts[degree] = raw.astype(np.float64)
             rest = rest - parts[degree]
         return {**parts, last: rest}
 
     def _likelihood(self, output, part):
-        """Of outputs in which a part changes."""
+        """The log likelihood if a part of the outputs changes."""
         if self.signs is not None:
             terms = self.signs, self.weight, self.settings.n_threads
             return probit_likelihood(output, part, *terms)
@@ -306,10 +313,10 @@ class Chain:
 
 
 def first_draw(problem, group, n_groups, init_scale, intercept, rng):
-    """Where a chain starts: random factors, and priors of the size that is expected.
+    """The start of a chain: random factors, and priors with the expected precisions.
 
-    The chain holds these priors at first. Drawn at once, they would become as narrow as the small
-    random factors are, and it takes hundreds of iterations to get out of there.
+    The priors are fixed in the first iterations. Otherwise they would adapt to the small random
+    factors, and become so narrow that the chain needs hundreds of iterations to leave that state.
     """
     factors = problem.random_factors(1, problem.n_used, init_scale, rng)[0]
     theta = np.column_stack([factors, np.zeros(problem.n_used, factors.dtype)])

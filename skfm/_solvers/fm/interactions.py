@@ -1,4 +1,4 @@
-"""Which products of features a model has, for all features of X or for some of them."""
+"""Which interactions of features a model has, for all features of X or for some of them."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from skfm._utils.pickling import Versioned
 
 
 class Parts(NamedTuple):
-    """What rows of some features contribute to rows that have other features as well."""
+    """Contributions of some features to the outputs of rows that have other features as well."""
 
     output: np.ndarray  # (n_rows,), their outputs alone, without the intercept
     sums: np.ndarray  # (n_rows, n_groups * n_components), by interaction group
@@ -23,7 +23,7 @@ class Parts(NamedTuple):
 
 @dataclass
 class Interactions(Versioned):
-    """Which products of features a model has; see _kernels/interactions.py.
+    """Which interactions of features a model has; see _kernels/interactions.py.
 
     There are several interaction groups only if all components are of degree 2.
     """
@@ -59,7 +59,7 @@ class Interactions(Versioned):
         return self.degrees.max(initial=2) == 2
 
     def record(self, features=slice(None)):
-        """The kernels' record for these features, in this order.
+        """The kernels' named tuple for these features, in this order.
 
         None for all pairs, with linear weights of all features or of none.
         """
@@ -86,16 +86,19 @@ class Interactions(Versioned):
     def n_layers(self):
         return len(self.partners) if self.are_pairs else int(self.degrees.max()) - 1
 
-    def pull(self, features, center, factors):
-        """How the pairs move linear weights if ``center`` is added to the features: for each
-        output and feature the sum of ``<v_j, v_k> center_k`` over its partners ``k``."""
-        own_group = self.interaction_group[features]
+    def linear_shift(self, features, center, factors):
+        """The change of linear weights by adding ``center`` to the features of a model of pairs.
+
+        For each output and feature j, it is the sum of ``<v_j, v_k> center_k`` over the partners
+        k.
+        """
+        group = self.interaction_group[features]
         sums = np.zeros((factors.shape[0], len(self.partners), factors.shape[2]))
-        np.add.at(sums, (slice(None), own_group), center[:, None] * factors)
+        np.add.at(sums, (slice(None), group), center[:, None] * factors)
         sums = np.einsum("de,cef->cdf", self.partners.astype(np.float64), sums)
-        is_own = self.partners.diagonal()[own_group]
-        own = np.einsum("cjf,cjf->cj", factors, factors) * (center * is_own)
-        return np.einsum("cjf,cjf->cj", factors, sums[:, own_group]) - own
+        interacts_with_self = self.partners.diagonal()[group]
+        self_terms = np.einsum("cjf,cjf->cj", factors, factors) * (center * interacts_with_self)
+        return np.einsum("cjf,cjf->cj", factors, sums[:, group]) - self_terms
 
     def parts(self, rows, features, linear, factors):
         """The `Parts` of rows of some of the features, for pairs only.
@@ -105,17 +108,17 @@ class Interactions(Versioned):
         """
         rows, used = _without_empty_columns(rows)
         linear, factors = linear[used], factors[used]
-        own_group = self.interaction_group[features][used]
+        group = self.interaction_group[features][used]
         n_groups = len(self.partners)
         if n_groups == 1:
             sums = (rows @ factors)[:, None]
         else:
-            masks = own_group == np.arange(n_groups)[:, None, None]
+            masks = group == np.arange(n_groups)[:, None, None]
             sums = np.stack([rows @ (factors * mask.T) for mask in masks], axis=1)
         layers = np.einsum("de,nef->ndf", self.partners.astype(factors.dtype), sums)
-        itself = np.einsum("jf,jf->j", factors, factors) * self.partners.diagonal()[own_group]
+        self_products = np.einsum("jf,jf->j", factors, factors) * self.partners.diagonal()[group]
         squared = rows.data * rows.data, rows.indices, rows.indptr
-        squares = sparse.csr_matrix(squared, shape=rows.shape) @ itself
+        squares = sparse.csr_matrix(squared, shape=rows.shape) @ self_products
         output = rows @ linear + (np.einsum("nef,nef->n", sums, layers) - squares) / 2
         flat = sums.shape[0], sums.shape[1] * sums.shape[2]
         return Parts(output.astype(factors.dtype), sums.reshape(flat), layers.reshape(flat))

@@ -25,7 +25,7 @@ LINEAR_ROOM = 0.1  # of these losses, for random factors whose outputs cost 0.01
 
 @dataclass
 class Settings:
-    """What the estimators' parameters say about training."""
+    """Settings of training, from the estimators' parameters."""
 
     solver: str
     loss_parameter: float  # of HUBER and QUANTILE
@@ -44,7 +44,7 @@ class Settings:
 
 
 class RowSteps:
-    """Batches of rows that have losses of their own: the `trainer.BatchSteps` for them."""
+    """The `trainer.BatchSteps` of regression and classification, where each row has a loss."""
 
     has_row_losses = True
 
@@ -98,12 +98,12 @@ def train(
     finds=FIND_NONE,
     searched=None,
 ):
-    """Minimise the objective from ``start``; returns parameters, history and memory.
+    """Minimize the objective from ``start``; returns parameters, history and memory.
 
     ``start`` are the scaled `Parameters` of the used features, and ``baseline`` is the mean loss
     of the intercept alone. ``is_fitted`` says whether the parameters come from an earlier fit,
-    whose memory may be given; ``keeps_state`` says whether the memory that is returned is complete
-    or a summary.
+    whose memory may be given; ``keeps_state`` says whether the returned memory is the optimizer's
+    state or a summary.
 
     ``listener``, if given, is called as `run_epochs` says, and may choose other parameters.
     ``finds`` says which penalties are to be found, continuing from what earlier fits have

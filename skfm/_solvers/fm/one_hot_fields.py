@@ -1,4 +1,4 @@
-"""One-hot fields, found in the rows: neighbouring columns of which no row has two."""
+"""Detection of one-hot fields: adjacent columns of which no row has two."""
 
 import numpy as np
 
@@ -9,12 +9,12 @@ LEAST_SHARE = 0.5  # of the rows
 
 
 def find_fields(X, count, total):
-    """Runs of neighbouring columns of which no row has two and most rows have one.
+    """Runs of adjacent columns of which no row has two and most rows have one.
 
-    ``count`` are the weights of the rows that have each column of the CSR matrix, ``total`` is
-    that of all rows. Returns an array of columns for each run. Runs are as long as they can be;
-    where they overlap, the one of more rows comes first. So if all rows have one of a field, the
-    columns beside it cannot be taken for a part of it, nor it for a part of what is beside it.
+    ``count`` are the weights of the rows with each column of the CSR matrix, ``total`` is the
+    weight of all rows. Returns an array of columns for each run. Runs are maximal, and where they
+    overlap, the run with more rows takes precedence. So if every row has one column of a field,
+    the field is found exactly.
     """
     n_features = X.shape[1]
     before = np.zeros(n_features, dtype=np.int64)

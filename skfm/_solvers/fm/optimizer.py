@@ -14,7 +14,7 @@ from skfm._solvers.fm.optimizer_state import (
     make_state,
     restore,
     set_parameters,
-    summarise,
+    summarize,
     sums_squares,
 )
 
@@ -62,7 +62,7 @@ class Optimizer:
 
     @property
     def rule(self):
-        """What the kernels take of the update rule."""
+        """The settings of the update rule, as a class of _kernels/update_rules.py."""
         known = {
             "learning_rate": float(self._current_rate),
             "initial_accumulator": float(self.settings.initial_accumulator),
@@ -100,7 +100,7 @@ class Optimizer:
         self.set_parameters(self.parameters(), forget=False)
 
     def _restore_ftrl(self, count):
-        """FTRL's state at rest: the rows seen, and the gradients that balance the penalties."""
+        """Set FTRL's state as at a minimum: the weight seen, and z, balancing the penalties."""
         problem, state = self.problem, self.state
         share = count[:, None] * problem.penalty_share.astype(np.float64)
         ridge, lasso = share[:, :2], share[:, 2:] if problem.has_lasso else 0 * share
@@ -126,7 +126,7 @@ class Optimizer:
             self.memory(),
             state=None,
             intercept=self.state.intercept.copy(),
-            summary=summarise(
+            summary=summarize(
                 accumulated(self.state, self.update), self.update, self.problem.count
             ),
         )

@@ -1,4 +1,4 @@
-"""The state of the optimizers, and what is kept of it for further training."""
+"""The state of the optimizers, and what further training needs of it."""
 
 from dataclasses import dataclass, replace
 
@@ -31,7 +31,7 @@ class OptimizerMemory(Versioned):
     n_epochs: float  # passes over the rows seen so far
     rate_factor: float  # of the learning rate, less than 1 after training diverged
     intercept: np.ndarray | None = None  # without a state: the slots of the intercept,
-    summary: tuple = ()  # and what `summarise` returns for the others
+    summary: tuple = ()  # and what `summarize` returns for the others
 
     def copy(self):
         state = self.state
@@ -121,7 +121,7 @@ def accumulated(state, update):
     return linear, factors
 
 
-def summarise(accumulated, update, count):
+def summarize(accumulated, update, count):
     """Means over features: of the sums, for each unit of weight, or of the moving averages."""
     weight = max(count.sum(), np.finfo(np.float64).tiny)
     if averages_gradients(update):
@@ -130,7 +130,7 @@ def summarise(accumulated, update, count):
 
 
 def restore(accumulated, summary, update, count):
-    """Invert `summarise`, for features in rows of the weight ``count``."""
+    """Invert `summarize`, for features in rows of the weight ``count``."""
     if averages_gradients(update):
         count = count > 0
     for array, mean in zip(accumulated, summary, strict=True):

@@ -10,9 +10,9 @@ from skfm._utils.memory import largest_squared
 
 @dataclass(kw_only=True)
 class Penalties:
-    """Of squares, and of absolute values: numbers, or arrays with one for each feature.
+    """L2 penalties and (group) lasso penalties: numbers, or arrays with one for each feature.
 
-    None stands for a penalty of squares that is to be found: see empirical_bayes.py.
+    An L2 penalty of None is found during training; see empirical_bayes.py.
     """
 
     linear: float | np.ndarray | None
@@ -26,12 +26,12 @@ class Penalties:
 
     @property
     def are_given(self):
-        """Whether none of them is to be found."""
+        """Whether none of them is found during training."""
         return self.linear is not None and self.factors is not None
 
 
 class PenaltiesToFind(NamedTuple):
-    """Which penalties of squares are to be found during training."""
+    """Which L2 penalties are found during training."""
 
     linear: bool = False
     factors: bool = False
@@ -41,10 +41,10 @@ FIND_NONE = PenaltiesToFind()
 
 
 def scaled_penalties(given, start, used, root, inverse_scale, dtype):
-    """(n_used, 4): ridge of the linear weight and the factors, lasso of both; for scaled ones.
+    """Penalties of scaled parameters (n_used, 4): ridge of linear weights and factors, then lasso.
 
-    ``start`` are the penalties of squares of scaled parameters that stand in for those that are
-    not given. Those of factors grow with ``root``, that of the features' weights.
+    ``start`` are the initial L2 penalties where none are given. Penalties of factors are
+    multiplied by ``root``, the square root of the features' weights.
     """
 
     def ridge(value, start):
@@ -61,5 +61,5 @@ def scaled_penalties(given, start, used, root, inverse_scale, dtype):
 
 
 def of_used(value, used):
-    """One value for all features, or those of the used ones."""
+    """The value if it is the same for all features, else the values of the used ones."""
     return value if np.ndim(value) == 0 else np.asarray(value)[used]

@@ -12,11 +12,13 @@ from skfm._solvers.fm.interactions import Interactions
 from skfm._solvers.fm.penalties import scaled_penalties
 from skfm._utils.memory import largest_squared, read_only
 
-CHUNK = 1 << 20  # entries looked at together
-HIGHER = 5.0  # times init_scale: for factors of products of three features and more,
-LARGEST_HIGHER = 0.5  # but no larger than this, unless init_scale is
+CHUNK = 1 << 20  # entries processed together
+# The initial scale of factors of degrees above 2 is HIGHER times init_scale, but at most the
+# larger of LARGEST_HIGHER and init_scale.
+HIGHER = 5.0
+LARGEST_HIGHER = 0.5
 
-ROWS_TOGETHER = 1 << 17  # that are counted
+ROWS_TOGETHER = 1 << 17  # rows counted at a time
 
 
 @dataclass
@@ -24,14 +26,14 @@ class Problem:
     """``sum_i c_i loss(y_i, f(x_i)) + 1/2 sum_j (r_j w_j^2 + s_j |v_j|^2)`` over rows ``x_i``.
 
     ``indptr``, ``indices`` and ``data`` are the rows in CSR form, ``position`` maps a column to
-    its rank among the ``used`` ones. A used feature's values are divided by ``scale``, their
-    root mean square where they are not zero: with it AdaGrad's step means the same whatever
-    the feature's unit. Where penalties are so large, or values so small, that little is left of
-    the feature, ``scale`` is larger: else any step would be too long for the penalties.
+    its rank among the ``used`` ones. The values of a used feature are divided by ``scale``, the
+    root mean square of its nonzero values, so that the step sizes of AdaGrad do not depend on the
+    feature's unit. If penalties are so large, or values so small, that the feature hardly matters,
+    ``scale`` is larger: otherwise, any step would be too long for the penalties.
 
-    From a feature that is far from zero in every row, its mean ``center`` is subtracted before:
-    else it could hardly be told from the intercept. Parameters of what comes out are called
-    scaled.
+    If a feature is far from zero in every row, its mean ``center`` is subtracted first, since the
+    feature would be nearly collinear with the intercept. Parameters of the resulting features are
+    called scaled.
     """
 
     indptr: np.ndarray
@@ -43,8 +45,8 @@ class Problem:
     interactions: Interactions  # of all features
     used: np.ndarray
     position: np.ndarray
-    count: np.ndarray  # weight of the rows with a feature, these and earlier ones
-    count_before: np.ndarray  # of the earlier ones alone
+    count: np.ndarray  # weight of the rows with a feature, including earlier rows
+    count_before: np.ndarray  # the same, for earlier rows only
     center: np.ndarray  # 0 for most
     scale: np.ndarray
     linear_penalty: np.ndarray  # r_j / scale_j^2, for scaled parameters
@@ -53,7 +55,7 @@ class Problem:
     factor_lasso: np.ndarray  # of ||v_j||
     penalty_share: np.ndarray  # (n_used, 2 or 4): these, for each unit of weight of a row with it
     mean_row_length: float  # weighted mean number of entries of a row
-    seen_weight: float  # of these rows and earlier ones
+    seen_weight: float  # total weight, including earlier rows
 
     @property
     def n_rows(self):
@@ -83,17 +85,17 @@ class Problem:
         )
 
     def scaled_source(self):
-        """The rows as the kernels take them."""
+        """The rows as the kernels' `ScaledRows`."""
         return structs.ScaledRows(
             self.indptr, self.indices, self.data, self.position, self.center, 1 / self.scale
         )
 
     def random_factors(self, n_outputs, n, scale, rng):
-        """For some features. They are the smaller the longer rows are: so rows start alike.
+        """Initial factors (n_outputs, n, n_components) of ``n`` features.
 
-        Those of higher degrees are larger: their products are up to HIGHER^2 times as large as
-        those of pairs. From near zero, where products of three have no slope and no curvature,
-        only the penalty would be felt.
+        They are divided by the square root of the mean row length, so that outputs start with the
+        same size for all lengths. Those of degrees above 2 are larger: near zero, the products of
+        three factors have neither slope nor curvature, and the penalty would outweigh the loss.
         """
         degrees = self.interactions.degrees
         factors = rng.standard_normal((n_outputs, n, degrees.size))
@@ -103,7 +105,7 @@ class Problem:
         return factors.astype(self.data.dtype)
 
     def chunk_count(self):
-        """The weight of these rows alone with each used feature, be they new or not."""
+        """The weight of the problem's rows with each used feature, without earlier rows."""
         total = np.zeros(self.n_used)
         for first in range(0, self.n_rows, ROWS_TOGETHER):
             indptr = self.indptr[first : first + ROWS_TOGETHER + 1]
@@ -114,11 +116,11 @@ class Problem:
             total += np.bincount(places, per_entry, self.n_used)
         return total
 
-    def scaled_rows(self, chosen=slice(None), own_group=None, n_groups=1):
-        """Some rows as the solvers see them, in float64.
+    def scaled_rows(self, chosen=slice(None), interaction_group=None, n_groups=1):
+        """Scaled rows as a sparse array in float64.
 
-        With interaction groups, each row is split into one row for each group, one after the
-        other: all sums by group are then one matrix product.
+        With several interaction groups, each row is split into consecutive rows, one for each
+        group, so that one matrix product computes all sums by group.
         """
         indptr, entries = self._entries_of(chosen)
         n_rows = indptr.size - 1
@@ -127,7 +129,7 @@ class Problem:
         if n_groups == 1:
             return sparse.csr_array((data, places, indptr), (n_rows, self.n_used))
         row = np.repeat(np.arange(n_rows), np.diff(indptr))
-        row = row * n_groups + own_group[places]
+        row = row * n_groups + interaction_group[places]
         shape = n_rows * n_groups, self.n_used
         return sparse.csr_array((data, (row, places)), shape=shape)
 
@@ -143,7 +145,7 @@ class Problem:
         return indptr, np.repeat(start - indptr[:-1], length) + np.arange(indptr[-1])
 
     def set_penalties(self, *, linear, factors):
-        """Other penalties of scaled parameters, in place; None leaves them as they are."""
+        """Change the penalties of scaled parameters in place, except those that are None."""
         largest = largest_squared(self.penalty_share.dtype)
         for column, penalty, given in (
             (0, self.linear_penalty, linear),
@@ -154,11 +156,11 @@ class Problem:
                 self.penalty_share[:, column] = penalty / self.count
 
     def scaling(self):
-        """What to pass on to the problem of further rows."""
+        """The scaling, for the problem of further rows."""
         return Scaling(self.used, self.count, self.center, self.scale, self.seen_weight)
 
     def to_centered(self, intercept, linear, factors):
-        """Parameters of the used features as those of the features less their centers.
+        """Convert parameters of the used features to parameters of the centered features.
 
         ``(x_i - m_i) (x_j - m_j)`` differs from ``x_i x_j`` by linear terms and a constant.
         """
@@ -168,22 +170,21 @@ class Problem:
         return intercept + linear @ self.center.astype(np.float64) - constant, linear
 
     def from_centered(self, intercept, linear, factors):
-        """The other way round: intercept and linear weights of the features as they are."""
+        """The inverse of `to_centered`."""
         if not self.center.any():
             return intercept, linear
         moved, constant = self._shift(linear, factors, -1)
         return intercept - linear @ self.center.astype(np.float64) + constant, moved
 
     def unscaled(self, linear, factors):
-        """Parameters of the used features less their centers, in float64, of those of scaled
-        ones."""
+        """Convert scaled parameters to parameters of the centered features, in float64."""
         scale = self.scale.astype(np.float64)
         return linear / scale, factors / scale[:, None]
 
     def _shift(self, linear, factors, sign):
         center = self.center.astype(np.float64)
-        pull = self.interactions.pull(self.used, center, factors.astype(np.float64))
-        return linear + sign * pull, pull @ center / 2
+        change = self.interactions.linear_shift(self.used, center, factors.astype(np.float64))
+        return linear + sign * change, change @ center / 2
 
 
 def make_problem(
@@ -201,14 +202,15 @@ def make_problem(
 ):
     """State the problem for a canonical CSR matrix without explicit zeros.
 
-    ``r_j = alpha_linear`` as in ridge regression. ``s_j = alpha * sqrt(n_j)`` with ``n_j`` the
-    weight of the rows in which feature j is not zero: the noise in what those rows say of
-    ``v_j`` grows like that root, so that one alpha suits rare and frequent features, and little
-    data and much.
+    ``r_j = alpha_linear`` as in ridge regression. ``s_j = alpha * sqrt(n_j)``, where ``n_j`` is
+    the weight of the rows in which feature j is not zero: the noise in the gradient of ``v_j``
+    grows with the same square root, so that one alpha suits rare and frequent features, and small
+    and large data.
 
-    ``earlier`` is the scaling of a problem before, if these rows continue its: what it knows
-    keeps its units, and the rows add to its counts, unless they are not new. ``is_cumulative``
-    says that the solver charges at each step for all rows so far, not for those of the step.
+    ``earlier`` is the scaling of the problem of earlier rows, if these rows continue a stream. Its
+    features keep their units, and these rows add to its counts if ``is_new``. ``is_cumulative``
+    says that each step of the solver applies the penalties of all rows so far (FTRL) instead of
+    those of the step's rows.
     """
     total_weight = weight.sum(dtype=np.float64) if weight.size else float(X.shape[0])
     may_center = may_center and interactions.may_center
@@ -230,7 +232,7 @@ def make_problem(
     start = starting_penalties(loss, mean_row_length, used.size, seen_weight)
     penalty = scaled_penalties(penalties, start, used, np.sqrt(count), 1 / size, dtype)
     share = _share_of_rows(penalty, count, count_before, is_cumulative)
-    with np.errstate(over="ignore"):  # a loss that is infinite says so
+    with np.errstate(over="ignore"):  # an infinite loss raises an error later
         target = target.astype(dtype)
     return Problem(
         indptr=X.indptr.astype(np.int64),
@@ -257,12 +259,11 @@ def make_problem(
 
 
 def _share_of_rows(penalty, count, count_before, is_cumulative):
-    """What a row with a feature bears of its penalties, for each unit of its weight."""
+    """The penalties for each unit of weight of a row with the feature."""
     share = penalty / count[:, None]
     if not is_cumulative:
-        # Of what grows with a root, further rows bear the growth: in the end each row has borne
-        # its share once. Else the first rows of a stream would press factors to 0 that its last
-        # ones need.
+        # The penalty of factors grows with sqrt(count), and further rows add the growth only. If
+        # they added the whole penalty again, the stream would shrink factors too much.
         before = np.where(count_before < count, count_before, 0)
         share[:, 1] /= 1 + np.sqrt(before / count)
     return share

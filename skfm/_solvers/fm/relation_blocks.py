@@ -1,4 +1,4 @@
-"""Relation blocks: fields whose part of a row is shared by many rows, found and separated."""
+"""Detection of relation blocks: fields whose entries are the same in many rows."""
 
 from dataclasses import dataclass
 
@@ -56,7 +56,7 @@ def _distinct(rows, chosen):
 
 
 def _only(rows, chosen, places):
-    """Some rows, with the chosen columns alone."""
+    """The rows at ``places``, with the chosen columns alone."""
     indptr = np.zeros(places.size + 1, np.int64)
 
     def split(n_entries):

@@ -1,9 +1,12 @@
-"""Steps that change the size of all parameters of a kind, and of their priors, together.
+"""Scale moves: Metropolis steps that rescale all parameters of a kind together with their priors.
 
-While parameters are small, their priors draw them to small values, and the priors become narrow;
-likewise while they are large. Drawn in turn, both need hundreds of iterations from one size to
-another. Here, all factors of a degree, or all linear weights, are multiplied by a number; so are
-their groups' means, and the precisions by its inverse square. The outputs change in a known way.
+Parameters and the precisions of their priors are strongly correlated: small parameters make the
+priors narrow, and narrow priors keep the parameters small. A Gibbs sampler that draws one given
+the other needs hundreds of iterations to move from one scale to another. A scale move multiplies
+all factors of a degree, or all linear weights, and their groups' means by a number, and the
+precisions by its inverse square. This is a generalized Gibbs step (Liu, Sabatti 2000) with the
+same purpose as parameter expansion (Liu, Wu 1999). The change of the outputs is known in closed
+form.
 """
 
 import numpy as np
@@ -11,32 +14,34 @@ from scipy.special import log_ndtr
 
 from skfm._utils.threads import share
 
-WIDTHS = (1.0, 0.1)  # of proposals, about; far ones get a chain going, near ones are accepted
+WIDTHS = (1.0, 0.1)  # of proposals, about: wide ones shorten the burn-in, narrow ones are accepted
 CHUNK = 1 << 16  # rows
 
 
 def draw_log_scale(log_density, rng):
-    """Metropolis steps (Metropolis et al. 1953) from 0."""
+    """Take Metropolis steps (Metropolis et al. 1953) from 0; returns where they end."""
     log_scale, before = 0.0, log_density(0.0)
     for width in WIDTHS:
         width = width * np.exp(rng.standard_normal())
         proposed = log_scale + width * rng.standard_normal()
         after = log_density(proposed)
-        if np.log1p(-rng.random()) < after - before:  # not if they are no numbers
+        if np.log1p(-rng.random()) < after - before:  # false for NaN
             log_scale, before = proposed, after
     return log_scale
 
 
 def normal_likelihood(error, part, precision):
-    """The log likelihood of rows if a part of their outputs were ``1 + change`` times what it is,
-    as a function of the change; ``precision`` is that of each row. Less a constant."""
+    """The log likelihood if a part of the outputs is multiplied by ``1 + change``.
+
+    Returns it as a function of the change, up to a constant; ``precision`` is that of each row.
+    """
     weighted = precision * part
     slope, curvature = (weighted * error).sum(), (weighted * part).sum()
     return lambda change: -change * (slope + change * curvature / 2)
 
 
 def probit_likelihood(output, part, signs, weight, n_threads):
-    """The same for labels, whatever their hidden numbers are."""
+    """The same for labels, with the latent targets integrated out."""
     n_chunks = -(-output.size // CHUNK)
 
     def log_likelihood(change):

@@ -1,70 +1,70 @@
-"""Directions of descent from a saddle point: where factors, and so their gradients, are near zero.
+"""Directions of descent from the saddle point at zero factors.
 
-If all factors are near zero, products of features may still lower the objective. Gradients do not
-show it, since that of each factor is a sum of other factors, but second derivatives do. With one
-more component ``u``, the objective changes by ``u' H u / 2`` for small ``u``, where ::
+If all factors are near zero, their gradients are as well, since the gradient of a factor is a sum
+over other factors. Interactions may still lower the objective; the second derivatives tell. For a
+small additional component ``u``, the objective changes by ``u' H u / 2``, where ::
 
     H = A' diag(g) A (pairs that interact only) + diag(s)
 
-with rows ``A``, derivatives ``g`` of the loss by their outputs and penalties ``s``. If the least
-eigenvalue of ``H`` is negative, its eigenvector is a direction of descent. Otherwise there is
-none: a component of zeros is at its optimum (and for pairs of features and a convex loss, so is
-the whole model: Bach, Mairal, Ponce 2008).
+for rows ``A``, derivatives ``g`` of the loss by their outputs, and penalties ``s``. If the
+smallest eigenvalue of ``H`` is negative, its eigenvector is a direction of descent. Otherwise, a
+component of zeros is optimal (and for pairs of features and a convex loss, the whole model is at
+its global minimum: Bach, Mairal, Ponce 2008).
 """
 
 import numpy as np
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
 
-WEAK = 0.5  # see `strength`: training may rest at a saddle point
-NOTHING = 0.01  # the model is linear
+MAX_FACTOR_SIZE = 0.5  # see `factor_size`: with larger ones, there is no such saddle point
+NEGLIGIBLE = 0.01  # with smaller factors, the model is linear
 N_ROWS = 100_000  # sampled rows: enough to find a direction
-ACCURACY = 0.1  # of the eigenvalue, relative
-FIRST = 0.1  # standard deviation of what the first, shortest step adds to the outputs
-N_STEPS = 6  # each adds four times as much to the outputs as the one before
+ACCURACY = 0.1  # relative, of the eigenvalue
+FIRST_STEP = 0.1  # standard deviation of the change of the outputs by the first, shortest step
+N_STEPS = 6  # each changes the outputs four times as much as the one before
 
 
-def strength(problem, factors):
-    """The size of the factors' part of an output, roughly: targets are of size 1.
+def factor_size(problem, factors):
+    """The approximate size of the factors' contribution to an output; targets are of size 1.
 
-    ``|v_j|^2``, for the feature where it is largest, times the number of features in a row.
+    It is the largest ``|v_j|^2`` of all features, times the number of features in a row.
     """
     square = np.einsum("cjf,cjf->cj", factors, factors, dtype=np.float64).max(initial=0)
     return square * max(problem.mean_row_length, 1.0)
 
 
-def ways_down(problem, slope):
-    """Directions in which a component of pairs lowers the objective most, one for each output.
+def descent_directions(problem, slope):
+    """For each output, the direction in which a new component lowers the objective most.
 
-    ``slope`` (n_outputs, n_rows) are the derivatives of the weighted losses. Yields steps ``t u``
-    (n_used,) of increasing length for each output, unless there is no direction of descent.
+    ``slope`` (n_outputs, n_rows) are the derivatives of the weighted losses. Yields the output and
+    steps ``t u`` (n_used,) of increasing length, unless there is no direction of descent.
     """
     if problem.n_used < 2 or 2 not in problem.interactions.degrees:
         return
     chosen = slice(None, None, -(-problem.n_rows // N_ROWS))
     rows = problem.scaled_rows(chosen)
-    for output, own in enumerate(slope[:, chosen] * (problem.n_rows / rows.shape[0])):
-        direction = _steepest(_curvature(problem, chosen, own))
+    for output, output_slope in enumerate(slope[:, chosen] * (problem.n_rows / rows.shape[0])):
+        direction = _least_eigenvector(_curvature(problem, chosen, output_slope))
         if direction is not None:
-            nothing = np.zeros(problem.n_used)
-            bent, _, _ = problem.interactions.parts(
-                rows, problem.used, nothing, direction[:, None]
+            zeros = np.zeros(problem.n_used)
+            interaction_outputs, _, _ = problem.interactions.parts(
+                rows, problem.used, zeros, direction[:, None]
             )
             weight = problem.weight[chosen] if problem.weight.size else None
-            size = np.sqrt(np.cov(bent.ravel(), aweights=weight, ddof=0))
-            unit = FIRST / max(size, np.finfo(float).tiny * 4**N_STEPS)  # no step overflows
+            size = np.sqrt(np.cov(interaction_outputs.ravel(), aweights=weight, ddof=0))
+            unit = FIRST_STEP / max(size, np.finfo(float).tiny * 4**N_STEPS)  # no step overflows
             yield output, [np.sqrt(unit * 4**n) * direction for n in range(N_STEPS)]
 
 
 def _curvature(problem, chosen, slope):
-    """H as an operator, from some of the rows."""
+    """H as a linear operator, computed from the chosen rows."""
     interactions = problem.interactions
-    own_group = interactions.interaction_group[problem.used]
+    interaction_group = interactions.interaction_group[problem.used]
     partners = interactions.partners.astype(np.float64)
     rows = problem.scaled_rows(chosen)
-    parts = problem.scaled_rows(chosen, own_group, len(partners))
+    parts = problem.scaled_rows(chosen, interaction_group, len(partners))
     columns = parts.T.tocsr()
-    itself = rows.multiply(rows).T @ slope * partners.diagonal()[own_group]
-    diagonal = problem.factor_penalty - itself
+    self_terms = rows.multiply(rows).T @ slope * partners.diagonal()[interaction_group]
+    diagonal = problem.factor_penalty - self_terms
 
     def multiply(u):
         u = u.ravel()
@@ -75,8 +75,8 @@ def _curvature(problem, chosen, slope):
     return LinearOperator((problem.n_used, problem.n_used), matvec=multiply, dtype=np.float64)
 
 
-def _steepest(operator):
-    """The eigenvector of the least eigenvalue, or None if no eigenvalue is negative."""
+def _least_eigenvector(operator):
+    """The eigenvector of the smallest eigenvalue, or None if no eigenvalue is negative."""
     n = operator.shape[0]
     start = np.random.RandomState(0).standard_normal(n)
     try:

@@ -25,7 +25,7 @@ def make_scratch(state, n_layers, n_penalties, *, n_rows, n_pairs, n_threads):
             output=np.zeros((n_outputs, n_rows), dtype),
             gradient=np.zeros((n_outputs, n_rows), dtype),
             losses=np.zeros(n_rows),
-            room=np.zeros((n_threads * n_layers, width), dtype),
+            group_sums=np.zeros((n_threads * n_layers, width), dtype),
         ),
         FeatureSums(
             slope=np.zeros(n_together, dtype),

@@ -18,10 +18,10 @@ from skfm._solvers.fm.optimizer_state import (
 )
 from skfm._solvers.training import MAX_RESTARTS, History, loss_limit
 
-FAR_LOSS = 1e6  # times that of the baseline: targets a thousand times as large as those before
+FAR_LOSS = 1e6  # times the baseline: targets a thousand times as large as earlier ones
 GROWTH = 10.0  # see `Guard`
-LONGEST = 0.1  # as AdaGrad's steps are at most
-MUCH = 4.0  # times as many rows
+LONGEST = 0.1  # change of a parameter in each batch of SGD, at most
+MUCH = 4.0  # times the weight in the chunk; see `Guard`
 
 
 def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):

@@ -17,10 +17,10 @@ THREAD_WORK = 4_000  # entries of a color for each thread: with fewer, waiting t
 
 
 class Sweeper:
-    """Updates the columns of a problem one after the other, in the order of a graph colouring.
+    """Updates the columns of a problem one after the other, in the order of a graph coloring.
 
-    Columns of one color share no row, so their order does not matter: threads share a color, and
-    the result is the same, bit for bit.
+    Columns of one color share no row, so threads may update them in any order: the result is the
+    same, bit for bit.
     """
 
     def __init__(self, problem, n_threads):
@@ -56,11 +56,11 @@ class Sweeper:
         self._share(colors[order], n_threads)
 
     def _share(self, colors, n_threads):
-        """Divide the order into stretches, each shared by several threads or left to one."""
+        """Divide the order into stretches: of one color for several threads, or for one thread."""
         work = np.append(0, np.cumsum(np.diff(self.columns.ptr)[self.columns.order] + COLUMN_COST))
         starts = np.flatnonzero(np.diff(colors, prepend=-1))
         stops = np.append(starts, colors.size)[1:]
-        self.stretches = []  # of bounds, one part each
+        self.stretches = []  # each a list of bounds, between which are the parts
         self.n_threads = 1
         for first, last in zip(starts, stops, strict=True):
             total = work[last] - work[first]
@@ -75,7 +75,7 @@ class Sweeper:
             self.n_threads = max(self.n_threads, n_parts)
 
     def model(self, linear, factors):
-        """The kernels' record of one output: copies of its parameters."""
+        """The kernels' `Model` of one output, with copies of its parameters."""
         n, n_components = factors.shape
         table = aligned_zeros((n, -(-n_components // PADDING) * PADDING), factors.dtype)
         table[:, :n_components] = factors
@@ -125,7 +125,7 @@ class Sweeper:
                 start, has_linear = stop, np.zeros_like(has_linear)
 
     def _sweep_blocks(self, blocks, rows, model, has_linear, start, stop, prior, precision, noise):
-        """Update some coordinates of a field's columns: sum, solve, and pass on to the rows."""
+        """Update some coordinates of a field's columns: sum over rows, solve, update the rows."""
         group, n_blocks, n_rows = blocks.interaction_group, blocks.n_blocks, self.problem.n_rows
         n, layer = stop - start + 1, group * model.factors.shape[1]
         partners, n_threads = self.partners[group], self.n_threads
@@ -186,11 +186,11 @@ class Sweeper:
 
 
 def find_colors(indptr, indices, position, columns):
-    """A color for each column: columns of one color share no row.
+    """A color for each column, such that columns of one color share no row.
 
-    Runs of consecutive columns are colored first, which suits one-hot fields. If these colors are
-    more than a row has entries, which is the least that any colouring needs, columns are colored
-    greedily as well, and the colouring with fewer colors is returned.
+    Runs of consecutive columns are colored first, which suits one-hot fields. Any coloring needs
+    at least as many colors as the longest row has entries. If the runs need more, a greedy
+    coloring is tried as well, and the coloring with fewer colors is returned.
     """
     n, n_rows = columns.ptr.size - 1, indptr.size - 1
     runs = np.empty(n, dtype=np.int64)

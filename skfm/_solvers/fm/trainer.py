@@ -1,4 +1,4 @@
-"""One training run by mini-batches: epochs, and steps that single batches do not take."""
+"""One training run by mini-batches: epochs, Newton steps, and steps away from saddle points."""
 
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -15,13 +15,13 @@ from skfm._solvers.fm.scratch import make_scratch
 from skfm._utils.memory import plain
 from skfm._utils.threads import Barrier, run_together
 
-ROWS_A_THREAD = 32  # of a batch, at least: with fewer, threads wait longer than they work
+ROWS_A_THREAD = 32  # of a batch, at least: with fewer, threads wait longer than they compute
 
 
 class BatchSteps(Protocol):
-    """How batches are computed, and what their loss is: what a `Trainer` needs of it."""
+    """The interface between a `Trainer` and the kernels that train on its batches."""
 
-    loss: NamedTuple  # the kernels' record
+    loss: NamedTuple  # a class of _kernels/losses.py
     n_steps: int  # of a batch
     n_forward_steps: int  # the first of them, in which the losses of its rows are computed
     has_row_losses: bool  # whether the loss of a row depends on its output alone
@@ -31,23 +31,23 @@ class BatchSteps(Protocol):
         """Prepare an epoch of training."""
 
     def end_epoch(self, loss):
-        """Take note of its mean loss."""
+        """Finish an epoch of this mean loss."""
 
     def begin_measurement(self):
-        """Prepare a computation of losses."""
+        """Prepare a computation of losses without training."""
 
     def adapt_penalty(self, penalty):
-        """The penalty to add to the loss."""
+        """The penalty to report with the loss."""
 
     def arguments(self, number):
-        """What the kernel takes of a window besides the arguments of `minibatch.run_steps`."""
+        """The kernel's arguments for a window besides those of `minibatch.run_steps`."""
 
     def run(self, *arguments):
         """Call the kernel."""
 
 
 class Outputs(NamedTuple):
-    """What the present parameters make of all rows."""
+    """Results of the present parameters for all rows."""
 
     raw: np.ndarray  # (n_outputs, n_rows)
     slope: np.ndarray  # (n_outputs, n_rows), derivatives of the weighted losses by raw outputs
@@ -55,7 +55,7 @@ class Outputs(NamedTuple):
 
 
 class Trainer:
-    """One training run on planned batches; `run_epochs` says what its methods are for.
+    """One training run on planned batches; `run_epochs` documents its methods.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class Trainer:
         self.optimizer.set_parameters(parameters, forget=forget)
 
     def measure_at(self, parameters):
-        """`measure` for other parameters; the state stays."""
+        """`measure` for other parameters; restores the state."""
         state = self.optimizer.state
         kept = [array.copy() for array in state]
         self.set_parameters(parameters, forget=False)
@@ -137,7 +137,7 @@ class Trainer:
         return self.steps.adapt_penalty(total / problem.seen_weight)
 
     def epoch(self):
-        """Train on every row once; returns the mean loss, each row's before its update."""
+        """Train on every row once; returns the mean of the rows' losses before their updates."""
         self.steps.begin_epoch(self.rng)
         self.optimizer.begin_epoch(self.problem.total_weight / self.problem.seen_weight)
         total = 0.0
@@ -150,7 +150,7 @@ class Trainer:
         return loss
 
     def _window(self, number):
-        """Where the batches of a window begin, and what the kernel takes after the barrier."""
+        """Where a window's batches begin, and the kernel's arguments from the barrier on."""
         window, settings = self.planner.window(number), self.settings
         rule = Rule(
             self.steps.loss, self.optimizer.rule, settings.fit_intercept, settings.fit_linear
@@ -193,7 +193,7 @@ class Trainer:
         return self._compute_outputs().raw
 
     def _each_batch(self):
-        """Compute batch after batch; yields its rows while the scratch holds their results."""
+        """Compute each batch; yields its rows while the scratch space holds their results."""
         self.steps.begin_measurement()
         for number in range(self.planner.n_windows):
             row_start, arguments = self._window(number)
@@ -204,18 +204,21 @@ class Trainer:
                 yield rows[row_start[batch] : row_start[batch + 1]]
 
     def leave_saddle(self):
-        """Move factors that are nearly zero away from a saddle point, if there is a way down.
+        """Leave the saddle point near zero factors, if there is a direction of descent.
 
-        Returns whether there was one; the objective is lower then.
+        Returns whether there was one, and the objective is lower.
         """
         if not self.steps.has_row_losses:
             return False
         parameters = self.parameters()
-        if saddle_points.strength(self.problem, parameters.factors) > saddle_points.WEAK:
+        if (
+            saddle_points.factor_size(self.problem, parameters.factors)
+            > saddle_points.MAX_FACTOR_SIZE
+        ):
             return False
         before = self._compute_outputs()
         least = before.objective
-        for output, steps in saddle_points.ways_down(self.problem, before.slope):
+        for output, steps in saddle_points.descent_directions(self.problem, before.slope):
             for step in steps:
                 moved = self._with_component(parameters, output, step)
                 _, objective = self.measure_at(moved)
@@ -232,9 +235,9 @@ class Trainer:
         return DenseColumns(self.problem, self.settings)
 
     def take_newton_step(self):
-        """Move intercepts and linear weights of dense columns towards the minimum.
+        """Take a Newton step of the intercepts and the linear weights of dense columns.
 
-        Returns the objective then, infinity if there is nothing to move.
+        Returns the objective after it, or infinity if there are no dense columns.
         """
         if not self.steps.has_row_losses or not self.dense.columns.size:
             return np.inf
@@ -253,8 +256,10 @@ class Trainer:
         self._step(-before.slope.sum(axis=1) / total, 0.0, before.objective)
 
     def _step(self, step, linear_step, start):
-        """Move intercepts and linear weights by the largest share of a step that lowers the
-        objective, if any; returns the objective then."""
+        """Take a step of intercepts and linear weights, halved until it lowers the objective.
+
+        Returns the objective after it, which is ``start`` if not even a quarter lowers it.
+        """
         before = self.parameters()
         for share in (1.0, 0.5, 0.25):
             moved = before._replace(
@@ -277,7 +282,7 @@ class Trainer:
         return Outputs(raw, slope, total / self.problem.total_weight + self.penalty())
 
     def _with_component(self, parameters, output, component):
-        """The parameters with another component in the place of the smallest one for pairs."""
+        """The parameters with the smallest component for pairs replaced by another one."""
         factors = parameters.factors.copy()
         pairs = np.flatnonzero(self.problem.interactions.degrees == 2)
         sizes = np.square(factors[output][:, pairs], dtype=np.float64).sum(axis=0)

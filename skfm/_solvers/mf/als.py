@@ -1,4 +1,4 @@
-"""Alternating least squares: the rows of one side solved while the other side is held."""
+"""Alternating least squares: one side is solved while the other is fixed."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,19 @@ import numpy as np
 from skfm._kernels.ridge import solve_rows
 from skfm._kernels.structs import Entries
 from skfm._solvers.mf import problem
-from skfm._solvers.mf.principal_axes import principal_axes, turn
+from skfm._solvers.mf.principal_axes import principal_axes, rotate
 from skfm._solvers.mf.problem import ITEM, USER
 from skfm._solvers.training import run_sweeps
 from skfm._utils.threads import share
 
-N_STEPS = 2  # of conjugate gradients in a half-step
-CHUNK_WORK = 20_000  # entries, a row counting as one more: what a thread takes at a time
+N_STEPS = 2  # of conjugate gradients in each half-step
+CHUNK_WORK = 20_000  # entries plus rows that a thread takes at a time
 THREAD_WORK = 40_000  # below this a second thread costs more than it brings
 
 
 @dataclass
 class _Rows:
-    """One side's entries, what penalises its rows, and how threads share them."""
+    """The entries of one side, the penalties of its rows, and how threads share these."""
 
     entries: Entries
     strength: np.ndarray
@@ -42,7 +42,7 @@ def _rows(model, csr, n_threads):
 
 
 def _solve(model, rows, side, design, gram_diagonal, solution, n_steps, precision):
-    """Solve the rows of one side in place; returns what they minimise, summed."""
+    """Solve the rows of one side in place; returns the sum of their objectives."""
     objective = np.zeros(solution.shape[0])
     ridge = model.ridge(side, gram_diagonal, solution.dtype)
     precision = solution.dtype.type(precision)
@@ -66,10 +66,10 @@ def _solve(model, rows, side, design, gram_diagonal, solution, n_steps, precisio
 
 
 def fold_in(model, csr, items, squares, n_threads):
-    """The users' table for some rows, the items' table being given; solved to full precision.
+    """Fold-in: the users' table for some rows, given the items' table, to full precision.
 
-    Implicit feedback needs items whose factors are orthogonal to each other, ``squares`` being
-    their squared lengths.
+    For implicit feedback, the columns of the items' factors must be orthogonal, with the squared
+    lengths ``squares``.
     """
     users = model.table(csr.shape[0], USER, items.dtype)
     precision = np.finfo(items.dtype).eps ** 2 * 10
@@ -84,9 +84,9 @@ def fold_in(model, csr, items, squares, n_threads):
 def train(model, csr, items, settings, progress):
     """Factorize by alternating between users and items; returns the items and the history.
 
-    ``items`` is their table to start from. Of implicit feedback both tables are turned before
-    each half-step so that the factors held are orthogonal: all their unobserved cells together
-    then are penalties of single coordinates.
+    ``items`` is their table to start from. For implicit feedback, both tables are rotated before
+    each half-step, so that the columns of the fixed factors are orthogonal: the loss of all
+    unobserved entries is then a separate L2 penalty of each coordinate.
     """
     by_column = csr.T.tocsr()
     sides = [
@@ -110,8 +110,8 @@ def _half_step(model, sides, tables, side):
     squares = 0
     if model.is_implicit:
         n_threads = sides[side].n_threads
-        squares, turning = principal_axes(model, tables[other], n_threads)
+        squares, rotation = principal_axes(model, tables[other], n_threads)
         for table in tables:
-            turn(table, turning, n_threads)
+            rotate(table, rotation, n_threads)
     objective = _solve(model, sides[side], side, tables[other], squares, tables[side], N_STEPS, 0)
     return objective + model.penalty(tables[other], other, sides[other].strength)

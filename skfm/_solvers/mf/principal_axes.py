@@ -1,20 +1,19 @@
-"""Principal axes of the factors in a table, in several threads and without BLAS's own."""
+"""Principal axes of the factors in a table, in several threads and without BLAS."""
 
 import numpy as np
 
-from skfm._kernels.principal_axes import add_products, turn_rows
+from skfm._kernels.principal_axes import add_products, rotate_rows
 from skfm._solvers.mf.problem import check_finite
 from skfm._utils.threads import share
 
-CHUNK = 4096  # rows that are summed together, whoever does it
+CHUNK = 4096  # rows of one partial sum, however many threads there are: rounding depends on it
 THREAD_WORK = 10_000_000  # products below which a second thread costs more than it brings
 
 
 def principal_axes(model, table, n_threads):
-    """The squared lengths of the factors along their principal axes, longest first, and a turning.
+    """Squared lengths of the factors along their principal axes, longest first, and the rotation.
 
-    Multiplied with the turning, the factors of a table are those along the axes; what else is in
-    its rows stays as it is.
+    A table times the rotation holds the factors along the axes; its other columns do not change.
     """
     width = table.shape[1]
     bounds = _bounds(table)
@@ -34,17 +33,17 @@ def principal_axes(model, table, n_threads):
     squares, axes = np.maximum(squares[::-1], 0), axes[:, ::-1]
     largest = np.abs(axes).argmax(axis=0)
     axes = axes * np.where(axes[largest, np.arange(len(axes))] < 0, -1, 1)
-    turning = np.eye(width, dtype=table.dtype)
-    turning[held:stop, held:stop] = axes
-    return squares, turning
+    rotation = np.eye(width, dtype=table.dtype)
+    rotation[held:stop, held:stop] = axes
+    return squares, rotation
 
 
-def turn(table, turning, n_threads):
-    """Multiply a table with a turning, in place."""
+def rotate(table, rotation, n_threads):
+    """Multiply a table by a rotation, in place."""
     bounds = _bounds(table)
 
     def work(number):
-        turn_rows(bounds[number], bounds[number + 1], table, turning)
+        rotate_rows(bounds[number], bounds[number + 1], table, rotation)
 
     share(work, bounds.size - 1, _n_threads(table, n_threads))
 

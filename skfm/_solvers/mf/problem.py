@@ -1,4 +1,4 @@
-"""A matrix to factorize: its entries by row and by column, penalties, tables of parameters.
+"""A matrix to factorize: its entries by row and by column, penalties and tables of parameters.
 
 A table holds one row of parameters for each user (row of the matrix), another for each item
 (column), so that a score, less the mean, is the product of their rows. With biases, coordinate 0
@@ -20,7 +20,7 @@ USER, ITEM = 0, 1
 
 @dataclass
 class Model(Versioned):
-    """What is minimised; the values are standardised."""
+    """The objective; the matrix has been standardized."""
 
     n_components: int
     is_implicit: bool
@@ -32,7 +32,7 @@ class Model(Versioned):
 
     @property
     def n_held(self):
-        """Coordinates before the factors."""
+        """The number of coordinates before the factors."""
         return 2 if self.has_bias else 0
 
     @property
@@ -44,7 +44,7 @@ class Model(Versioned):
         return max(1, -(-(self.n_held + self.n_components) // vector)) * vector
 
     def table(self, n, side, dtype):
-        """A table of zeros, but for the coordinate that is held at 1."""
+        """A table of zeros, with ones in the coordinate that multiplies the other side's bias."""
         table = aligned_zeros((n, self.width(dtype)), dtype)
         if self.has_bias:
             table[:, side] = 1
@@ -57,8 +57,10 @@ class Model(Versioned):
         return table[:, 1 - side]
 
     def ridge(self, side, gram_diagonal, dtype):
-        """Penalties of the coordinates of one side, ``gram_diagonal`` being of the other's."""
-        fixed = np.ones(self.width(dtype), dtype)  # of the padding, whatever is not 0
+        """Penalties of one side's coordinates; ``gram_diagonal`` is that of the other side."""
+        fixed = np.ones(
+            self.width(dtype), dtype
+        )  # 1 for the padding, where any positive number would do
         scaled = np.zeros(self.width(dtype), dtype)
         free = np.zeros(self.width(dtype), dtype)
         factors = self.factor_columns
@@ -69,13 +71,13 @@ class Model(Versioned):
         return Ridge(fixed, scaled, free)
 
     def strength(self, count, n_others):
-        """Penalty of the factors of each row with ``count`` entries, of ``n_others`` possible."""
+        """Penalties of the factors of rows with ``count`` of ``n_others`` possible entries."""
         if self.is_implicit:
             count = count + self.unobserved_weight * n_others
         return self.alpha * np.maximum(count, 1) ** self.nu
 
     def penalty(self, table, side, strength):
-        """Half the weighted squares of a table."""
+        """The penalty of a table: half its weighted sum of squares."""
         squares = np.einsum("uf,uf->u", self.factors(table), self.factors(table))
         total = squares @ strength
         if self.has_bias:

@@ -1,14 +1,15 @@
 """Stochastic gradient descent on a grid of blocks of the matrix.
 
-Rows and columns are shuffled and cut into equally many parts. Blocks that share neither rows nor
-columns may be trained at the same time, so an epoch goes through diagonals of the grid, one after
-the other. The grid depends on the data alone: threads change who trains a block, not the result.
+Rows and columns are shuffled and cut into the same number of parts. Threads may train blocks that
+share neither rows nor columns at the same time, so an epoch trains one diagonal of the grid after
+the other (DSGD: Gemulla, Nijkamp, Haas, Sismanis 2011). The grid depends on the data alone, so the
+number of threads does not change the result.
 """
 
 import numpy as np
 
 from skfm._kernels import mf_sgd as kernels
-from skfm._kernels.mf_sgd import BIAS, BIAS_SHARE, BIAS_SQUARES, N_RECORD, SHARE, SQUARES
+from skfm._kernels.mf_sgd import BIAS, BIAS_SHARE, BIAS_SQUARES, N_SCALARS, SHARE, SQUARES
 from skfm._kernels.structs import Grid, Side
 from skfm._solvers.mf.problem import ITEM, USER
 from skfm._solvers.training import run_epochs
@@ -17,12 +18,12 @@ from skfm._utils.threads import share
 
 BLOCK_BYTES = 1 << 21  # factors of a block: about what fits into a core's own cache
 VECTOR = 8  # factors are padded with zeros to a multiple of this
-SMALL = 400_000  # entries below which threads cost more than they bring
-N_PARTS = 4  # at least, of data that threads share
+SMALL = 400_000  # entries below which more threads cost more time than they save
+N_PARTS = 4  # at least, where several threads share the data
 
 
 class _Part:
-    """The rows (or the columns) in a random order, cut into parts; what is learned of them."""
+    """The rows (or columns) in random order, cut into parts, and their parameters."""
 
     def __init__(self, model, side, table, count, n_others, n_parts, rng):
         n = count.size
@@ -36,26 +37,26 @@ class _Part:
         factors = model.factors(table)
         width = -(-factors.shape[1] // VECTOR) * VECTOR
         self.state = Side(
-            aligned_zeros((n, width), table.dtype), np.zeros((n, N_RECORD), table.dtype)
+            aligned_zeros((n, width), table.dtype), np.zeros((n, N_SCALARS), table.dtype)
         )
-        record = self.state.record
+        scalars = self.state.scalars
         times = np.maximum(self.count, 1)
-        record[:, SHARE] = self.strength / times
-        record[:, BIAS_SHARE] = model.alpha_bias / times
-        # Of who has no entries nothing is known.
+        scalars[:, SHARE] = self.strength / times
+        scalars[:, BIAS_SHARE] = model.alpha_bias / times
+        # Rows without entries keep parameters of 0.
         self.set((factors[self.order] * (self.count > 0)[:, None], 0), forget=True)
 
     def get(self):
         factors = self.state.factors[:, : self.model.n_components]
-        return factors.copy(), self.state.record[:, BIAS].copy()
+        return factors.copy(), self.state.scalars[:, BIAS].copy()
 
     def set(self, parameters, *, forget):
         factors, bias = parameters
         self.state.factors[:, : self.model.n_components] = factors
         self.state.factors[:, self.model.n_components :] = 0  # after an overflow NaN
-        self.state.record[:, BIAS] = bias
+        self.state.scalars[:, BIAS] = bias
         if forget:
-            self.state.record[:, [BIAS_SQUARES, SQUARES]] = 1
+            self.state.scalars[:, [BIAS_SQUARES, SQUARES]] = 1
 
     def penalty(self):
         return kernels.penalty(self.state, self.strength, float(self.model.alpha_bias))
@@ -98,11 +99,11 @@ class _Trainer:
         return self.n_entries
 
     def take_newton_step(self):
-        """Steps of single entries are many."""
+        """Not needed: an epoch takes a step for each entry."""
         return np.inf
 
     def leave_saddle(self):
-        """Steps of single entries do not rest at saddle points."""
+        """Not needed: the noise of single entries leaves saddle points."""
         return False
 
     def _plan(self, csr):

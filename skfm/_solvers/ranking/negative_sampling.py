@@ -1,4 +1,4 @@
-"""What negative sampling needs to know: the shares of the items, and what each user has chosen."""
+"""Inputs of negative sampling: the items' probabilities, and the items that each user has seen."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ from skfm._kernels.structs import Seen
 SHARES = 1 << 30  # of all items together, if negatives are sampled by popularity
 
 
-def share_out(popularity, exponent):
-    """Cumulative numbers of shares, at least one for each item.
+def cumulative_shares(popularity, exponent):
+    """Cumulative numbers of shares, which are proportional to the items' probabilities.
 
-    Beyond that, shares are proportional to ``popularity ** exponent``; with an exponent of 0, each
-    item has one.
+    Each item has one share, plus shares in proportion to ``popularity ** exponent`` unless the
+    exponent is 0.
     """
     shares = np.ones(popularity.size, np.int64)
     if exponent:
@@ -24,7 +24,7 @@ def share_out(popularity, exponent):
 def index_seen(seen, begin):
     """Index a matrix (n_users, n_items) of seen items (CSR, canonical) for the kernels.
 
-    ``begin`` are the cumulative shares of `share_out`.
+    ``begin`` are the cumulative shares of `cumulative_shares`.
     """
     ptr = seen.indptr.astype(np.int64)
     item = seen.indices.astype(np.int64)

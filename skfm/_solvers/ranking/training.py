@@ -27,7 +27,7 @@ from skfm._solvers.fm.problem import Problem, make_problem
 from skfm._solvers.fm.scratch import make_scratch
 from skfm._solvers.fm.trainer import Trainer, count_threads
 from skfm._solvers.ranking.item_regression import ItemRegression
-from skfm._solvers.ranking.negative_sampling import index_seen, share_out
+from skfm._solvers.ranking.negative_sampling import cumulative_shares, index_seen
 from skfm._solvers.training import run_epochs
 from skfm._utils.memory import aligned_zeros, plain, read_only
 from skfm._utils.progress import Progress
@@ -35,24 +35,24 @@ from skfm._utils.progress import Progress
 LOSSES = {"bpr": BPR, "warp": WARP, "logistic": LOGISTIC}
 # Mean loss if all parameters are 0.
 BASELINES = {"bpr": np.log(2), "warp": 1.0, "logistic": 2 * np.log(2)}
-HUGE = 1e100  # the regression leaves out larger numbers, and NaN
+HUGE = 1e100  # parameters that are larger, or NaN, are not regressed
 
 
 @dataclass
 class Choices:
-    """Which user chose which item. Items are numbered without gaps: all of them were chosen."""
+    """Which user chose which item. Each item has been chosen at least once."""
 
     item: np.ndarray  # (n_rows,)
     user: np.ndarray  # (n_rows,)
     features: sparse.csr_matrix  # (n_items, n_item_features), first the items' one-hot ones
-    n_own: int  # number of one-hot features of each item
+    n_one_hot: int  # of each item
     exponent: float  # negatives are sampled in proportion to weight ** exponent
     seen: sparse.csr_matrix  # (n_users, n_items), canonical: no negatives for the user
 
 
 @dataclass
 class Sides:
-    """The features of contexts and those of items, one after the other in one problem."""
+    """The training problem, whose features are those of contexts followed by those of items."""
 
     problem: Problem
     contexts: Problem  # of the contexts alone
@@ -61,7 +61,7 @@ class Sides:
 
 
 def make_ranking_problem(X, choices, weight, loss, penalties, interactions):
-    """State the problem: contexts with their features, then items with theirs."""
+    """State the training problem for events in the contexts ``X``."""
     n_contexts = X.shape[1]
     every = weight if weight.size else np.ones(X.shape[0], X.dtype)
     popularity = np.bincount(choices.item, every, choices.features.shape[0]).astype(X.dtype)
@@ -75,7 +75,7 @@ def make_ranking_problem(X, choices, weight, loss, penalties, interactions):
     def both(of_contexts, of_items):
         return np.concatenate([of_contexts, of_items])
 
-    regression = ItemRegression(items, n_contexts, choices.n_own, interactions)
+    regression = ItemRegression(items, n_contexts, choices.n_one_hot, interactions)
     per_item = np.diff(regression.trained.indptr)
     joint = replace(
         contexts,
@@ -111,7 +111,7 @@ class PairSteps:
         "Scale the columns of X and item_features (for example with "
         "sklearn.preprocessing.MaxAbsScaler), or lower learning_rate or init_scale."
     )
-    # The kernels for rows never use it here; this one is likely to be compiled already.
+    # The kernels need a loss but do not use it; this one is probably compiled already.
     loss = make_loss(LOG_LOSS, 0.0, 1)
 
     def __init__(self, sides, choices, optimizer, planner, settings, rng):
@@ -122,7 +122,7 @@ class PairSteps:
         self.max_draws = settings.max_draws
         self.regression = sides.regression if sides.regression.groups else None
         self.of_items = slice(sides.contexts.n_used, None)
-        begin = share_out(sides.items.weight, choices.exponent)
+        begin = cumulative_shares(sides.items.weight, choices.exponent)
         self.items = self._make_items(sides, begin)
         self.seen = index_seen(choices.seen, begin)
         self.fixed_seed, self.seed = _draw_seed(rng), _draw_seed(rng)
@@ -137,7 +137,7 @@ class PairSteps:
         dtype, ids = state.factors.dtype, sides.problem.indices.dtype
         return Items(
             indptr=trained.indptr.astype(np.int64),
-            # Ids as in the contexts, so that the same code plans both.
+            # The index type of the contexts, so that the same compiled code plans both.
             feature=read_only((trained.indices + sides.contexts.n_used).astype(ids)),
             value=read_only(trained.data.astype(dtype)),
             output=np.zeros(n_regressed, dtype),
@@ -165,26 +165,9 @@ class PairSteps:
         length = np.sort(np.diff(items.indptr))[::-1]
         n_entries = int(length[:n_distinct].sum())
         n_pairs = max(1, min(n_entries, n_used))
-        # The same types as in the contexts' windows if possible, so that compiled code is shared.
+        # The types of the contexts' windows if possible, so that both use the same compiled code.
         fits = max(n_distinct, n_pairs) <= np.iinfo(planner.local_ids).max + 1
         local_ids = planner.local_ids if fits else np.uint32
-        window = Window(
-            WindowRows(
-                start=np.zeros(2, np.int64),
-                ptr=np.empty(n_distinct + 1, np.uint32),
-                local=np.empty(n_entries, local_ids),
-                value=np.empty(n_entries, dtype),
-                target=np.empty(0, dtype),
-                weight=np.empty(n_distinct, dtype),
-            ),
-            WindowColumns(
-                start=np.zeros(2, np.int64),
-                feature=np.empty(n_entries + 1, np.uint32),
-                ptr=np.zeros(n_entries + 1, np.uint32),
-                row=np.empty(n_entries, local_ids),
-                value=np.empty(n_entries, dtype),
-            ),
-        )
         return ItemBatch(
             items=BatchItems(
                 batch=np.zeros(1, np.int64),
@@ -194,7 +177,7 @@ class PairSteps:
                 row=np.empty(2 * n_rows, np.int64),
                 slope=np.empty(2 * n_rows, dtype),
             ),
-            window=window,
+            window=_empty_window(n_distinct, n_entries, local_ids, dtype),
             scratch=make_scratch(
                 state,
                 problem.interactions.n_layers,
@@ -227,15 +210,15 @@ class PairSteps:
             self._regress()
 
     def begin_measurement(self):
-        """The same negatives are sampled each time."""
+        """Use a fixed seed, so that all measurements sample the same negatives."""
         self.seed = self.fixed_seed
         self._add_contributions()
 
     def adapt_penalty(self, penalty):
-        """Leave out that of WARP, except that it says whether all parameters are finite.
+        """The penalty, but 0 for WARP, whose steps do not minimize the sum of loss and penalty.
 
-        WARP's steps take the weights of its loss for constants, so they do not follow the sum of
-        both.
+        They treat the weights of the loss as constants. The product with 0 keeps NaN, which shows
+        that training diverged.
         """
         return 0 * penalty if self.pair_loss == WARP else penalty
 
@@ -255,7 +238,7 @@ class PairSteps:
         return kernels.run_steps(*arguments)
 
     def _add_contributions(self):
-        """Tell the kernels what the regressed features contribute to each item."""
+        """Compute what the regressed features contribute to each item's output and layers."""
         if self.regression is None:
             return
         output, layers = self.regression.contributions(*self._item_parameters())
@@ -273,13 +256,34 @@ class PairSteps:
         state.factors[0, self.of_items, 0, : self.optimizer.n_components] = factors
 
     def _item_parameters(self):
-        """Linear weights and factors of items' features."""
+        """Linear weights and factors of the items' features, in float64."""
         parameters = self.optimizer.parameters()
         linear, factors = parameters.linear, parameters.factors
         return (
             linear[0, self.of_items].astype(np.float64),
             factors[0, self.of_items].astype(np.float64),
         )
+
+
+def _empty_window(n_rows, n_entries, local_ids, dtype):
+    """Space for one planned batch."""
+    return Window(
+        WindowRows(
+            start=np.zeros(2, np.int64),
+            ptr=np.empty(n_rows + 1, np.uint32),
+            local=np.empty(n_entries, local_ids),
+            value=np.empty(n_entries, dtype),
+            target=np.empty(0, dtype),
+            weight=np.empty(n_rows, dtype),
+        ),
+        WindowColumns(
+            start=np.zeros(2, np.int64),
+            feature=np.empty(n_entries + 1, np.uint32),
+            ptr=np.zeros(n_entries + 1, np.uint32),
+            row=np.empty(n_entries, local_ids),
+            value=np.empty(n_entries, dtype),
+        ),
+    )
 
 
 def _draw_seed(rng):
@@ -295,7 +299,7 @@ def make_trainer(sides, choices, start, settings, rng):
 
 
 def train(sides, choices, start, settings, rng, baseline):
-    """Minimise the objective from ``start``; returns parameters and history."""
+    """Minimize the objective from ``start``; returns parameters and history."""
     trainer = make_trainer(sides, choices, start, settings, rng)
     progress = Progress(settings, sides.problem.n_rows, "rows")
     return run_epochs(trainer, baseline, settings, progress)
