@@ -34,7 +34,7 @@ def install(session, *extras, pins=()):
 @nox.session
 def newest(session):
     """The quick run on the newest dependencies, and again with the array API switched on."""
-    install(session, "test")
+    install(session, "test", "onnx", "serve", pins=["httpx"])
     session.run("python", "-m", "pytest", *session.posargs)
     session.run("python", "-m", "pytest", *session.posargs, env={"SCIPY_ARRAY_API": "1"})
 

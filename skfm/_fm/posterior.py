@@ -112,12 +112,11 @@ class Samples(Versioned):
             n_used = linear.shape[1]
             is_other = present >= n_used
             new = rows.others[present[is_other] - n_used]
-            theta = self._from_prior(new, group[new], key)
-            theta[:, :, -1] *= interactions.has_linear[new]
+            new_linear, new_factors = self.of_new_features(new, group, interactions, key)
             known = present[~is_other]
             features = np.append(rows.used[known], new)
-            linear = np.concatenate([linear[:, known], theta[:, :, -1]], axis=1)
-            factors = np.concatenate([factors[:, known], theta[:, :, :-1]], axis=1)
+            linear = np.concatenate([linear[:, known], new_linear], axis=1)
+            factors = np.concatenate([factors[:, known], new_factors], axis=1)
         n_draws, n_rows = linear.shape[0], X.shape[0]
         parameters = Parameters(self.intercept, linear, np.ascontiguousarray(factors))
         record = interactions.record(features)
@@ -184,6 +183,14 @@ class Samples(Versioned):
         if not np.isfinite(outputs).all():
             raise ValueError("X has values that are too large for predictions; scale them.")
         return outputs
+
+    def of_new_features(self, features, group, interactions, key):
+        """Linear weights and factors of features that did not occur in training.
+
+        They are drawn from the prior of the feature's group, and always the same.
+        """
+        theta = self._from_prior(features, group[features], key)
+        return theta[:, :, -1] * interactions.has_linear[features], theta[:, :, :-1]
 
     def _from_prior(self, columns, groups, key):
         """(n_draws, n_columns, n_components + 1)"""
