@@ -11,6 +11,7 @@ REPOSITORY = ""
 
 def with_absolute_links(text):
     """Text in Markdown with links to files of the repository as the package index needs them."""
+    text = re.sub(r"(!\[[^]]*\]\()(?!https?://)", rf"\1{REPOSITORY}/raw/main/", text)
     return re.sub(r"\]\((?!https?://|#)", f"]({REPOSITORY}/blob/main/", text)
 
 
