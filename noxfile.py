@@ -75,9 +75,10 @@ def coverage(session):
 
 @nox.session
 def crosscheck(session):
-    """Metrics against ranx, and the example of an index of nearest neighbours."""
+    """Metrics against ranx, explanations against shap, and an index of nearest neighbours."""
     install(session, "crosscheck")
     session.run("python", "-m", "pytest", "tests/test_metrics.py", "tests/test_mf.py")
+    session.run("python", "-m", "pytest", "-m", "", "tests/test_inspection.py")
 
 
 @nox.session
