@@ -21,7 +21,7 @@ def lower_bounds():
     config = configparser.ConfigParser()
     config.read(Path(__file__).parent / "setup.cfg")
     options, extras = config["options"], config["options.extras_require"]
-    lines = (options["install_requires"] + extras["datasets"]).split()
+    lines = (options["install_requires"] + extras["datasets"] + extras["plot"]).split()
     return [line.replace(">=", "==") for line in lines]
 
 
