@@ -68,7 +68,7 @@ def top_interactions(
     frame : DataFrame of shape (n_pairs, n_columns)
         In place of the two arrays if `output` asks for it, with the columns "feature",
         "feature_2" and "weight", or "field", "field_2" and "weight". For several classes, there
-        is a column for the weight of each class, "weight_" followed by its label.
+        is a column for the weight of each, such as ``weight_yes`` for the class "yes".
 
     Raises
     ------
