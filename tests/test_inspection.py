@@ -264,6 +264,32 @@ def test_explains_recommendations_by_items(options, dtype):
     assert_adds_up(explanation, 1e-9 if dtype == np.float64 else 1e-4)
 
 
+def test_no_pairs():
+    X = np.array([[5.0, 1, 0], [4, 2, 1], [1, 0, 5]])
+    explanation = explain(MFRecommender(1, random_state=0).fit(X), X, rows=[], items=[])
+    assert explanation.output.shape == explanation.contribution.shape == (0,)
+    assert repr(explanation) == "no samples"
+    model = FMRecommender(1, max_iter=3, random_state=0).fit(np.eye(2)[[0, 1, 0]], [1, 2, 3])
+    assert explain(model, np.eye(2), rows=[], items=[]).features.shape[0] == 0
+
+
+def test_rows_without_features():
+    X, y = make_rows()
+    y[:2] = X[:2] = 0
+    for model in (
+        FMRegressor(2, solver="als", max_iter=3, random_state=0),
+        BayesianFMRegressor(2, max_iter=5, n_burn_in=2, random_state=0),
+        FMClassifier(2, solver="als", max_iter=3, random_state=0),
+    ):
+        model.fit(X, y.astype(int) if isinstance(model, FMClassifier) else y)
+        explanation = explain(model, np.zeros((2, 5)))
+        assert explanation.sample.size == 0
+        assert_adds_up(explanation, 1e-5)
+        for other in (explanation.top(), explanation.by_feature()):
+            assert_array_equal(other.output, explanation.output)
+        assert len(explanation.to_frame()) == 0 and "sample 1" in repr(explanation)
+
+
 def test_an_item_contributes_what_the_score_loses_without_its_rating():
     """Of a rating that equals the item's bias plus the mean, nothing is left but its place in the
     regression: so a change of the rating changes the score by the same factor."""
@@ -444,6 +470,9 @@ def test_errors_say_what_to_do():
     recommender = MFRecommender(1, random_state=0).fit(ratings)
     with pytest.raises(ValueError, match="pass the items to explain"):
         explain(recommender, ratings)
+    for items in ("tea", 3):
+        with pytest.raises(TypeError, match="items must be a list"):
+            explain(recommender, ratings, items=items)
     with pytest.raises(ValueError, match=r"for each of the 60 rows.*it has 2"):
         explain(recommender, ratings, items=[1, 2])
     with pytest.raises(ValueError, match="leave rows out"):

@@ -285,6 +285,7 @@ def test_what_is_not_known_contributes_nothing(loss):
     own = model.user_vectors(X[:1])[0, -1] if loss == "logistic" else 0  # of the context alone
     assert_allclose(scores[1], own)
     assert_array_equal(model.predict_pairs(X[:1], [0], pd.Series([None])), scores[1:2])
+    assert model.predict_pairs(X[:1], [], []).shape == (0,)
     ranked, _ = model.recommend(X[:1], 30)  # None where too few are left
     assert None in ranked[0]
     assert np.isfinite(model.predict_pairs(X[:1], np.zeros(30, int), ranked[0])).all()

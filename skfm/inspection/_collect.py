@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-LARGEST_NUMBER = 20_000_000  # of contributions that are returned: about half a gigabyte
+LARGEST_NUMBER = 10_000_000  # of contributions: about a gigabyte while they are collected
 
 
 class Terms(NamedTuple):

@@ -101,7 +101,7 @@ def explain(
     TypeError
         If `estimator` does not end in an estimator of skfm.
     ValueError
-        If there are more than 20 million contributions to list; or if `items` is missing for a
+        If there are more than 10 million contributions to list; or if `items` is missing for a
         recommender, or passed for another estimator.
 
     See Also

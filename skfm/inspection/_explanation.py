@@ -167,8 +167,19 @@ class Explanation:
         """
         return _report.frame_of(self)
 
+    def _first(self, n_samples):
+        """The explanation of the first samples."""
+        stop = np.searchsorted(self.sample, n_samples)
+        terms = {
+            name: getattr(self, name)[:stop] for name in ("sample", "features", "contribution")
+        }
+        samples = {name: getattr(self, name)[:n_samples] for name in ("output", "remainder")}
+        return replace(self, **terms, **samples)
+
     def _terms(self):
-        return Terms(self.sample, self.features, self.contribution.reshape(self.sample.size, -1))
+        return Terms(
+            self.sample, self.features, self.contribution.reshape(-1, self.intercept.size)
+        )
 
     def _with_terms(self, terms):
         contribution = terms.contribution.astype(self.contribution.dtype, copy=False)

@@ -30,9 +30,10 @@ def collect(model, rows, pairs, max_terms):
     values = values.astype(np.float64)
     regression = _Regression(model, n_entries_by_row(values))
     order = np.argsort(user, kind="stable")
-    samples = np.split(order, np.searchsorted(user[order], np.arange(1, users.size)))
+    first = np.searchsorted(user[order], np.arange(users.size + 1))
     collector = Collector(row.size, 1, max_terms)
-    for number, own in enumerate(samples):
+    for number in range(users.size):
+        own = order[first[number] : first[number + 1]]
         entries = slice(values.indptr[number], values.indptr[number + 1])
         columns = values.indices[entries]
         shares = regression.shares(number, columns, values.data[entries], item[own])

@@ -23,6 +23,8 @@ def pairs_to_explain(request, n_rows, catalogue):
             "A recommender scores pairs of a row and an item; pass the items to explain in items, "
             "such as those that recommend returns."
         )
+    if isinstance(items, (str, bytes)) or not hasattr(items, "__len__"):
+        raise TypeError(f"items must be a list or an array of items; got {items!r}.")
     is_table, n_given = _is_table(items), len(items)
     if is_table and rows is not None:
         raise ValueError("items has several items for each row of X; leave rows out.")

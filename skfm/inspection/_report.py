@@ -8,11 +8,12 @@ TIMES = " × "  # noqa: RUF001 -- the sign of multiplication
 
 def text_of(explanation):
     """The largest terms of the first samples, a line for each."""
+    n_samples = len(explanation.output)
+    explanation = explanation._first(N_SAMPLES)
     shown = explanation.top(N_TERMS)
     classes, columns = _classes_shown(explanation)
-    n_samples = len(explanation.output)
     blocks = []
-    for sample in range(min(n_samples, N_SAMPLES)):
+    for sample in range(len(explanation.output)):
         lines = _lines_of(explanation, shown, sample, classes, columns)
         blocks.append("\n".join(lines))
     if n_samples > N_SAMPLES:

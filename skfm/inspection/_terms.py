@@ -12,8 +12,8 @@ BLOCK_NUMBERS = 1 << 21  # factors that are multiplied at a time
 
 def count_terms(rows, polynomial):
     """How many terms each row has, as floats: there may be very many."""
-    has_linear = polynomial.has_linear.astype(np.float64)
-    count = np.bincount(rows_of(rows), has_linear[rows.indices], rows.shape[0])
+    count = np.zeros(rows.shape[0])
+    np.add.at(count, rows_of(rows), polynomial.has_linear[rows.indices])
     n_entries = n_entries_by_row(rows)
     for degree in np.unique(polynomial.degrees):
         count += _count_pairs(rows, polynomial) if degree == 2 else comb(n_entries, degree)

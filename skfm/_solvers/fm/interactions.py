@@ -117,7 +117,7 @@ class Interactions(Versioned):
         squared = rows.data * rows.data, rows.indices, rows.indptr
         squares = sparse.csr_matrix(squared, shape=rows.shape) @ itself
         output = rows @ linear + (np.einsum("nef,nef->n", sums, layers) - squares) / 2
-        flat = len(sums), -1
+        flat = len(sums), n_groups * factors.shape[1]  # -1 cannot stand for it without rows
         return Parts(output.astype(factors.dtype), sums.reshape(flat), layers.reshape(flat))
 
 
