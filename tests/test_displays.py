@@ -122,9 +122,9 @@ def test_interactions_of_features(plt):
     assert [label.get_text() for label in display.ax_.get_yticklabels()] == chosen
     assert display.text_[0, 0].get_text() == display.text_[1, 2].get_text() == ""
     assert abs(float(display.text_[0, 1].get_text()) - expected[0, 1]) < 0.06 * high
-    sizes = np.sqrt((X**2).mean(axis=0))[[2, 0, 1, 3]]
+    squares = X[:, [2, 0, 1, 3]] ** 2
     weighted = InteractionDisplay.from_estimator(model, features=chosen, X=X)
-    assert_allclose(weighted.weights, expected * sizes[:, None] * sizes)
+    assert_allclose(weighted.weights, expected * np.sqrt(squares.T @ squares / len(X)))
 
 
 def test_interactions_of_fields(plt):

@@ -15,7 +15,13 @@ from skfm import (
     FMRegressor,
     MFRecommender,
 )
-from skfm.inspection import _strengths, explain, similar_features, top_interactions
+from skfm.inspection import (
+    _strengths,
+    _strengths_in_rows,
+    explain,
+    similar_features,
+    top_interactions,
+)
 
 FIELDS = ["a", "a", "b", "b", "c", "c"]
 
@@ -56,6 +62,8 @@ def weights_of_all_pairs(model):
 @pytest.mark.parametrize("kind", ["fields", "pairs", "degree 3", "classes", "posterior"])
 def test_finds_the_largest_of_all_weights(monkeypatch, kind, is_weighted, block):
     monkeypatch.setattr(_strengths, "BLOCK", block)
+    monkeypatch.setattr(_strengths_in_rows, "FEATURES_TOGETHER", block)
+    monkeypatch.setattr(_strengths_in_rows, "NUMBERS_TOGETHER", block)
     options = {
         "fields": {"feature_fields": FIELDS, "interactions": [("a", "b"), ("c", "c")]},
         "degree 3": {"degree": 3},
@@ -65,8 +73,7 @@ def test_finds_the_largest_of_all_weights(monkeypatch, kind, is_weighted, block)
     if kind == "posterior":
         weights[3] = weights[:, 3] = 0  # its prior says nothing of it
     if is_weighted:
-        sizes = np.sqrt((X**2).mean(axis=0))
-        weights *= sizes[:, None, None] * sizes[:, None]
+        weights *= np.sqrt(np.einsum("ni,nj->ij", X**2, X**2) / len(X))[:, :, None]
     strengths = np.triu(np.sqrt((weights**2).sum(axis=2)), 1)
     for n in (1, 4, 20):
         pairs, found = top_interactions(model, n, X=X if is_weighted else None)
@@ -79,25 +86,36 @@ def test_finds_the_largest_of_all_weights(monkeypatch, kind, is_weighted, block)
         assert_allclose(found.reshape(len(pairs), -1), weights[rows, columns], rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["fields", "pairs", "classes"])
-def test_strengths_of_fields(kind):
+@pytest.mark.parametrize("block", [1, 1 << 20])
+@pytest.mark.parametrize("kind", ["fields", "pairs", "classes", "posterior"])
+def test_strengths_of_fields(monkeypatch, kind, block):
+    monkeypatch.setattr(_strengths_in_rows, "NUMBERS_TOGETHER", block)
     options = {"feature_fields": FIELDS}
     if kind == "fields":
         options |= {"interactions": [("a", "b"), ("c", "c"), ("b", "c")]}
     model, (X, _) = fitted(kind, **options), make_rows()
+    if kind == "posterior":
+        X[:, 3] = 0
     squares = (weights_of_all_pairs(model) ** 2).sum(axis=2)
-    sizes = (X**2).mean(axis=0)
+    if kind == "posterior":
+        squares[3] = squares[:, 3] = 0
     i, j = np.triu_indices(6, 1)
     fields = np.sort(np.array(FIELDS)[np.column_stack([i, j])], axis=1)
-    plain, weighted = {}, {}
-    for pair in {tuple(pair) for pair in fields}:
-        own = (fields == pair).all(axis=1)
-        plain[pair] = np.sqrt(squares[i, j][own].mean())
-        weighted[pair] = np.sqrt((squares * np.outer(sizes, sizes))[i, j][own].sum())
-    for rows, expected in ((None, plain), (X, weighted)):
+    plain = {
+        pair: np.sqrt(squares[i, j][(fields == pair).all(axis=1)].mean())
+        for pair in {tuple(pair) for pair in fields}
+    }
+    explanation = explain(model, X, feature_fields=FIELDS).by_field()
+    contributions = {}
+    for features, contribution in zip(explanation.features, explanation.contribution, strict=True):
+        pair = tuple(explanation.feature_names[features])
+        if features[1] >= 0:
+            contributions.setdefault(pair, []).append(np.sum(contribution**2))
+    in_rows = {pair: np.sqrt(np.sum(sizes) / len(X)) for pair, sizes in contributions.items()}
+    for rows, expected in ((None, plain), (X, in_rows)):
         pairs, strengths = top_interactions(model, 99, by="field", X=rows)
         assert set(map(tuple, pairs)) == {pair for pair, value in expected.items() if value > 0}
-        assert_allclose(strengths, [expected[tuple(pair)] for pair in pairs], rtol=1e-9)
+        assert_allclose(strengths, [expected[tuple(pair)] for pair in pairs], rtol=1e-5)
         assert_array_equal(strengths, np.sort(strengths)[::-1])
 
 
@@ -110,19 +128,24 @@ def test_sums_of_squares_of_all_products(shape):
     assert_allclose(_strengths._sum_of_squares(first, second), expected)
 
 
-def test_field_strengths_are_mean_squares_of_contributions():
-    """Of independent one-hot fields: over all combinations, weighted by their frequencies."""
+def test_pairs_that_never_occur_together_are_left_out():
     rng = np.random.default_rng(0)
-    table = np.column_stack([np.tile(np.arange(3), 20), np.repeat([0, 0, 1, 2], 15)])
-    encoder = OneHotEncoder()
-    model = make_pipeline(encoder, FMRegressor(2, solver="als", max_iter=5, random_state=0))
+    table = np.column_stack([rng.integers(3, size=60), rng.integers(4, size=60)])
+    model = make_pipeline(
+        OneHotEncoder(), FMRegressor(2, solver="als", max_iter=5, random_state=0)
+    )
     model.fit(table, rng.normal(size=60))
-    pairs, strengths = top_interactions(model, by="field", X=table)
-    place = pairs.tolist().index(["x0", "x1"])
-    explanation = explain(model, table).by_field()
-    contribution = explanation.contribution[explanation.features[:, 1] >= 0]
-    assert contribution.size == 60
-    assert_allclose(strengths[place], np.sqrt((contribution**2).mean()))
+    pairs, _ = top_interactions(model, 99)
+    assert ["x0_0", "x0_1"] in np.sort(pairs, axis=1).tolist()
+    pairs, weights = top_interactions(model, 99, X=table)
+    assert {(first[:2], second[:2]) for first, second in pairs} == {("x0", "x1")}
+    explanation = explain(model, table)
+    for pair, weight in zip(pairs, weights, strict=True):
+        places = [explanation.feature_names.tolist().index(name) for name in pair]
+        own = explanation.contribution[(explanation.features == places).all(axis=1)]
+        assert_allclose(abs(weight), np.sqrt((own**2).sum() / 60))
+    fields, _ = top_interactions(model, X=table, by="field")
+    assert fields.tolist() == [["x0", "x1"]]
 
 
 def test_most_pairs_are_never_looked_at(monkeypatch):

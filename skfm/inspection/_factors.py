@@ -47,11 +47,6 @@ class Factors:
             return self
         return replace(self, vectors=self.vectors[:, :, chosen], degrees=self.degrees[chosen])
 
-    def multiplied_by(self, sizes):
-        """The factors of the features that result if each is divided by its number."""
-        sizes = sizes.astype(self.vectors.dtype)
-        return replace(self, vectors=self.vectors * sizes[:, None])
-
     def positions(self, features, argument):
         """Positions of features that are given by name or by position."""
         place = {name: position for position, name in enumerate(self.names.tolist())}
@@ -143,16 +138,14 @@ def _parts(interactions):
     return interactions.degrees, interactions.interaction_group, interactions.partners
 
 
-def mean_squares(estimator, X):
-    """The mean square of each column that the last step of an estimator gets."""
+def rows_for(estimator, X):
+    """The checked rows that the last step of an estimator gets, in float64."""
     steps, model = split_steps(estimator)
     for step in steps:
         X = step.transform(X)
     if isinstance(model, FMRecommender):
         raise ValueError(
-            "X says how large features are on average, and the features of items are not in it; "
-            "leave X out for a recommender."
+            "X has the features of contexts and not those of items, so it does not tell which "
+            "features occur together; leave X out for a recommender."
         )
-    rows = validation.validate_X(model, X).astype(np.float64)
-    squares = np.bincount(rows.indices, rows.data**2, rows.shape[1])
-    return squares / rows.shape[0]
+    return validation.validate_X(model, X).astype(np.float64)

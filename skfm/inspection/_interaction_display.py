@@ -7,9 +7,10 @@ from numpy.typing import ArrayLike
 
 from skfm._utils.ids import distinct
 from skfm._utils.typing import ColumnLike, Estimator, MatrixLike
-from skfm.inspection._factors import factors_of, mean_squares
+from skfm.inspection._factors import factors_of, rows_for
 from skfm.inspection._plotting import make_axes
 from skfm.inspection._strengths import strengths_of_fields, weights_of
+from skfm.inspection._strengths_in_rows import mean_square_products, strengths_of_fields_in
 
 MOST_WITH_VALUES = 12  # labels
 
@@ -86,7 +87,7 @@ class InteractionDisplay:
             Names or positions of the features to show. None shows the interactions between fields:
             the root mean squares of the weights of their features.
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_columns), default=None
-            Rows that tell how large and how frequent features are, as for
+            Rows for whose predictions to measure the interactions, as for
             :func:`top_interactions`.
         feature_names, feature_fields : array-like of shape (n_features,), default=None
             Names and fields of the columns that the estimator gets, as in :func:`explain`.
@@ -109,10 +110,10 @@ class InteractionDisplay:
             has no interactions of pairs.
         """
         factors = factors_of(estimator, feature_names, feature_fields).of_pairs()
-        squares = None if X is None else mean_squares(estimator, X)
+        rows = None if X is None else rows_for(estimator, X)
         if features is not None:
             chosen = factors.positions(features, "features")
-            weights, is_signed = _weights_of_features(factors, chosen, squares)
+            weights, is_signed = _weights_of_features(factors, chosen, rows)
             display = cls(weights=weights, labels=factors.names[chosen], is_signed=is_signed)
             return display.plot(ax=ax, **kwargs)
         if factors.fields is None:
@@ -121,7 +122,10 @@ class InteractionDisplay:
                 "the features to show in features."
             )
         fields, places = distinct(factors.fields, "feature_fields")
-        strengths = strengths_of_fields(factors, places, fields.size, squares)
+        if rows is None:
+            strengths = strengths_of_fields(factors, places, fields.size)
+        else:
+            strengths = strengths_of_fields_in(rows, factors, places, fields.size)
         return cls(weights=strengths, labels=fields, is_signed=False).plot(ax=ax, **kwargs)
 
     def plot(
@@ -204,15 +208,14 @@ def _without_sign(text):
     return text if text.strip("-0.") else text.removeprefix("-")
 
 
-def _weights_of_features(factors, chosen, squares):
+def _weights_of_features(factors, chosen, rows):
     """Weights of all pairs of some features, NaN where there are none; and whether they have a
     sign."""
-    if squares is not None:
-        factors = factors.multiplied_by(np.sqrt(squares))
-    rows, columns = np.indices((chosen.size, chosen.size)).reshape(2, -1)
-    first, second = chosen[rows], chosen[columns]
+    first, second = (chosen[place.ravel()] for place in np.indices((chosen.size, chosen.size)))
     weights = weights_of(factors.vectors, first, second)
     is_signed = weights.shape[1] == 1
     weights = weights[:, 0] if is_signed else np.linalg.norm(weights, axis=1)
+    if rows is not None:
+        weights *= np.sqrt(mean_square_products(rows, chosen, chosen).toarray().ravel())
     interact = factors.partners[factors.group[first], factors.group[second]] & (first != second)
     return np.where(interact, weights, np.nan).reshape(chosen.size, -1), is_signed

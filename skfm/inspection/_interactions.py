@@ -10,8 +10,9 @@ from skfm._utils import validation
 from skfm._utils.ids import distinct
 from skfm._utils.parameters import POSITIVE_INTEGER, check_parameter
 from skfm._utils.typing import ColumnLike, Estimator, Int, MatrixLike
-from skfm.inspection._factors import factors_of, mean_squares
+from skfm.inspection._factors import factors_of, rows_for
 from skfm.inspection._strengths import strengths_of_fields, strongest_pairs, weights_of
+from skfm.inspection._strengths_in_rows import strengths_of_fields_in, strongest_pairs_in
 
 Output = Literal["default", "pandas", "polars"]
 
@@ -29,9 +30,10 @@ def top_interactions(
     """Find the pairs of features, or of fields, that interact most strongly.
 
     The weight of a pair of features is ``<v_i, v_j>``, for the Bayesian estimators its posterior
-    mean, and it is 0 for pairs that do not interact in the model. Pairs are found without a table
-    of all pairs: vectors are compared in the order of their lengths until the product of two
-    lengths is smaller than the weights found.
+    mean, and it is 0 for pairs that do not interact in the model.
+
+    Pass X: a model also has weights for pairs that never occur together, such as two users. They
+    follow from the vectors, but they have no effect and no meaning.
 
     Parameters
     ----------
@@ -42,15 +44,15 @@ def top_interactions(
     n : int, default=10
         Number of pairs. There are fewer if fewer pairs have a weight other than 0.
     X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_columns), default=None
-        Rows that tell how large and how frequent features are; not for recommenders. Each weight
-        is multiplied by the root mean squares of both columns. The result is the root mean square
-        of the contribution of the pair, if its features are independent. None compares the
-        weights as they are, which favors rare features and those in small units.
+        Rows for whose predictions to measure the interactions; not for recommenders. Each weight
+        is multiplied by the root mean square of ``x_i x_j`` over the rows. Its absolute value then
+        is the root mean square of what the pair contributes. Pairs that do not occur together are
+        left out. None compares the weights as they are, which favors rare features and those in
+        small units.
     by : {"feature", "field"}, default="feature"
         Whether to find pairs of features or pairs of fields. The weight of two fields is the root
         mean square of the weights of all pairs of their features. With X, it is the root mean
-        square of what these contribute, if the fields are independent and each has one nonzero
-        feature at a time.
+        square of what these pairs contribute together, as in :meth:`Explanation.by_field`.
     feature_names : array-like of shape (n_features,), default=None
         Names of the columns that the estimator gets, as in :func:`explain`.
     feature_fields : array-like of shape (n_features,), default=None
@@ -85,9 +87,11 @@ def top_interactions(
 
     Notes
     -----
-    If vectors differ little in length, no pair can be skipped, and time grows with the square of
-    the number of features. For the Bayesian estimators, it also grows with the number of
-    posterior samples.
+    Pairs are found without a table of all pairs. Without X, vectors are compared in the order of
+    their lengths until the product of two lengths is smaller than the weights found. If vectors
+    differ little in length, time grows with the square of the number of features. With X, it grows
+    with the sum of the squared numbers of nonzero entries per row; a sample of the rows suffices.
+    For the Bayesian estimators, it also grows with the number of posterior samples.
 
     Examples
     --------
@@ -107,14 +111,9 @@ def top_interactions(
     validation.check_option(by, "by", ("feature", "field"))
     check_output(output)
     factors = factors_of(estimator, feature_names, feature_fields).of_pairs()
-    squares = None if X is None else mean_squares(estimator, X)
-    if by == "feature":
-        if squares is not None:
-            factors = factors.multiplied_by(np.sqrt(squares))
-        pairs = strongest_pairs(factors, int(n))
-        names, weights = factors.names[pairs], weights_of(factors.vectors, *pairs.T)
-    else:
-        names, weights = _strongest_fields(factors, int(n), squares)
+    rows = None if X is None else rows_for(estimator, X)
+    find = _strongest_features if by == "feature" else _strongest_fields
+    names, weights = find(factors, int(n), rows)
     if weights.shape[1] == 1:
         weights = weights[:, 0]
     if output == "default":
@@ -128,7 +127,16 @@ def top_interactions(
     return import_module(output).DataFrame(columns)
 
 
-def _strongest_fields(factors, n, squares):
+def _strongest_features(factors, n, rows):
+    """Pairs of features (n_pairs, 2), and their weights (n_pairs, n_outputs)."""
+    if rows is None:
+        pairs = strongest_pairs(factors, n)
+        return factors.names[pairs], weights_of(factors.vectors, *pairs.T)
+    pairs, sizes = strongest_pairs_in(rows, factors, n)
+    return factors.names[pairs], weights_of(factors.vectors, *pairs.T) * sizes[:, None]
+
+
+def _strongest_fields(factors, n, rows):
     """Pairs of fields (n_pairs, 2), and their strengths (n_pairs, 1)."""
     if factors.fields is None:
         raise ValueError(
@@ -136,12 +144,15 @@ def _strongest_fields(factors, n, squares):
             "feature_fields."
         )
     fields, places = distinct(factors.fields, "feature_fields")
-    strengths = strengths_of_fields(factors, places, fields.size, squares)
-    rows, columns = np.triu_indices(fields.size)
-    strength = strengths[rows, columns]
+    if rows is None:
+        strengths = strengths_of_fields(factors, places, fields.size)
+    else:
+        strengths = strengths_of_fields_in(rows, factors, places, fields.size)
+    first, second = np.triu_indices(fields.size)
+    strength = strengths[first, second]
     order = np.argsort(-strength, kind="stable")[:n]
     order = order[strength[order] > 0]
-    return fields[np.column_stack([rows[order], columns[order]])], strength[order, None]
+    return fields[np.column_stack([first[order], second[order]])], strength[order, None]
 
 
 def similar_features(

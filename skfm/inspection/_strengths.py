@@ -1,4 +1,4 @@
-"""How strongly features, and fields of features, interact.
+"""How strongly features, and fields of features, interact, by their weights alone.
 
 The strength of a pair of features is the norm of its weights, which are as many as there are
 outputs. Tables of all pairs are never made: pairs are found in blocks, and sums of squared weights
@@ -35,12 +35,17 @@ def strongest_pairs(factors, n):
             if norms[first[0]] * norms[second[0]] * (1 + ROUNDING) <= least:
                 break
             found, sizes = _pairs_above(factors, first, second, least)
-            best, strength = np.concatenate([best, found]), np.concatenate([strength, sizes])
-            if strength.size > n:
-                chosen = np.lexsort((*best.T[::-1], -strength))[:n]
-                best, strength = best[chosen], strength[chosen]
-            least = strength.min() if strength.size == n else least
-    return best[np.lexsort((*best.T[::-1], -strength))]
+            best, strength = keep_strongest(
+                np.concatenate([best, found]), np.concatenate([strength, sizes]), n
+            )
+            least = strength[-1] if strength.size == n else least
+    return best
+
+
+def keep_strongest(pairs, strengths, n):
+    """The ``n`` strongest of some pairs, strongest first, and their strengths."""
+    chosen = np.lexsort((*pairs.T[::-1], -strengths))[:n]
+    return pairs[chosen], strengths[chosen]
 
 
 def _pairs_above(factors, first, second, least):
@@ -56,16 +61,11 @@ def _pairs_above(factors, first, second, least):
     return pairs, strengths[rows, columns]
 
 
-def strengths_of_fields(factors, places, n_fields, mean_squares=None):
-    """Strengths (n_fields, n_fields) of the interactions of fields.
+def strengths_of_fields(factors, places, n_fields):
+    """Root mean squares (n_fields, n_fields) of the weights of the pairs of two fields.
 
-    ``places`` is the field of each feature, as a number, or -1 for none. With the mean squares of
-    the features: the root mean square of what the pairs contribute, if features of different
-    fields are independent and each field has one feature at a time. Without: the root mean square
-    of the weights.
+    ``places`` is the field of each feature, as a number.
     """
-    if mean_squares is not None:
-        factors = factors.multiplied_by(np.sqrt(mean_squares))
     groups = np.arange(len(factors.partners))
     members = [
         [np.flatnonzero((places == field) & (factors.group == group)) for group in groups]
@@ -74,8 +74,7 @@ def strengths_of_fields(factors, places, n_fields, mean_squares=None):
     strengths = np.zeros((n_fields, n_fields))
     for a, b in combinations_with_replacement(range(n_fields), 2):
         total, n_pairs = _sum_between_fields(factors, members[a], members[b], a == b)
-        n_pairs = 1 if mean_squares is not None else max(n_pairs, 1)
-        strengths[a, b] = strengths[b, a] = np.sqrt(max(total, 0) / n_pairs)
+        strengths[a, b] = strengths[b, a] = np.sqrt(max(total, 0) / max(n_pairs, 1))
     return strengths
 
 
@@ -93,10 +92,11 @@ def _sum_between_fields(factors, first, second, is_same):
 
 
 def _sum_of_squares(first, second):
-    """The sum of the squares of all products of two tables of vectors."""
+    """The sum of the squares of all products of two tables of vectors, in float64: most of it may
+    be products of vectors with themselves, which are subtracted."""
     (n, width), m = first.shape, len(second)
+    first, second = first.astype(np.float64), second.astype(np.float64)
     if n * m <= width * (n + m):
         blocks = (first[start : start + BLOCK] for start in range(0, n, BLOCK))
-        return sum(float(np.square(block @ second.T, dtype=np.float64).sum()) for block in blocks)
-    one, other = (table.T.astype(np.float64) @ table for table in (first, second))
-    return float((one * other).sum())
+        return sum(float(np.square(block @ second.T).sum()) for block in blocks)
+    return float(((first.T @ first) * (second.T @ second)).sum())
