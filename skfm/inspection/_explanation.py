@@ -194,10 +194,12 @@ def _merge(terms):
     """Terms of the same sample and features as one, their sum."""
     degree = (terms.features >= 0).sum(axis=1)
     keys = np.column_stack([terms.sample, degree, terms.features])
-    keys, place = np.unique(keys, axis=0, return_inverse=True)
-    merged = np.zeros((len(keys), terms.contribution.shape[1]))
-    np.add.at(merged, place.ravel(), terms.contribution)
-    return Terms(keys[:, 0], keys[:, 2:], merged)
+    order = np.lexsort(keys.T[::-1])  # much quicker than unique
+    keys = keys[order]
+    is_first = np.append(True, (np.diff(keys, axis=0) != 0).any(axis=1))[: len(keys)]
+    merged = np.zeros((np.count_nonzero(is_first), terms.contribution.shape[1]))
+    np.add.at(merged, np.cumsum(is_first) - 1, terms.contribution[order])
+    return Terms(keys[is_first, 0], keys[is_first, 2:], merged)
 
 
 def make_explanation(output, intercept, collector, **labels):

@@ -216,6 +216,6 @@ def _weights_of_features(factors, chosen, rows):
     is_signed = weights.shape[1] == 1
     weights = weights[:, 0] if is_signed else np.linalg.norm(weights, axis=1)
     if rows is not None:
-        weights *= np.sqrt(mean_square_products(rows, chosen, chosen).toarray().ravel())
+        weights *= np.sqrt(mean_square_products(rows, chosen).ravel())
     interact = factors.partners[factors.group[first], factors.group[second]] & (first != second)
     return np.where(interact, weights, np.nan).reshape(chosen.size, -1), is_signed

@@ -14,10 +14,10 @@ FEATURES_TOGETHER = 256  # whose pairs with all others are found at a time
 NUMBERS_TOGETHER = 1 << 21  # of vectors that are multiplied at a time
 
 
-def mean_square_products(rows, first, second):
-    """The mean of ``(x_i x_j)^2`` over CSR rows for features of two lists, as a sparse matrix."""
-    squares = rows.power(2).tocsc()
-    return sparse.coo_matrix(squares[:, first].T @ squares[:, second] / rows.shape[0])
+def mean_square_products(rows, features):
+    """The mean of ``(x_i x_j)^2`` over CSR rows for some features, as an array."""
+    squares = rows[:, features].power(2)
+    return (squares.T @ squares).toarray() / rows.shape[0]
 
 
 def strongest_pairs_in(rows, factors, n):
@@ -28,16 +28,17 @@ def strongest_pairs_in(rows, factors, n):
     """
     norms = np.sqrt(np.einsum("opf,opf->p", factors.vectors, factors.vectors, dtype=np.float64))
     used = np.flatnonzero(np.bincount(rows.indices, minlength=norms.size) * norms)
-    rows = rows[:, used]
+    squares = rows[:, used].power(2)
+    by_feature = squares.T.tocsr()
     best, strength, least = np.zeros((0, 2), np.intp), np.zeros(0), 0.0
     for start in range(0, used.size, FEATURES_TOGETHER):
-        block = slice(start, start + FEATURES_TOGETHER)
-        found = mean_square_products(rows, block, slice(start, None))
-        pairs = np.column_stack([used[block][found.row], used[start:][found.col]])
+        together = (by_feature[start : start + FEATURES_TOGETHER] @ squares).tocoo()
+        pairs = used[np.column_stack([together.row + start, together.col])]
         first, second = pairs.T
-        may_be = (first < second) & (norms[first] * norms[second] * np.sqrt(found.data) > least)
+        sizes = np.sqrt(together.data / rows.shape[0])
+        may_be = (first < second) & (norms[first] * norms[second] * sizes > least)
         may_be &= factors.partners[factors.group[first], factors.group[second]]
-        pairs, sizes = pairs[may_be], np.sqrt(found.data[may_be])
+        pairs, sizes = pairs[may_be], sizes[may_be]
         strengths = _norms_of_weights(factors.vectors, pairs) * sizes
         above = strengths > least
         best, strength = keep_strongest(
