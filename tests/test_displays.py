@@ -259,7 +259,7 @@ def test_intervals_need_standard_deviations():
     X, y = make_rows()
     with pytest.raises(TypeError, match="Ridge predicts no standard deviations"):
         IntervalDisplay.from_estimator(Ridge().fit(X, y), X, y)
-    with pytest.raises(ValueError, match="y_std must hold positive"):
+    with pytest.raises(ValueError, match="y_std must contain positive"):
         IntervalDisplay.from_predictions(y, y, np.zeros_like(y))
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         IntervalDisplay.from_predictions(y, y, np.ones(3))

@@ -230,7 +230,8 @@ def _items_of(estimator, items, item_names):
         names = names_of_features(item_names, steps, model, model.n_features_in_)
         catalogue = model._find_catalogue(item_names)
     else:
-        vectors, names = model._item_table.vectors(), model.item_ids_
+        table = model._item_table
+        vectors, names = table.coordinates[:-1, table.factors], model.item_ids_
         catalogue = model._find_catalogue()
     chosen = slice(None) if items is None else catalogue.positions(items, "features")
     return vectors[chosen], names[chosen]

@@ -174,7 +174,7 @@ class IntervalDisplay:
         check_consistent_length(y_true, y_pred, y_std, sample_weight)
         if not (y_std > 0).all():
             raise ValueError(
-                f"y_std must hold positive standard deviations; its minimum is {y_std.min()}."
+                f"y_std must contain positive standard deviations; its minimum is {y_std.min()}."
             )
         inside = np.abs(y_true - y_pred) / y_std <= ndtri((1 + LEVELS) / 2)[:, None]
         weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
