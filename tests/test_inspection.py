@@ -458,7 +458,7 @@ def test_errors_say_what_to_do():
         explain(model, X, items=[1])
     with pytest.raises(ValueError, match="feature_names must name the 5 features"):
         explain(model, X, feature_names=["a"])
-    with pytest.raises(ValueError, match="feature_fields must .* one label for each"):
+    with pytest.raises(ValueError, match=r"feature_fields must .* one label for each"):
         explain(model, X, feature_fields=["a"])
     with pytest.raises(ValueError, match="max_terms must be"):
         explain(model, X, max_terms=0)

@@ -113,12 +113,13 @@ def _mean_of_draws(parameters, features, state, n_features, transform):
     linear = parameters.linear.mean(axis=0, dtype=np.float64)
     center = state.scaling.centers(n_features)[features] / scale
     if center.any():
-        pull = np.zeros(features.size)
+        shift = np.zeros(features.size)
         for factors in parameters.factors:
-            pull += interactions.pull(features, center, factors[None].astype(np.float64))[0]
-        pull /= len(parameters.factors)
-        intercept += pull @ center / 2 - linear @ center
-        linear = linear - pull
+            factors = factors[None].astype(np.float64)
+            shift += interactions.pull(features, center, factors)[0]
+        shift /= len(parameters.factors)
+        intercept += shift @ center / 2 - linear @ center
+        linear = linear - shift
     return Polynomial(
         np.array([intercept * transform.unit + transform.shift]),
         (linear * transform.unit / scale)[None],
