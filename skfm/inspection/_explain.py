@@ -109,6 +109,17 @@ def explain(
     top_interactions : Interactions of the model with the largest weights.
     sklearn.inspection.permutation_importance : Importance of features for a score.
 
+    Notes
+    -----
+    Contributions are computed in float64, pair by pair, and returned in the dtype of the model.
+    The models themselves sum pairs as half the difference between the square of a sum and a sum of
+    squares [1]_, the Bayesian ones in float32. Where the interactions are much smaller than these
+    squares, the `output` of the explanation has the larger rounding error.
+
+    References
+    ----------
+    .. [1] S. Rendle, "Factorization Machines", ICDM 2010.
+
     Examples
     --------
     Which features speak for a prediction?
