@@ -21,7 +21,7 @@ def lower_bounds():
     config = configparser.ConfigParser()
     config.read(Path(__file__).parent / "setup.cfg")
     options, extras = config["options"], config["options.extras_require"]
-    lines = (options["install_requires"] + extras["datasets"]).split()
+    lines = (options["install_requires"] + extras["datasets"] + extras["plot"]).split()
     return [line.replace(">=", "==") for line in lines]
 
 
@@ -75,9 +75,10 @@ def coverage(session):
 
 @nox.session
 def crosscheck(session):
-    """Metrics against ranx, and the example of an index of nearest neighbours."""
+    """Metrics against ranx, explanations against shap, and an index of nearest neighbours."""
     install(session, "crosscheck")
     session.run("python", "-m", "pytest", "tests/test_metrics.py", "tests/test_mf.py")
+    session.run("python", "-m", "pytest", "-m", "", "tests/test_inspection.py")
 
 
 @nox.session

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -415,6 +416,7 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         self.item_ids_, self._catalogue = items.names, catalogue
         self._item_columns = column_names(self.item_features)
         self._n_identities = features.shape[1] - items.given.shape[1]
+        self._added_features = items.given[:0]  # of items that `add_items` adds
         self.n_iter_ = len(history.loss_curve)
         self.loss_curve_ = history.loss_curve
         if not history.converged:
@@ -754,6 +756,7 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         joined = join_ids(self.item_ids_, names)
         self.item_ids_, self._catalogue = joined, LabelledCatalogue(joined)
         self._items = np.concatenate([self._items, added])
+        self._added_features = sparse.vstack([self._added_features, given], format="csr")
         self._prepare_items()
         return self
 
