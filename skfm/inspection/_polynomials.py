@@ -116,7 +116,7 @@ def _mean_of_draws(parameters, features, state, n_features, transform):
         shift = np.zeros(features.size)
         for factors in parameters.factors:
             factors = factors[None].astype(np.float64)
-            shift += interactions.pull(features, center, factors)[0]
+            shift += interactions.linear_shift(features, center, factors)[0]
         shift /= len(parameters.factors)
         intercept += shift @ center / 2 - linear @ center
         linear = linear - shift
