@@ -21,7 +21,7 @@ def split_steps(estimator):
 
 
 def last_step(estimator, X):
-    """The estimator that recommends, out of searches and pipelines, and the X that it gets."""
+    """Return the recommender at the end of searches and pipelines, and the X that it gets."""
     steps, recommender = split_steps(estimator)
     if not hasattr(recommender, "recommend"):
         raise TypeError(
