@@ -493,7 +493,8 @@ def test_columns_by_name():
         encoder.transform(frame[["who", "what", "when"]])
     with pytest.raises(ValueError, match="Feature names seen at fit time, yet now missing"):
         encoder.transform(frame[["who", "what"]])
-    with pytest.raises(ValueError, match=r"'day', but no column of X has this name"):
+    message = "time names the column 'day', but no column of X has this name: "
+    with pytest.raises(ValueError, match=message):
         encoder.set_params(time="day").fit(frame)
     frame.columns = ["when", "what", "what"]  # newer scikit-learn refuses that itself
     with pytest.raises(ValueError, match=r"several columns of X have|unique column names"):
@@ -505,13 +506,16 @@ def test_columns_by_name():
     [
         (
             ["item", "user", "rating"],
-            r"0 of X, 'item', is used as the user .*set user='user'",
+            r"0 of X, 'item', is used as the user column, .*set user='user'",
         ),
         (
             ["Rating", "User ID", "Item ID"],
-            r"'Rating', is used as the user .*user='User ID'",
+            r"'Rating', is used as the user column, .*user='User ID'",
         ),
-        (["who", "timestamp", "movieId"], r"1 of X, 'timestamp', .* item column.*item='movieId'"),
+        (
+            ["who", "timestamp", "movieId"],
+            r"1 of X, 'timestamp', is used as the item column.*item='movieId'",
+        ),
         (["user", "item", "rating"], None),
         (["who", "what", "user"], None),
         (["user_id", "user", "item"], r"1 of X, 'user', is used as the item column.*item='item'"),
@@ -586,12 +590,15 @@ def test_ids_of_another_type_are_warned_of(change):
             *("None of the 4 ids of users", "None of the 4 ids of items"),
             f"None of the 4 values of {str(encoder.feature_fields_[-1])!r}",
         ]
-        assert all("int64" in message and "in fit" in message for message in said)
+        for message in said:
+            types = re.search(r"they are (.*), but were (.*) in fit; convert them", message)
+            assert types and ("int64" in types[1]) != ("int64" in types[2])
 
 
 def test_members_of_lists_of_another_type_are_warned_of():
     encoder = EventEncoder(["attributes"], attributes=[2]).fit([(1, 1, [3, 4]), (1, 2, [])])
-    with pytest.warns(UserWarning, match="values of 'x2' is known: they are str, but were int64"):
+    types = "they are str, but were int64 in fit; convert them"
+    with pytest.warns(UserWarning, match=f"values of 'x2' is known: {types}"):
         encoder.transform([(1, 1, ["3"]), (1, 2, [])])
 
 
@@ -682,7 +689,7 @@ BAD = [
     ({"blocks": [("a", "b", "item")]}, LOG, "blocks must contain kinds of blocks.*got"),
     ({"blocks": [("", "item")]}, LOG, "blocks must contain kinds of blocks.*got"),
     ({"blocks": ["users"]}, LOG, "Unknown kind of block 'users' in blocks; known kinds: 'user', "),
-    ({"blocks": [("item", "basket")]}, LOG, "Unknown kind of block 'basket'"),
+    ({"blocks": [("item", "basket")]}, LOG, "Unknown kind of block 'basket' in blocks"),
     ({"blocks": ["user", "user"]}, LOG, "Two blocks would have the same name, 'user'"),
     ({"blocks": ["user", ("user", "item")]}, LOG, "Two blocks would have the same name, 'user'"),
     ({"blocks": ["context"]}, LOG, "'context' requires columns: list them in context"),

@@ -784,10 +784,12 @@ def test_bad_parameters_are_refused(loss, n_classes, parameters, match):
 def test_what_is_settled_cannot_change(loss, n_classes, parameters):
     if "loss" in parameters:
         parameters = {"loss": "squared_hinge" if n_classes else "huber"}
+    ((name, value),) = parameters.items()
+    message = rf"^partial_fit cannot change parameters .*{name}=.* \(now {value!r}\).*Call fit, or"
     _, *fitted = states(loss, n_classes)
     _, chunk, _ = good_chunks(n_classes)
     for model in fitted:
-        assert_refused(model, learning(chunk), "cannot change parameters", **parameters)
+        assert_refused(model, learning(chunk), message, **parameters)
 
 
 @pytest.mark.parametrize("parameters", [{"quantile": 0.9}, {"epsilon": 0.1}])

@@ -294,7 +294,9 @@ def test_numbers_of_several_types_match_if_they_are_equal():
     unsigned = np.array([2**53 + 1, 2**64 - 1, 7], dtype=np.uint64)
     assert encoder.encode_users(unsigned).tolist() == [2, -1, 0]
     assert encoder.encode_users(np.array([7], dtype=np.int8)).tolist() == [0]
-    with pytest.warns(UserWarning, match="they are bytes and str and tuple, but were"):
+    with pytest.warns(
+        UserWarning, match="they are bytes and str and tuple, but were int64 in fit"
+    ):
         assert encoder.encode_users(["7", b"7", (7,)]).tolist() == [-1, -1, -1]
     encoder.fit([(2.0**53, 0), (0.5, 0)])
     assert encoder.encode_users([2**53, 2**53 + 1, 0]).tolist() == [1, -1, -1]
@@ -482,12 +484,16 @@ def test_some_columns_are_given(form):
         ({"item": None}, TypeError, "item must be the name or the position of a column"),
         ({"user": 1.0}, TypeError, "user must be the name or the position of a column"),
         ({"value": True}, TypeError, "value must be the name or the position of a column"),
-        ({"value": 7}, ValueError, r"X has 4 feature\(s\).*value is the position 7"),
+        (
+            {"value": 7},
+            ValueError,
+            r"X has 4 feature\(s\).*value is the position 7; positions start at 0",
+        ),
         ({"time": -1}, ValueError, "time is the position -1"),
         (
             {"value": "stars"},
             ValueError,
-            "the column 'stars', but X has no column names",
+            "value names the column 'stars', but X has no column names; pass its position",
         ),
     ],
 )
@@ -942,7 +948,9 @@ def test_bad_parameters(name, value):
     ],
 )
 def test_what_is_no_log(log):
-    with pytest.raises(ValueError, match="2 to 4 columns: user, item and, optionally,"):
+    with pytest.raises(
+        ValueError, match="2 to 4 columns: user, item and, optionally, value and time"
+    ):
         summing().fit(log)
     with pytest.raises(ValueError, match="2 to 4 columns"):
         summing().fit(LOG).transform(log)

@@ -344,7 +344,7 @@ def test_new_items_are_known_by_their_features():
     assert_allclose(model.item_vectors()[30:], cold.item_vectors()[30:])
     ranked, _ = model.recommend(X[:4], 2, candidates=[100, 101])
     assert set(ranked.ravel()) == {100, 101}
-    with pytest.raises(ValueError, match="already has"):
+    with pytest.raises(ValueError, match="that the model already has"):
         model.add_items(new)
     with pytest.raises(ValueError, match="4 columns"):
         model.add_items(new[["a"]].set_axis([7, 8]))
@@ -629,11 +629,11 @@ def test_popular_items_may_be_drawn_more_often(negatives):
         ({"X": [[1.0], [np.nan], [2.0]]}, "NaN"),
         ({"item_features": [[1.0], [np.nan]]}, "item_features"),
         ({"item_features": [["a"], ["b"]]}, "OneHotEncoder"),
-        ({"item_ids": ["a", "a"]}, "occur more than once"),
+        ({"item_ids": ["a", "a"]}, "items occur more than once in item_ids"),
         ({"item_ids": [0]}, "item_ids"),
         ({"item_fields": ["a", "b"]}, "item_fields"),
         ({"item_identity": "item"}, "item_identity"),
-        ({"item_identity": ("a", "a")}, "more than once"),
+        ({"item_identity": ("a", "a")}, "item_identity contains a field more than once"),
         ({"user_fields": ["who"]}, "user_fields"),
         ({"feature_fields": ["a", "b"]}, "feature_fields"),
         ({"negatives": 2.0}, "negatives"),
