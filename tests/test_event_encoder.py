@@ -587,7 +587,7 @@ def test_ids_of_another_type_are_warned_of(change):
             assert encoder.transform(second).nnz == 0
         said = [str(warning.message) for warning in caught if "None of" in str(warning.message)]
         assert [message.split(" is known: ")[0] for message in said] == [
-            *("None of the 4 ids of users", "None of the 4 ids of items"),
+            *("None of the 4 user ids", "None of the 4 item ids"),
             f"None of the 4 values of {str(encoder.feature_fields_[-1])!r}",
         ]
         for message in said:
@@ -678,10 +678,10 @@ BAD = [
     ({"user": "who"}, LOG, "user names the column 'who', but X has no column names"),
     ({"user": None}, LOG, "user must be the name or the position of a column"),
     ({"item": True}, LOG, "item must be the name or the position of a column"),
-    ({}, put(None, 3, 0), "1 ids of users are missing .* row 3"),
-    ({}, put(np.nan, 2, 1), "1 ids of items are missing .* row 2"),
-    ({}, np.array([[1, np.inf]]), "1 ids of items are infinite"),
-    ({}, put([1], 2, 1), "ids of items must be hashable"),
+    ({}, put(None, 3, 0), "1 user ids are missing .* row 3"),
+    ({}, put(np.nan, 2, 1), "1 item ids are missing .* row 2"),
+    ({}, np.array([[1, np.inf]]), "1 item ids are infinite"),
+    ({}, put([1], 2, 1), "item ids must be hashable"),
     ({"blocks": []}, LOG, "blocks is empty"),
     ({"blocks": "user"}, LOG, "blocks must be a list"),
     ({"blocks": None}, LOG, "blocks must be a list"),
@@ -746,9 +746,9 @@ def test_a_bad_fit_changes_nothing(parameters, log, message):
         (sparse.eye(3, format="csr"), "sparse"),
         (LOG[0], "Reshape your data"),
         ([event[:2] for event in LOG], "X has 2 features, but EventEncoder is expecting 3"),
-        (put(None, 3, 0), "1 ids of users are missing .* row 3"),
-        (put(None, 3, 1), "1 ids of items are missing .* row 3"),
-        (put({}, 3, 1), "ids of items must be hashable"),
+        (put(None, 3, 0), "1 user ids are missing .* row 3"),
+        (put(None, 3, 1), "1 item ids are missing .* row 3"),
+        (put({}, 3, 1), "item ids must be hashable"),
         (put(None, 2, 2), "times are missing"),
         ([("ann", "alien", START)], "were numbers in fit and are datetimes now"),
     ],

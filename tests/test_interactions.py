@@ -129,7 +129,7 @@ def twin(model, X):
     return np.stack(outputs, axis=1)
 
 
-def standardise(y, weight=None):
+def standardize(y, weight=None):
     """Targets of mean 0 and variance 1, their mean before and their unit."""
     mean = np.average(y, weights=weight)
     unit = np.sqrt(np.average((y - mean) ** 2, weights=weight))
@@ -141,7 +141,7 @@ def as_reference(model, X, y, weight=None):
     intercept, coef, components = parameters_of(model)
     terms, kind = terms_of(model), "log_loss" if intercept.size == 1 else "softmax"
     if isinstance(model, FMRegressor):
-        y, mean, unit = standardise(y, weight)
+        y, mean, unit = standardize(y, weight)
         intercept, coef = (intercept - mean) / unit, coef / unit
         components, kind = components / unit ** (1 / terms[1][:, None]), "squared_error"
     data = X, y, weight, kind, model.alpha, model.alpha_linear, *terms
@@ -149,7 +149,7 @@ def as_reference(model, X, y, weight=None):
 
 
 def objective(model, X, y, weight=None):
-    """What the docstrings say is minimised, at the fitted parameters."""
+    """What the docstrings say is minimized, at the fitted parameters."""
     parameters, data = as_reference(model, X, y, weight)
     return reference.product_objective(parameters, *data)[0]
 

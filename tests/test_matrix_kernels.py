@@ -613,7 +613,7 @@ def dense_fold_in(model, X, stored, items):
     users = model.table(X.shape[0], USER, items.dtype)
     for u in np.flatnonzero(stored.any(axis=1)):
         penalty = np.append(model.alpha_bias, np.full(n_components, strengths[u]))
-        if model.is_implicit:  # each entry pulls towards 0, a stored one towards 1 as well
+        if model.is_implicit:  # each entry pulls toward 0, a stored one toward 1 as well
             rows = np.concatenate([design, design])
             target = np.repeat([0.0, 1.0], n_items)
             weight = np.append(np.full(n_items, model.unobserved_weight), stored[u] * X[u])

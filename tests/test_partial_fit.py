@@ -120,7 +120,7 @@ SHORT = {"adagrad": 0.05, "adam": 0.02, "ftrl": 0.03, "sgd": 0.01}
 @pytest.mark.parametrize("loss, n_classes", KINDS)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_same_chunk_again_is_another_epoch(solver, loss, n_classes, dtype):
-    """It is recognised in every format, and its rows are not counted again."""
+    """It is recognized in every format, and its rows are not counted again."""
     X, y = make(n_classes, size(300, 40), dtype=dtype)
     weight = np.random.default_rng(0).uniform(0.1, 3, len(y))
     options = {"solver": solver, "learning_rate": SHORT[solver]}

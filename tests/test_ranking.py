@@ -498,8 +498,8 @@ def test_groups_that_do_not_fit_are_refused():
     model = small().fit(X, items)
     for groups, match in (
         (np.arange(299), "groups must contain the user of each of the 300 rows of X; got 299"),
-        (np.ones((300, 1)), "one-dimensional array of ids of groups"),
-        ("user", "one-dimensional array of ids of groups"),
+        (np.ones((300, 1)), "one-dimensional array of group ids"),
+        ("user", "one-dimensional array of group ids"),
     ):
         with pytest.raises(ValueError, match=match):
             model.score(X, items, groups=groups)
@@ -509,7 +509,7 @@ def test_users_that_precision_hides_are_asked_for():
     X, items, _ = make_log(n_events=300)
     model = small().fit(X / 10, items)
     rounded, scorer = (X / 10).astype(np.float32), make_ranking_scorer("ndcg", exclude_seen=False)
-    with pytest.raises(ValueError, match=r"X has the type float32.*ids of the users as groups"):
+    with pytest.raises(ValueError, match=r"X has the type float32.*pass the user ids as groups"):
         scorer(model, rounded, items)
     expected = scorer(model, X / 10, items)
     assert_allclose(scorer(model, rounded, items, groups=X.indices), expected)
@@ -1014,7 +1014,7 @@ def test_items_of_another_type_are_named():
     ):
         with pytest.raises(ValueError, match=types):
             call()
-    with pytest.warns(UserWarning, match=f"ids of items is known: {types}") as caught:
+    with pytest.warns(UserWarning, match=f"item ids is known: {types}") as caught:
         assert model.score(X, items.astype(str)) == 0
     assert caught[0].filename == __file__
 

@@ -201,7 +201,7 @@ def test_factors_that_no_penalty_has_made_small():
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_there_is_no_way_down_where_all_is_flat(solver):
-    """The target is constant and nothing is penalised: the second derivative is 0."""
+    """The target is constant and nothing is penalized: the second derivative is 0."""
     X = np.eye(6)[np.arange(12) % 6] + np.eye(6)[np.arange(12) // 2]
     model = FMRegressor(2, alpha=0, alpha_linear=5, solver=solver, init_scale=0, max_iter=5)
     with warnings.catch_warnings():

@@ -98,8 +98,8 @@ class Samples(Versioned):
             if isinstance(array, np.ndarray):
                 setattr(self, name, array[: self.n_kept])
 
-    def predict(self, rows, group, interactions, key, summarise, n_threads):
-        """``summarise(outputs)`` for blocks of `RowsInUnits`, joined; outputs: (n_rows, n_draws).
+    def predict(self, rows, group, interactions, key, summarize, n_threads):
+        """``summarize(outputs)`` for blocks of `RowsInUnits`, joined; outputs: (n_rows, n_draws).
 
         Of features that did not occur in training, nothing is known but their group's prior: they
         are drawn from it, with random numbers of their own.
@@ -131,7 +131,7 @@ class Samples(Versioned):
             first, last = number * height, min(n_rows, (number + 1) * height)
             pointers = indptr[first : last + 1]
             outputs = self._outputs(pointers, columns, X.data, short_values, parameters, record)
-            parts[number] = summarise(outputs)
+            parts[number] = summarize(outputs)
 
         share(work, len(parts), n_threads)
         return np.concatenate(parts)
