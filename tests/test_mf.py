@@ -1244,7 +1244,7 @@ def test_item_ids_name_items_everywhere():
     assert_array_equal(similar, ids[model.similar_items([0, 4], 3)[0]])
     for wrong, message in (
         (ids[:3], "item_ids must contain one id for each of the 20 items"),
-        ([1] * 20, "item_ids contains an item more than once"),
+        ([1] * 20, "items occur more than once in item_ids"),
     ):
         with pytest.raises(ValueError, match=message):
             model.recommend(X, 1, item_ids=wrong)

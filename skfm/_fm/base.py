@@ -469,7 +469,7 @@ class BaseFM(FittedFM):
             seen=seen,
         )
         if listener is not None:
-            history.best_epoch, history.cancelled = listener.best_epoch, listener.canceled
+            history.best_epoch, history.cancelled = listener.best_epoch, listener.cancelled
         if has_score:
             self.validation_scores_ = listener.scores
         elif hasattr(self, "validation_scores_"):
