@@ -63,6 +63,7 @@ from skfm._utils.parameters import (
     Interval,
     Options,
 )
+from skfm._utils.public import public
 from skfm._utils.threads import n_threads
 from skfm._utils.typing import (
     ColumnLike,
@@ -85,6 +86,7 @@ RANKED = 10  # items, for `score`
 CONTEXT = "context"  # the field of the features of X if nothing else is said
 
 
+@public("skfm")
 class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
     """Factorization machine that learns to rank the items for a context.
 

@@ -37,6 +37,7 @@ from skfm._utils.parameters import (
     Options,
 )
 from skfm._utils.progress import Progress
+from skfm._utils.public import public
 from skfm._utils.threads import n_threads
 from skfm._utils.typing import ColumnLike, Float, FloatArray, Int, MatrixLike, Seed, SupportsSparse
 from skfm._utils.warnings import warn_not_converged
@@ -56,6 +57,7 @@ class _Settings:
     n_iter_no_change: int = 5
 
 
+@public("skfm")
 class MFRecommender(
     RecommenderMixin,
     VersionedEstimator,

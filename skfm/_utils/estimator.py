@@ -33,6 +33,8 @@ def all_or_nothing(estimator):
 class VersionedEstimator(Versioned):
     """Base of all estimators, before scikit-learn's."""
 
+    _is_part = False
+
     def __setstate__(self, state):
         super().__setstate__(state)
         if ORIGIN not in vars(self):
@@ -50,8 +52,15 @@ class VersionedEstimator(Versioned):
         warn(message, InconsistentVersionWarning)
 
     def _packed(self, name, value):
-        is_fitted = name.startswith("_") or name.endswith("_")
-        return super()._packed(name, value) if is_fitted else value  # the user's, as it is
+        return super()._packed(name, value) if is_fitted(name) else value  # the user's, as it is
+
+    def _unpacked(self, name, value):
+        return super()._unpacked(name, value) if is_fitted(name) else value
+
+
+def is_fitted(name):
+    """Whether an attribute comes from a fit; the others are parameters."""
+    return name.startswith("_") or name.endswith("_")
 
 
 class PrintableEstimator(BaseEstimator):
