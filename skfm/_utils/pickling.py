@@ -12,7 +12,7 @@ UNSTAMPED = "0.1.0.dev0 or older (its pickle does not say which)"
 class Versioned:
     """A part of a fitted estimator, or one itself.
 
-    Its state carries the version. Whatever another version has pickled remembers that, and says
+    Its state carries the version. Whatever another version has saved remembers that, and says
     so when it lacks an attribute. In the state of an estimator, its parts are plain values under
     the name of their class, or another ``kind`` if two classes have the same name.
     """
@@ -48,9 +48,9 @@ class Versioned:
         if origin is None or name.startswith("__") or hasattr(type(self), name):
             return object.__getattribute__(self, name)  # the usual error
         raise InconsistentVersionError(
-            f"{type(self).__name__} has no attribute {name!r}: it was pickled by skfm {origin}, "
+            f"{type(self).__name__} has no attribute {name!r}: it was saved by skfm {origin}, "
             f"and skfm {__version__} has other attributes. Fit the model again, or use the "
-            "version that pickled it."
+            "version that saved it."
         )
 
     def _packed(self, name, value):

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from skfm._utils.packing import Columns, Runs, packed
+from skfm.exceptions import InconsistentVersionError
 
 KIND = "__kind__"
 BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
@@ -63,7 +64,7 @@ def from_plain(value):
     if type(value) is dict and KIND in value:
         kind = _by_name.get(value[KIND])
         if kind is None:
-            raise ValueError(
+            raise InconsistentVersionError(
                 f"The model contains a part of an unknown kind, {value[KIND]!r}. It was probably "
                 "saved by a newer version of skfm; load it with that version."
             )
