@@ -1,5 +1,6 @@
 """Files of models: what pickle, joblib, skops and skfm.io keep, and what is wrong with a file."""
 
+import copy
 import io
 import json
 import pickle
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 from make_reference_models import ANSWER, FOLDER, NAMES, make, stem_of
 from numpy.testing import assert_allclose, assert_array_equal
-from saved_models import FEATURES, MODELS, X, Y
+from saved_models import FEATURES, MODELS, RATINGS, X, Y
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
@@ -147,6 +149,18 @@ def test_parameters_stay_as_they_were(tmp_path):
     again = by_skfm(model, tmp_path / "model")
     assert type(again.item_features) is sparse.csc_array
     assert (again.item_features != model.item_features).nnz == 0
+
+
+def test_tables_among_parameters():
+    """A DataFrame is refused: what remains to be done is said, and works."""
+    pandas = pytest.importorskip("pandas")
+    model = pickle.loads(fitted("FMRecommender, features"))
+    model.set_params(item_features=pandas.DataFrame(FEATURES.toarray()))
+    match = r"item_features=<DataFrame of shape \(3, 4\)>, .*set_params\(item_features=None\)"
+    with pytest.raises(TypeError, match=match):
+        save_model(model, io.BytesIO())
+    again = load_model(io.BytesIO(saved(model.set_params(item_features=None))))
+    assert_array_equal(again.recommend(X, 2)[1], model.recommend(X, 2)[1])
 
 
 def test_functions_are_left_out_with_a_warning():
@@ -438,3 +452,28 @@ def test_reference_files(name):
 def test_the_script_makes_reference_files(tmp_path):
     make("UserItemEncoder, objects", tmp_path / "model.npz")
     assert load_model(tmp_path / "model.npz").item_ids_.size == 5
+
+
+# Attributes from which recommendations are computed
+
+
+@pytest.mark.parametrize("name", ["MFRecommender", "FMRecommender", "FMRecommender, features"])
+def test_attributes_of_recommenders_are_read_only(name, tmp_path):
+    """They would be ignored by `recommend`, but used by `item_vectors` or `add_items`."""
+    fit, ask, _ = MODELS[name]
+    model = fit()
+    expected = ask(model)
+    for again in (model, copy.copy(model), by_skfm(model, tmp_path / "model")):
+        for attribute in type(model)._read_only:
+            before = getattr(again, attribute)
+            with pytest.raises(AttributeError, match=rf"^{attribute} of a fitted .* read-only"):
+                setattr(again, attribute, before)
+            if isinstance(before, np.ndarray):
+                with pytest.raises(ValueError, match="read-only"):
+                    before[...] = 0
+        assert_array_equal(ask(again), expected)
+        own = sorted(attribute for attribute in vars(again) if attribute in again._read_only)
+        assert own == sorted(type(model)._read_only)
+    if name == "MFRecommender":  # another fit may replace them
+        assert not np.array_equal(model.fit(RATINGS[:30]).mean_, again.mean_)
+    clone(model).components_ = None  # as any attribute of an estimator that is not fitted

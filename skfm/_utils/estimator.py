@@ -92,7 +92,7 @@ class PrintableEstimator(BaseEstimator):
         """
         params = super().get_params(deep)
         if _is_printing():
-            params = {name: _abridged(value) for name, value in params.items()}
+            params = {name: abridged(value) for name, value in params.items()}
         return params
 
 
@@ -112,8 +112,8 @@ def _is_printing():
     return frame is not None
 
 
-def _abridged(value):
-    """The value, or a summary if it is a table or holds many values."""
+def abridged(value):
+    """The value, or something that prints as a summary if it is a table or holds many values."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and (len(shape) > 1 or math.prod(shape) > LONGEST):
         return _Summary(f"<{type(value).__name__} of shape {shape}>")

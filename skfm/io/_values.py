@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta, timezone
 
 import numpy as np
 
+from skfm._utils.estimator import abridged
 from skfm._utils.messages import shown
 
 SUPPORTED = (
@@ -77,9 +78,15 @@ class Encoder:
         if kind in TAGS_OF_LEAVES and not is_elsewhere:
             tag = TAGS_OF_LEAVES[kind]
             return {tag: LEAVES[tag][1](value)}
+        remedy = ""
+        if path[0] == "parameters":
+            remedy = (
+                " If only another fit needs the parameter, replace it before saving, for example "
+                f"by set_params({path[1]}=None)."
+            )
         raise TypeError(
-            f"save_model cannot store {'.'.join(path)}={shown(value)}, which is of type "
-            f"{kind.__module__}.{kind.__qualname__}. It stores {SUPPORTED}."
+            f"save_model cannot store {'.'.join(path)}={shown(abridged(value))}, which is of type "
+            f"{kind.__module__}.{kind.__qualname__}. It stores {SUPPORTED}.{remedy}"
         )
 
     def _all(self, values, path):
