@@ -4,7 +4,6 @@ import copy
 import io
 import json
 import pickle
-import re
 import warnings
 import zipfile
 from datetime import date, datetime, timedelta, timezone
@@ -15,28 +14,30 @@ import numpy as np
 import pytest
 from make_reference_models import ANSWER, FOLDER, NAMES, make, stem_of
 from numpy.testing import assert_allclose, assert_array_equal
-from saved_models import FEATURES, MODELS, RATINGS, X, Y
+from saved_models import FEATURES, LOG, MODELS, RATINGS, X, Y
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 
-from skfm import FMRecommender, FMRegressor
+from skfm import BayesianFMRegressor, FMRecommender, FMRegressor
 from skfm._utils.plain_state import to_plain
 from skfm.exceptions import InconsistentVersionError, InconsistentVersionWarning
 from skfm.io import load_model, save_model
 from skfm.io._models import CLASSES
 from skfm.io._values import Decoder, Encoder
 from skfm.preprocessing import UserItemEncoder
+from skfm.recipes import make_recipe
 
 
 def by_skops(model, path):
     sio = pytest.importorskip("skops.io")
     sio.dump(model, path)
     untrusted = sio.get_untrusted_types(file=path)
-    ours = [name for name in untrusted if name.startswith("skfm")]
-    assert ours == [f"{type(model).__module__}.{type(model).__name__}"]
-    assert re.fullmatch(r"skfm\.(preprocessing\.)?[A-Z]\w+", ours[0])
+    ours = {name for name in untrusted if name.startswith("skfm")}
+    steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
+    assert ours == {f"{type(step).__module__}.{type(step).__name__}" for step in steps}
+    assert ours <= set(CLASSES)  # public names
     users = {"scipy.sparse._csr.csr_matrix", "datetime.date"}  # a parameter, and ids
     assert users.issuperset(set(untrusted).difference(ours))
     return sio.load(path, trusted=untrusted)
@@ -477,3 +478,17 @@ def test_attributes_of_recommenders_are_read_only(name, tmp_path):
     if name == "MFRecommender":  # another fit may replace them
         assert not np.array_equal(model.fit(RATINGS[:30]).mean_, again.mean_)
     clone(model).components_ = None  # as any attribute of an estimator that is not fitted
+
+
+# Pipelines
+
+
+@pytest.mark.parametrize("way", ["pickle", "joblib, mapped", "skops"])
+def test_pipelines_of_recipes(way, tmp_path):
+    log = np.array([row[:2] for row in LOG], object)
+    model = make_recipe("svd++", BayesianFMRegressor(2, max_iter=3, n_burn_in=1, random_state=0))
+    model.fit(log, Y)
+    again = WAYS[way](model, tmp_path / "model")
+    assert_array_equal(again.predict(log[::-1]), model.predict(log[::-1]))
+    assert_same(again[-1].__getstate__(), model[-1].__getstate__())
+    assert_same(again[0].__getstate__(), model[0].__getstate__())
