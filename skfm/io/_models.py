@@ -174,7 +174,23 @@ def load_model(
 
     See Also
     --------
-    save_model : Save an estimator, with an example.
+    save_model : Save an estimator.
+
+    Examples
+    --------
+    Map the arrays of a model from its file:
+
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> from skfm import MFRecommender
+    >>> from skfm.io import load_model, save_model
+    >>> ratings = np.array([[5, 4, 0], [4, 0, 1], [0, 2, 5]])
+    >>> model = MFRecommender(1, random_state=0).fit(ratings)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_model(model, os.path.join(folder, "model.npz"))
+    ...     mapped = load_model(os.path.join(folder, "model.npz"), mmap_mode="r")
+    ...     print(np.array_equal(mapped.transform(ratings), model.transform(ratings)))
+    True
     """
     check_parameter(mmap_mode, "mmap_mode", Options("r", "c"), NONE)
     with reading(file, mmap_mode) as reader:
