@@ -298,6 +298,19 @@ def test_truncated_files():
             load_model(io.BytesIO(data[:length]))
 
 
+def test_a_directory_that_refers_to_before_the_start(tmp_path):
+    data = bytearray(saved(FMRegressor(2)))
+    data[data.rindex(b"PK\x05\x06") + 19] = 255  # the last byte of the directory's offset
+    (tmp_path / "model").write_bytes(data)
+    with pytest.raises(ValueError, match="was not written by"):
+        load_model(tmp_path / "model")
+
+
+def test_errors_of_the_system_stay_as_they_are(tmp_path):
+    with pytest.raises((IsADirectoryError, PermissionError)):
+        load_model(tmp_path)
+
+
 @pytest.mark.parametrize("mmap_mode", [None, "r"])
 def test_damaged_files(mmap_mode, tmp_path):
     """An error that names the file, or the same model; mapped, other numbers at most."""

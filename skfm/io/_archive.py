@@ -4,6 +4,7 @@ Each array is a member in the format of .npy. Its numbers start at a multiple of
 file, so that they can be mapped into memory.
 """
 
+import errno
 import io
 import json
 import os
@@ -160,7 +161,9 @@ def reading(file, mmap_mode=None):
                 yield Reader(archive, size, mapped)
         except InconsistentVersionError:
             raise
-        except OF_DAMAGE as error:
+        except (*OF_DAMAGE, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                raise  # the system's; EINVAL is a directory that refers to before the start
             name = os.fspath(file) if is_path else "The file"
             raise ValueError(
                 f"{name} was not written by skfm.io.save_model, or is truncated or damaged "
