@@ -24,6 +24,7 @@ from skfm import BayesianFMRegressor, FMRecommender, FMRegressor
 from skfm._utils.plain_state import to_plain
 from skfm.exceptions import InconsistentVersionError, InconsistentVersionWarning
 from skfm.io import load_model, save_model
+from skfm.io._archive import reading, write
 from skfm.io._models import CLASSES
 from skfm.io._values import Decoder, Encoder
 from skfm.preprocessing import UserItemEncoder
@@ -244,6 +245,17 @@ def test_an_array_in_several_places_is_stored_once():
     assert len(encoder.arrays) == 2
     again = Decoder(encoder.arrays.__getitem__).decode(node)
     assert again["a"] is again["b"][0] and again["a"] is not again["b"][1]
+
+
+def test_names_of_arrays(tmp_path):
+    """Keys that are no names in a file do not become such names."""
+    arrays = {key: np.arange(3.0) + place for place, key in enumerate(["a/b\0", "../é", "c", ""])}
+    value = {"state": arrays, "c": [np.arange(5)]}
+    encoder = Encoder()
+    write(tmp_path / "file", encoder.encode(value, ("state",)), encoder.arrays)
+    assert set(encoder.arrays) == {"array", "array-1", "c", "array-3", "c/0"}
+    with reading(tmp_path / "file") as reader:
+        assert_same(Decoder(reader.array).decode(reader.metadata()), value)
 
 
 # Mapped files

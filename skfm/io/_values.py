@@ -131,8 +131,9 @@ class Encoder:
 
     def _add(self, array, path):
         """The name under which an array is stored: where it is, and a number if that is taken."""
-        parts = [part if part.isidentifier() else f"_{part}" for part in path if part != "state"]
-        name = base = "/".join(parts) if all(map(str.isascii, parts)) else "array"
+        parts = [part for part in path if part != "state"]
+        is_plain = all(part and part.isascii() and f"_{part}".isidentifier() for part in parts)
+        name = base = "/".join(parts) if is_plain and parts else "array"
         while name in self.arrays:
             name = f"{base}-{len(self.arrays)}"
         self.arrays[name] = array
