@@ -75,9 +75,10 @@ def coverage(session):
 
 @nox.session
 def crosscheck(session):
-    """Metrics against ranx, explanations against shap, and an index of nearest neighbours."""
+    """Metrics against ranx, explanations against shap, nearest neighbours, models saved by skops."""
     install(session, "crosscheck")
-    session.run("python", "-m", "pytest", "tests/test_metrics.py", "tests/test_mf.py")
+    files = [f"tests/test_{name}.py" for name in ("metrics", "mf", "io")]
+    session.run("python", "-m", "pytest", *files)
     session.run("python", "-m", "pytest", "-m", "", "tests/test_inspection.py")
 
 

@@ -1,4 +1,4 @@
-"""Warnings and errors about estimators pickled with another version of skfm."""
+"""Warnings and errors about estimators saved by another version of skfm."""
 
 from sklearn import exceptions
 
@@ -6,7 +6,7 @@ __all__ = ["InconsistentVersionError", "InconsistentVersionWarning"]
 
 
 class InconsistentVersionWarning(exceptions.InconsistentVersionWarning):
-    """Warning issued when an estimator is unpickled that was pickled with another version of skfm.
+    """Warning issued when an estimator is loaded that another version of skfm has saved.
 
     It is a subclass of scikit-learn's warning of the same name, so filters for that warning apply
     to both.
@@ -16,13 +16,13 @@ class InconsistentVersionWarning(exceptions.InconsistentVersionWarning):
     estimator_name : str
         Name of the estimator's class.
     current_skfm_version : str
-        Version that unpickles the estimator.
+        Version that loads the estimator.
     original_skfm_version : str
-        Version that pickled the estimator.
+        Version that saved the estimator, as a pickle or in another format.
 
     Examples
     --------
-    Raise an error for such pickles:
+    Raise an error for such files:
 
     >>> import warnings
     >>> from skfm.exceptions import InconsistentVersionWarning
@@ -40,14 +40,17 @@ class InconsistentVersionWarning(exceptions.InconsistentVersionWarning):
 
     def __str__(self) -> str:
         return (
-            f"{self.estimator_name} was pickled by skfm {self.original_skfm_version} and is "
-            f"unpickled by skfm {self.current_skfm_version}. It may fail or give other "
-            "predictions. Fit it again with this version, or use the version that pickled it."
+            f"{self.estimator_name} was saved by skfm {self.original_skfm_version} and is "
+            f"loaded by skfm {self.current_skfm_version}. It may fail or give other "
+            "predictions. Fit it again with this version, or use the version that saved it."
         )
 
 
 class InconsistentVersionError(ValueError, AttributeError):
     """Error raised when an estimator from another version lacks an attribute that is needed.
+
+    It is also raised by :func:`skfm.io.load_model` if a file has a format or contents that only a
+    newer version knows.
 
     It is a ValueError and an AttributeError, like :class:`sklearn.exceptions.NotFittedError`, so
     that ``hasattr`` returns False for the attribute.

@@ -1,6 +1,7 @@
 """Pickles: of another version of skfm, and no larger than what a model uses."""
 
 import io
+import json
 import pickle
 import warnings
 from importlib import import_module
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from builders import quietly
 from numpy.testing import assert_array_equal
+from scipy import sparse
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import InconsistentVersionWarning as OfScikitLearn
 from sklearn.feature_extraction import FeatureHasher
@@ -27,6 +29,7 @@ from skfm import (
 from skfm._solvers.fm.interactions import Interactions, all_pairs
 from skfm._utils.packing import Columns, Runs, packed, unpacked
 from skfm._utils.pickling import Versioned
+from skfm._utils.plain_state import KIND, from_plain, to_plain
 from skfm.exceptions import InconsistentVersionError, InconsistentVersionWarning
 from skfm.preprocessing import EventEncoder, UserItemEncoder
 
@@ -100,7 +103,7 @@ def parts_of(model):
         part = waiting.pop()
         if isinstance(part, (list, tuple)):
             waiting.extend(part)
-        elif type(part).__module__.startswith("skfm.") and part not in found:
+        elif type(part).__module__.startswith("skfm") and part not in found:
             found.append(part)
             waiting.extend(vars(part).values())
     return [part for part in found if isinstance(part, Versioned)]
@@ -132,13 +135,55 @@ def test_all_that_is_kept_carries_the_version(models):
     class Recorder(pickle.Pickler):
         def reducer_override(self, thing):
             kind = type(thing)
-            if kind.__module__.startswith("skfm.") and not issubclass(kind, (Versioned, tuple)):
+            if kind.__module__.startswith("skfm") and not issubclass(kind, (Versioned, tuple)):
                 unstamped.add(kind.__name__)
             return NotImplemented
 
     for model, *_ in models.values():
         Recorder(io.BytesIO()).dump(model)
     assert not unstamped
+
+
+def test_pickles_contain_no_private_class(models):
+    """All classes of skfm in them are public, under the names by which users import them."""
+    for kind, (model, *_) in models.items():
+        names = set()
+
+        class Reader(pickle.Unpickler):
+            def find_class(self, module, name, names=names):
+                if module.startswith("skfm"):
+                    names.add(f"{module}.{name}")
+                return super().find_class(module, name)
+
+        Reader(io.BytesIO(pickle.dumps(model))).load()
+        package = "skfm.preprocessing" if kind in (EventEncoder, UserItemEncoder) else "skfm"
+        assert names == {f"{package}.{kind.__name__}"}
+        assert getattr(import_module(package), kind.__name__) is kind
+
+
+def test_private_objects_as_plain_values():
+    rng = np.random.RandomState(3)
+    rng.normal()  # leaves a second number for later
+    X = sparse.csr_matrix(([1.0, 2.0], ([0, 1], [1, 0])))
+    parts = [all_pairs(3, 2), rng, X, np.dtype("<M8[s]"), sparse.csc_array(X), np.zeros(5000)]
+    kept = {"parts": (parts, 1), "rest": "text"}
+    plain = to_plain(kept)
+    json.dumps(plain, default=np.ndarray.tolist)  # nothing else than arrays and plain types
+    again, rest = from_plain(plain), from_plain(to_plain(kept["rest"]))
+    assert rest == "text" and type(again["parts"]) is tuple
+    pairs, drawn, matrix, dtype, columns, zeros = again["parts"][0]
+    assert_array_equal(pairs.degrees, parts[0].degrees)
+    assert_array_equal(drawn.normal(size=3), rng.normal(size=3))
+    assert type(matrix) is type(X) and (matrix != X).nnz == 0
+    assert type(columns) is sparse.csc_array and dtype == "<M8[s]" and zeros.size == 5000
+    assert to_plain(plain) is plain  # what is plain stays the same object
+    with pytest.raises(ValueError, match="unknown kind, 'Later'"):
+        from_plain({KIND: "Later", "state": {}})
+
+
+def test_two_stored_classes_have_two_names():
+    with pytest.raises(TypeError, match="named Scaling"):
+        type("Scaling", (Versioned,), {})
 
 
 def test_another_version_is_named(models):

@@ -11,9 +11,11 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from skfm._fm import target_transform as targets
 from skfm._fm.bayesian_base import BaseBayesianFM
 from skfm._fm.labels import check_classes
+from skfm._utils.public import public
 from skfm._utils.typing import FloatArray, MatrixLike
 
 
+@public("skfm")
 class BayesianFMClassifier(ClassifierMixin, BaseBayesianFM):
     """Bayesian factorization machine for binary classification, fitted by Gibbs sampling.
 

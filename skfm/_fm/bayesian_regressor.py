@@ -11,12 +11,14 @@ from skfm._fm import target_transform as targets
 from skfm._fm.bayesian_base import BaseBayesianFM
 from skfm._utils import validation
 from skfm._utils.parameters import BOOLEAN
+from skfm._utils.public import public
 from skfm._utils.threads import n_threads
 from skfm._utils.typing import ColumnLike, Float, Int, MatrixLike, Seed
 
 LARGEST_UNIT = 1e152  # of y: squared errors are numbers
 
 
+@public("skfm")
 class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
     """Bayesian factorization machine for regression, fitted by Gibbs sampling.
 

@@ -16,6 +16,7 @@ from skfm._fm.labels import check_classes
 from skfm._utils import validation
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.parameters import Options
+from skfm._utils.public import public
 from skfm._utils.sorted_search import find_sorted
 from skfm._utils.typing import (
     ColumnLike,
@@ -38,6 +39,7 @@ def _has_probabilities(model):
     return True
 
 
+@public("skfm")
 class FMClassifier(ClassifierMixin, BaseFM):
     """Factorization machine for binary and multiclass classification.
 

@@ -12,6 +12,7 @@ from skfm._fm.base import BaseFM, takes_steps
 from skfm._utils import validation
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.parameters import BETWEEN_0_AND_1, POSITIVE, Options
+from skfm._utils.public import public
 from skfm._utils.typing import (
     ColumnLike,
     Float,
@@ -23,6 +24,7 @@ from skfm._utils.typing import (
 )
 
 
+@public("skfm")
 class FMRegressor(RegressorMixin, BaseFM):
     """Factorization machine for regression.
 

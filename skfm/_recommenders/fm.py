@@ -64,6 +64,7 @@ from skfm._utils.parameters import (
     Interval,
     Options,
 )
+from skfm._utils.public import public
 from skfm._utils.threads import n_threads
 from skfm._utils.typing import (
     ColumnLike,
@@ -86,6 +87,7 @@ RANKED = 10  # items, for `score`
 CONTEXT = "context"  # the field of the features of X if nothing else is said
 
 
+@public("skfm")
 class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
     """Factorization machine that learns to rank the items for a context.
 
@@ -268,6 +270,10 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
     """
 
     # Items' features, fields and interactions are checked together with what they depend on.
+    _read_only = (
+        *("intercept_", "coef_", "components_"),
+        *("item_ids_", "item_coef_", "item_components_"),
+    )
     _constraints: ClassVar[dict] = {
         "n_components": [RANK],
         "loss": [Options(*ranking.LOSSES)],
@@ -413,7 +419,8 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         self._store(sides, parameters)
         self._items = self._coordinates_of_items(features)
         self._prepare_items()
-        self.item_ids_, self._catalogue = items.names, catalogue
+        self._publish(item_ids_=items.names)
+        self._catalogue = catalogue
         self._item_columns = column_names(self.item_features)
         self._n_identities = features.shape[1] - items.given.shape[1]
         self._added_features = items.given[:0]  # of items that `add_items` adds
@@ -467,19 +474,17 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         )
         intercept, linear = problem.from_centered(intercept, linear, factors)
         if is_logistic:
-            self.intercept_ = float(intercept[0])
+            self._publish(intercept_=float(intercept[0]))
         else:  # what is the same for all items was not learned
-            self.intercept_ = 0.0
+            self._publish(intercept_=0.0)
             linear[:, :n_contexts] = 0
         linear, factors = linear[0], factors[0]
-        self.coef_, components = in_units(
-            sides.contexts, linear[:n_contexts], factors[:n_contexts], "X"
-        )
-        self.components_ = components.T
-        self.item_coef_, components = in_units(
+        coef, components = in_units(sides.contexts, linear[:n_contexts], factors[:n_contexts], "X")
+        self._publish(coef_=coef, components_=components.T)
+        coef, components = in_units(
             sides.items, linear[n_contexts:], factors[n_contexts:], "item_features"
         )
-        self.item_components_ = components.T
+        self._publish(item_coef_=coef, item_components_=components.T)
 
     def _coordinates_of_items(self, features):
         """Coordinates of items with these features, as in `_item_table`."""
@@ -754,7 +759,8 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         given = to_dtype(given, self.item_coef_.dtype)
         added = self._coordinates_of_items(blank_features(given, self._n_identities))
         joined = join_ids(self.item_ids_, names)
-        self.item_ids_, self._catalogue = joined, LabelledCatalogue(joined)
+        self._publish(item_ids_=joined)
+        self._catalogue = LabelledCatalogue(joined)
         self._items = np.concatenate([self._items, added])
         self._added_features = sparse.vstack([self._added_features, given], format="csr")
         self._prepare_items()

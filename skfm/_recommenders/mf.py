@@ -37,6 +37,7 @@ from skfm._utils.parameters import (
     Options,
 )
 from skfm._utils.progress import Progress
+from skfm._utils.public import public
 from skfm._utils.threads import n_threads
 from skfm._utils.typing import ColumnLike, Float, FloatArray, Int, MatrixLike, Seed, SupportsSparse
 from skfm._utils.warnings import warn_not_converged
@@ -56,6 +57,7 @@ class _Settings:
     n_iter_no_change: int = 5
 
 
+@public("skfm")
 class MFRecommender(
     RecommenderMixin,
     VersionedEstimator,
@@ -226,6 +228,7 @@ class MFRecommender(
     array([[2]])
     """
 
+    _read_only = ("mean_", "scale_", "components_", "item_bias_")
     _constraints: ClassVar[dict] = {
         "n_components": [AUTO, Interval(numbers.Integral, 1, LARGEST_RANK)],
         "feedback": [Options("explicit", "implicit")],
@@ -350,9 +353,8 @@ class MFRecommender(
         names = getattr(self, "feature_names_in_", None)
         warn_of_misuse(X, csr, names, is_explicit=not is_implicit)
         check_penalties(csr, model)
-        self.mean_, self.scale_ = (
-            (0.0, 1.0) if is_implicit else find_units(csr.data, model.has_bias)
-        )
+        mean, scale = (0.0, 1.0) if is_implicit else find_units(csr.data, model.has_bias)
+        self._publish(mean_=mean, scale_=scale)
         csr = standardise(csr, self.mean_, self.scale_)
         rng = check_random_state(self.random_state)
         items = model.table(csr.shape[1], ITEM, csr.dtype)
@@ -387,9 +389,11 @@ class MFRecommender(
         rotate(items, rotation, threads)
         dtype = items.dtype
         rows = model.factors(items) * np.sqrt(self.scale_)
-        self.components_ = rows.astype(dtype, copy=False).T  # item by item in memory
         bias = model.bias(items, ITEM) * self.scale_ if model.has_bias else np.zeros(len(items))
-        self.item_bias_ = bias.astype(dtype)
+        self._publish(
+            components_=rows.astype(dtype, copy=False).T,  # item by item in memory
+            item_bias_=bias.astype(dtype),
+        )
         self._model = model
         self._prepare_items()
         if not (np.isfinite(self.components_).all() and np.isfinite(self.item_bias_).all()):

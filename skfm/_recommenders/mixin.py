@@ -1,6 +1,7 @@
 """What all recommenders do: recommend, score pairs, find similar items and users."""
 
 from contextlib import suppress
+from typing import ClassVar
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -27,9 +28,28 @@ class RecommenderMixin:
     - ``_row_vectors(rows)`` returns the `RowVectors` of rows that have been checked,
     - ``_prepare_items()`` sets ``_item_table``, an `ItemTable`, from what a fit has stored.
 
+    - ``_read_only`` are the names of the public attributes from which these are computed.
+
     Its methods ``_check_rows(X)``, ``_find_seen(rows)`` and ``_find_catalogue(item_ids)`` say what
     rows are, which items their users have seen, and how items are called.
     """
+
+    _read_only: ClassVar[tuple[str, ...]] = ()
+
+    def __setattr__(self, name, value):
+        if name in self._read_only and name in vars(self):
+            raise AttributeError(
+                f"{name} of a fitted {type(self).__name__} is read-only, since recommendations "
+                "come from tables that fit has computed from it; fit the model again."
+            )
+        super().__setattr__(name, value)
+
+    def _publish(self, **attributes):
+        """Set read-only attributes; their arrays cannot be written to, either."""
+        for value in attributes.values():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+        vars(self).update(attributes)
 
     def __getstate__(self):
         state = super().__getstate__()
@@ -38,6 +58,7 @@ class RecommenderMixin:
 
     def __setstate__(self, state):
         super().__setstate__(state)
+        self._publish(**{name: vars(self)[name] for name in self._read_only if name in vars(self)})
         if hasattr(self, "n_iter_"):
             # What another version did not keep is reported when it is needed.
             with suppress(InconsistentVersionError):

@@ -7,6 +7,7 @@ from skfm._utils import validation
 from skfm._utils.equal_rows import keys_of
 from skfm._utils.messages import shown
 from skfm._utils.pickling import Versioned
+from skfm._utils.plain_state import to_plain
 from skfm._utils.sorted_search import find_sorted
 
 
@@ -51,7 +52,7 @@ class Users(Versioned):
     def __getstate__(self):
         state = super().__getstate__()
         state.pop("of_row", None)  # only a fit needs it
-        state["seen"] = self.seen[: self._keys.size]
+        state["seen"] = to_plain(self.seen[: self._keys.size])
         return state
 
     def _have_entries(self, X):

@@ -33,6 +33,8 @@ def all_or_nothing(estimator):
 class VersionedEstimator(Versioned):
     """Base of all estimators, before scikit-learn's."""
 
+    _is_part = False
+
     def __setstate__(self, state):
         super().__setstate__(state)
         if ORIGIN not in vars(self):
@@ -50,8 +52,15 @@ class VersionedEstimator(Versioned):
         warn(message, InconsistentVersionWarning)
 
     def _packed(self, name, value):
-        is_fitted = name.startswith("_") or name.endswith("_")
-        return super()._packed(name, value) if is_fitted else value  # the user's, as it is
+        return super()._packed(name, value) if is_fitted(name) else value  # the user's, as it is
+
+    def _unpacked(self, name, value):
+        return super()._unpacked(name, value) if is_fitted(name) else value
+
+
+def is_fitted(name):
+    """Whether an attribute comes from a fit; the others are parameters."""
+    return name.startswith("_") or name.endswith("_")
 
 
 class PrintableEstimator(BaseEstimator):
@@ -83,7 +92,7 @@ class PrintableEstimator(BaseEstimator):
         """
         params = super().get_params(deep)
         if _is_printing():
-            params = {name: _abridged(value) for name, value in params.items()}
+            params = {name: abridged(value) for name, value in params.items()}
         return params
 
 
@@ -103,8 +112,8 @@ def _is_printing():
     return frame is not None
 
 
-def _abridged(value):
-    """The value, or a summary if it is a table or holds many values."""
+def abridged(value):
+    """The value, or something that prints as a summary if it is a table or holds many values."""
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple) and (len(shape) > 1 or math.prod(shape) > LONGEST):
         return _Summary(f"<{type(value).__name__} of shape {shape}>")

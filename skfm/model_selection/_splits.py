@@ -22,6 +22,7 @@ from skfm._utils.parameters import (
     check_parameter,
     check_parameters,
 )
+from skfm._utils.public import public
 from skfm._utils.sparse import check_sparse
 from skfm._utils.typing import Float, Int, MatrixLike, Seed, SparseMatrix
 from skfm._utils.warnings import warn
@@ -276,6 +277,7 @@ def split_users(
     return csr[np.flatnonzero(~held_out)], X_visible, X_hidden
 
 
+@public("skfm.model_selection")
 class EntryKFold:
     """K-fold cross-validation over the entries of a user-item matrix.
 

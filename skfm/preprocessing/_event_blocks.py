@@ -66,7 +66,7 @@ class OneHot(Block):
         return one_hot(np.arange(n), n), self.find(log)
 
 
-class Users(OneHot):
+class Users(OneHot, kind="UserBlock"):
     def learn(self, log):
         self.levels = log.user_ids
 

@@ -15,6 +15,7 @@ from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or
 from skfm._utils.ids import Ids, refuse_rows, simplify
 from skfm._utils.messages import shown
 from skfm._utils.parameters import FLOAT_TYPE, POSITIVE_INTEGER, Interval, Members
+from skfm._utils.public import public
 from skfm._utils.typing import ColumnKey, FloatDType, Int, LogLike, SparseMatrix
 from skfm.preprocessing._event_blocks import OF_A_COLUMN, OF_A_LOG
 from skfm.preprocessing._event_log import Log
@@ -24,6 +25,7 @@ from skfm.preprocessing._stacking import side_by_side
 LARGEST_N_BINS = 1_000_000  # each is a feature
 
 
+@public("skfm.preprocessing")
 class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
     """Encode a log of events as features for factorization machines.
 

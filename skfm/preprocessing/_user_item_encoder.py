@@ -11,6 +11,7 @@ from skfm._utils.column_roles import ROLES, label
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.ids import Ids, as_objects, distinct, read_ids
 from skfm._utils.parameters import FLOAT_TYPE, Options
+from skfm._utils.public import public
 from skfm._utils.sparse import check_sparse, sum_duplicates
 from skfm._utils.typing import (
     ColumnKey,
@@ -30,6 +31,7 @@ from skfm.preprocessing._log_table import as_seconds
 N_NAMED = 5  # an error names this many unknown ids
 
 
+@public("skfm.preprocessing")
 class UserItemEncoder(VersionedEstimator, PrintableEstimator):
     """Convert a log of users and items to a user-item matrix.
 

@@ -41,6 +41,7 @@ import numpy as np
 from skfm._kernels import losses
 from skfm._solvers.fm.dense_columns import DenseColumns
 from skfm._solvers.fm.penalties import Penalties
+from skfm._utils.plain_state import register_tuple
 
 N_UPDATES = 8
 PRIOR = 0.03  # weight of the hyperprior, relative to the number of parameters
@@ -87,6 +88,7 @@ def _start_factor(loss, n_features, n_rows):
     return np.clip(ratio**2, 1.0, MAX_START_FACTOR)
 
 
+@register_tuple
 class Precisions(NamedTuple):
     """Precisions of the priors: one for all parameters of a kind, or one for each."""
 
@@ -94,6 +96,7 @@ class Precisions(NamedTuple):
     linear: float | np.ndarray
 
 
+@register_tuple
 class Searched(NamedTuple):
     """The state of a search at the end of a fit, from which the next fit continues."""
 

@@ -17,10 +17,12 @@ from skfm._kernels.update_rules import (
 from skfm._solvers.fm.parameters import Parameters
 from skfm._utils.memory import aligned_zeros
 from skfm._utils.pickling import Versioned
+from skfm._utils.plain_state import register_tuple
 
 UPDATES = {"adagrad": AdaGrad, "adam": Adam, "ftrl": FTRL, "sgd": SGD}
 RECOVERY = 4 ** (1 / 8)  # by which the learning rate recovers in each call after a divergence
 VECTOR_BYTES = 32  # rows of factors are padded with zeros to whole vectors of this size
+register_tuple(State)
 
 
 @dataclass

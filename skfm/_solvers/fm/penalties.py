@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skfm._utils.memory import largest_squared
+from skfm._utils.plain_state import register_tuple
 
 
 @dataclass(kw_only=True)
@@ -30,6 +31,7 @@ class Penalties:
         return self.linear is not None and self.factors is not None
 
 
+@register_tuple
 class PenaltiesToFind(NamedTuple):
     """Which L2 penalties are estimated during training."""
 
