@@ -75,7 +75,7 @@ def coverage(session):
 
 @nox.session
 def crosscheck(session):
-    """Metrics against ranx, explanations against shap, nearest neighbours, models saved by skops."""
+    """Metrics against ranx, explanations against shap, an index of neighbors, files of skops."""
     install(session, "crosscheck")
     files = [f"tests/test_{name}.py" for name in ("metrics", "mf", "io")]
     session.run("python", "-m", "pytest", *files)
