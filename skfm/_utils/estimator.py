@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
 
+from skfm import _version
 from skfm._utils.parameters import check_parameters
 from skfm._utils.pickling import ORIGIN, Versioned
 from skfm._utils.warnings import warn
@@ -64,6 +65,17 @@ class PrintableEstimator(BaseEstimator):
     """
 
     _constraints: ClassVar[dict] = {}  # lists of constraints by the names of parameters
+
+    # For scikit-learn, which shows a link to the documentation in the HTML representation of
+    # estimators of this module.
+    @property
+    def _doc_link_module(self):
+        return "skfm" if _version.DOCUMENTATION else ""
+
+    @property
+    def _doc_link_template(self):
+        page = "generated/{estimator_module}.{estimator_name}.html"
+        return f"{_version.DOCUMENTATION}/{page}"
 
     def _check_parameters(self):
         check_parameters(vars(self), self._constraints)
