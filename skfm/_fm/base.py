@@ -27,7 +27,6 @@ from skfm._fm.scaling import (
     from_solver,
     random_start,
     to_solver,
-    warn_if_rounded,
     with_new_features,
 )
 from skfm._fm.stream import Stream, digest_of_chunk, settled_values
@@ -298,8 +297,8 @@ class BaseFM(FittedFM):
         run.listener = self._make_listener(run, score, n_before)
         start = random_start(run.problem, transform, float(self.init_scale), rng)
         if warm_start is not None:
-            fitted = warm_start.parameters
-            start = to_solver(fitted, start, run.problem, transform, self.fit_intercept)
+            fitted = warm_start.center, warm_start.parameters
+            start = to_solver(*fitted, start, run.problem, transform, self.fit_intercept)
         to_find = PenaltiesToFind(
             linear=is_option(self.alpha_linear, "auto"), factors=is_option(self.alpha, "auto")
         )
@@ -315,7 +314,7 @@ class BaseFM(FittedFM):
         stream = getattr(self, "_stream", None)
         settled = {"loss": self.loss, "solver": None} if stream is None else stream.settled
         return WarmStart(
-            self._parameters(),
+            *self._centered_parameters(),
             settled["loss"],
             self._found_penalties(),
             getattr(self, "_searched", None),
@@ -367,7 +366,7 @@ class BaseFM(FittedFM):
     def _continue_stream(self, stream, rows, groups, is_new):
         """Train on a further chunk; ``is_new`` says whether it was not seen before."""
         rng = copy.deepcopy(stream.rng)  # so that a call that fails has drawn nothing
-        transform, fitted = stream.target_transform, self._parameters()
+        transform, (center, fitted) = stream.target_transform, self._centered_parameters()
         if transform.is_constant and stream.memory.state is None:
             transform = self._make_target_transform(rows.y, rows.weight, more_will_come=True)
         rows = rows._replace(X=rows.X.astype(fitted.factors.dtype, copy=False))
@@ -381,7 +380,8 @@ class BaseFM(FittedFM):
         memory = stream.memory.spread(places, problem.n_used)
         if memory.state is None:
             random = random_start(problem, transform, init_scale, rng)
-            start = to_solver(fitted, random, problem, transform, self.fit_intercept, places)
+            fit_intercept = self.fit_intercept
+            start = to_solver(center, fitted, random, problem, transform, fit_intercept, places)
         else:
             start = get_parameters(memory.state, problem.interactions.n_components)
             start = with_new_features(start, places, problem, init_scale, rng)
@@ -454,8 +454,6 @@ class BaseFM(FittedFM):
             baseline, factors = run.transform.baseline, result.parameters.factors
             warn_if_linear(problem, factors, baseline, self.alpha, self.alpha_l21)
         self._store_solution(result.parameters, run)
-        if not run.transform.is_constant:
-            warn_if_rounded(self._parameters(), problem, run.transform.unit)
         is_auto = is_option(self.alpha, "auto")
         self.alpha_ = factor_penalties(problem) if is_auto else run.penalties.factors
         is_auto = is_option(self.alpha_linear, "auto")
@@ -477,8 +475,8 @@ class BaseFM(FittedFM):
 
     def _store_solution(self, parameters, run):
         """Keep the solver's parameters in the units of X and y."""
-        parameters = from_solver(parameters, run.problem, run.transform)
-        self._store(parameters, run.problem.interactions)
+        fitted = from_solver(parameters, run.problem, run.transform)
+        self._store(*fitted, run.problem.interactions)
         self._fitted_loss = self.loss
 
     @property

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skfm._fm.fitted import without_checks_of
-from skfm._fm.outputs import raw_outputs
+from skfm._fm.outputs import centered_outputs
 from skfm._fm.rows import Rows
 from skfm._solvers.training import NO_PROGRESS
 from skfm._utils.threads import n_threads
@@ -101,7 +101,8 @@ def _minus_loss(estimator, transform, X, target, weight):
     threads = n_threads(estimator.n_jobs)
 
     def compute():
-        raw = raw_outputs(X, estimator._parameters(), estimator._interactions, threads)
+        model = *estimator._centered_parameters(), estimator._interactions
+        raw = centered_outputs(X, *model, threads)
         score = -transform.mean_loss(raw, target, weight)
         # Parameters may be so large that outputs overflow, where training diverges.
         return -np.inf if np.isnan(score) else score
