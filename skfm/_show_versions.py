@@ -61,10 +61,7 @@ def show_versions() -> None:
         "Optional packages": {name: _version(name) for name in OPTIONAL if _version(name)},
         "Processor": _processor(),
         "Threads": _threads(),
-        "Compiled kernels": {
-            "just-in-time compilation": "off" if numba.config.DISABLE_JIT else "on",
-            "cache": place_to_write() or "no folder is writable",
-        },
+        "Compiled kernels": _kernels(),
     }
     print("\n\n".join(_section(title, lines) for title, lines in sections.items()))
 
@@ -96,6 +93,13 @@ def _processor():
         "name": llvmlite.binding.get_host_cpu_name(),
         "features": ", ".join(name for name in CPU_FEATURES if features.get(name)) or "none",
         "count": os.cpu_count(),
+    }
+
+
+def _kernels():
+    return {
+        "just-in-time compilation": "off" if numba.config.DISABLE_JIT else "on",
+        "cache": place_to_write() or "no folder is writable",
     }
 
 

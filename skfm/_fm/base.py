@@ -35,6 +35,7 @@ from skfm._solvers.fm import minibatch
 from skfm._solvers.fm.optimizer_state import UPDATES, get_parameters
 from skfm._solvers.fm.penalties import FIND_NONE, PenaltiesToFind
 from skfm._utils import validation
+from skfm._utils.callbacks import NO_TASKS, FitTasks, managing_callbacks
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.parameters import (
     AUTO,
@@ -214,8 +215,13 @@ class BaseFM(FittedFM):
         with all_or_nothing(self):
             return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
+    @managing_callbacks
     def _fit(self, X, y, sample_weight, held_out):
         self._check_parameters()
+        has_score = stops_early(self.early_stopping, *held_out)
+        sets_aside = has_score and held_out[0] is None
+        max_epochs = self.max_iter * (2 if sets_aside and self.refit else 1)
+        tasks = FitTasks(self, X, y, sample_weight, max_epochs=max_epochs)
         warm_start = self._warm_start() if self.warm_start else None
         fields, groups = self._labels_of_features(X)
         all_rows = rows = self._check_rows(X, y, sample_weight, reset=True)
@@ -224,19 +230,17 @@ class BaseFM(FittedFM):
         rng = check_random_state(self.random_state)
         rng_of_refit = copy.deepcopy(rng)
         self._set_classes(rows.y)
-        sets_aside = False
-        if stops_early(self.early_stopping, *held_out):
-            sets_aside = held_out[0] is None
+        if has_score:
             rows, held_out = self._hold_out(rows, held_out, rng)
         else:
             held_out = None
-        history = self._fit_rows(
-            rows, features, rng, self.max_iter, warm_start=warm_start, held_out=held_out
-        )
+        options = {"warm_start": warm_start, "held_out": held_out, "tasks": tasks}
+        history = self._fit_rows(rows, features, rng, self.max_iter, **options)
         self.n_iter_ = len(history.loss_curve)
         self.loss_curve_ = history.loss_curve
         if sets_aside and self._refits(history):
-            self._fit_again(all_rows, features, rng_of_refit, history.best_epoch)
+            self._fit_again(all_rows, features, rng_of_refit, history.best_epoch, tasks)
+        tasks.end()
         if not (history.converged or history.stopped):
             warn_not_converged(self.max_iter, self.tol, "epochs")
         return self
@@ -267,22 +271,23 @@ class BaseFM(FittedFM):
             and history.best_epoch <= history.n_before_saddle
         )
 
-    def _fit_again(self, rows, features, rng, max_iter):
-        """Replace the model by one of all rows, unless the callback stops that."""
+    def _fit_again(self, rows, features, rng, max_iter, tasks):
+        """Replace the model by one of all rows, unless a callback stops that."""
         first = dict(vars(self))
-        history = self._fit_rows(rows, features, rng, max_iter, n_before=self.n_iter_)
+        options = {"tasks": tasks, "n_before": self.n_iter_}
+        history = self._fit_rows(rows, features, rng, max_iter, **options)
         if history.cancelled:
             vars(self).update(first)
         else:
             self.validation_scores_ = first["validation_scores_"]
 
     def _fit_rows(
-        self, rows, features, rng, max_iter, *, warm_start=None, held_out=None, n_before=0
+        self, rows, features, rng, max_iter, *, tasks, warm_start=None, held_out=None, n_before=0
     ):
         """Train on checked rows, and keep the result; returns the history.
 
-        ``held_out`` are the rows to validate with, and ``n_before`` is the number of epochs of
-        the fit before, if this is the second one.
+        ``held_out`` are the rows to validate with, ``tasks`` the `FitTasks`, and ``n_before`` is
+        the number of epochs of the fit before, if this is the second one.
         """
         rows = self._as_numbers(rows)
         transform = self._make_target_transform(rows.y, rows.weight)
@@ -294,7 +299,7 @@ class BaseFM(FittedFM):
             found = warm_start.found
         run = self._plan(rows, transform, features, found, rng, max_iter)
         run.settings.verbose &= n_before == 0  # a second fit on all rows is no news
-        run.listener = self._make_listener(run, score, n_before)
+        run.listener = self._make_listener(run, tasks, score, n_before)
         start = random_start(run.problem, transform, float(self.init_scale), rng)
         if warm_start is not None:
             fitted = warm_start.center, warm_start.parameters
@@ -355,7 +360,7 @@ class BaseFM(FittedFM):
         rng = check_random_state(self.random_state)
         transform = self._make_target_transform(rows.y, rows.weight, more_will_come=True)
         run = self._plan(rows, transform, features, FoundPenalties(), rng, max_iter=1)
-        run.listener = self._make_listener(run)
+        run.listener = self._make_listener(run, NO_TASKS)
         start = random_start(run.problem, transform, float(self.init_scale), rng)
         # A chunk of a stream is too little to find penalties with.
         result = training.train(run, start, FIND_NONE, keeps_state=True)
@@ -374,7 +379,7 @@ class BaseFM(FittedFM):
         found = self._found_penalties()
         earlier = stream.scaling
         run = self._plan(rows, transform, features, found, rng, 1, earlier=earlier, is_new=is_new)
-        run.listener = self._make_listener(run, n_before=self.n_iter_)
+        run.listener = self._make_listener(run, NO_TASKS, n_before=self.n_iter_)
         problem, init_scale = run.problem, float(self.init_scale)
         places = stream.places(problem)
         memory = stream.memory.spread(places, problem.n_used)
@@ -430,17 +435,18 @@ class BaseFM(FittedFM):
             finds_rate=finds_rate,
         )
 
-    def _make_listener(self, run, score=None, n_before=0):
+    def _make_listener(self, run, tasks, score=None, n_before=0):
         """The listener of a run, or None if there is neither a score nor a callback.
 
         ``n_before`` is the number of epochs trained before, which callbacks count as well.
         """
-        if score is None and self.callback is None:
+        if score is None and self.callback is None and not tasks.are_watched:
             return None
         return Listener(
             show=lambda parameters: self._store_solution(parameters, run),
             score=score,
             callback=None if self.callback is None else partial(self.callback, self),
+            tasks=tasks,
             n_before=n_before,
             tol=float(self.tol),
             n_iter_no_change=int(self.n_iter_no_change),

@@ -49,6 +49,7 @@ from skfm._solvers.fm.optimizer_state import UPDATES
 from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.ranking import training as ranking
 from skfm._utils import validation
+from skfm._utils.callbacks import FitTasks, managing_callbacks
 from skfm._utils.equal_rows import merge_rows
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.ids import join_ids
@@ -373,8 +374,10 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         with all_or_nothing(self):
             return self._fit(X, y, sample_weight)
 
+    @managing_callbacks
     def _fit(self, X, y, sample_weight):
         self._check_parameters()
+        tasks = FitTasks(self, X, y, sample_weight, max_epochs=self.max_iter)
         fields = given_or_carried(self.feature_fields, X, "feature_fields")
         X, y, weight = validation.validate_rows(
             self, X, read_choices(y), sample_weight, numeric_target=False, reset=True
@@ -405,19 +408,25 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
             interactions,
         )
         start = initial_parameters(sides, float(self.init_scale), rng)
-        parameters, history = ranking.train(
-            sides, choices, start, settings, rng, ranking.BASELINES[self.loss]
-        )
         self._users, self._interactions, self._fitted_loss = users, interactions, self.loss
-        self._store(sides, parameters)
-        self._items = self._coordinates_of_items(features)
-        self._prepare_items()
         self.item_ids_, self._catalogue = items.names, catalogue
         self._item_columns = column_names(self.item_features)
         self._n_identities = features.shape[1] - items.given.shape[1]
-        self.n_iter_ = len(history.loss_curve)
+
+        def store(number, parameters):
+            self._store(sides, parameters)
+            self._items = self._coordinates_of_items(features)
+            self._prepare_items()
+            self.n_iter_ = number
+
+        baseline, listener = ranking.BASELINES[self.loss], tasks.listener(store)
+        parameters, history = ranking.train(
+            sides, choices, start, settings, rng, baseline, listener
+        )
+        store(len(history.loss_curve), parameters)
         self.loss_curve_ = history.loss_curve
-        if not history.converged:
+        tasks.end()
+        if not (history.converged or history.stopped):
             warn_not_converged(self.max_iter, self.tol, "epochs")
         return self
 

@@ -21,6 +21,7 @@ from skfm._solvers.mf import als, problem, sgd
 from skfm._solvers.mf.principal_axes import principal_axes, rotate
 from skfm._solvers.mf.problem import ITEM, USER
 from skfm._utils import sparse_entries, validation
+from skfm._utils.callbacks import CallbackSupport, FitTasks, managing_callbacks
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.memory import largest_squared
 from skfm._utils.parameters import (
@@ -58,6 +59,7 @@ class _Settings:
 
 class MFRecommender(
     RecommenderMixin,
+    CallbackSupport,
     VersionedEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -335,10 +337,12 @@ class MFRecommender(
             if duplicate entries are summed.
         """
         with all_or_nothing(self):
-            return self._fit(X)
+            return self._fit(X, y)
 
-    def _fit(self, X):
+    @managing_callbacks
+    def _fit(self, X, y):
         self._check_parameters()
+        tasks = FitTasks(self, X, y, max_epochs=self.max_iter, name="iteration")
         is_implicit = self.feedback == "implicit"
         csr = validation.validate_entries(self, X, is_implicit, reset=True)
         if csr.nnz == 0:
@@ -368,15 +372,22 @@ class MFRecommender(
             verbose=bool(self.verbose),
         )
         progress = Progress(settings, csr.nnz, "entries")
+
+        def store(number, items):
+            self._store(model, items.copy())
+            self.n_iter_ = number
+
+        listener = tasks.listener(store)
         if self.solver == "sgd":
-            items, history = sgd.train(model, csr, items, settings, rng, progress)
+            items, history = sgd.train(model, csr, items, settings, rng, progress, listener)
         else:
-            items, history = als.train(model, csr, items, settings, progress)
+            items, history = als.train(model, csr, items, settings, progress, listener)
         self._store(model, items)
         self.alpha_, self.unobserved_weight_ = model.alpha, model.unobserved_weight
         self.n_iter_ = len(history.loss_curve)
         self.loss_curve_ = history.loss_curve
-        if not history.converged:
+        tasks.end()
+        if not (history.converged or history.stopped):
             warn_not_converged(self.max_iter, self.tol, "iterations")
         return self
 
