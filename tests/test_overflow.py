@@ -263,6 +263,18 @@ def test_columns_far_from_zero_for_float32(estimator, shift):
         assert_allclose(predicted, expected, atol=1e-2)
 
 
+@pytest.mark.parametrize("estimator", [FMRegressor, BayesianFMRegressor])
+def test_y_below_float32(estimator):
+    X, y, _ = make()
+    options = {"n_burn_in": 1} if estimator is BayesianFMRegressor else {}
+    model = estimator(2, **SHORT, **options)
+    with pytest.raises(ValueError, match=r"y is too small .* in float32; scale y, or pass X in"):
+        model.fit(X.astype(np.float32), y * 1e-46)
+    assert quietly(model.fit, X, y * 1e-46).predict(X).any()
+    assert quietly(model.fit, X.astype(np.float32), y * 1e-30).predict(X).any()
+    assert_allclose(quietly(model.fit, X.astype(np.float32), y * 0).predict(X), 0, atol=1e-12)
+
+
 def test_parameters_beyond_float64():
     X, y, _ = make()
     with pytest.raises(ValueError, match=r"y is too large, .* in float64; scale them\.$"):

@@ -245,6 +245,13 @@ def test_weights_out_of_range():
         FMClassifier().fit(X.astype(np.float64), y, sample_weight=np.full(50, 1e308))
 
 
+@pytest.mark.parametrize("weight", ["a", None, [1.0]], ids=str)
+def test_class_weights_that_are_no_numbers(weight):
+    X, y = make_fm_classification(50, random_state=0)
+    with pytest.raises(ValueError, match=r"class_weight must give .*; got .* for the class 0"):
+        FMClassifier(class_weight={0: weight}).fit(X, y)
+
+
 def test_target_beyond_float32():
     X, y = make_fm_regression(50, random_state=0, dtype=np.float32)
     with pytest.raises(ValueError, match="float64"):

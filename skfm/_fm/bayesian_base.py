@@ -201,6 +201,7 @@ class BaseBayesianFM(EstimatorOfFeatures):
         )
         X, y, weight = merge_rows(X, self._to_numbers(y), weight)
         target, signs = self._make_target(y, weight)
+        self._target_transform.check_size(X.dtype)
         return Rows(X, target, weight), signs
 
     def _digest(self, rows, interactions, group):

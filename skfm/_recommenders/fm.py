@@ -51,7 +51,7 @@ from skfm._solvers.ranking import training as ranking
 from skfm._utils import validation
 from skfm._utils.callbacks import FitTasks, managing_callbacks
 from skfm._utils.equal_rows import merge_rows
-from skfm._utils.estimator import all_or_nothing
+from skfm._utils.estimator import all_or_nothing, unchanged_by_errors
 from skfm._utils.ids import join_ids
 from skfm._utils.parameters import (
     AUTO,
@@ -71,6 +71,7 @@ from skfm._utils.typing import (
     FloatArray,
     Int,
     IntArray,
+    ItemsLike,
     MatrixLike,
     Seed,
     SparseMatrix,
@@ -600,8 +601,8 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         n_items: Int = 10,
         *,
         exclude_seen: bool = True,
-        candidates: ColumnLike | None = None,
-        exclude: ColumnLike | SupportsSparse | None = None,
+        candidates: ItemsLike | None = None,
+        exclude: ItemsLike | SupportsSparse | None = None,
         output: Literal["default", "pandas", "polars"] = "default",
         user_ids: ColumnLike | None = None,
     ) -> Any:
@@ -616,9 +617,10 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         exclude_seen : bool, default=True
             Whether to leave out the items that the same user (see `user_fields`) has chosen in
             `fit`.
-        candidates : array-like of shape (n_candidates,), default=None
+        candidates : array-like or set of shape (n_candidates,), default=None
             Items to choose from: names, or a mask of all items. None means all items.
-        exclude : array-like of items, or sparse matrix of shape (n_rows, n_items), default=None
+        exclude : array-like or set of items, or sparse matrix of shape (n_rows, n_items), \
+                default=None
             Items that are not recommended in any row, or a matrix whose stored entries, including
             zeros, mark the items that are not recommended in each row.
         output : {"default", "pandas", "polars"}, default="default"
@@ -761,9 +763,10 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         given = to_dtype(given, self.item_coef_.dtype)
         added = self._coordinates_of_items(blank_features(given, self._n_identities))
         joined = join_ids(self.item_ids_, names)
-        self.item_ids_, self._catalogue = joined, LabelledCatalogue(joined)
-        self._items = np.concatenate([self._items, added])
-        self._prepare_items()
+        with unchanged_by_errors(self):
+            self.item_ids_, self._catalogue = joined, LabelledCatalogue(joined)
+            self._items = np.concatenate([self._items, added])
+            self._prepare_items()
         return self
 
     def rank_held_out(
@@ -775,8 +778,8 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         groups: ColumnLike | None = None,
         sample_weight: ArrayLike | None = None,
         exclude_seen: bool = True,
-        candidates: ColumnLike | None = None,
-        exclude: ColumnLike | SupportsSparse | None = None,
+        candidates: ItemsLike | None = None,
+        exclude: ItemsLike | SupportsSparse | None = None,
     ) -> tuple[SparseMatrix, IntArray]:
         """Rank items in the contexts of held-out events, for the evaluation of the rankings.
 

@@ -39,7 +39,16 @@ from skfm._utils.parameters import (
 )
 from skfm._utils.progress import Progress
 from skfm._utils.threads import n_threads
-from skfm._utils.typing import ColumnLike, Float, FloatArray, Int, MatrixLike, Seed, SupportsSparse
+from skfm._utils.typing import (
+    ColumnLike,
+    Float,
+    FloatArray,
+    Int,
+    ItemsLike,
+    MatrixLike,
+    Seed,
+    SupportsSparse,
+)
 from skfm._utils.warnings import warn_not_converged
 from skfm.metrics import ndcg_at_k
 
@@ -587,8 +596,8 @@ class MFRecommender(
         n_items: Int = 10,
         *,
         exclude_seen: bool = True,
-        candidates: ColumnLike | None = None,
-        exclude: ColumnLike | SupportsSparse | None = None,
+        candidates: ItemsLike | None = None,
+        exclude: ItemsLike | SupportsSparse | None = None,
         output: Literal["default", "pandas", "polars"] = "default",
         user_ids: ColumnLike | None = None,
         item_ids: ColumnLike | None = None,
@@ -603,10 +612,11 @@ class MFRecommender(
             Number of items to recommend. If there are fewer items, all of them are ranked.
         exclude_seen : bool, default=True
             Whether to leave out the items for which a user has an entry in X.
-        candidates : array-like of shape (n_candidates,), default=None
+        candidates : array-like or set of shape (n_candidates,), default=None
             Items to choose from: columns of X, a mask of the columns, or names. None means all
             items.
-        exclude : array-like of items, or sparse matrix of shape (n_users, n_items), default=None
+        exclude : array-like or set of items, or sparse matrix of shape (n_users, n_items), \
+                default=None
             Items that are not recommended to any user, or a matrix whose stored entries, including
             zeros, mark the items that are not recommended to each user.
         output : {"default", "pandas", "polars"}, default="default"

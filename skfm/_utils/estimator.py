@@ -19,8 +19,8 @@ LONGEST = 30  # values that are printed, as many as scikit-learn shows of a list
 
 
 @contextmanager
-def all_or_nothing(estimator):
-    """Restore the attributes of the estimator if a fit raises an error or is interrupted."""
+def unchanged_by_errors(estimator):
+    """Restore the attributes of the estimator if an error is raised or the user interrupts."""
     before = dict(vars(estimator))
     try:
         yield
@@ -28,6 +28,13 @@ def all_or_nothing(estimator):
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+@contextmanager
+def all_or_nothing(estimator):
+    """The same for a fit."""
+    with unchanged_by_errors(estimator):
+        yield
     vars(estimator).pop(ORIGIN, None)  # the fit was made by this version
 
 
