@@ -64,6 +64,7 @@ from skfm._utils.parameters import (
     Interval,
     Options,
 )
+from skfm._utils.sparse import in_configured_interface
 from skfm._utils.threads import n_threads
 from skfm._utils.typing import (
     ColumnLike,
@@ -838,7 +839,7 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
             candidates=candidates,
             exclude=exclude,
         )
-        return held_out.relevant, items
+        return in_configured_interface(held_out.relevant), items
 
     def score(
         self,
