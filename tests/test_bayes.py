@@ -198,7 +198,7 @@ def test_unseen_features_have_the_mean_of_their_group():
     X[np.arange(240), levels[:, 0]] = X[np.arange(240), 14 + levels[:, 1]] = 1
     model = BayesianFMRegressor(
         0,
-        max_iter=size(200, 40),
+        max_iter=size(200, 100),
         feature_groups=np.repeat(["a", "b"], 14),
         fit_intercept=False,
         random_state=0,
