@@ -21,7 +21,7 @@ def lower_bounds():
     config = configparser.ConfigParser()
     config.read(Path(__file__).parent / "setup.cfg")
     options, extras = config["options"], config["options.extras_require"]
-    lines = (options["install_requires"] + extras["datasets"]).split()
+    lines = (options["install_requires"] + extras["datasets"] + extras["plot"]).split()
     return [line.replace(">=", "==") for line in lines]
 
 
@@ -34,7 +34,7 @@ def install(session, *extras, pins=()):
 @nox.session
 def newest(session):
     """The quick run on the newest dependencies, and again with the array API switched on."""
-    install(session, "test")
+    install(session, "test", "onnx", "serve", pins=["httpx"])
     session.run("python", "-m", "pytest", *session.posargs)
     session.run("python", "-m", "pytest", *session.posargs, env={"SCIPY_ARRAY_API": "1"})
 
@@ -75,16 +75,18 @@ def coverage(session):
 
 @nox.session
 def crosscheck(session):
-    """Metrics against ranx, and the example of an index of nearest neighbours."""
+    """Metrics against ranx, explanations against shap, and an index of nearest neighbours."""
     install(session, "crosscheck")
     session.run("python", "-m", "pytest", "tests/test_metrics.py", "tests/test_mf.py")
+    session.run("python", "-m", "pytest", "-m", "", "tests/test_inspection.py")
 
 
 @nox.session
 def docs(session):
-    """Build the documentation; any warning is an error."""
+    """Build the site; any warning is an error. Then check its pages in Chromium."""
     install(session, "docs")
     session.run("python", "-m", "sphinx", "-W", "--keep-going", "docs", "docs/_build/html")
+    session.run("python", "docs/check_pages.py", "docs/_build/html", *session.posargs)
 
 
 @nox.session

@@ -14,6 +14,7 @@ DOCUMENTATION = runpy.run_path(str(HERE / "skfm" / "_version.py"))["DOCUMENTATIO
 
 def with_absolute_links(text):
     """Text in Markdown with links to files of the repository as the package index needs them."""
+    text = re.sub(r"(!\[[^]]*\]\()(?!https?://)", rf"\1{REPOSITORY}/raw/main/", text)
     return re.sub(r"\]\((?!https?://|#)", f"]({REPOSITORY}/blob/main/", text)
 
 

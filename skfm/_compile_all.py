@@ -31,7 +31,7 @@ def compile_all(
     fits small models with each estimator and solver. Later processes load the compiled kernels,
     even from a folder that they cannot write to. Rarely used kernels are still compiled on first
     use: interactions by field, higher degrees, the squared hinge loss for multiclass problems, and
-    mini-batches with more than 65,536 features or rows. See :doc:`/user_guide`, "Compiling in
+    mini-batches with more than 65,536 features or rows. See :doc:`/reproducibility`, "Compiling in
     advance".
 
     Parameters

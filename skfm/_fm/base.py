@@ -194,7 +194,7 @@ class BaseFM(FittedFM):
         sample_weight : array-like of shape (n_samples,), default=None
             Sample weights. A row of weight 2 counts as two rows, and a row of weight 0 is ignored.
         X_val : array-like or sparse, of shape (n_val, n_features), default=None
-            Validation rows for early stopping. See the :doc:`user guide </user_guide>` for their
+            Validation rows for early stopping. See the :doc:`user guide </solvers>` for their
             transformation in a `Pipeline`.
         y_val : array-like of shape (n_val,), default=None
             Targets of the validation rows.

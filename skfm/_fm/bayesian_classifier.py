@@ -21,7 +21,7 @@ class BayesianFMClassifier(ClassifierMixin, BaseBayesianFM):
     the second class is ``Phi(f(x))``, where ``Phi`` is the standard normal distribution function.
     Predicted probabilities are averages over the posterior samples. They are therefore less
     extreme where the training data contain little information. Read more in the :doc:`user guide
-    </which_solver>`.
+    </uncertainty>`.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
     Normal-Gamma priors. For one-hot data, the noise precision differs between levels, such as
     users (see `noise_by_level`).
 
-    Read more in the :doc:`user guide </which_solver>`.
+    Read more in the :doc:`user guide </uncertainty>`.
 
     Parameters
     ----------

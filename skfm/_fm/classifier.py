@@ -56,7 +56,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
     ``sum_i c_i log_loss(y_i, f(x_i))
     + sum_j (alpha_linear w_j^2 + alpha sqrt(n_j) ||v_j||^2) / 2``
 
-    where ``c_i`` are the sample weights. Read more in the :doc:`user guide </user_guide>`.
+    where ``c_i`` are the sample weights. Read more in the :doc:`user guide </model>`.
 
     Parameters
     ----------

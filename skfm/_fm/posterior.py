@@ -99,27 +99,10 @@ class Samples(Versioned):
                 setattr(self, name, array[: self.n_kept])
 
     def predict(self, rows, group, interactions, key, summarise, n_threads):
-        """``summarise(outputs)`` for blocks of `RowsInUnits`, joined; outputs: (n_rows, n_draws).
-
-        Of features that did not occur in training, nothing is known but their group's prior: they
-        are drawn from it, with random numbers of their own.
-        """
+        """``summarise(outputs)`` (n_rows, n_draws) for blocks of `RowsInUnits`, joined."""
         X = rows.X
-        linear, factors = self.linear, self.factors
-        columns, features = X.indices, rows.used
-        if rows.others.size:
-            present, columns = np.unique(X.indices, return_inverse=True)
-            n_used = linear.shape[1]
-            is_other = present >= n_used
-            new = rows.others[present[is_other] - n_used]
-            theta = self._from_prior(new, group[new], key)
-            theta[:, :, -1] *= interactions.has_linear[new]
-            known = present[~is_other]
-            features = np.append(rows.used[known], new)
-            linear = np.concatenate([linear[:, known], theta[:, :, -1]], axis=1)
-            factors = np.concatenate([factors[:, known], theta[:, :, :-1]], axis=1)
-        n_draws, n_rows = linear.shape[0], X.shape[0]
-        parameters = Parameters(self.intercept, linear, np.ascontiguousarray(factors))
+        parameters, features, columns = self.parameters_for(rows, group, interactions, key)
+        n_draws, n_rows = self.n_kept, X.shape[0]
         record = interactions.record(features)
         indptr = X.indptr.astype(np.int64)
         height = max(1, BLOCK_BYTES // (4 * n_draws))
@@ -135,6 +118,27 @@ class Samples(Versioned):
 
         share(work, len(parts), n_threads)
         return np.concatenate(parts)
+
+    def parameters_for(self, rows, group, interactions, key):
+        """Parameters for some `RowsInUnits`, an output for each draw.
+
+        Returns the parameters, the features that they belong to, and for each entry of the rows
+        the position of its feature among these.
+        """
+        linear, factors = self.linear, self.factors
+        columns, features = rows.X.indices, rows.used
+        if rows.others.size:
+            present, columns = np.unique(columns, return_inverse=True)
+            n_used = linear.shape[1]
+            is_other = present >= n_used
+            new = rows.others[present[is_other] - n_used]
+            new_linear, new_factors = self.of_new_features(new, group, interactions, key)
+            known = present[~is_other]
+            features = np.append(rows.used[known], new)
+            linear = np.concatenate([linear[:, known], new_linear], axis=1)
+            factors = np.concatenate([factors[:, known], new_factors], axis=1)
+        parameters = Parameters(self.intercept, linear, np.ascontiguousarray(factors))
+        return parameters, features, columns
 
     def noise_variance(self, rows, group, n_threads):
         """The mean variance (n_rows,) of the noise of `RowsInUnits`.
@@ -184,6 +188,14 @@ class Samples(Versioned):
         if not np.isfinite(outputs).all():
             raise ValueError("X has values that are too large for predictions; scale them.")
         return outputs
+
+    def of_new_features(self, features, group, interactions, key):
+        """Linear weights and factors of features that did not occur in training.
+
+        They are drawn from the prior of the feature's group, and always the same.
+        """
+        theta = self._from_prior(features, group[features], key)
+        return theta[:, :, -1] * interactions.has_linear[features], theta[:, :, :-1]
 
     def _from_prior(self, columns, groups, key):
         """(n_draws, n_columns, n_components + 1)"""

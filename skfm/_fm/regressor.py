@@ -38,7 +38,7 @@ class FMRegressor(RegressorMixin, BaseFM):
 
     ``sum_i c_i (f(x_i) - y_i)^2 / 2 + sum_j (alpha_linear w_j^2 + alpha sqrt(n_j) ||v_j||^2) / 2``
 
-    where ``c_i`` are the sample weights. Read more in the :doc:`user guide </user_guide>`.
+    where ``c_i`` are the sample weights. Read more in the :doc:`user guide </model>`.
 
     Parameters
     ----------

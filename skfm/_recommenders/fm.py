@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -414,6 +415,7 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         self.item_ids_, self._catalogue = items.names, catalogue
         self._item_columns = column_names(self.item_features)
         self._n_identities = features.shape[1] - items.given.shape[1]
+        self._added_features = items.given[:0]  # of items that `add_items` adds
 
         def store(number, parameters):
             self._store(sides, parameters)
@@ -764,8 +766,10 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         given = to_dtype(given, self.item_coef_.dtype)
         added = self._coordinates_of_items(blank_features(given, self._n_identities))
         joined = join_ids(self.item_ids_, names)
+        features = sparse.vstack([self._added_features, given], format="csr")
         with unchanged_by_errors(self):
             self.item_ids_, self._catalogue = joined, LabelledCatalogue(joined)
+            self._added_features = features
             self._items = np.concatenate([self._items, added])
             self._prepare_items()
         return self

@@ -73,6 +73,10 @@ class RecommenderMixin:
     def _predict_pairs(self, X, rows, items):
         X = self._check_rows(X)
         rows, items = read_pairs(rows, items, X.shape[0], self._find_catalogue())
+        return self._scores_of_pairs(X, rows, items)
+
+    def _scores_of_pairs(self, X, rows, items):
+        """Scores of pairs of a checked row and the position of an item, -1 for unknown ones."""
         used, rows = np.unique(rows, return_inverse=True)
         vectors = self._row_vectors(with_empty_row(X)[used])
         return vectors.scores_of_pairs(self._item_table, rows, items)

@@ -69,6 +69,11 @@ class ItemTable:
         self.factors = factors
         self.tiles = make_tiles(self.table[:-1])
 
+    def __getstate__(self):
+        """Without what questions have prepared: a model that was asked is still the same model."""
+        prepared = "unit_vectors", "used_factors"
+        return {name: value for name, value in vars(self).items() if name not in prepared}
+
     @property
     def n_items(self):
         return len(self.table) - 1

@@ -120,7 +120,7 @@ class Interactions(Versioned):
         squared = rows.data * rows.data, rows.indices, rows.indptr
         squares = sparse.csr_matrix(squared, shape=rows.shape) @ self_products
         output = rows @ linear + (np.einsum("nef,nef->n", sums, layers) - squares) / 2
-        flat = sums.shape[0], sums.shape[1] * sums.shape[2]
+        flat = len(sums), n_groups * factors.shape[1]  # -1 cannot stand for it without rows
         return Parts(output.astype(factors.dtype), sums.reshape(flat), layers.reshape(flat))
 
 
