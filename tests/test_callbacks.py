@@ -10,6 +10,7 @@ from builders import quietly
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder
@@ -133,7 +134,7 @@ def test_callbacks_get_the_model_of_each_epoch_and_change_nothing(name, callback
 def test_a_callback_stops_training(name, callback_module):
     model = clone(MODELS[name]).set_callbacks(Recorder(stop_after=2))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # stopped on purpose: not a lack of convergence
+        warnings.simplefilter("error", ConvergenceWarning)  # stopped on purpose
         model.fit(*data_for(model))
     assert model.n_iter_ == 2
 

@@ -21,7 +21,7 @@ from skfm._utils.memory import largest_squared
 
 SHORT = {"max_iter": 5, "random_state": 0}
 # Without the JIT, the kernels compute with numbers of NumPy, which warn themselves.
-pytestmark = pytest.mark.filterwarnings("error:overflow", "error:invalid value") if JIT else ()
+pytestmark = pytest.mark.filterwarnings("error:overflow", "error:invalid value") if JIT else []
 
 
 def make(n_rows=60):

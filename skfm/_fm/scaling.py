@@ -28,7 +28,10 @@ def to_solver(center, fitted, random, problem, transform, fit_intercept, known=(
         linear = fitted.linear[:, problem.used]
         intercept, linear = problem.to_centered(fitted.intercept, linear, factors)
     else:
-        intercept, linear = _recenter(fitted, center, problem)
+        shift = -center.astype(np.float64)
+        shift[problem.used] += problem.center
+        moved = move_center(fitted, shift, problem.interactions)
+        intercept, linear = moved.intercept, moved.linear[:, problem.used]
     if fit_intercept:
         intercept = (intercept - transform.shift) / transform.unit
     else:
@@ -41,15 +44,13 @@ def to_solver(center, fitted, random, problem, transform, fit_intercept, known=(
     return Parameters(intercept, linear.astype(dtype), factors.astype(dtype))
 
 
-def _recenter(fitted, center, problem):
-    """Intercept and linear weights of the used features with the problem's center, in float64."""
-    shift = -center.astype(np.float64)
-    shift[problem.used] += problem.center
-    factors = fitted.factors.astype(np.float64)
-    change = problem.interactions.linear_shift(slice(None), shift, factors)
-    linear = fitted.linear + change
-    intercept = fitted.intercept + linear @ shift - change @ shift / 2
-    return intercept, linear[:, problem.used]
+def move_center(parameters, shift, interactions):
+    """Parameters of all features minus ``shift``, in float64, given those of the features."""
+    factors = parameters.factors.astype(np.float64)
+    change = interactions.linear_shift(slice(None), shift, factors)
+    linear = parameters.linear + change
+    intercept = parameters.intercept + linear @ shift - change @ shift / 2
+    return Parameters(intercept, linear, factors)
 
 
 def with_new_features(parameters, places, problem, init_scale, rng):
