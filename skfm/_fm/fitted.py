@@ -7,7 +7,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm._fm.features import EstimatorOfFeatures
 from skfm._fm.outputs import finite_outputs
-from skfm._fm.scaling import move_center
 from skfm._solvers.fm.parameters import Parameters
 from skfm._utils import validation
 from skfm._utils.memory import aligned_zeros
@@ -56,16 +55,6 @@ class FittedFM(EstimatorOfFeatures):
             return None, parameters
         center, intercept, linear = centered
         return center, Parameters(intercept, linear, parameters.factors)
-
-    def _exact_parameters(self):
-        """The parameters of X itself, in float64 if there is a center.
-
-        Otherwise, they would be rounded too much in float32.
-        """
-        center, parameters = self._centered_parameters()
-        if center is None:
-            return parameters
-        return move_center(parameters, -center.astype(np.float64), self._interactions)
 
     def _parameters(self):
         """Fitted parameters as the kernels read them, without copies if they were fitted here."""

@@ -30,7 +30,7 @@ def to_solver(center, fitted, random, problem, transform, fit_intercept, known=(
     else:
         shift = -center.astype(np.float64)
         shift[problem.used] += problem.center
-        moved = move_center(fitted, shift, problem.interactions)
+        moved = _move_center(fitted, shift, problem.interactions)
         intercept, linear = moved.intercept, moved.linear[:, problem.used]
     if fit_intercept:
         intercept = (intercept - transform.shift) / transform.unit
@@ -44,7 +44,7 @@ def to_solver(center, fitted, random, problem, transform, fit_intercept, known=(
     return Parameters(intercept, linear.astype(dtype), factors.astype(dtype))
 
 
-def move_center(parameters, shift, interactions):
+def _move_center(parameters, shift, interactions):
     """Parameters of all features minus ``shift``, in float64, given those of the features."""
     factors = parameters.factors.astype(np.float64)
     change = interactions.linear_shift(slice(None), shift, factors)

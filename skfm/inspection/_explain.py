@@ -111,11 +111,10 @@ def explain(
 
     Notes
     -----
-    Contributions are computed in float64, pair by pair, and returned in the dtype of the model, or
-    in float64 if `FMRegressor` or `FMClassifier` has centered columns of X. The models themselves
-    sum pairs as half the difference between the square of a sum and a sum of squares [1]_, the
-    Bayesian ones in float32. Where the interactions are much smaller than these squares, the
-    `output` of the explanation has the larger rounding error.
+    Contributions are computed in float64, pair by pair, and returned in the dtype of the model.
+    The models themselves sum pairs as half the difference between the square of a sum and a sum of
+    squares [1]_, the Bayesian ones in float32. Where the interactions are much smaller than these
+    squares, the `output` of the explanation has the larger rounding error.
 
     References
     ----------

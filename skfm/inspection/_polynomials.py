@@ -68,7 +68,7 @@ def of_point_estimate(model, X):
     """FMRegressor and FMClassifier."""
     check_is_fitted(model)
     rows = validation.validate_X(model, X)
-    parameters, interactions = model._exact_parameters(), model._interactions
+    parameters, interactions = model._parameters(), model._interactions
     polynomial = Polynomial(
         parameters.intercept,
         parameters.linear,
@@ -80,7 +80,6 @@ def of_point_estimate(model, X):
     )
     with without_checks_of(rows, model):
         output = model._raw_output(rows)
-    output = output.astype(parameters.factors.dtype, copy=False)  # that of the terms
     return Explained(rows, polynomial, np.arange(rows.shape[1]), output)
 
 
