@@ -7,7 +7,7 @@ held out, mean of two splits: log loss, or RMSE of ratings clipped to their rang
 defaults were chosen on, all columns together; the last column is the mean change of the error. To
 the sets of `real_data.py` come measurements from scikit-learn and generated clicks:
 
-- cancer, digits, wine, diabetes: dense columns, standardised.
+- cancer, digits, wine, diabetes: dense columns, standardized.
 - text: short generated texts, more words than texts; a few words say little about the class.
 - weak, none: few rows for each user, and products of users and advertisements that matter little
   or not at all. There, strong penalties are right.

@@ -26,7 +26,7 @@ matrix: what a tool converts is on its clock.
   it has before the fit, with libraries and data. "ratio" is the peak, less what the process had
   before it loaded the data, to CSR + CSC + factors.
 
-All tools minimise the same, with one penalty, weight of the unobserved and power nu (CHOSEN; what
+All tools minimize the same, with one penalty, weight of the unobserved and power nu (CHOSEN; what
 they mean: mf_peers.py): what is best for most tools in --tune, 64 factors, 12 iterations, a tenth
 of the users, a fifth of their visible entries hidden once more. skfm and irspack can have another
 nu; there, that changed less than choosing by chance among equals.

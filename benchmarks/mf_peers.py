@@ -1,6 +1,6 @@
 """MFRecommender and other tools behind one interface, for mf_*.py. Not a command of its own.
 
-Implicit feedback: all tools minimise, up to a factor and the scale of the scores s = p_u . q_i,
+Implicit feedback: all tools minimize, up to a factor and the scale of the scores s = p_u . q_i,
 
     sum of (1 - s)^2 over stored entries + unobserved * sum of s^2 over all
         + sum of penalty_u |p_u|^2 + sum of penalty_i |q_i|^2,

@@ -86,6 +86,7 @@ FAULTS = [  # file, what stands there, what stands there instead
     (SOLVERS + "training.py", "if self.best_epoch == 0:", "if False:"),
     (SOLVERS + "fm/saddle_points.py", "aweights=weight", "aweights=None"),
     (SOLVERS + "training.py", "if objective < self.best and not self.n_above_limit:", "if False:"),
+    (SOLVERS + "training.py", "self.best and not self.n_above_limit:", "self.best:"),
     (
         SOLVERS + "fm/optimizer.py",
         "_rate /= np.sqrt(1 + self.n_epochs / DECAY_EPOCHS)",
@@ -189,6 +190,7 @@ NEAR = {  # which tests are likely to notice a fault in a file
     "_solvers/fm/level_noise.py": "gibbs bayes",
     "_solvers/fm/priors.py": "gibbs",
     "_solvers/fm/rescaling.py": "gibbs",
+    "_solvers/fm/saddle_points.py": "saddle",
     "_solvers/fm/one_hot_fields.py": "feature_groups",
     "_solvers/fm/diagnostics.py": "gibbs bayes",
     "_solvers/mf/als.py": "mf matrix_kernels",

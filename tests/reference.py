@@ -341,7 +341,7 @@ def mf_loss(parameters, X, stored, unobserved_weight=None):
 
 
 def mf_objective(parameters, X, stored, alpha, alpha_bias, nu, unobserved_weight=None):
-    """What `MFRecommender` minimises, of standardised ratings or of confidences."""
+    """What `MFRecommender` minimizes, of standardized ratings or of confidences."""
     users, items, user_bias, item_bias = parameters
     total = mf_loss(parameters, X, stored, unobserved_weight)
     of_users = mf_strength(stored, alpha, nu, unobserved_weight or 0)

@@ -16,13 +16,13 @@ from skfm._utils.threads import Barrier, run_together
 
 
 @numba.njit(nogil=True)
-def add_neighbours(part, n_parts, words, table, delay):
-    """Row after row: each part adds what its neighbour wrote to the row before."""
+def add_neighbors(part, n_parts, words, table, delay):
+    """Row after row: each part adds what its neighbor wrote to the row before."""
     for row in range(1, table.shape[0]):
         for _ in range(delay[part] * (row % 7)):
             barrier.pause()
-        neighbour = (part + 1) % n_parts
-        table[row, part] = (table[row - 1, part] + 3 * table[row - 1, neighbour] + row) % 1009
+        neighbor = (part + 1) % n_parts
+        table[row, part] = (table[row - 1, part] + 3 * table[row - 1, neighbor] + row) % 1009
         if not meet(words, part, n_parts):
             return row
     return table.shape[0]
@@ -52,7 +52,7 @@ def test_nobody_goes_on_before_all_have_come(n_parts, slow):
     rows = [0] * n_parts
 
     def work(part, words):
-        rows[part] = add_neighbours(part, n_parts, words, table, delay)
+        rows[part] = add_neighbors(part, n_parts, words, table, delay)
 
     run_together(work, n_parts, Barrier)
     assert rows == [n_rows] * n_parts
@@ -66,7 +66,7 @@ def test_a_barrier_serves_again():
         table, delay = np.zeros((n_rows, 2), np.int64), np.zeros(2, np.int64)
 
         def work(part, words, table=table, delay=delay):
-            add_neighbours(part, 2, words, table, delay)
+            add_neighbors(part, 2, words, table, delay)
 
         run_together(work, 2, lambda size: meeting)
         assert_array_equal(table, expected(n_rows, 2))
@@ -88,7 +88,7 @@ def test_nobody_waits_for_a_part_that_failed(failing, pause):
         if part == failing:
             time.sleep(pause)
             raise Failure
-        rows[part] = add_neighbours(part, 3, words, table, delay)
+        rows[part] = add_neighbors(part, 3, words, table, delay)
 
     with pytest.raises(Failure):
         run_together(work, 3, Barrier)
@@ -108,7 +108,7 @@ def test_threads_that_never_started_are_not_waited_for(monkeypatch):
     table, delay = np.zeros((9, 3), np.int64), np.zeros(3, np.int64)
 
     def work(part, words):
-        add_neighbours(part, 3, words, table, delay)
+        add_neighbors(part, 3, words, table, delay)
 
     with pytest.raises(RuntimeError, match="start new thread"):
         run_together(work, 3, Barrier)

@@ -98,7 +98,7 @@ def assert_close(one, other, **tolerance):
 # Optimum
 
 
-def standardised(model, y, weight):
+def standardized(model, y, weight):
     """Parameters and target in the unit the objective is stated in."""
     parameters = parameters_of(model)
     if not isinstance(model, FMRegressor):
@@ -119,7 +119,7 @@ def test_fit_reaches_the_optimum(kind, layout, weighted):
     weight = np.random.default_rng(2).uniform(0, 3, len(y)) if weighted else None
     model = model_for(kind, n_components=3, alpha=0.1, alpha_linear=0.5, **LONG)
     model.fit(X, y, sample_weight=weight)
-    parameters, target = standardised(model, y, weight)
+    parameters, target = standardized(model, y, weight)
     data = X, target, weight, kind, model.alpha, model.alpha_linear
     fitted = reference.objective(parameters, *data)
     best = reference.best_objective(parameters, data, n_starts=size(4, 1))
@@ -139,7 +139,7 @@ def test_loss_curve_is_the_objective(kind):
     curve = []
     for epochs in (1, 2, 3):
         shorter = clone(model).set_params(max_iter=epochs).fit(X, y, sample_weight=weight)
-        parameters, target = standardised(shorter, y, weight)
+        parameters, target = standardized(shorter, y, weight)
         data = X, target, weight, kind, model.alpha, model.alpha_linear
         curve.append(reference.objective(parameters, *data) / weight.sum())
     assert_allclose(model.loss_curve_[1:], curve, rtol=1e-9)
@@ -816,14 +816,14 @@ def test_warm_start_continues(kind):
     cold = model_for(kind, **GIVEN, **EPOCHS).fit(X, y)
     warm = clone(cold).set_params(warm_start=True).fit(X, y)
     assert_same(warm, cold)
-    parameters, target = standardised(cold, y, None)
+    parameters, target = standardized(cold, y, None)
     data = X, target, None, kind, warm.alpha, warm.alpha_linear
     objective = reference.objective(parameters, *data)
     warm.fit(X, y)
     assert warm.n_iter_ == len(warm.loss_curve_) == 30
     # The first entry is the objective of the parameters it started from: those of before.
     assert_allclose(warm.loss_curve_[0], objective / len(y), rtol=1e-9)
-    parameters, _ = standardised(warm, y, None)
+    parameters, _ = standardized(warm, y, None)
     assert reference.objective(parameters, *data) < objective
     cold.fit(X, y)
     assert cold.loss_curve_[0] > warm.loss_curve_[0]  # without warm_start, training starts again
@@ -837,7 +837,7 @@ def test_warm_start_does_not_undo_what_was_reached(kind, layout):
     model = model_for(kind, warm_start=True, **GIVEN).fit(X, y)
 
     def objective():
-        parameters, target = standardised(model, y, None)
+        parameters, target = standardized(model, y, None)
         return reference.objective(
             parameters, X, target, None, kind, model.alpha, model.alpha_linear
         )

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse, stats
 
 from skfm._kernels import losses
-from skfm._solvers.fm import diagnostics, gibbs, sweeps
+from skfm._solvers.fm import diagnostics, gibbs, rescaling, sweeps
 from skfm._solvers.fm import level_noise as noise
 from skfm._solvers.fm.gibbs import N_HELD, REFRESH, Chain, Draw, Settings, first_draw
 from skfm._solvers.fm.interactions import all_pairs
@@ -427,6 +427,43 @@ def test_precisions_of_all_groups_have_a_common_number(nu):
         assert_drawn_from(scale, stats.gamma(nu / 2, scale=2 / nu))
     else:
         assert_allclose(scale, 1, rtol=1e-3)
+
+
+def test_common_number_of_groups_that_differ_has_its_distribution():
+    """With the multipliers integrated out: its density, computed on a grid."""
+    rng, nu = np.random.default_rng(0), 4.0
+    size, expected = np.array([[3], [6], [10]]), np.array([[2.0], [0.5], [1.0]])
+    prior = Hyperprior(common=5.0, degrees_of_freedom=np.array([nu]))
+    own = GroupPrecisions(size, expected, [np.array([0])], prior)
+    squares = (size + 1) / expected * [[0.1], [1.0], [10.0]]
+    common, precision, found = np.ones(1), expected, []
+    for number in range(4000):
+        common, precision = own.draw(squares, common, precision, rng)
+        if number % 4 == 3:
+            found.append(np.log(common[0]))
+    grid = np.linspace(-8, 8, 4000)  # of the logarithm of the common number
+    shape, rate = (size + 1) / 2, squares * expected / 2
+    log_p = (5 / 2 + shape.sum()) * grid - 5 / 2 * np.exp(grid)
+    log_p -= ((nu / 2 + shape) * np.log(nu / 2 + np.exp(grid) * rate)).sum(axis=0)
+    cdf = np.cumsum(np.exp(log_p - log_p.max()))
+    cdf /= cdf[-1]
+    assert stats.kstest(found, lambda values: np.interp(values, grid, cdf)).pvalue > 1e-6
+
+
+def test_likelihood_of_rescaled_outputs(monkeypatch):
+    """That of errors, or of labels, as by the formula: up to a constant."""
+    monkeypatch.setattr(rescaling, "CHUNK", 7)
+    rng = np.random.default_rng(0)
+    output, target, part, weight = rng.normal(size=(4, 20))
+    signs, weight = np.sign(target), np.exp(weight)
+    normal = rescaling.normal_likelihood(output - target, part, weight)
+    probit = rescaling.probit_likelihood(output, part, signs, weight, 2)
+    for change in (-1.0, -0.3, 0.5, 4.0):
+        squares = [(output + c * part - target) ** 2 for c in (change, 0)]
+        assert_allclose(normal(change) - normal(0), -weight @ (squares[0] - squares[1]) / 2)
+        assert_allclose(
+            probit(change), weight @ stats.norm.logcdf(signs * (output + change * part))
+        )
 
 
 @pytest.mark.parametrize("probit", [False, True])

@@ -129,7 +129,7 @@ def twin(model, X):
     return np.stack(outputs, axis=1)
 
 
-def standardise(y, weight=None):
+def standardize(y, weight=None):
     """Targets of mean 0 and variance 1, their mean before and their unit."""
     mean = np.average(y, weights=weight)
     unit = np.sqrt(np.average((y - mean) ** 2, weights=weight))
@@ -141,7 +141,7 @@ def as_reference(model, X, y, weight=None):
     intercept, coef, components = parameters_of(model)
     terms, kind = terms_of(model), "log_loss" if intercept.size == 1 else "softmax"
     if isinstance(model, FMRegressor):
-        y, mean, unit = standardise(y, weight)
+        y, mean, unit = standardize(y, weight)
         intercept, coef = (intercept - mean) / unit, coef / unit
         components, kind = components / unit ** (1 / terms[1][:, None]), "squared_error"
     data = X, y, weight, kind, model.alpha, model.alpha_linear, *terms
@@ -149,7 +149,7 @@ def as_reference(model, X, y, weight=None):
 
 
 def objective(model, X, y, weight=None):
-    """What the docstrings say is minimised, at the fitted parameters."""
+    """What the docstrings say is minimized, at the fitted parameters."""
     parameters, data = as_reference(model, X, y, weight)
     return reference.product_objective(parameters, *data)[0]
 
@@ -1431,7 +1431,8 @@ def test_a_slice_has_lost_its_fields(kind):
     quietly(model.fit, X, y)
     expected, before = model.predict(X), dict(vars(model))
     assert_array_equal(model.predict(X[:7]), expected[:7])  # it is no matter there
-    with pytest.raises(ValueError, match=r"interactions refers to fields; .* feature_fields"):
+    message = "interactions refers to fields; assign the features to fields with feature_fields"
+    with pytest.raises(ValueError, match=message):
         model.fit(X[:50], y[:50])
     assert vars(model) == before
     assert_array_equal(model.predict(X), expected)
@@ -1450,8 +1451,8 @@ def test_chunks_after_the_first_need_not_carry_fields():
 
 REFUSED = [
     ({"interactions": [("a", "x")]}, ValueError, "Unknown field 'x' in interactions; .*'a', 'b'"),
-    ({"interactions": [("a", None)]}, ValueError, "Unknown field None in interactions"),
-    ({"interactions": [("a", 1)]}, ValueError, "Unknown field 1 in interactions"),
+    ({"interactions": [("a", None)]}, ValueError, "Unknown field None in interactions; known"),
+    ({"interactions": [("a", 1)]}, ValueError, "Unknown field 1 in interactions; known"),
     ({"interactions": ["ab"]}, ValueError, "interactions must contain pairs.*'ab'"),
     ({"interactions": ("a", "b")}, ValueError, "interactions must contain pairs.*'a'"),
     ({"interactions": [("a", "b", "c")]}, ValueError, "interactions must contain pairs.*'c'"),
@@ -1464,7 +1465,7 @@ REFUSED = [
     (
         {"interactions": [("a", "b")], "feature_fields": None},
         ValueError,
-        "fields with feature_fields",
+        "interactions refers to fields; assign the features to fields with feature_fields",
     ),
     ({"interactions": [("a", "b")], "degree": 3}, ValueError, "degree=3.*interactions=None"),
     *(({"degree": d}, (ValueError, TypeError), r"\bdegree\b") for d in (1, 0, -2, 11, 2.5, True)),
@@ -1472,8 +1473,12 @@ REFUSED = [
     ({"fit_linear": "user"}, TypeError, "fit_linear must be.*'user'"),
     ({"fit_linear": None}, TypeError, "fit_linear must be.*None"),
     ({"fit_linear": 1}, TypeError, "fit_linear must be"),
-    ({"fit_linear": ["a", "x"]}, ValueError, "Unknown field 'x' in fit_linear"),
-    ({"fit_linear": ["a"], "feature_fields": None}, ValueError, "with feature_fields"),
+    ({"fit_linear": ["a", "x"]}, ValueError, "Unknown field 'x' in fit_linear; known"),
+    (
+        {"fit_linear": ["a"], "feature_fields": None},
+        ValueError,
+        "fit_linear refers to fields; assign the features to fields with feature_fields",
+    ),
     ({"feature_fields": ["a"] * 5}, ValueError, r"feature_fields.*\(6,\).*\(5,\)"),
     ({"feature_fields": ["a"] * 7}, ValueError, r"feature_fields.*\(6,\).*\(7,\)"),
     ({"feature_fields": "aabbcc"}, ValueError, "feature_fields"),

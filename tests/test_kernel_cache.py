@@ -607,10 +607,10 @@ def test_compile_all_takes_dtypes():
 
 def test_compile_all_says_when_nothing_can_be_kept(monkeypatch):
     def use():
-        warnings.warn("Compiled kernels cannot be kept", RuntimeWarning, stacklevel=1)
+        warnings.warn("Compiled kernels cannot be cached", RuntimeWarning, stacklevel=1)
 
     monkeypatch.setattr(_compile_all, "_uses", lambda dtype: [use])
-    with pytest.warns(RuntimeWarning, match="cannot be kept"):
+    with pytest.warns(RuntimeWarning, match="cannot be cached"):
         skfm.compile_all()
 
 

@@ -694,10 +694,10 @@ def test_problem_states_the_objective(kind, n_outputs, weighted):
         for linear, factors in zip(state.linear, state.factors, strict=True)
     )
     raw = reference.raw_output(parameters, X)
-    unpenalised = reference.ones_if_none(weight, X) @ reference.losses(kind, raw, y)
+    unpenalized = reference.ones_if_none(weight, X) @ reference.losses(kind, raw, y)
     used_only = [p if p.ndim == 1 else p * (np.abs(X).sum(axis=0) > 0) for p in parameters]
     expected = reference.objective(used_only, X, y, weight, kind, ALPHA, ALPHA_LINEAR)
-    assert_allclose(total + unpenalised, expected)
+    assert_allclose(total + unpenalized, expected)
 
 
 # Losses and update rule

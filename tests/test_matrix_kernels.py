@@ -18,7 +18,7 @@ from skfm._kernels import mf_sgd as kernels
 from skfm._kernels import ridge
 from skfm._kernels import top_k as top_kernels
 from skfm._kernels.structs import Entries, Ridge
-from skfm._solvers import top_k, training
+from skfm._solvers import top_k
 from skfm._solvers.mf import als, principal_axes, sgd
 from skfm._solvers.mf.problem import ITEM, USER, VECTOR_BYTES, Model
 from skfm._utils import sparse_entries
@@ -613,7 +613,7 @@ def dense_fold_in(model, X, stored, items):
     users = model.table(X.shape[0], USER, items.dtype)
     for u in np.flatnonzero(stored.any(axis=1)):
         penalty = np.append(model.alpha_bias, np.full(n_components, strengths[u]))
-        if model.is_implicit:  # each entry pulls towards 0, a stored one towards 1 as well
+        if model.is_implicit:  # each entry pulls toward 0, a stored one toward 1 as well
             rows = np.concatenate([design, design])
             target = np.repeat([0.0, 1.0], n_items)
             weight = np.append(np.full(n_items, model.unobserved_weight), stored[u] * X[u])
@@ -955,136 +955,6 @@ def test_the_warning_is_at_the_line_that_called_fit(n_components):
     ours = [warning for warning in record if "diverged" in str(warning.message)]
     assert ours and {warning.filename for warning in ours} == {__file__}
     assert np.isfinite(fitted.components_).all()
-
-
-class _Losses:
-    """A trainer whose losses are given, and whose parameters are the number of epochs."""
-
-    remedy = "Do something else."
-    n_batches = 1000
-    finds_rate = False
-    saddles = 0  # that can be left
-
-    def take_newton_step(self):
-        return np.inf
-
-    def adapt_to_new_objective(self):
-        pass
-
-    def leave_saddle(self):
-        self.saddles -= 1
-        return self.saddles >= 0
-
-    def __init__(self, losses, measured=0.0):
-        self.losses = list(losses)
-        self.learning_rate = 1.0
-        self.state = 0
-        self.measured = measured  # one loss, or one for each number of epochs
-        self.forgotten = 0
-
-    def parameters(self):
-        return self.state
-
-    def set_parameters(self, parameters, *, forget):
-        self.state = parameters
-        self.forgotten += forget
-
-    def slow_down(self):
-        self.learning_rate /= 4
-
-    def penalty(self):
-        return 0.0
-
-    def epoch(self):
-        self.state += 1
-        return self.losses.pop(0)
-
-    def measure(self):
-        return self.measure_at(self.state)
-
-    def measure_at(self, parameters):
-        measured = self.measured if np.isscalar(self.measured) else self.measured[parameters]
-        return measured, measured
-
-
-def run_losses(losses, measured=0.0, search=None, **changes):
-    trainer = _Losses(losses, measured)
-    chosen = options(max_iter=len(losses), **changes)
-    progress = Progress(chosen, 1, "entries")
-    return trainer, *training.run_epochs(trainer, 1.0, chosen, progress, search=search)
-
-
-def test_one_loss_that_is_not_finite_starts_training_again():
-    with pytest.warns(RuntimeWarning, match="starts again with learning_rate=0.25"):
-        trainer, kept, history = run_losses([0.9, 0.5, np.nan, 0.8, 0.4])
-    # The loss of 0.5 was measured after the first epoch; two epochs follow.
-    assert kept == 1 + 2 and trainer.forgotten == 1
-    assert_array_equal(history.loss_curve, [0.9, 0.5, np.nan, 0.8, 0.4])
-
-
-def test_training_gives_up_after_some_restarts():
-    n = training.MAX_RESTARTS
-    with pytest.warns(RuntimeWarning) as record, pytest.raises(ValueError, match="something else"):
-        run_losses([np.inf] * (n + 1))
-    assert len(record) == n
-
-
-def test_training_stops_when_the_objective_rests():
-    _, kept, history = run_losses([0.9, 0.5, 0.5, 0.5, 0.5], n_iter_no_change=2, tol=0.01)
-    assert history.converged and len(history.loss_curve) == 4 == kept
-
-
-def test_training_goes_on_where_a_saddle_point_is_left(monkeypatch):
-    monkeypatch.setattr(_Losses, "saddles", 1)
-    losses = [0.9, 0.5, 0.5, 0.5, 0.1, 0.1, 0.1, 0.1]
-    _, kept, history = run_losses(losses, n_iter_no_change=2, tol=0.01)
-    assert history.converged and len(history.loss_curve) == 7 == kept
-
-
-def test_another_objective_does_not_begin_where_training_has_gone_astray():
-    """Of the old one, parameters after one epoch were the best; the third went astray."""
-    search = SimpleNamespace(
-        update_before=lambda epoch, _: epoch == 4, has_updates_after=lambda epoch: epoch < 4
-    )
-    losses = [0.9, 0.5, 9.0, 0.6, 0.5]
-    trainer, kept, _ = run_losses(losses, search=search, n_iter_no_change=3, tol=0.0)
-    assert trainer.forgotten == 1 and trainer.learning_rate == 0.25
-    assert kept == 1 + 2
-
-
-def test_a_first_step_that_is_too_long_is_no_divergence(recwarn):
-    trainer, _, history = run_losses([0.9, 9.0, 9.0, 0.8, 0.4, 0.1], n_iter_no_change=2)
-    assert trainer.forgotten == 1 and trainer.learning_rate == 0.25
-    assert len(history.loss_curve) == 6 and not recwarn.list
-    with pytest.warns(RuntimeWarning, match="starts again with learning_rate=0.0625"):
-        run_losses([0.9, 9.0, 9.0, 9.0, 9.0, 0.1], n_iter_no_change=2)
-
-
-def test_who_goes_back_to_the_start_goes_on_with_shorter_steps():
-    trainer, kept, _ = run_losses([0.9], measured=0.95)
-    assert kept == 1 and trainer.learning_rate == 1
-    trainer, kept, _ = run_losses([0.9], measured=[0.9, 0.95])
-    assert kept == 0 and trainer.learning_rate == 0.25
-
-
-def test_what_is_left_of_the_objective_bounds_its_progress():
-    """On separable classes a tenth of the loss is far from the end."""
-    assert training.least_progress(1e-4, 0.5) == training.least_progress(1e-4, 0.1) == 1e-4
-    assert training.least_progress(1e-4, 0.01) == pytest.approx(1e-5)
-    losses = [0.05, 0.044, 0.038, 0.032, 0.026, 0.02]
-    _, _, history = run_losses(losses, n_iter_no_change=2, tol=0.01)
-    assert not history.converged
-    _, _, history = run_losses(np.add(losses, 0.5), n_iter_no_change=2, tol=0.01)
-    assert history.converged
-
-
-@pytest.mark.parametrize("n_batches", [1, 1000])
-def test_what_is_remembered_of_early_steps_is_forgotten(n_batches, monkeypatch):
-    """If they led away from where training began, and it goes back there."""
-    monkeypatch.setattr(_Losses, "n_batches", n_batches)
-    monkeypatch.setattr(training._Monitor, "_is_worse", lambda self: True)
-    trainer, _, _ = run_losses([0.9, 0.8, 1.0, 1.0, 0.5], n_iter_no_change=2)
-    assert trainer.learning_rate == 0.25 and trainer.forgotten == (n_batches == 1)
 
 
 # The best columns

@@ -420,7 +420,7 @@ def test_names_become_positions():
     assert pipeline[-1].feature_names_in_.tolist() == names
     scaled = MaxAbsScaler().fit_transform(X)
     assert scorer(pipeline, frame, Y_hidden) == scorer(Popular().fit(scaled), scaled, Y_hidden)
-    with pytest.raises(ValueError, match="Y_hidden must have the same columns"):
+    with pytest.raises(ValueError, match="Y_hidden must have the same columns as X in fit"):
         scorer(Popular().fit(frame), frame, hidden_frame[sorted(names)])
 
 

@@ -120,7 +120,7 @@ SHORT = {"adagrad": 0.05, "adam": 0.02, "ftrl": 0.03, "sgd": 0.01}
 @pytest.mark.parametrize("loss, n_classes", KINDS)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_same_chunk_again_is_another_epoch(solver, loss, n_classes, dtype):
-    """It is recognised in every format, and its rows are not counted again."""
+    """It is recognized in every format, and its rows are not counted again."""
     X, y = make(n_classes, size(300, 40), dtype=dtype)
     weight = np.random.default_rng(0).uniform(0.1, 3, len(y))
     options = {"solver": solver, "learning_rate": SHORT[solver]}
@@ -784,10 +784,12 @@ def test_bad_parameters_are_refused(loss, n_classes, parameters, match):
 def test_what_is_settled_cannot_change(loss, n_classes, parameters):
     if "loss" in parameters:
         parameters = {"loss": "squared_hinge" if n_classes else "huber"}
+    ((name, value),) = parameters.items()
+    message = rf"^partial_fit cannot change parameters .*{name}=.* \(now {value!r}\).*Call fit, or"
     _, *fitted = states(loss, n_classes)
     _, chunk, _ = good_chunks(n_classes)
     for model in fitted:
-        assert_refused(model, learning(chunk), "cannot change parameters", **parameters)
+        assert_refused(model, learning(chunk), message, **parameters)
 
 
 @pytest.mark.parametrize("parameters", [{"quantile": 0.9}, {"epsilon": 0.1}])

@@ -294,7 +294,9 @@ def test_numbers_of_several_types_match_if_they_are_equal():
     unsigned = np.array([2**53 + 1, 2**64 - 1, 7], dtype=np.uint64)
     assert encoder.encode_users(unsigned).tolist() == [2, -1, 0]
     assert encoder.encode_users(np.array([7], dtype=np.int8)).tolist() == [0]
-    with pytest.warns(UserWarning, match="they are bytes and str and tuple, but were"):
+    with pytest.warns(
+        UserWarning, match="they are bytes and str and tuple, but were int64 in fit"
+    ):
         assert encoder.encode_users(["7", b"7", (7,)]).tolist() == [-1, -1, -1]
     encoder.fit([(2.0**53, 0), (0.5, 0)])
     assert encoder.encode_users([2**53, 2**53 + 1, 0]).tolist() == [1, -1, -1]
@@ -325,7 +327,7 @@ def test_types_of_pandas(kind):
     assert encoder.user_ids_.tolist() == expected
     assert encoder.encode_users(users).tolist() == [1, 0, 1]
     log.loc[1, "user"] = pandas.NA
-    with pytest.raises(ValueError, match=r"1 ids of users are missing .* in row 1"):
+    with pytest.raises(ValueError, match=r"1 user ids are missing .* in row 1"):
         encoder.fit(log)
     log["user"] = users
     log.loc[2, "value"] = pandas.NA
@@ -482,12 +484,16 @@ def test_some_columns_are_given(form):
         ({"item": None}, TypeError, "item must be the name or the position of a column"),
         ({"user": 1.0}, TypeError, "user must be the name or the position of a column"),
         ({"value": True}, TypeError, "value must be the name or the position of a column"),
-        ({"value": 7}, ValueError, r"X has 4 feature\(s\).*value is the position 7"),
+        (
+            {"value": 7},
+            ValueError,
+            r"X has 4 feature\(s\).*value is the position 7; positions start at 0",
+        ),
         ({"time": -1}, ValueError, "time is the position -1"),
         (
             {"value": "stars"},
             ValueError,
-            "the column 'stars', but X has no column names",
+            "value names the column 'stars', but X has no column names; pass its position",
         ),
     ],
 )
@@ -739,8 +745,8 @@ def test_ids_of_another_type_are_warned_of(known, others, now, before, position)
 
     encoder = summing(handle_unknown="ignore").fit(log(known))
     ids_of, encode = (
-        ("ids of users", encoder.encode_users),
-        ("ids of items", encoder.encode_items),
+        ("user ids", encoder.encode_users),
+        ("item ids", encoder.encode_items),
     )[position]
     calls = [lambda: encode(others), lambda: encoder.transform(log(others))]
     if position == 1:
@@ -942,7 +948,9 @@ def test_bad_parameters(name, value):
     ],
 )
 def test_what_is_no_log(log):
-    with pytest.raises(ValueError, match="2 to 4 columns: user, item and, optionally,"):
+    with pytest.raises(
+        ValueError, match="2 to 4 columns: user, item and, optionally, value and time"
+    ):
         summing().fit(log)
     with pytest.raises(ValueError, match="2 to 4 columns"):
         summing().fit(LOG).transform(log)
@@ -965,39 +973,39 @@ def test_sparse_and_empty_logs():
 def test_missing_ids(missing, others):
     complete = [(others[0], 1), (others[1], 1)]
     fitted = summing(handle_unknown="ignore").fit(complete)
-    for position, name in enumerate(["users", "items"]):
+    for position, name in enumerate(["user", "item"]):
         log = plain_rows([(others[0], 1), (others[0], 1), (others[0], 1)])
         log[1:, position] = missing
         for method in (fitted.fit, fitted.fit_transform, fitted.transform):
-            with pytest.raises(ValueError, match=rf"2 ids of {name} are missing .* in row 1;"):
+            with pytest.raises(ValueError, match=rf"2 {name} ids are missing .* in row 1;"):
                 method(log)
-        with pytest.raises(ValueError, match=f"ids of {name} are missing"):
+        with pytest.raises(ValueError, match=f"{name} ids are missing"):
             fitted.transform_new_users(log)
-    with pytest.raises(ValueError, match=r"1 ids of users are missing .* in row 2;"):
+    with pytest.raises(ValueError, match=r"1 user ids are missing .* in row 2;"):
         fitted.encode_users([*others, missing])
 
 
 def test_missing_ids_in_numbers():
-    with pytest.raises(ValueError, match="1 ids of items are missing"):
+    with pytest.raises(ValueError, match="1 item ids are missing"):
         summing().fit(np.array([[1, np.nan], [2, 3]]))
-    with pytest.raises(ValueError, match="1 ids of users are missing"):
+    with pytest.raises(ValueError, match="1 user ids are missing"):
         summing().fit(np.array([["NaT", "2020"], ["2021", "2020"]], dtype="M8[Y]"))
 
 
 def test_ids_that_cannot_be_hashed():
     log = plain_rows([("ann", ["tea"]), ("bob", ["milk"])])
     for method in ("fit", "fit_transform"):
-        with pytest.raises(TypeError, match=r"ids of items must be hashable.*list"):
+        with pytest.raises(TypeError, match=r"item ids must be hashable.*list"):
             getattr(summing(), method)(log)
     encoder = summing(handle_unknown="ignore").fit([("ann", 1)])
     for ids in ([["ann"], ["bob"]], [{"ann"}]):
-        with pytest.raises(TypeError, match="ids of users must be hashable"):
+        with pytest.raises(TypeError, match="user ids must be hashable"):
             encoder.encode_users(ids)
 
 
 @pytest.mark.parametrize("ids", ["ann", b"ann", 7, None, np.array([["ann"]]), np.array("ann")])
 def test_what_is_no_list_of_ids(ids):
-    with pytest.raises(ValueError, match="one-dimensional array of ids of users"):
+    with pytest.raises(ValueError, match="one-dimensional array of user ids"):
         summing().fit(LOG).encode_users(ids)
 
 
@@ -1111,5 +1119,5 @@ def test_inverse_transform_of_no_matrix(matrix):
 @pytest.mark.parametrize("ids", [sparse.csr_matrix(np.eye(2)), sparse.csr_array(np.eye(2))])
 def test_ids_in_a_sparse_matrix(ids):
     encoder = UserItemEncoder().fit([("ann", "tea")])
-    with pytest.raises(ValueError, match="Expected a list or one-dimensional array of ids"):
+    with pytest.raises(ValueError, match="Expected a list or one-dimensional array of user ids"):
         encoder.encode_users(ids)

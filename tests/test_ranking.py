@@ -345,7 +345,7 @@ def test_new_items_are_known_by_their_features():
     assert_allclose(model.item_vectors()[30:], cold.item_vectors()[30:])
     ranked, _ = model.recommend(X[:4], 2, candidates=[100, 101])
     assert set(ranked.ravel()) == {100, 101}
-    with pytest.raises(ValueError, match="already has"):
+    with pytest.raises(ValueError, match="that the model already has"):
         model.add_items(new)
     with pytest.raises(ValueError, match="4 columns"):
         model.add_items(new[["a"]].set_axis([7, 8]))
@@ -499,8 +499,8 @@ def test_groups_that_do_not_fit_are_refused():
     model = small().fit(X, items)
     for groups, match in (
         (np.arange(299), "groups must contain the user of each of the 300 rows of X; got 299"),
-        (np.ones((300, 1)), "one-dimensional array of ids of groups"),
-        ("user", "one-dimensional array of ids of groups"),
+        (np.ones((300, 1)), "one-dimensional array of group ids"),
+        ("user", "one-dimensional array of group ids"),
     ):
         with pytest.raises(ValueError, match=match):
             model.score(X, items, groups=groups)
@@ -510,7 +510,7 @@ def test_users_that_precision_hides_are_asked_for():
     X, items, _ = make_log(n_events=300)
     model = small().fit(X / 10, items)
     rounded, scorer = (X / 10).astype(np.float32), make_ranking_scorer("ndcg", exclude_seen=False)
-    with pytest.raises(ValueError, match=r"X has the type float32.*ids of the users as groups"):
+    with pytest.raises(ValueError, match=r"X has the type float32.*pass the user ids as groups"):
         scorer(model, rounded, items)
     expected = scorer(model, X / 10, items)
     assert_allclose(scorer(model, rounded, items, groups=X.indices), expected)
@@ -630,11 +630,11 @@ def test_popular_items_may_be_drawn_more_often(negatives):
         ({"X": [[1.0], [np.nan], [2.0]]}, "NaN"),
         ({"item_features": [[1.0], [np.nan]]}, "item_features"),
         ({"item_features": [["a"], ["b"]]}, "OneHotEncoder"),
-        ({"item_ids": ["a", "a"]}, "occur more than once"),
+        ({"item_ids": ["a", "a"]}, "items occur more than once in item_ids"),
         ({"item_ids": [0]}, "item_ids"),
         ({"item_fields": ["a", "b"]}, "item_fields"),
         ({"item_identity": "item"}, "item_identity"),
-        ({"item_identity": ("a", "a")}, "more than once"),
+        ({"item_identity": ("a", "a")}, "item_identity contains a field more than once"),
         ({"user_fields": ["who"]}, "user_fields"),
         ({"feature_fields": ["a", "b"]}, "feature_fields"),
         ({"negatives": 2.0}, "negatives"),
@@ -1044,7 +1044,7 @@ def test_items_of_another_type_are_named():
     ):
         with pytest.raises(ValueError, match=types):
             call()
-    with pytest.warns(UserWarning, match=f"ids of items is known: {types}") as caught:
+    with pytest.warns(UserWarning, match=f"item ids is known: {types}") as caught:
         assert model.score(X, items.astype(str)) == 0
     assert caught[0].filename == __file__
 

@@ -213,7 +213,7 @@ def test_in_company():
 def test_ids_of_another_type_are_warned_of(name):
     log, y = [(1, 10), (1, 11), (2, 10), (2, 12)], [5.0, 1.0, 4.0, 2.0]
     model = make_recipe(name, FMRegressor(2, max_iter=3, random_state=0)).fit(log, y)
-    with pytest.warns(UserWarning, match="ids of users is known: they are str, but were int64"):
+    with pytest.warns(UserWarning, match="user ids is known: they are str, but were int64 in fit"):
         model.predict([("1", "10"), ("2", "12")])
 
 

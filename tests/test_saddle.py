@@ -73,10 +73,10 @@ def test_one_epoch_after_the_other_learns_as_well(solver, n_rows):
     assert model.score(X[n_rows:], y[n_rows:]) > size(0.6, 0.1)
 
 
-def as_problem(X, interactions, alpha=1.0, dtype=np.float64):
+def as_problem(X, interactions, alpha=1.0, dtype=np.float64, weight=()):
     rows = sparse.csr_matrix(X.astype(dtype))
     y = np.zeros(len(X))
-    weight, penalties = np.empty(0, dtype), Penalties(linear=1.0, factors=alpha)
+    weight, penalties = np.array(weight, dtype), Penalties(linear=1.0, factors=alpha)
     return make_problem(rows, y, weight, CODES["squared_error"], penalties, interactions)
 
 
@@ -117,6 +117,16 @@ def test_curvature_is_that_of_the_formula(fields):
     assert_allclose(lengths / lengths[0], 2.0 ** np.arange(6))
 
 
+def test_steps_for_weighted_rows_are_those_for_repeated_ones():
+    rng = np.random.default_rng(0)
+    X, slope, weight = rng.normal(size=(30, 6)), rng.normal(size=30), rng.integers(1, 9, 30)
+    weighted = as_problem(X, all_pairs(6, 2), weight=weight)
+    repeated = as_problem(np.repeat(X, weight, axis=0), all_pairs(6, 2))
+    ((_, steps),) = saddle_points.descent_directions(weighted, (weight * slope)[None])
+    ((_, expected),) = saddle_points.descent_directions(repeated, np.repeat(slope, weight)[None])
+    assert_allclose(np.abs(steps), np.abs(expected), rtol=1e-6)
+
+
 def test_there_is_no_way_down_from_a_minimum():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 6))
@@ -133,7 +143,7 @@ def test_factors_that_are_nearly_zero_are_said(solver):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 4))
     y = X @ rng.normal(size=4) + rng.normal(size=200)
-    with pytest.warns(UserWarning, match="the model is linear. Lower alpha .now 50."):
+    with pytest.warns(UserWarning, match=r"the model is linear. Lower alpha \(now 50\) to learn"):
         FMRegressor(solver=solver, alpha=50.0, random_state=0).fit(X, y)
     for options in ({"n_components": 0}, {"alpha": 0.0}):
         with warnings.catch_warnings():
@@ -191,7 +201,7 @@ def test_factors_that_no_penalty_has_made_small():
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_there_is_no_way_down_where_all_is_flat(solver):
-    """The target is constant and nothing is penalised: the second derivative is 0."""
+    """The target is constant and nothing is penalized: the second derivative is 0."""
     X = np.eye(6)[np.arange(12) % 6] + np.eye(6)[np.arange(12) // 2]
     model = FMRegressor(2, alpha=0, alpha_linear=5, solver=solver, init_scale=0, max_iter=5)
     with warnings.catch_warnings():

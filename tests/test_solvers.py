@@ -1,14 +1,27 @@
 """Every solver on every loss: the optimum, unscaled data, sparsity, threads."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import reference
-from builders import LOSSES, RATES, SOLVERS, as_reference, make_dense, model_for, quietly
+from builders import (
+    LOSSES,
+    MINIBATCH_SOLVERS,
+    RATES,
+    SOLVERS,
+    as_reference,
+    make_dense,
+    model_for,
+    quietly,
+)
 from helpers import JIT, size
 from numpy.testing import assert_array_equal
 from scipy import sparse
 
 from skfm import FMClassifier, FMRegressor
+from skfm._solvers.fm.optimizer import Optimizer
+from skfm._solvers.fm.parameters import Parameters
 
 
 @pytest.mark.around(solver="adagrad", loss="squared_error")
@@ -86,6 +99,21 @@ def test_number_of_threads_does_not_matter(solver, loss, n_classes):
 
 
 # FTRL
+
+
+@pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
+def test_learning_rate_decays_unless_sums_of_squares_shorten_the_steps(solver):
+    start = Parameters(np.zeros(1), np.zeros((1, 3)), np.zeros((1, 3, 2)))
+    settings = SimpleNamespace(solver=solver, learning_rate=0.5, initial_accumulator=1.0)
+    optimizer = Optimizer(None, start, settings, count=np.zeros(3))
+    rates = []
+    for _ in range(31):
+        optimizer.begin_epoch(1.0)
+        rates.append(optimizer.rule.learning_rate)
+    decays = solver in ("adam", "sgd")
+    assert rates[0] == 0.5
+    assert rates[10] == pytest.approx(0.5 / np.sqrt(2) if decays else 0.5)
+    assert rates[30] == pytest.approx(0.25 if decays else 0.5)
 
 
 def test_ftrl_with_l1_reaches_the_optimum_of_a_proximal_oracle():

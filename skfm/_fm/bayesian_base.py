@@ -272,15 +272,15 @@ class BaseBayesianFM(EstimatorOfFeatures):
         check_is_fitted(self)
         return self._chain_state.scaling.apply(validation.validate_X(self, X))
 
-    def _summarise(self, rows, summarise):
-        """What ``summarise`` makes of the outputs of these rows, (n_samples, n_draws)."""
+    def _summarize(self, rows, summarize):
+        """What ``summarize`` makes of the outputs of these rows, (n_samples, n_draws)."""
         state = self._chain_state
         return self._samples.predict(
             rows,
             state.group,
             state.interactions,
             state.key,
-            summarise,
+            summarize,
             n_threads(self.n_jobs),
         )
 

@@ -196,4 +196,4 @@ class BayesianFMClassifier(ClassifierMixin, BaseBayesianFM):
         return self._as_fitted(np.stack([1 - second, second], axis=1))
 
     def _second(self, X):
-        return self._summarise(self._rows(X), lambda outputs: ndtr(outputs).mean(axis=1))
+        return self._summarize(self._rows(X), lambda outputs: ndtr(outputs).mean(axis=1))

@@ -146,7 +146,7 @@ class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
     is common to all groups and has a Gamma(1, 1) prior. The other belongs to the group and has a
     Gamma(nu / 2, nu / 2) prior. ``nu`` is drawn from the powers of two from 4 to 256, separately
     for the linear weights and for the factors of each degree. Small groups, and groups with little
-    information, are therefore shrunk towards the others.
+    information, are therefore shrunk toward the others.
 
     **Start of the chain.** In the first five iterations, the means and precisions of the groups
     are fixed at their expected values. After that, each iteration ends with Metropolis steps that
@@ -285,7 +285,7 @@ class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
         validation.check_flag(return_std, "return_std")
         transform = self._target_transform
         if not return_std:
-            mean = self._summarise(self._rows(X), lambda outputs: outputs.mean(axis=1))
+            mean = self._summarize(self._rows(X), lambda outputs: outputs.mean(axis=1))
             with np.errstate(over="ignore"):
                 return self._as_fitted(mean * transform.unit + transform.shift)
 
@@ -294,7 +294,7 @@ class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
                 return np.stack([outputs.mean(axis=1), outputs.var(axis=1)], axis=1)
 
         rows = self._rows(X)
-        mean, variance = self._summarise(rows, moments).T
+        mean, variance = self._summarize(rows, moments).T
         variance = variance + self._samples.noise_variance(
             rows, self._chain_state.group, n_threads(self.n_jobs)
         )

@@ -57,7 +57,7 @@ def check_or_derive_groups(groups, X, weight):
 def derive_groups(X, weight):
     """A label for each column of CSR rows: "field 0", "field 1", ..., "others" or "dense".
 
-    A one-hot field is a run of neighbouring columns of which no row has two and most rows have
+    A one-hot field is a run of neighboring columns of which no row has two and most rows have
     one. Each is a group; but runs of one column, that most rows have, such as numbers, are
     together the group "dense". The columns of no field are the group "others".
     """

@@ -98,8 +98,8 @@ class Samples(Versioned):
             if isinstance(array, np.ndarray):
                 setattr(self, name, array[: self.n_kept])
 
-    def predict(self, rows, group, interactions, key, summarise, n_threads):
-        """``summarise(outputs)`` (n_rows, n_draws) for blocks of `RowsInUnits`, joined."""
+    def predict(self, rows, group, interactions, key, summarize, n_threads):
+        """``summarize(outputs)`` (n_rows, n_draws) for blocks of `RowsInUnits`, joined."""
         X = rows.X
         parameters, features, columns = self.parameters_for(rows, group, interactions, key)
         n_draws, n_rows = self.n_kept, X.shape[0]
@@ -114,7 +114,7 @@ class Samples(Versioned):
             first, last = number * height, min(n_rows, (number + 1) * height)
             pointers = indptr[first : last + 1]
             outputs = self._outputs(pointers, columns, X.data, short_values, parameters, record)
-            parts[number] = summarise(outputs)
+            parts[number] = summarize(outputs)
 
         share(work, len(parts), n_threads)
         return np.concatenate(parts)

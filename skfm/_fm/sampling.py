@@ -14,7 +14,7 @@ from skfm._utils.pickling import Versioned
 from skfm._utils.progress import Progress
 
 DIVERGED = (
-    "Sampling diverged: values are too large to compute with. Scale the columns of X (for "
+    "Sampling diverged: values are no longer finite. Scale the columns of X (for "
     "example with sklearn.preprocessing.MaxAbsScaler), look for numbers in y and sample_weight "
     "that are far too large or small, or lower init_scale."
 )

@@ -54,7 +54,7 @@ class TargetTransform(Versioned):
 def of_numbers(y, weight, loss, loss_parameter, fit_intercept, more_will_come):
     """The transform of a regression.
 
-    Targets are standardised, so that penalties mean the same whatever their unit; counts are not,
+    Targets are standardized, so that penalties mean the same whatever their unit; counts are not,
     for which the raw output is the logarithm of the mean.
     """
     y = np.asarray(y, dtype=np.float64)

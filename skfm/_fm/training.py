@@ -1,4 +1,4 @@
-"""Training runs: what is minimised, by which solver, and what comes out."""
+"""Training runs: what is minimized, by which solver, and what comes out."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -51,7 +51,7 @@ def cached(kernel):
             if not _has_changed(_module_of(kernel.py_func)):
                 kernel._cache = KernelCache(kernel.py_func)
         except Exception as error:  # no sources, or another Numba: then without
-            _warn(f"Compiled kernels cannot be kept ({error!r}).")
+            _warn(f"Compiled kernels cannot be cached ({error!r}).")
     return kernel
 
 
@@ -255,7 +255,7 @@ class KernelCache:
             except Exception as error:
                 _warn(
                     f"A kernel in {path.parent} cannot be loaded ({error!r}) and is compiled "
-                    "again. If this is said again, delete that folder."
+                    "again. If this warning is repeated, delete that folder."
                 )
         return None
 
@@ -267,7 +267,7 @@ class KernelCache:
         place = place_to_write()
         try:
             if place is None:
-                raise OSError("no file can be made there")
+                raise OSError("no file can be created there")
             from numba.core import serialize
 
             key, name = self._key(sig, result.codegen)
@@ -277,8 +277,8 @@ class KernelCache:
             if place is not None and os.name == "nt" and isinstance(error, PermissionError):
                 return  # another process has just written the same, or reads it
             _warn(
-                f"Compiled kernels cannot be kept in {place or places()[0]} ({error}), so each "
-                "process compiles them. NUMBA_CACHE_DIR can name another folder."
+                f"Compiled kernels cannot be cached in {place or places()[0]} ({error}), so each "
+                "process compiles them. Set NUMBA_CACHE_DIR to another folder."
             )
 
 

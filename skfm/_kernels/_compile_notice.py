@@ -51,7 +51,7 @@ class Notice(event.Listener):
             return
         self.said = True
         place = place_to_write()
-        then = f"later runs load them from {place}" if place else "they cannot be kept"
+        then = f"later runs load them from {place}" if place else "they cannot be cached"
         logging.getLogger("skfm").warning("Compiling kernels, which takes a while; %s.", then)
 
 

@@ -19,7 +19,7 @@ def users_of_events(known, X, groups):
     them belong together, and if they did not, together they would be a user who likes everything.
     """
     if groups is None:
-        users = known.find(X, "pass ids of the users as groups")
+        users = known.find(X, "pass the user ids as groups")
     else:
         ids = read_ids(groups, "group")
         if ids.size != X.shape[0]:

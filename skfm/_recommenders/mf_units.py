@@ -5,7 +5,7 @@ from scipy import sparse
 
 
 def find_units(values, has_bias):
-    """Mean and standard deviation of the ratings, which are standardised inside."""
+    """Mean and standard deviation of the ratings, which are standardized inside."""
     dtype = values.dtype
     values = values.astype(np.float64)
     largest = np.abs(values).max() or 1.0  # divided out first, so that no square overflows

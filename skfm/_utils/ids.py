@@ -131,8 +131,8 @@ def distinct(column, name, *, by_appearance=False):
 
 
 def _of(name):
-    """How errors call a column: ids of users, or of items; values of anything else."""
-    return f"ids of {name}s" if name in ROLES else f"values of {name}"
+    """What errors call a column: user ids or item ids; of other columns, values."""
+    return f"{name} ids" if name in ROLES else f"values of {name}"
 
 
 def _not_hashable(name, error):
@@ -186,7 +186,7 @@ def read_ids(ids, name):
     else:
         column = None
     if column is None or column.ndim != 1:
-        raise ValueError(f"Expected a list or one-dimensional array of ids of {name}s.")
+        raise ValueError(f"Expected a list or one-dimensional array of {name} ids.")
     return simplify(column)
 
 

@@ -94,7 +94,7 @@ def _shortest(values):
         bits, places = np.unique(values.view(np.int32), return_inverse=True)
         single = bits.view(np.float32)
         double = np.array([float(np.format_float_scientific(v)) for v in single], dtype=np.float64)
-        # Readers may go through float64. Rounded twice, 7.038531e-26 would become its neighbour.
+        # Readers may go through float64. Rounded twice, 7.038531e-26 would become its neighbor.
         double = np.where(double.astype(np.float32) == single, double, single)
         values = double[places]
     return (repr(value).removesuffix(".0") for value in values.tolist())

@@ -58,7 +58,8 @@ def fetch_movielens_100k(
     default folder, yourself. If GroupLens cannot be reached, pip downloads the wheel
     ``recbole==1.2.1``, which contains the same data, and three of its files are saved instead. The
     wheel is not installed, and none of its code is run. All downloads are verified by checksums,
-    and so are the ratings and users in an existing archive.
+    and so are the ratings and users in an existing archive. Files that are larger than the data
+    can be are not read.
 
     The data set has terms of use, which each call prints: use it for research, do not redistribute
     it or use it commercially without permission of GroupLens, and cite it in publications [1]_.

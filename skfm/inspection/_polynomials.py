@@ -93,7 +93,7 @@ def of_posterior(model, X):
         in_units, state.group, state.interactions, state.key
     )
     polynomial = _mean_of_draws(parameters, features, state, rows.shape[1], transform)
-    mean = model._summarise(in_units, lambda outputs: outputs.mean(axis=1))
+    mean = model._summarize(in_units, lambda outputs: outputs.mean(axis=1))
     with np.errstate(over="ignore"):
         output = model._as_fitted(mean * transform.unit + transform.shift)
     position = np.zeros(rows.shape[1], rows.indices.dtype)

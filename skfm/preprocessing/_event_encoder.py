@@ -421,7 +421,7 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
     def _read_ids(self, table, name):
         ids = simplify(table.column(self._positions[name]))
         if ids.dtype.kind == "f":
-            refuse_rows(np.isinf(ids), f"ids of {name}s are infinite")
+            refuse_rows(np.isinf(ids), f"{name} ids are infinite")
         return ids
 
     def _read_times(self, table):

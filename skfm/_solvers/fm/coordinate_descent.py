@@ -184,7 +184,7 @@ def train(
 
     def check(objective):
         if not np.isfinite(objective):
-            raise ValueError(f"Training diverged: values are too large to compute with. {remedy}")
+            raise ValueError(f"Training diverged: the objective is not finite. {remedy}")
 
     check(descent.objective)
     progress = Progress(settings, problem.n_rows, "rows")
@@ -207,6 +207,8 @@ def train(
     )
     history.searched = search.searched(len(history.loss_curve))
     if not is_fitted and descent.mean_loss() > loss_limit(baseline):
-        raise ValueError(f"Training ended above the loss of the intercept alone. {remedy}")
+        raise ValueError(
+            f"Training ended with a larger loss than that of the intercept alone. {remedy}"
+        )
     parameters = descent.parameters()
     return parameters if listener is None else listener.choose(parameters), history

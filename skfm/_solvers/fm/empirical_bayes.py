@@ -2,7 +2,7 @@
 
 L2 penalties are normal priors on the scaled parameters. Training finds the posterior mode for
 given precisions of the priors. Every few epochs, expectation maximization updates the precisions
-towards the maximum of the marginal likelihood: the variance of a prior becomes the mean of
+toward the maximum of the marginal likelihood: the variance of a prior becomes the mean of
 ``mode^2 + posterior variance`` over its parameters.
 
 *Posterior variances* come from a diagonal Laplace approximation. Let ``c_i`` be the weight of row
@@ -67,13 +67,13 @@ LEAST_LEFT = 0.05  # lower bound of 1 - p above
 LEAST_OF_CLASSES = 0.1  # lower bound of the dispersion of classes
 HUGE = 1e100  # total weights for which penalties do not matter, and squares overflow
 LEAST = 1e-8  # lower bound of means of residuals; the variance of targets is about 1
-STANDARDISED = (losses.SQUARED_ERROR, losses.ABSOLUTE_ERROR, losses.HUBER, losses.QUANTILE)
+STANDARDIZED = (losses.SQUARED_ERROR, losses.ABSOLUTE_ERROR, losses.HUBER, losses.QUANTILE)
 CLASSES = (losses.LOG_LOSS, losses.SOFTMAX)
 
 
 def starting_penalties(loss, mean_row_length, n_features, n_rows):
     """Penalties until the first update; those of factors are to be multiplied by sqrt(n_j)."""
-    is_standardized, factor = loss in STANDARDISED, _start_factor(loss, n_features, n_rows)
+    is_standardized, factor = loss in STANDARDIZED, _start_factor(loss, n_features, n_rows)
     linear = max(LINEAR[is_standardized] * mean_row_length, LEAST_LINEAR)
     return Penalties(linear=factor * linear, factors=factor * STARTING[is_standardized])
 
@@ -122,7 +122,7 @@ class PenaltySearch:
         self.loss_parameter = settings.loss_parameter
         self.pairs = np.flatnonzero(problem.interactions.degrees == 2)
         self.finds = finds._replace(factors=finds.factors and self.pairs.size > 0)
-        is_standardized = problem.loss in STANDARDISED
+        is_standardized = problem.loss in STANDARDIZED
         length = max(problem.mean_row_length, 1.0)
         shape = problem.n_used, problem.total_weight
         of_factors = _start_factor(problem.loss, *shape) * FACTORS[is_standardized] * length
@@ -199,7 +199,7 @@ class PenaltySearch:
         else:
             squares = (np.square(linear) / free + of_linear)[:, has_linear]
             goal = _updated_precision(self.variances.size, of_factors.squares, start.factors)
-            relaxation = RELAXATION[problem.loss in STANDARDISED]
+            relaxation = RELAXATION[problem.loss in STANDARDIZED]
             self.precisions = Precisions(
                 precisions.factors * (goal / precisions.factors) ** relaxation,
                 _updated_precision(squares.size, squares.sum(), start.linear),
@@ -237,7 +237,7 @@ class PenaltySearch:
         return _FactorStatistics(n_determined, squares, of_partners / n_averaged)
 
     def _dispersion(self, measured):
-        if self.problem.loss in STANDARDISED:
+        if self.problem.loss in STANDARDIZED:
             return measured * self.correction
         if self.problem.loss not in CLASSES:
             return measured

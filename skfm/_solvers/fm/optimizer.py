@@ -24,7 +24,7 @@ SMALLER_STEPS = 4  # what the learning rate is divided by after training diverge
 
 
 class Optimizer:
-    """The parameters of a problem, moved by an update rule.
+    """The parameters of a problem, updated by an update rule.
 
     Parameters
     ----------
@@ -33,10 +33,10 @@ class Optimizer:
         Scaled parameters of the used features.
     settings : Settings
     memory : OptimizerMemory, optional
-        What an earlier run left.
+        What a previous run has returned.
     count : ndarray of shape (n_used,), optional
-        The weight of the rows that ``memory`` knows of, by feature. By default, that of the rows
-        before those of the problem.
+        For each feature, the weight of the rows on which ``memory`` is based. By default, that of
+        the rows before those of the problem.
     """
 
     def __init__(self, problem, start, settings, memory=None, count=None):
@@ -89,18 +89,22 @@ class Optimizer:
 
     def set_parameters(self, parameters, *, forget):
         set_parameters(self.state, parameters, forget=forget)
-        if self.update is FTRL and not forget:  # its accumulated gradients fit its parameters
+        if self.update is FTRL and not forget:  # accumulated gradients must match the parameters
             self._restore_ftrl(self.state.linear[0, :, 3].astype(np.float64))
 
     def adapt_to_new_objective(self):
-        """FTRL's gradients balance other penalties now, and Adam's steps, which have a largest
-        length, are long again."""
+        """Adapt the state to other penalties.
+
+        FTRL's accumulated gradients are recomputed to balance them. Adam's steps, whose length is
+        limited, start again with the full learning rate.
+        """
         if averages_gradients(self.update):
             self.n_epochs = 0
         self.set_parameters(self.parameters(), forget=False)
 
     def _restore_ftrl(self, count):
-        """Set FTRL's state as at a minimum: the weight seen, and z, balancing the penalties."""
+        """Set FTRL's state to that at a minimum: the weight of the rows, and z, which balances
+        the penalties."""
         problem, state = self.problem, self.state
         share = count[:, None] * problem.penalty_share.astype(np.float64)
         ridge, lasso = share[:, :2], share[:, 2:] if problem.has_lasso else 0 * share
@@ -113,14 +117,14 @@ class Optimizer:
         state.factors[:, :, 1] = -stretch * vectors
 
     def memory(self):
-        """What further training needs."""
+        """The state and learning rate with which training can continue."""
         rate_factor = self.learning_rate / self.settings.learning_rate
         return OptimizerMemory(self.state, self.n_epochs, rate_factor)
 
     def summary(self):
-        """The memory without its state: means over all features instead.
+        """The memory with means over all features instead of the state.
 
-        They keep the first steps of further training from being as long as those of a cold start.
+        With these, the first steps of further training are shorter than those of a cold start.
         """
         return replace(
             self.memory(),

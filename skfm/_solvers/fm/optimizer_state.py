@@ -1,4 +1,4 @@
-"""The state of the optimizers, and what further training needs of it."""
+"""The state of the optimizers, and the part of it that is kept for further training."""
 
 from dataclasses import dataclass, replace
 
@@ -25,13 +25,13 @@ VECTOR_BYTES = 32  # rows of factors are padded with zeros to whole vectors of t
 
 @dataclass
 class OptimizerMemory(Versioned):
-    """What further training needs of a run: the optimizer's state, and how far it has come."""
+    """What a run keeps for further training: the optimizer's state and its learning rate."""
 
     state: State | None  # None if it was not kept
     n_epochs: float  # passes over the rows seen so far
     rate_factor: float  # of the learning rate, less than 1 after training diverged
-    intercept: np.ndarray | None = None  # without a state: the slots of the intercept,
-    summary: tuple = ()  # and what `summarize` returns for the others
+    intercept: np.ndarray | None = None  # if there is no state: the slots of the intercept,
+    summary: tuple = ()  # and the result of `summarize` for the other slots
 
     def copy(self):
         state = self.state
@@ -40,7 +40,7 @@ class OptimizerMemory(Versioned):
         return replace(self, state=state)
 
     def spread(self, places, n_used):
-        """The same for more features; ``places`` are those of the ones before among them."""
+        """Extend the state to more features; ``places`` are the positions of the previous ones."""
         if self.state is None:
             return self
 
@@ -57,13 +57,13 @@ class OptimizerMemory(Versioned):
     def of_one_epoch(self, update):
         """The memory for a fit that starts from the parameters of this one, or None.
 
-        The rows may differ, so this is as after one epoch. Without it, the first steps would be as
-        long as those of a cold start, however good the parameters are.
+        Since the rows may differ, the memory is that after a single epoch. Without it, the first
+        steps would be as long as those of a cold start, however good the parameters are.
         """
         if self.intercept is None:
             return None
         intercept = self.intercept.copy()
-        if averages_gradients(update):  # as after one step of a typical gradient, in no direction
+        if averages_gradients(update):  # as after one step, with typical squares and momentum 0
             squares = ADAM_CONSTANTS[1]
             names = LINEAR_SLOTS[update][1:]
             intercept[:, 1:] *= [squares if name == "squares" else 0 for name in names]
@@ -75,7 +75,7 @@ class OptimizerMemory(Versioned):
         return OptimizerMemory(None, 0, self.recovered(), intercept, summary)
 
     def recovered(self):
-        """The rate factor for the next rows: it recovers after some rows have made it smaller."""
+        """The rate factor for the next rows: after a divergence, it recovers gradually."""
         return min(1.0, self.rate_factor * RECOVERY)
 
 
@@ -90,24 +90,24 @@ def sums_squares(update):
 
 
 def intercept_slot(state, update, name):
-    """The slot of that name of the intercepts, (n_outputs, 1)."""
+    """The named slot of the intercepts, (n_outputs, 1)."""
     return state.intercept[:, LINEAR_SLOTS[update].index(name), None]
 
 
 def linear_slot(state, update, name):
-    """The slot of that name of the linear weights, (n_outputs, n_used)."""
+    """The named slot of the linear weights, (n_outputs, n_used)."""
     return state.linear[:, :, LINEAR_SLOTS[update].index(name)]
 
 
 def factor_slot(state, update, name):
-    """The slot of that name of the factors, (n_outputs, n_components padded, n_used)."""
+    """The named slot of the factors, (n_outputs, n_components with padding, n_used)."""
     return np.moveaxis(state.factors[:, :, FACTOR_SLOTS[update].index(name)], 1, 2)
 
 
 def accumulated(state, update):
-    """The squared gradients that a rule has accumulated, of linear weights and of factors.
+    """The accumulated squared gradients of linear weights and of factors.
 
-    They are sums, or moving averages, followed by the number of steps. Features are the last axis.
+    These are sums, or moving averages followed by the number of steps. Features are the last axis.
     """
     if "squares" not in LINEAR_SLOTS[update]:
         return ()
@@ -122,7 +122,7 @@ def accumulated(state, update):
 
 
 def summarize(accumulated, update, count):
-    """Means over features: of the sums, for each unit of weight, or of the moving averages."""
+    """Means over features, of sums per unit of weight or of moving averages."""
     weight = max(count.sum(), np.finfo(np.float64).tiny)
     if averages_gradients(update):
         return tuple(array @ count / weight for array in accumulated)
@@ -130,11 +130,11 @@ def summarize(accumulated, update, count):
 
 
 def restore(accumulated, summary, update, count):
-    """Invert `summarize`, for features in rows of the weight ``count``."""
+    """Approximately invert `summarize`: ``count`` is the weight of the rows of each feature."""
     if averages_gradients(update):
         count = count > 0
     for array, mean in zip(accumulated, summary, strict=True):
-        if mean.ndim > 1:  # of factors, whose padding is that of their type
+        if mean.ndim > 1:  # of factors, whose padding depends on their dtype
             n = min(mean.shape[1], array.shape[1])
             array[:, :n] = np.multiply.outer(mean[:, :n], count)
         else:
@@ -148,7 +148,7 @@ def _aligned_copy(array):
 
 
 def make_state(parameters, update):
-    """The state that starts at the given scaled parameters; see `structs.State` for shapes."""
+    """The initial state for the given scaled parameters; see `structs.State` for shapes."""
     factors = parameters.factors
     n_outputs, n_used, n_components = factors.shape
     vector = VECTOR_BYTES // factors.itemsize
@@ -165,7 +165,7 @@ def make_state(parameters, update):
 
 
 def set_parameters(state, parameters, *, forget):
-    """Put parameters into a state; what the optimizer keeps for them stays, or becomes 0."""
+    """Set the parameters of a state; ``forget`` sets the other slots to 0."""
     if forget:
         for array in state:
             array[...] = 0

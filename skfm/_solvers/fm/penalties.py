@@ -1,4 +1,4 @@
-"""Penalties of linear weights and of factors: in the units of X, and of scaled features."""
+"""Penalties of linear weights and factors, in the units of X and of the scaled features."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,9 +10,9 @@ from skfm._utils.memory import largest_squared
 
 @dataclass(kw_only=True)
 class Penalties:
-    """L2 penalties and (group) lasso penalties: numbers, or arrays with one for each feature.
+    """L2 penalties and (group) lasso penalties: numbers, or arrays with one value per feature.
 
-    An L2 penalty of None is found during training; see empirical_bayes.py.
+    An L2 penalty of None is estimated during training; see empirical_bayes.py.
     """
 
     linear: float | np.ndarray | None
@@ -26,12 +26,12 @@ class Penalties:
 
     @property
     def are_given(self):
-        """Whether none of them is found during training."""
+        """Whether none of the penalties is estimated during training."""
         return self.linear is not None and self.factors is not None
 
 
 class PenaltiesToFind(NamedTuple):
-    """Which L2 penalties are found during training."""
+    """Which L2 penalties are estimated during training."""
 
     linear: bool = False
     factors: bool = False
@@ -43,8 +43,8 @@ FIND_NONE = PenaltiesToFind()
 def scaled_penalties(given, start, used, root, inverse_scale, dtype):
     """Penalties of scaled parameters (n_used, 4): ridge of linear weights and factors, then lasso.
 
-    ``start`` are the initial L2 penalties where none are given. Penalties of factors are
-    multiplied by ``root``, the square root of the features' weights.
+    ``start`` contains the initial values of L2 penalties that are not given. Penalties of factors
+    are multiplied by ``root``, the square root of the features' weights.
     """
 
     def ridge(value, start):
@@ -56,10 +56,10 @@ def scaled_penalties(given, start, used, root, inverse_scale, dtype):
         penalty[:, 1] = ridge(given.factors, start.factors) * root
         penalty[:, 2] = of_used(given.linear_lasso, used) * inverse_scale
         penalty[:, 3] = of_used(given.factor_lasso, used) * inverse_scale * root
-    # Larger ones do the same, as they leave nothing; but their squares are no numbers.
+    # Larger penalties have the same effect, parameters of 0, but their squares overflow.
     return np.minimum(penalty, largest_squared(dtype))
 
 
 def of_used(value, used):
-    """The value if it is the same for all features, else the values of the used ones."""
+    """The values of the used features; a number applies to all features."""
     return value if np.ndim(value) == 0 else np.asarray(value)[used]

@@ -18,7 +18,7 @@ from skfm._solvers.fm.optimizer_state import (
 )
 from skfm._solvers.training import MAX_RESTARTS, History, loss_limit
 
-FAR_LOSS = 1e6  # times the baseline: targets a thousand times as large as earlier ones
+FAR_LOSS = 1e6  # times the baseline: targets a thousand times as large as previous ones
 GROWTH = 10.0  # see `Guard`
 LONGEST = 0.1  # change of a parameter in each batch of SGD, at most
 MUCH = 4.0  # times the weight in the chunk; see `Guard`
@@ -27,10 +27,10 @@ MUCH = 4.0  # times the weight in the chunk; see `Guard`
 def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):
     """Train for one epoch on further rows of a stream; returns the same as `minibatch.train`.
 
-    Chunks differ, so a loss that rises is accepted, unless it is far too large: then training on
-    the chunk is repeated from its start with smaller steps.
+    Chunks differ, so an increase of the loss is accepted. If the loss becomes far too large,
+    training on the chunk is repeated from its start with smaller steps.
     """
-    if settings.batch_size == "auto":  # a small chunk of much data is not small data
+    if settings.batch_size == "auto":  # a small chunk of a long stream is not small data
         update, n_rows = UPDATES[settings.solver], problem.n_rows
         n_so_far = n_rows + round(problem.seen_weight - problem.total_weight)
         batch_size = min(auto_batch_size(n, update) for n in (n_rows, n_so_far))
@@ -42,9 +42,9 @@ def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):
         before, _ = trainer.measure()
         if not before <= FAR_LOSS * max(baseline, 1.0):
             raise ValueError(
-                f"Rows of this chunk are too large for the model: its mean loss on them is "
-                f"{before:.3g}, that of a constant was {baseline:.3g}. Check X, y and "
-                "sample_weight for numbers far larger than those before."
+                "The rows of this chunk are too large for the model: its mean loss on them is "
+                f"{before:.3g}; that of a constant was {baseline:.3g}. Check X, y and "
+                "sample_weight for values that are much larger than in previous chunks."
             )
         shrinkage = trainer.penalty()
         objective = trainer.epoch() + shrinkage
@@ -70,11 +70,12 @@ def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):
 class Guard:
     """Limits the lasting effect of single rows of a stream.
 
-    An outlier has gradients a thousand times as large as other rows. Update rules take them for
-    typical, and all further steps are too short. So in a chunk, sums of squares grow at most
-    GROWTH times as fast as so far, and Adam's second moments at most GROWTH times in all. SGD
-    keeps no sums, but follows any gradient: its parameters move at most by LONGEST in each batch.
-    These limits hold for features that had MUCH more weight before than in the chunk.
+    The gradients of an outlier may be a thousand times as large as those of other rows. Their
+    squares would make all further steps too short. In each chunk, sums of squares therefore grow
+    at most GROWTH times as fast as before, and Adam's second moments by at most the factor GROWTH.
+    SGD keeps no sums, but its steps are proportional to the gradients: its parameters change by at
+    most LONGEST per batch. These limits apply to features whose weight in previous chunks is more
+    than MUCH times their weight in this one.
     """
 
     def __init__(self, state, update):
@@ -83,7 +84,7 @@ class Guard:
         self.before = [np.copy(array) for array in self._watched()]
 
     def _watched(self):
-        """What is bounded, features last; the intercept's is the last array."""
+        """The limited arrays: linear weights, factors, intercept. Features are the last axis."""
         if not self.has_squares:
             return self._slots("weight", "factor")
         squares = accumulated(self.state, self.update)[:2]
@@ -102,7 +103,7 @@ class Guard:
         counts = problem.chunk_count(), problem.count_before
         for_all = np.array([of_rows]), np.array([problem.seen_weight - of_rows])
         watched, averages = self._watched(), averages_gradients(self.update)
-        # The size of first moments means something only beside that of the second ones.
+        # First moments are only meaningful relative to the second ones.
         means = self._slots("mean", "mean") if "mean" in LINEAR_SLOTS[self.update] else ()
         for part, (count, known) in enumerate((counts, counts, for_all)):
             now, before = watched[part], self.before[part]

@@ -95,6 +95,6 @@ def entries_of(matrix, is_confidence):
 def check_finite(values):
     if not np.isfinite(values).all():
         raise ValueError(
-            "Training diverged: values are not finite any more. Scale X, lower init_scale, raise "
-            "alpha, or pass X in float64."
+            "Training diverged: the parameters are no longer finite. Scale X, lower init_scale, "
+            "raise alpha, or pass X in float64."
         )

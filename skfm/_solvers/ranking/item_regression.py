@@ -136,7 +136,7 @@ def _product(rows, matrix):
 def _whiten(rows):
     """The matrix that whitens some rows, and its inverse.
 
-    The covariance is shrunk towards a diagonal one, and the more so the fewer rows there are.
+    The covariance is shrunk toward a diagonal one, and the more so the fewer rows there are.
     """
     scale = np.sqrt(np.square(rows).mean(axis=0))
     scale[scale == 0] = 1
