@@ -1,12 +1,15 @@
-"""What depends on the address of the repository; all other metadata is in setup.cfg."""
+"""What depends on addresses on the web; all other metadata is in setup.cfg."""
 
 import re
+import runpy
 from pathlib import Path
 
 from setuptools import setup
 
 # The one place for it: fill it in before the first release, as "https://github.com/OWNER/skfm".
 REPOSITORY = ""
+HERE = Path(__file__).parent
+DOCUMENTATION = runpy.run_path(str(HERE / "skfm" / "_version.py"))["DOCUMENTATION"]
 
 
 def with_absolute_links(text):
@@ -15,13 +18,13 @@ def with_absolute_links(text):
     return re.sub(r"\]\((?!https?://|#)", f"]({REPOSITORY}/blob/main/", text)
 
 
-readme = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+readme = (HERE / "README.md").read_text(encoding="utf-8")
 if REPOSITORY:
     setup(
         long_description=with_absolute_links(readme),
         project_urls={
             "Source": REPOSITORY,
-            "Documentation": f"{REPOSITORY}/tree/main/docs",
+            "Documentation": DOCUMENTATION or f"{REPOSITORY}/tree/main/docs",
             "Changelog": f"{REPOSITORY}/blob/main/CHANGELOG.md",
             "Issues": f"{REPOSITORY}/issues",
         },

@@ -8,6 +8,7 @@ from skfm._fm.regressor import FMRegressor
 from skfm._recommenders.fm import FMRecommender
 from skfm._recommenders.mf import MFRecommender
 from skfm._recommenders.pipelines import recommend
+from skfm._show_versions import show_versions
 from skfm._version import __version__ as __version__
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "MFRecommender",
     "compile_all",
     "recommend",
+    "show_versions",
 ]

@@ -1058,6 +1058,17 @@ def test_what_is_unknown_is_to_be_left_out(argument):
         model.recommend(X, 1, **{argument: [3, -1]})
 
 
+def test_sets_of_items():
+    X = make()
+    model = model_for("als").fit(X)
+    for argument in ("candidates", "exclude"):
+        expected = model.recommend(X, 2, **{argument: [9, 3, 5]})
+        for items in ({3, 5, 9}, frozenset([3, 5, 9]), dict.fromkeys([3, 5, 9]).keys()):
+            assert_same_outputs(model.recommend(X, 2, **{argument: items}), expected)
+        with pytest.raises(TypeError, match=rf"{argument} must be .*Pass list\({argument}\)"):
+            model.recommend(X, 2, **{argument: iter([3, 5, 9])})
+
+
 def test_arguments_of_recommend():
     X = make()
     model = model_for("als").fit(X)

@@ -84,6 +84,15 @@ def test_regressor(dtype, parameters):
     assert run(X[:0])[0].shape == (0, 1)
 
 
+def test_columns_far_from_zero():
+    X, y = make_dense("squared_error", 0)
+    X = (X + 1e4).astype(np.float32)
+    model = FMRegressor(random_state=0, max_iter=10).fit(X, y)
+    assert_same(convert(model, X)(X)[0][:, 0], model.predict(X), 1e-5)
+    model = FMClassifier(random_state=0, max_iter=10).fit(X, y > 0)
+    assert_same(convert(model, X, options=NO_ZIPMAP)(X)[1], model.predict_proba(X), 1e-5)
+
+
 @pytest.mark.parametrize("loss", ["absolute_error", "huber", "quantile", "poisson"])
 def test_losses(loss):
     X, y = make_dense(loss, 0)

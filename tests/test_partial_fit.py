@@ -518,7 +518,7 @@ def through_joblib(model, folder):
 def test_going_on_after_storing_gives_the_same_bits(
     solver, loss, n_classes, how, through, tmp_path
 ):
-    X, y = make(n_classes, size(1800, 180))
+    X, y = make(n_classes, size(1800, 270))
     first, *rest = chunks(X, y, len(y) // 3)
     first = first[0].multiply(np.arange(X.shape[1]) % 3 > 0).tocsr(), first[1]  # some come later
     model = model_for(loss, n_classes, solver=solver, max_iter=5)

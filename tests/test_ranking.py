@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from builders import quietly
 from helpers import needs_jit, size
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
@@ -656,6 +657,35 @@ def test_what_is_wrong_is_said(change, match):
     with pytest.raises((ValueError, TypeError), match=match):
         model.fit(X, y)
     assert_array_equal(model.item_components_, before)  # the model from before
+
+
+def test_sets_of_items():
+    X, y = np.eye(4)[[0, 1, 2, 3, 0, 1]], [*"abcdef"]
+    model = quietly(FMRecommender(2, max_iter=2, random_state=0).fit, X, y)
+    for argument in ("candidates", "exclude"):
+        expected, _ = model.recommend(X, 2, **{argument: [*"eba"]})
+        found, _ = model.recommend(X, 2, **{argument: {*"abe"}})
+        assert_array_equal(found, expected)
+        with pytest.raises(TypeError, match=rf"{argument} must be .*Pass list\({argument}\)"):
+            model.recommend(X, 2, **{argument: iter("abe")})
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_items_are_added_completely_or_not_at_all(error, monkeypatch):
+    features = np.random.default_rng(0).normal(size=(6, 3))
+    X, y = np.eye(4)[[0, 1, 2, 3, 0, 1]], range(6)
+    model = FMRecommender(2, item_features=features, max_iter=2, random_state=0)
+    before = dict(vars(quietly(model.fit, X, y)))
+
+    def fail(self):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FMRecommender, "_prepare_items", fail)
+        with pytest.raises(error):
+            model.add_items(features[:1], item_ids=[6])
+    assert vars(model) == before
+    assert 6 in model.add_items(features[:1], item_ids=[6]).item_ids_
 
 
 def test_unknown_candidates():

@@ -2,6 +2,7 @@
 
 import io
 import multiprocessing
+import pickle
 import threading
 import warnings
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 import joblib
 import numpy as np
 import pytest
-from builders import GIVEN, MINIBATCH_SOLVERS
+from builders import GIVEN, MINIBATCH_SOLVERS, quietly
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.compose import ColumnTransformer
@@ -46,6 +47,68 @@ def test_columns_far_from_zero_are_learned_like_centered_ones(shift):
     labels = y > 0
     model = FMClassifier(random_state=0).fit(Z + shift, labels)
     assert model.score(Z + shift, labels) > 0.8
+
+
+def in_float32(shift):
+    """Rows in float32 that are far from zero, and their exact values in float64."""
+    Z, _ = dense()
+    X = (Z + shift).astype(np.float32)
+    exact = X.astype(np.float64)
+    Z = exact - exact.mean(axis=0)
+    return X, exact, Z[:, 0] + Z[:, 1] * Z[:, 2]
+
+
+@pytest.mark.parametrize("solver", ["adagrad", "als"])
+@pytest.mark.parametrize("shift", [10, -1e4])
+def test_far_from_zero_float32_is_as_accurate_as_float64(solver, shift):
+    X, exact, y = in_float32(shift)
+    options = {"solver": solver, "tol": 1e-3, "random_state": 0}
+    score = FMRegressor(4, **options).fit(exact, y).score(exact, y)
+    model = FMRegressor(4, warm_start=True, **options).fit(X, y)
+    assert model.predict(X).dtype == np.float32
+    assert_allclose(model.score(X, y), score, atol=1e-4)
+    model = pickle.loads(pickle.dumps(model))
+    assert_allclose(model.score(X, y), score, atol=1e-4)
+    model.fit(X[::2], y[::2])  # with other means, from where it has stopped
+    assert_allclose(model.score(X, y), score, atol=1e-3)
+    loss = model.loss_curve_[0]
+    assert loss < 0.01
+    early = FMRegressor(4, early_stopping=True, **options).fit(X, y)
+    assert_allclose(max(early.validation_scores_), 0, atol=1e-3)
+
+
+def test_a_stream_far_from_zero_in_float32():
+    X, _, y = in_float32(1e4)
+    model = FMRegressor(4, random_state=0).fit(X, y)
+    score = model.score(X, y)
+    for _ in range(3):
+        model.partial_fit(X[:150], y[:150])
+    assert model.score(X, y) > score - 1e-3
+
+
+def test_a_column_far_from_zero_that_a_warm_start_does_not_see():
+    """Its center is moved to zero, where it contributes nothing, before it is dropped."""
+    losses = []
+    for X in in_float32(100)[:2]:
+        y = in_float32(100)[2]
+        model = FMRegressor(4, random_state=0, warm_start=True, max_iter=1, solver="adagrad")
+        quietly(model.fit, X, y)
+        X = X.copy()
+        X[:, 5] = 0
+        quietly(model.fit, X, y)
+        assert model.coef_[5] == 0
+        losses.append(model.loss_curve_[0])
+    assert_allclose(*losses, rtol=1e-3)
+
+
+def test_the_parameters_of_centered_columns_are_those_of_the_last_fit():
+    X, _, y = in_float32(1e4)
+    near = X - X.mean(axis=0)
+    model = FMRegressor(4, random_state=0)
+    assert_array_equal(
+        model.fit(X, y).fit(near, y).predict(near),
+        FMRegressor(4, random_state=0).fit(near, y).predict(near),
+    )
 
 
 def test_some_columns_far_from_zero():
@@ -322,6 +385,13 @@ def test_weights_out_of_range():
         FMClassifier(class_weight={0: 1e-60, 1: 1e-60}).fit(X, y)
     with pytest.raises(ValueError, match="sample_weight is too large"):
         FMClassifier().fit(X.astype(np.float64), y, sample_weight=np.full(50, 1e308))
+
+
+@pytest.mark.parametrize("weight", ["a", None, [1.0]], ids=str)
+def test_class_weights_that_are_no_numbers(weight):
+    X, y = make_fm_classification(50, random_state=0)
+    with pytest.raises(ValueError, match=r"class_weight must give .*; got .* for the class 0"):
+        FMClassifier(class_weight={0: weight}).fit(X, y)
 
 
 def test_target_beyond_float32():

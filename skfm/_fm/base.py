@@ -27,7 +27,6 @@ from skfm._fm.scaling import (
     from_solver,
     random_start,
     to_solver,
-    warn_if_rounded,
     with_new_features,
 )
 from skfm._fm.stream import Stream, digest_of_chunk, settled_values
@@ -36,6 +35,7 @@ from skfm._solvers.fm import minibatch
 from skfm._solvers.fm.optimizer_state import UPDATES, get_parameters
 from skfm._solvers.fm.penalties import FIND_NONE, PenaltiesToFind
 from skfm._utils import validation
+from skfm._utils.callbacks import NO_TASKS, FitTasks, managing_callbacks
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.parameters import (
     AUTO,
@@ -215,8 +215,13 @@ class BaseFM(FittedFM):
         with all_or_nothing(self):
             return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
 
+    @managing_callbacks
     def _fit(self, X, y, sample_weight, held_out):
         self._check_parameters()
+        has_score = stops_early(self.early_stopping, *held_out)
+        sets_aside = has_score and held_out[0] is None
+        max_epochs = self.max_iter * (2 if sets_aside and self.refit else 1)
+        tasks = FitTasks(self, X, y, sample_weight, max_epochs=max_epochs)
         warm_start = self._warm_start() if self.warm_start else None
         fields, groups = self._labels_of_features(X)
         all_rows = rows = self._check_rows(X, y, sample_weight, reset=True)
@@ -225,19 +230,17 @@ class BaseFM(FittedFM):
         rng = check_random_state(self.random_state)
         rng_of_refit = copy.deepcopy(rng)
         self._set_classes(rows.y)
-        sets_aside = False
-        if stops_early(self.early_stopping, *held_out):
-            sets_aside = held_out[0] is None
+        if has_score:
             rows, held_out = self._hold_out(rows, held_out, rng)
         else:
             held_out = None
-        history = self._fit_rows(
-            rows, features, rng, self.max_iter, warm_start=warm_start, held_out=held_out
-        )
+        options = {"warm_start": warm_start, "held_out": held_out, "tasks": tasks}
+        history = self._fit_rows(rows, features, rng, self.max_iter, **options)
         self.n_iter_ = len(history.loss_curve)
         self.loss_curve_ = history.loss_curve
         if sets_aside and self._refits(history):
-            self._fit_again(all_rows, features, rng_of_refit, history.best_epoch)
+            self._fit_again(all_rows, features, rng_of_refit, history.best_epoch, tasks)
+        tasks.end()
         if not (history.converged or history.stopped):
             warn_not_converged(self.max_iter, self.tol, "epochs")
         return self
@@ -268,22 +271,23 @@ class BaseFM(FittedFM):
             and history.best_epoch <= history.n_before_saddle
         )
 
-    def _fit_again(self, rows, features, rng, max_iter):
-        """Replace the model by one of all rows, unless the callback stops that."""
+    def _fit_again(self, rows, features, rng, max_iter, tasks):
+        """Replace the model by one of all rows, unless a callback stops that."""
         first = dict(vars(self))
-        history = self._fit_rows(rows, features, rng, max_iter, n_before=self.n_iter_)
+        options = {"tasks": tasks, "n_before": self.n_iter_}
+        history = self._fit_rows(rows, features, rng, max_iter, **options)
         if history.cancelled:
             vars(self).update(first)
         else:
             self.validation_scores_ = first["validation_scores_"]
 
     def _fit_rows(
-        self, rows, features, rng, max_iter, *, warm_start=None, held_out=None, n_before=0
+        self, rows, features, rng, max_iter, *, tasks, warm_start=None, held_out=None, n_before=0
     ):
         """Train on checked rows, and keep the result; returns the history.
 
-        ``held_out`` are the rows to validate with, and ``n_before`` is the number of epochs of
-        the fit before, if this is the second one.
+        ``held_out`` are the rows to validate with, ``tasks`` the `FitTasks`, and ``n_before`` is
+        the number of epochs of the fit before, if this is the second one.
         """
         rows = self._as_numbers(rows)
         transform = self._make_target_transform(rows.y, rows.weight)
@@ -295,11 +299,11 @@ class BaseFM(FittedFM):
             found = warm_start.found
         run = self._plan(rows, transform, features, found, rng, max_iter)
         run.settings.verbose &= n_before == 0  # a second fit on all rows is no news
-        run.listener = self._make_listener(run, score, n_before)
+        run.listener = self._make_listener(run, tasks, score, n_before)
         start = random_start(run.problem, transform, float(self.init_scale), rng)
         if warm_start is not None:
-            fitted = warm_start.parameters
-            start = to_solver(fitted, start, run.problem, transform, self.fit_intercept)
+            fitted = warm_start.center, warm_start.parameters
+            start = to_solver(*fitted, start, run.problem, transform, self.fit_intercept)
         to_find = PenaltiesToFind(
             linear=is_option(self.alpha_linear, "auto"), factors=is_option(self.alpha, "auto")
         )
@@ -315,7 +319,7 @@ class BaseFM(FittedFM):
         stream = getattr(self, "_stream", None)
         settled = {"loss": self.loss, "solver": None} if stream is None else stream.settled
         return WarmStart(
-            self._parameters(),
+            *self._centered_parameters(),
             settled["loss"],
             self._found_penalties(),
             getattr(self, "_searched", None),
@@ -356,7 +360,7 @@ class BaseFM(FittedFM):
         rng = check_random_state(self.random_state)
         transform = self._make_target_transform(rows.y, rows.weight, more_will_come=True)
         run = self._plan(rows, transform, features, FoundPenalties(), rng, max_iter=1)
-        run.listener = self._make_listener(run)
+        run.listener = self._make_listener(run, NO_TASKS)
         start = random_start(run.problem, transform, float(self.init_scale), rng)
         # A chunk of a stream is too little to find penalties with.
         result = training.train(run, start, FIND_NONE, keeps_state=True)
@@ -367,7 +371,7 @@ class BaseFM(FittedFM):
     def _continue_stream(self, stream, rows, groups, is_new):
         """Train on a further chunk; ``is_new`` says whether it was not seen before."""
         rng = copy.deepcopy(stream.rng)  # so that a call that fails has drawn nothing
-        transform, fitted = stream.target_transform, self._parameters()
+        transform, (center, fitted) = stream.target_transform, self._centered_parameters()
         if transform.is_constant and stream.memory.state is None:
             transform = self._make_target_transform(rows.y, rows.weight, more_will_come=True)
         rows = rows._replace(X=rows.X.astype(fitted.factors.dtype, copy=False))
@@ -375,13 +379,14 @@ class BaseFM(FittedFM):
         found = self._found_penalties()
         earlier = stream.scaling
         run = self._plan(rows, transform, features, found, rng, 1, earlier=earlier, is_new=is_new)
-        run.listener = self._make_listener(run, n_before=self.n_iter_)
+        run.listener = self._make_listener(run, NO_TASKS, n_before=self.n_iter_)
         problem, init_scale = run.problem, float(self.init_scale)
         places = stream.places(problem)
         memory = stream.memory.spread(places, problem.n_used)
         if memory.state is None:
             random = random_start(problem, transform, init_scale, rng)
-            start = to_solver(fitted, random, problem, transform, self.fit_intercept, places)
+            fit_intercept = self.fit_intercept
+            start = to_solver(center, fitted, random, problem, transform, fit_intercept, places)
         else:
             start = get_parameters(memory.state, problem.interactions.n_components)
             start = with_new_features(start, places, problem, init_scale, rng)
@@ -430,17 +435,18 @@ class BaseFM(FittedFM):
             finds_rate=finds_rate,
         )
 
-    def _make_listener(self, run, score=None, n_before=0):
+    def _make_listener(self, run, tasks, score=None, n_before=0):
         """The listener of a run, or None if there is neither a score nor a callback.
 
         ``n_before`` is the number of epochs trained before, which callbacks count as well.
         """
-        if score is None and self.callback is None:
+        if score is None and self.callback is None and not tasks.are_watched:
             return None
         return Listener(
             show=lambda parameters: self._store_solution(parameters, run),
             score=score,
             callback=None if self.callback is None else partial(self.callback, self),
+            tasks=tasks,
             n_before=n_before,
             tol=float(self.tol),
             n_iter_no_change=int(self.n_iter_no_change),
@@ -454,8 +460,6 @@ class BaseFM(FittedFM):
             baseline, factors = run.transform.baseline, result.parameters.factors
             warn_if_linear(problem, factors, baseline, self.alpha, self.alpha_l21)
         self._store_solution(result.parameters, run)
-        if not run.transform.is_constant:
-            warn_if_rounded(self._parameters(), problem, run.transform.unit)
         is_auto = is_option(self.alpha, "auto")
         self.alpha_ = factor_penalties(problem) if is_auto else run.penalties.factors
         is_auto = is_option(self.alpha_linear, "auto")
@@ -477,8 +481,8 @@ class BaseFM(FittedFM):
 
     def _store_solution(self, parameters, run):
         """Keep the solver's parameters in the units of X and y."""
-        parameters = from_solver(parameters, run.problem, run.transform)
-        self._store(parameters, run.problem.interactions)
+        fitted = from_solver(parameters, run.problem, run.transform)
+        self._store(*fitted, run.problem.interactions)
         self._fitted_loss = self.loss
 
     @property

@@ -26,6 +26,7 @@ from skfm._solvers.fm.gibbs import Chain, Settings
 from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.fm.problem import make_problem
 from skfm._utils import validation
+from skfm._utils.callbacks import FitTasks, managing_callbacks
 from skfm._utils.equal_rows import merge_rows
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.parameters import (
@@ -136,8 +137,10 @@ class BaseBayesianFM(EstimatorOfFeatures):
         with all_or_nothing(self):
             return self._fit(X, y, sample_weight)
 
+    @managing_callbacks
     def _fit(self, X, y, sample_weight):
         self._check_parameters()
+        tasks = FitTasks(self, X, y, sample_weight, max_epochs=self.max_iter, name="iteration")
         before = getattr(self, "_chain_state", None) if self.warm_start else None
         fields, groups = self._labels_of_features(X)
         rows, signs = self._check_rows(X, y, sample_weight)
@@ -173,19 +176,22 @@ class BaseBayesianFM(EstimatorOfFeatures):
             start.key,
             signs,
         )
-        options = {"max_bytes": self._max_bytes(), "unit": self._target_transform.unit}
-        run_chain(chain, history, settings, n_burn_in=n_burn_in, **options)
-        self._keep(history)
-        self._chain_state = ChainState(
-            chain.draw(),
-            chain.iteration,
-            start.key,
-            problem.scaling(),
-            interactions,
-            group,
-            digest,
-        )
         self._group_labels = labels
+
+        def store_chain():
+            rest = problem.scaling(), interactions, group, digest
+            self._chain_state = ChainState(chain.draw(), chain.iteration, start.key, *rest)
+
+        def store():
+            store_chain()
+            self._samples = history.samples.extended(self._max_bytes(), 0)
+
+        options = {"max_bytes": self._max_bytes(), "unit": self._target_transform.unit}
+        options |= {"tasks": tasks, "store": store}
+        run_chain(chain, history, settings, n_burn_in=n_burn_in, **options)
+        store_chain()
+        self._keep(history)
+        tasks.end()
         return self
 
     def _check_rows(self, X, y, sample_weight):
@@ -195,6 +201,7 @@ class BaseBayesianFM(EstimatorOfFeatures):
         )
         X, y, weight = merge_rows(X, self._to_numbers(y), weight)
         target, signs = self._make_target(y, weight)
+        self._target_transform.check_size(X.dtype)
         return Rows(X, target, weight), signs
 
     def _digest(self, rows, interactions, group):

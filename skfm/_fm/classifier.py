@@ -1,5 +1,6 @@
 """FMClassifier: labels as numbers, class weights, and probabilities from raw outputs."""
 
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -426,6 +427,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         if validation.is_option(self.class_weight, "balanced"):
             factors = _balanced(np.bincount(labels, weight, self.classes_.size))
         else:
+            _check_numbers(self.class_weight)
             factors = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
         if not (np.isfinite(factors) & (factors > 0)).all():
             raise ValueError("class_weight must give each class a positive, finite weight.")
@@ -519,6 +521,16 @@ class FMClassifier(ClassifierMixin, BaseFM):
         if output.shape[1] == 1:
             return log_expit(output * np.array([-1, 1], dtype=output.dtype))
         return log_softmax(output, axis=1)
+
+
+def _check_numbers(class_weight):
+    if isinstance(class_weight, Mapping):  # scikit-learn refuses what is none
+        for label, weight in class_weight.items():
+            if not isinstance(weight, numbers.Real):
+                raise ValueError(
+                    "class_weight must give each class a positive, finite weight; got "
+                    f"{weight!r} for the class {label!r}."
+                )
 
 
 def _balanced(count):

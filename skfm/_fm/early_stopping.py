@@ -2,12 +2,13 @@
 
 import numbers
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from skfm._fm.fitted import without_checks_of
-from skfm._fm.outputs import raw_outputs
+from skfm._fm.outputs import centered_outputs
 from skfm._fm.rows import Rows
 from skfm._solvers.training import NO_PROGRESS
 from skfm._utils.threads import n_threads
@@ -101,7 +102,8 @@ def _minus_loss(estimator, transform, X, target, weight):
     threads = n_threads(estimator.n_jobs)
 
     def compute():
-        raw = raw_outputs(X, estimator._parameters(), estimator._interactions, threads)
+        model = *estimator._centered_parameters(), estimator._interactions
+        raw = centered_outputs(X, *model, threads)
         score = -transform.mean_loss(raw, target, weight)
         # Parameters may be so large that outputs overflow, where training diverges.
         return -np.inf if np.isnan(score) else score
@@ -114,13 +116,14 @@ class Listener:
 
     ``show(parameters)`` gives the estimator these parameters of the solver. ``score`` is a `Score`
     or None. ``callback(epoch, loss)``, or None, says whether to stop; epochs of earlier calls,
-    ``n_before``, count for it.
+    ``n_before``, count for it. ``tasks`` are the `FitTasks` of scikit-learn's callbacks.
     """
 
-    def __init__(self, *, show, score, callback, n_before, tol, n_iter_no_change):
+    def __init__(self, *, show, score, callback, tasks, n_before, tol, n_iter_no_change):
         self.show = show
         self.score = score
         self.callback = callback
+        self.tasks = tasks
         self.n_before = n_before
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
@@ -131,17 +134,30 @@ class Listener:
         self.n_without_progress = 0  # epochs in a row
         self.least_patience = 0  # epochs, whatever n_iter_no_change is
 
+    def begin(self):
+        self.tasks.begin_epoch()
+
     def __call__(self, epoch, loss, parameters):
-        """Whether training is to stop: True for the callback, NO_PROGRESS for the score."""
-        if not (np.isfinite(loss) and all(np.isfinite(part).all() for part in parameters)):
+        """Whether training is to stop: True for a callback, NO_PROGRESS for the score."""
+        has_stalled, show = False, None
+        if np.isfinite(loss) and all(np.isfinite(part).all() for part in parameters):
+            show = partial(self.show, parameters)
+            has_stalled = self._evaluate(epoch, loss, parameters)
+        else:
             self.scores.append(-np.inf)  # it diverged: nothing to show, and it starts again
+        if self.tasks.end_epoch(show):
+            self.cancelled = True
+        return self.cancelled or (NO_PROGRESS if has_stalled else False)
+
+    def _evaluate(self, epoch, loss, parameters):
+        """Call the callback; returns whether the score has stalled."""
+        if self.score is None and self.callback is None:
             return False
         self.show(parameters)
         has_stalled = self.score is not None and self._has_stalled(parameters)
         if self.callback is not None and self.callback(self.n_before + epoch, loss):
             self.cancelled = True
-            return True
-        return NO_PROGRESS if has_stalled else False
+        return has_stalled
 
     def _has_stalled(self, parameters):
         score = float(self.score.compute())

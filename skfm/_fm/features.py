@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 
 from skfm._fm.interactions import check_interactions, given_or_carried
 from skfm._solvers.fm.interactions import Interactions
+from skfm._utils.callbacks import CallbackSupport
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator
 
 
@@ -16,7 +17,7 @@ class Features(NamedTuple):
     groups: ArrayLike | None  # labels as given
 
 
-class EstimatorOfFeatures(VersionedEstimator, PrintableEstimator):
+class EstimatorOfFeatures(CallbackSupport, VersionedEstimator, PrintableEstimator):
     """Base of all factorization machines: sparse input, and labels of its columns."""
 
     def __sklearn_tags__(self):

@@ -37,11 +37,24 @@ class FittedFM(EstimatorOfFeatures):
             table[...] = np.swapaxes(components, -1, -2)
             self.components_ = np.swapaxes(table, -1, -2)
 
-    def _store(self, parameters, interactions):
-        """Keep parameters in the units of X and y."""
+    def _store(self, parameters, centered, interactions):
+        """Keep parameters in the units of X and y; ``centered`` is as in `from_solver`."""
         intercept, linear, factors = parameters
-        self._interactions = interactions
+        self._interactions, self._centered = interactions, centered
         self._show(intercept, linear, np.swapaxes(factors, 1, 2))
+
+    def _centered_parameters(self):
+        """A center, and the parameters of the columns of X minus this center.
+
+        The center is None if it is zero. Otherwise, the parameters of X itself would give less
+        accurate outputs, as these would be small differences of large terms.
+        """
+        parameters = self._parameters()
+        centered = vars(self).get("_centered")  # pickles of earlier versions lack it
+        if centered is None:
+            return None, parameters
+        center, intercept, linear = centered
+        return center, Parameters(intercept, linear, parameters.factors)
 
     def _parameters(self):
         """Fitted parameters as the kernels read them, without copies if they were fitted here."""
@@ -59,5 +72,6 @@ class FittedFM(EstimatorOfFeatures):
         check_is_fitted(self)
         if X is not vars(self).get(CHECKED_ROWS):
             X = validation.validate_X(self, X)
-        output = finite_outputs(X, self._parameters(), self._interactions, n_threads(self.n_jobs))
+        model = *self._centered_parameters(), self._interactions
+        output = finite_outputs(X, *model, n_threads(self.n_jobs))
         return validation.check_predictions(output)

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy import sparse
 
+from skfm._solvers.fm.column_scaling import subtract
 from skfm._solvers.fm.interactions import compute_outputs
 from skfm._solvers.fm.parameters import Parameters
 from skfm._utils.threads import run_together
@@ -31,15 +32,20 @@ def raw_outputs(X, parameters, interactions, n_threads, features=slice(None)):
     return output
 
 
-def finite_outputs(X, parameters, interactions, n_threads):
+def centered_outputs(X, center, parameters, interactions, n_threads):
+    """The same for parameters of the columns of X minus ``center``, which may be None."""
+    return raw_outputs(_minus(X, center), parameters, interactions, n_threads)
+
+
+def finite_outputs(X, center, parameters, interactions, n_threads):
     """The same; where float32 overflows on the way, in a square or in X itself, in float64.
 
     What overflows in float64 as well is left infinite or NaN.
     """
-    output = raw_outputs(X, parameters, interactions, n_threads)
+    output = centered_outputs(X, center, parameters, interactions, n_threads)
     overflown = np.flatnonzero(~np.isfinite(output).all(axis=1))
     if overflown.size and output.dtype != np.float64:
-        rows = X[overflown].astype(np.float64)
+        rows = _minus(X[overflown].astype(np.float64), center)
         columns, rows.indices[:] = np.unique(rows.indices, return_inverse=True)
         shape = overflown.size, columns.size
         rows = sparse.csr_matrix((rows.data, rows.indices, rows.indptr), shape)
@@ -51,3 +57,10 @@ def finite_outputs(X, parameters, interactions, n_threads):
         with np.errstate(over="ignore"):
             output[overflown] = raw_outputs(rows, exact, interactions, n_threads, columns)
     return output
+
+
+def _minus(X, center):
+    if center is None:
+        return X
+    with np.errstate(over="ignore"):
+        return subtract(X, center)

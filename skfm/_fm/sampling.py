@@ -86,14 +86,17 @@ class ChainHistory:
     samples: Samples | None = None  # for predictions; None before the first one
 
 
-def run_chain(chain, history, settings, *, n_burn_in, max_bytes, unit):
+def run_chain(chain, history, settings, *, n_burn_in, max_bytes, unit, tasks, store):
     """Draw ``settings.max_iter`` times, and add to the history.
 
-    ``unit`` is that of y, for losses; ``max_bytes`` is what the samples may take.
+    ``unit`` is that of y, for losses; ``max_bytes`` is what the samples may take. ``tasks`` are
+    `FitTasks`, whose ``store()`` is possible after the burn-in; only then, callbacks may stop.
     """
     progress = Progress(settings, chain.problem.n_rows, "rows")
-    with progress.until_end(History()):
+    ending = History()
+    with progress.until_end(ending):
         for number in range(1, settings.max_iter + 1):
+            tasks.begin_epoch()
             with np.errstate(all="ignore"):  # the loss tells
                 loss = chain.step()
             if not np.isfinite(loss):
@@ -103,6 +106,10 @@ def run_chain(chain, history, settings, *, n_burn_in, max_bytes, unit):
             progress.epoch(number, loss)
             if number > n_burn_in:
                 _keep_draw(chain, history, max_bytes, settings.max_iter - n_burn_in)
+            may_stop = history.samples is not None
+            if tasks.end_epoch(store if may_stop else None) and may_stop:
+                ending.stopped = True
+                break
     history.samples.trim()
 
 

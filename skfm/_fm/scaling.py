@@ -4,9 +4,6 @@ import numpy as np
 
 from skfm._solvers.fm.parameters import Parameters
 from skfm._utils.memory import aligned_zeros
-from skfm._utils.warnings import warn
-
-MUCH_LOST = 0.03  # of the standard deviation of y, or of log-odds
 
 
 def random_start(problem, transform, init_scale, rng):
@@ -17,17 +14,24 @@ def random_start(problem, transform, init_scale, rng):
     return Parameters(transform.intercept, linear, factors)
 
 
-def to_solver(fitted, random, problem, transform, fit_intercept, known=()):
+def to_solver(center, fitted, random, problem, transform, fit_intercept, known=()):
     """Fitted parameters of all features in the units of the solver.
 
-    Features without factors yet get those of ``random``, as they could not leave zero by
-    themselves; but not the features at the places ``known``, whose factors were fitted to be 0.
+    They are those of the columns of X minus ``center``, which is None if it is zero. Features
+    without factors yet get those of ``random``, as they could not leave zero by themselves; but
+    not the features at the places ``known``, whose factors were fitted to be 0.
     """
     dtype, scale = problem.data.dtype, problem.scale.astype(np.float64)
     degrees, has_linear = problem.interactions.degrees, problem.interactions.has_linear
     factors = fitted.factors[:, problem.used]
-    linear = fitted.linear[:, problem.used]
-    intercept, linear = problem.to_centered(fitted.intercept, linear, factors)
+    if center is None:
+        linear = fitted.linear[:, problem.used]
+        intercept, linear = problem.to_centered(fitted.intercept, linear, factors)
+    else:
+        shift = -center.astype(np.float64)
+        shift[problem.used] += problem.center
+        moved = _move_center(fitted, shift, problem.interactions)
+        intercept, linear = moved.intercept, moved.linear[:, problem.used]
     if fit_intercept:
         intercept = (intercept - transform.shift) / transform.unit
     else:
@@ -38,6 +42,15 @@ def to_solver(fitted, random, problem, transform, fit_intercept, known=()):
     is_new[:, np.asarray(known, dtype=int)] = False
     factors = np.where(is_new, random.factors, factors)
     return Parameters(intercept, linear.astype(dtype), factors.astype(dtype))
+
+
+def _move_center(parameters, shift, interactions):
+    """Parameters of all features minus ``shift``, in float64, given those of the features."""
+    factors = parameters.factors.astype(np.float64)
+    change = interactions.linear_shift(slice(None), shift, factors)
+    linear = parameters.linear + change
+    intercept = parameters.intercept + linear @ shift - change @ shift / 2
+    return Parameters(intercept, linear, factors)
 
 
 def with_new_features(parameters, places, problem, init_scale, rng):
@@ -53,7 +66,9 @@ def with_new_features(parameters, places, problem, init_scale, rng):
 def from_solver(parameters, problem, transform):
     """The solver's parameters in the units of X and y; features never seen get zeros.
 
-    The factors are stored feature by feature, as prediction reads them.
+    The factors are stored feature by feature, as prediction reads them. Also returns the center,
+    and the intercept and the linear weights of the columns minus this center, as a tuple, or None
+    if no column is centered.
     """
     dtype = parameters.factors.dtype
     with np.errstate(over="ignore", invalid="ignore"):  # the result is checked instead
@@ -61,48 +76,29 @@ def from_solver(parameters, problem, transform):
         factors = parameters.factors * transform.unit ** (1 / problem.interactions.degrees)
         factors = factors / problem.scale[:, None]
         intercept = parameters.intercept * transform.unit + transform.shift
+        centered = None
+        if problem.center.any():
+            center = _of_all(problem, problem.center)
+            centered = center, intercept, _of_all(problem, linear.astype(dtype))
         intercept, linear = problem.from_centered(intercept, linear, factors)
         linear, factors = linear.astype(dtype), factors.astype(dtype)
-        parts = linear, factors, intercept.astype(dtype)
+        parts = linear, factors, intercept.astype(dtype), *(centered or ())
     if not all(np.isfinite(part).all() for part in parts):
         raise ValueError(
             f"y is too large, or a column of X too small, for parameters in {dtype}; scale "
             f"them{_or_float64(dtype)}."
         )
     n_outputs, _, n_components = factors.shape
-    n_features = problem.position.size
-    coef = np.zeros((n_outputs, n_features), dtype=dtype)
-    coef[:, problem.used] = linear
-    table = aligned_zeros((n_outputs, n_features, n_components), dtype)
+    table = aligned_zeros((n_outputs, problem.position.size, n_components), dtype)
     table[:, problem.used] = factors
-    return Parameters(intercept, coef, table)
+    return Parameters(intercept, _of_all(problem, linear), table), centered
 
 
-def warn_if_rounded(parameters, problem, unit):
-    """Warn if predictions lose much to rounding, as columns are far from zero for their spread.
-
-    The solver centers such columns. But fitted parameters multiply the values of X, so that large
-    terms cancel: their size in a row of means, times the precision, is what is lost.
-    """
-    far = np.flatnonzero(problem.center)
-    if not far.size:
-        return
-    features, center = problem.used[far], problem.center[far].astype(np.float64)
-    linear = parameters.linear[:, features] / unit * center
-    factors = parameters.factors[:, features] * center[:, None]
-    factors = factors / unit ** (1 / problem.interactions.degrees)
-    squares = np.square(factors.sum(axis=1)) + np.square(factors).sum(axis=1)
-    size = np.abs(linear).sum(axis=1) + squares.sum(axis=1) / 2
-    dtype = problem.data.dtype
-    if size.max() * np.finfo(dtype).eps > MUCH_LOST:
-        terms = np.abs(linear).max(axis=0) + np.square(factors).sum(axis=2).max(axis=0)
-        warn(
-            f"Predictions in {dtype} are inaccurate: columns of X are too far from zero for their "
-            f"spread, most of all column {features[terms.argmax()]} (counted from 0). Center "
-            f"them, for example with sklearn.preprocessing.StandardScaler"
-            f"{_or_float64(dtype)}.",
-            UserWarning,
-        )
+def _of_all(problem, values):
+    """Values of the used features, along the last axis, and zeros for all others."""
+    whole = np.zeros((*values.shape[:-1], problem.position.size), dtype=values.dtype)
+    whole[..., problem.used] = values
+    return whole
 
 
 def _or_float64(dtype):

@@ -35,6 +35,14 @@ class TargetTransform(Versioned):
         """Numbers, or labels 0, 1, ..., as the solver sees them."""
         return (np.asarray(y, dtype=np.float64) - self.shift) / self.unit
 
+    def check_size(self, dtype):
+        """Refuse targets so small that predictions in ``dtype`` would be 0."""
+        if max(self.unit, abs(self.shift)) < np.finfo(dtype).tiny:
+            raise ValueError(
+                f"y is too small for predictions in {np.dtype(dtype)}; scale y, or pass X in "
+                "float64."
+            )
+
     def mean_loss(self, raw, target, weight):
         """Mean loss of raw outputs of shape (n_rows, n_outputs)."""
         output = np.ascontiguousarray(((raw - self.shift) / self.unit).T, dtype=np.float64)

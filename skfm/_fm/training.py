@@ -35,6 +35,7 @@ class Result(NamedTuple):
 
 def state_problem(rows, transform, penalties, interactions, settings, earlier=None, is_new=True):
     """The training problem for rows of numbers; for the others see `make_problem`."""
+    transform.check_size(rows.X.dtype)
     X, y, weight = rows.for_solver(settings.solver)
     return make_problem(
         X,

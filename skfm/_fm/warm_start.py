@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import numpy as np
+
 from skfm._fm.penalties import FoundPenalties
 from skfm._solvers.fm.empirical_bayes import Searched
 from skfm._solvers.fm.optimizer_state import OptimizerMemory
@@ -9,7 +11,8 @@ from skfm._solvers.fm.parameters import Parameters
 
 
 class WarmStart(NamedTuple):
-    parameters: Parameters  # in the units of X and y
+    center: np.ndarray | None  # of the columns of X; None if it is zero
+    parameters: Parameters  # in the units of X minus the center, and of y
     loss: str
     found: FoundPenalties
     searched: Searched | None  # None if penalties were never searched

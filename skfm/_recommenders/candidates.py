@@ -1,5 +1,6 @@
 """Which items each row may get: candidates, less those that are excluded or seen."""
 
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,14 +30,26 @@ def find_candidates(catalogue, seen, n_rows, *, candidates=None, exclude=None):
     allowed = np.ones(catalogue.n_items, bool)
     if candidates is not None:
         allowed[:] = False
-        allowed[catalogue.positions(candidates, "candidates")] = True
+        allowed[catalogue.positions(_as_column(candidates, "candidates"), "candidates")] = True
     hidden = seen
     if is_matrix(exclude):
         excluded = read_excluded(exclude, n_rows, catalogue)
         hidden = excluded if seen is None else pattern_of(seen) + excluded
     elif exclude is not None:
-        allowed[catalogue.positions(exclude, "exclude")] = False
+        allowed[catalogue.positions(_as_column(exclude, "exclude"), "exclude")] = False
     return Candidates(None if allowed.all() else np.flatnonzero(allowed), hidden)
+
+
+def _as_column(items, argument):
+    """Sets and other collections as lists, since the order of these items does not matter."""
+    if hasattr(items, "__array__") or isinstance(items, Sequence):
+        return items
+    if isinstance(items, Iterator):  # it would be empty at the next use
+        raise TypeError(
+            f"{argument} must be a list, a set or a one-dimensional array of items; got an "
+            f"iterator. Pass list({argument})."
+        )
+    return list(items) if isinstance(items, Collection) else items
 
 
 def hide_others(candidates, n_rows, n_items):

@@ -50,8 +50,9 @@ from skfm._solvers.fm.optimizer_state import UPDATES
 from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.ranking import training as ranking
 from skfm._utils import validation
+from skfm._utils.callbacks import FitTasks, managing_callbacks
 from skfm._utils.equal_rows import merge_rows
-from skfm._utils.estimator import all_or_nothing
+from skfm._utils.estimator import all_or_nothing, unchanged_by_errors
 from skfm._utils.ids import join_ids
 from skfm._utils.parameters import (
     AUTO,
@@ -65,6 +66,7 @@ from skfm._utils.parameters import (
     Options,
 )
 from skfm._utils.public import public
+from skfm._utils.sparse import in_configured_interface
 from skfm._utils.threads import n_threads
 from skfm._utils.typing import (
     ColumnLike,
@@ -72,6 +74,7 @@ from skfm._utils.typing import (
     FloatArray,
     Int,
     IntArray,
+    ItemsLike,
     MatrixLike,
     Seed,
     SparseMatrix,
@@ -380,8 +383,10 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         with all_or_nothing(self):
             return self._fit(X, y, sample_weight)
 
+    @managing_callbacks
     def _fit(self, X, y, sample_weight):
         self._check_parameters()
+        tasks = FitTasks(self, X, y, sample_weight, max_epochs=self.max_iter)
         fields = given_or_carried(self.feature_fields, X, "feature_fields")
         X, y, weight = validation.validate_rows(
             self, X, read_choices(y), sample_weight, numeric_target=False, reset=True
@@ -412,21 +417,27 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
             interactions,
         )
         start = initial_parameters(sides, float(self.init_scale), rng)
-        parameters, history = ranking.train(
-            sides, choices, start, settings, rng, ranking.BASELINES[self.loss]
-        )
         self._users, self._interactions, self._fitted_loss = users, interactions, self.loss
-        self._store(sides, parameters)
-        self._items = self._coordinates_of_items(features)
-        self._prepare_items()
         self._publish(item_ids_=items.names)
         self._catalogue = catalogue
         self._item_columns = column_names(self.item_features)
         self._n_identities = features.shape[1] - items.given.shape[1]
         self._added_features = items.given[:0]  # of items that `add_items` adds
-        self.n_iter_ = len(history.loss_curve)
+
+        def store(number, parameters):
+            self._store(sides, parameters)
+            self._items = self._coordinates_of_items(features)
+            self._prepare_items()
+            self.n_iter_ = number
+
+        baseline, listener = ranking.BASELINES[self.loss], tasks.listener(store)
+        parameters, history = ranking.train(
+            sides, choices, start, settings, rng, baseline, listener
+        )
+        store(len(history.loss_curve), parameters)
         self.loss_curve_ = history.loss_curve
-        if not history.converged:
+        tasks.end()
+        if not (history.converged or history.stopped):
             warn_not_converged(self.max_iter, self.tol, "epochs")
         return self
 
@@ -598,8 +609,8 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         n_items: Int = 10,
         *,
         exclude_seen: bool = True,
-        candidates: ColumnLike | None = None,
-        exclude: ColumnLike | SupportsSparse | None = None,
+        candidates: ItemsLike | None = None,
+        exclude: ItemsLike | SupportsSparse | None = None,
         output: Literal["default", "pandas", "polars"] = "default",
         user_ids: ColumnLike | None = None,
     ) -> Any:
@@ -614,9 +625,10 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         exclude_seen : bool, default=True
             Whether to leave out the items that the same user (see `user_fields`) has chosen in
             `fit`.
-        candidates : array-like of shape (n_candidates,), default=None
+        candidates : array-like or set of shape (n_candidates,), default=None
             Items to choose from: names, or a mask of all items. None means all items.
-        exclude : array-like of items, or sparse matrix of shape (n_rows, n_items), default=None
+        exclude : array-like or set of items, or sparse matrix of shape (n_rows, n_items), \
+                default=None
             Items that are not recommended in any row, or a matrix whose stored entries, including
             zeros, mark the items that are not recommended in each row.
         output : {"default", "pandas", "polars"}, default="default"
@@ -759,11 +771,13 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         given = to_dtype(given, self.item_coef_.dtype)
         added = self._coordinates_of_items(blank_features(given, self._n_identities))
         joined = join_ids(self.item_ids_, names)
-        self._publish(item_ids_=joined)
-        self._catalogue = LabelledCatalogue(joined)
-        self._items = np.concatenate([self._items, added])
-        self._added_features = sparse.vstack([self._added_features, given], format="csr")
-        self._prepare_items()
+        features = sparse.vstack([self._added_features, given], format="csr")
+        with unchanged_by_errors(self):
+            self._publish(item_ids_=joined)
+            self._catalogue = LabelledCatalogue(joined)
+            self._added_features = features
+            self._items = np.concatenate([self._items, added])
+            self._prepare_items()
         return self
 
     def rank_held_out(
@@ -775,8 +789,8 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         groups: ColumnLike | None = None,
         sample_weight: ArrayLike | None = None,
         exclude_seen: bool = True,
-        candidates: ColumnLike | None = None,
-        exclude: ColumnLike | SupportsSparse | None = None,
+        candidates: ItemsLike | None = None,
+        exclude: ItemsLike | SupportsSparse | None = None,
     ) -> tuple[SparseMatrix, IntArray]:
         """Rank items in the contexts of held-out events, for the evaluation of the rankings.
 
@@ -835,7 +849,7 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
             candidates=candidates,
             exclude=exclude,
         )
-        return held_out.relevant, items
+        return in_configured_interface(held_out.relevant), items
 
     def score(
         self,

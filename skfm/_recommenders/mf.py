@@ -21,6 +21,7 @@ from skfm._solvers.mf import als, problem, sgd
 from skfm._solvers.mf.principal_axes import principal_axes, rotate
 from skfm._solvers.mf.problem import ITEM, USER
 from skfm._utils import sparse_entries, validation
+from skfm._utils.callbacks import CallbackSupport, FitTasks, managing_callbacks
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.memory import largest_squared
 from skfm._utils.parameters import (
@@ -39,7 +40,16 @@ from skfm._utils.parameters import (
 from skfm._utils.progress import Progress
 from skfm._utils.public import public
 from skfm._utils.threads import n_threads
-from skfm._utils.typing import ColumnLike, Float, FloatArray, Int, MatrixLike, Seed, SupportsSparse
+from skfm._utils.typing import (
+    ColumnLike,
+    Float,
+    FloatArray,
+    Int,
+    ItemsLike,
+    MatrixLike,
+    Seed,
+    SupportsSparse,
+)
 from skfm._utils.warnings import warn_not_converged
 from skfm.metrics import ndcg_at_k
 
@@ -60,6 +70,7 @@ class _Settings:
 @public("skfm")
 class MFRecommender(
     RecommenderMixin,
+    CallbackSupport,
     VersionedEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
@@ -338,10 +349,12 @@ class MFRecommender(
             if duplicate entries are summed.
         """
         with all_or_nothing(self):
-            return self._fit(X)
+            return self._fit(X, y)
 
-    def _fit(self, X):
+    @managing_callbacks
+    def _fit(self, X, y):
         self._check_parameters()
+        tasks = FitTasks(self, X, y, max_epochs=self.max_iter, name="iteration")
         is_implicit = self.feedback == "implicit"
         csr = validation.validate_entries(self, X, is_implicit, reset=True)
         if csr.nnz == 0:
@@ -370,15 +383,22 @@ class MFRecommender(
             verbose=bool(self.verbose),
         )
         progress = Progress(settings, csr.nnz, "entries")
+
+        def store(number, items):
+            self._store(model, items.copy())
+            self.n_iter_ = number
+
+        listener = tasks.listener(store)
         if self.solver == "sgd":
-            items, history = sgd.train(model, csr, items, settings, rng, progress)
+            items, history = sgd.train(model, csr, items, settings, rng, progress, listener)
         else:
-            items, history = als.train(model, csr, items, settings, progress)
+            items, history = als.train(model, csr, items, settings, progress, listener)
         self._store(model, items)
         self.alpha_, self.unobserved_weight_ = model.alpha, model.unobserved_weight
         self.n_iter_ = len(history.loss_curve)
         self.loss_curve_ = history.loss_curve
-        if not history.converged:
+        tasks.end()
+        if not (history.converged or history.stopped):
             warn_not_converged(self.max_iter, self.tol, "iterations")
         return self
 
@@ -580,8 +600,8 @@ class MFRecommender(
         n_items: Int = 10,
         *,
         exclude_seen: bool = True,
-        candidates: ColumnLike | None = None,
-        exclude: ColumnLike | SupportsSparse | None = None,
+        candidates: ItemsLike | None = None,
+        exclude: ItemsLike | SupportsSparse | None = None,
         output: Literal["default", "pandas", "polars"] = "default",
         user_ids: ColumnLike | None = None,
         item_ids: ColumnLike | None = None,
@@ -596,10 +616,11 @@ class MFRecommender(
             Number of items to recommend. If there are fewer items, all of them are ranked.
         exclude_seen : bool, default=True
             Whether to leave out the items for which a user has an entry in X.
-        candidates : array-like of shape (n_candidates,), default=None
+        candidates : array-like or set of shape (n_candidates,), default=None
             Items to choose from: columns of X, a mask of the columns, or names. None means all
             items.
-        exclude : array-like of items, or sparse matrix of shape (n_users, n_items), default=None
+        exclude : array-like or set of items, or sparse matrix of shape (n_users, n_items), \
+                default=None
             Items that are not recommended to any user, or a matrix whose stored entries, including
             zeros, mark the items that are not recommended to each user.
         output : {"default", "pandas", "polars"}, default="default"

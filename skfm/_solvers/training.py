@@ -212,8 +212,9 @@ def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
     training converges above the objective of the best parameters and returns to these.
     ``finds_rate`` says that the learning rate is a default.
 
-    ``listen(epoch, objective, parameters)``, if given, is called after each epoch. Training stops
-    if it returns True, or if it returns NO_PROGRESS and the parameters are not at a saddle point.
+    ``listen``, if given, hears of each epoch: ``listen.begin()`` is called before it, and
+    ``listen(epoch, objective, parameters)`` after it. Training stops if the latter returns True,
+    or if it returns NO_PROGRESS and the parameters are not at a saddle point.
 
     ``search``, if given, may change the objective before each epoch, as a `PenaltySearch` does;
     then ``trainer.adapt_to_new_objective()`` is called. Training does not converge before the last
@@ -231,6 +232,8 @@ def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
                 monitor.take_newton_step()
             if search is not None:
                 monitor.may_converge = not search.has_updates_after(number)
+            if listen is not None:
+                listen.begin()
             shrinkage = trainer.penalty()
             loss = trainer.epoch()
             history.loss_curve.append(loss + shrinkage)
@@ -263,6 +266,8 @@ def run_sweeps(
     with progress.until_end(history):
         for number in range(1, settings.max_iter + 1):
             may_converge = search is None or not search(number)
+            if listen is not None:
+                listen.begin()
             objective = sweep()
             history.loss_curve.append(objective)
             progress.epoch(number, objective)

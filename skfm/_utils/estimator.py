@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
 
+from skfm import _version
 from skfm._utils.parameters import check_parameters
 from skfm._utils.pickling import ORIGIN, Versioned
 from skfm._utils.warnings import warn
@@ -18,8 +19,8 @@ LONGEST = 30  # values that are printed, as many as scikit-learn shows of a list
 
 
 @contextmanager
-def all_or_nothing(estimator):
-    """Restore the attributes of the estimator if a fit raises an error or is interrupted."""
+def unchanged_by_errors(estimator):
+    """Restore the attributes of the estimator if an error is raised or the user interrupts."""
     before = dict(vars(estimator))
     try:
         yield
@@ -27,6 +28,13 @@ def all_or_nothing(estimator):
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+@contextmanager
+def all_or_nothing(estimator):
+    """The same for a fit."""
+    with unchanged_by_errors(estimator):
+        yield
     vars(estimator).pop(ORIGIN, None)  # the fit was made by this version
 
 
@@ -73,6 +81,17 @@ class PrintableEstimator(BaseEstimator):
     """
 
     _constraints: ClassVar[dict] = {}  # lists of constraints by the names of parameters
+
+    # For scikit-learn, which shows a link to the documentation in the HTML representation of
+    # estimators of this module.
+    @property
+    def _doc_link_module(self):
+        return "skfm" if _version.DOCUMENTATION else ""
+
+    @property
+    def _doc_link_template(self):
+        page = "generated/{estimator_module}.{estimator_name}.html"
+        return f"{_version.DOCUMENTATION}/{page}"
 
     def _check_parameters(self):
         check_parameters(vars(self), self._constraints)

@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 from scipy import sparse
+from sklearn import get_config
 
 LARGEST_INT32 = np.iinfo(np.int32).max
 REMEDY = "Load it again, or build it again from its rows, columns and values."
@@ -43,6 +44,18 @@ def sum_duplicates(X):
         X = X.copy()
         X.sum_duplicates()
     return X
+
+
+def in_configured_interface(X):
+    """The result X; if it is sparse, of the interface that scikit-learn is configured to return.
+
+    The setting exists since scikit-learn 1.9. An array shares its memory with the matrix.
+    """
+    if not sparse.issparse(X) or get_config().get("sparse_interface") != "sparray":
+        return X
+    array = sparse.csr_array(X)
+    array.has_canonical_format = X.has_canonical_format
+    return array
 
 
 def _check_compressed(X, name):

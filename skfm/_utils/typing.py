@@ -4,7 +4,7 @@ SciPy, scikit-learn and pandas need not come with types: what they return is `An
 expected of them is stated here as a protocol.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ __all__ = [
     "IdArray",
     "Int",
     "IntArray",
+    "ItemsLike",
     "LogLike",
     "MatrixLike",
     "Penalty",
@@ -64,6 +65,7 @@ Seed: TypeAlias = int | np.random.RandomState | None
 MatrixLike: TypeAlias = ArrayLike | SupportsSparse
 SparseMatrix: TypeAlias = Any  # a CSR matrix or CSR array of SciPy, as a result
 ColumnLike: TypeAlias = Sequence[Any] | SupportsArray
+ItemsLike: TypeAlias = Collection[Any] | SupportsArray  # where the order does not matter
 ColumnKey: TypeAlias = str | Int  # its name, or its position
 LogLike: TypeAlias = Sequence[Sequence[Any]] | SupportsArray
 

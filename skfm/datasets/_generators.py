@@ -11,7 +11,7 @@ from sklearn.utils import Bunch, check_random_state
 
 from skfm._utils import validation
 from skfm._utils.messages import shown
-from skfm._utils.sparse import index_type
+from skfm._utils.sparse import in_configured_interface, index_type
 from skfm._utils.typing import Float, FloatDType, Int, Seed
 
 LARGEST_SCALE = 1e100  # so that its square is finite
@@ -108,13 +108,13 @@ def make_fm_regression(
     if not np.isfinite(y).all():
         raise ValueError(f"mean={mean} or noise={noise} is too large for {np.dtype(dtype)}.")
     if not return_params:
-        return X, y
+        return in_configured_interface(X), y
     params = Bunch(
         intercept=float(mean + planted.intercept),
         coef=planted.coef,
         components=planted.components,
     )
-    return X, y, params
+    return in_configured_interface(X), y, params
 
 
 def make_fm_classification(
@@ -214,14 +214,14 @@ def make_fm_classification(
     chance = rng.random_sample((X.shape[0], 1))
     y = (chance > _cumulated(scores + offset)).sum(axis=1)
     if not return_params:
-        return X, y
+        return in_configured_interface(X), y
     components = np.sqrt(signal) * np.stack([one.components for one in planted])
     params = Bunch(
         intercept=offset + signal * np.array([one.intercept for one in planted]),
         coef=signal * np.stack([one.coef for one in planted]),
         components=components[0] if n_classes == 2 else components,
     )
-    return X, y, params
+    return in_configured_interface(X), y, params
 
 
 def _check_rates(base_rate, n_classes):

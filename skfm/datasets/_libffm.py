@@ -19,7 +19,7 @@ from skfm._utils.parameters import (
     Options,
     check_parameter,
 )
-from skfm._utils.sparse import check_sparse
+from skfm._utils.sparse import check_sparse, in_configured_interface
 from skfm._utils.typing import FloatArray, FloatDType, Int, IntArray, MatrixLike, SparseMatrix
 from skfm.datasets._files import creating, opening
 from skfm.datasets._libffm_reader import Reader, chunks
@@ -126,7 +126,8 @@ def load_libffm(
         reader = Reader(name, n_features, np.dtype(dtype), zero_based, on_shared == "split")
         for chunk in chunks(stream):
             reader.add(chunk)
-    return reader.finish()
+    X, y, fields = reader.finish()
+    return in_configured_interface(X), y, fields
 
 
 def dump_libffm(

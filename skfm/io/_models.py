@@ -10,6 +10,7 @@ import sklearn
 
 import skfm
 from skfm import preprocessing
+from skfm._utils.callbacks import without_callbacks
 from skfm._utils.estimator import VersionedEstimator, is_fitted
 from skfm._utils.messages import shown
 from skfm._utils.parameters import NONE, Options, check_parameter
@@ -60,7 +61,7 @@ def save_model(model: Any, file: str | os.PathLike[str] | IO[bytes]) -> None:
     -----
     UserWarning
         If a parameter is a function, such as `callback`: the loaded estimator has the default
-        instead.
+        instead. Callbacks of scikit-learn (`set_callbacks`) are not saved, either.
 
     See Also
     --------
@@ -81,7 +82,10 @@ def save_model(model: Any, file: str | os.PathLike[str] | IO[bytes]) -> None:
     True
     """
     name = _name_of(type(model))
-    state = model.__getstate__()
+    bare = without_callbacks(model)
+    if bare is not model:
+        warn("save_model does not save callbacks; set them again after loading.", UserWarning)
+    state = bare.__getstate__()
     parameters = {key: value for key, value in state.items() if not is_fitted(key)}
     fitted = {key: value for key, value in state.items() if is_fitted(key)}
     encoder = Encoder()

@@ -11,7 +11,7 @@ from skfm.onnx._raw_output import raw_output
 def convert_regressor(scope, operator, container):
     estimator = operator.raw_operator
     graph = Graph(scope, operator, container)
-    output = raw_output(graph, graph.X, *fitted_model(estimator, graph.dtype))
+    output = _output(graph, *fitted_model(estimator, graph.dtype))
     inverse_link = "Exp" if estimator.loss == "poisson" else "Identity"
     graph(inverse_link, output, output=operator.outputs[0].full_name)
 
@@ -19,7 +19,7 @@ def convert_regressor(scope, operator, container):
 def convert_classifier(scope, operator, container):
     estimator = operator.raw_operator
     graph = Graph(scope, operator, container)
-    scores = raw_output(graph, graph.X, *fitted_model(estimator, graph.dtype))
+    scores = _output(graph, *fitted_model(estimator, graph.dtype))
     is_binary = len(estimator.classes_) == 2
     if is_binary:
         scores = graph("Concat", graph("Neg", scores), scores, axis=1)
@@ -36,8 +36,7 @@ def convert_classifier(scope, operator, container):
 
 def convert_bayesian_regressor(scope, operator, container):
     graph = Graph(scope, operator, container)
-    center, parameters, interactions = posterior_mean(operator.raw_operator, graph.dtype)
-    output = raw_output(graph, _centered(graph, center), parameters, interactions)
+    output = _output(graph, *posterior_mean(operator.raw_operator, graph.dtype))
     graph("Identity", output, output=operator.outputs[0].full_name)
 
 
@@ -45,7 +44,7 @@ def convert_bayesian_classifier(scope, operator, container):
     """The mean over the samples of the normal distribution function of their outputs."""
     graph = Graph(scope, operator, container)
     center, parameters, interactions = posterior_samples(operator.raw_operator, graph.dtype)
-    output = raw_output(graph, _centered(graph, center), parameters, interactions)
+    output = _output(graph, center, parameters, interactions)
     n_samples = parameters.intercept.size
     scaled = graph("Mul", output, np.array(np.sqrt(0.5)))
     erf = graph.cast(graph("Erf", graph.cast(scaled, np.float32)), graph.dtype)  # float32 only
@@ -55,8 +54,9 @@ def convert_bayesian_classifier(scope, operator, container):
     _labels(graph, scope, operator, probabilities)
 
 
-def _centered(graph, center):
-    return graph("Sub", graph.X, center) if center.any() else graph.X
+def _output(graph, center, parameters, interactions):
+    X = graph("Sub", graph.X, center) if center.any() else graph.X
+    return raw_output(graph, X, parameters, interactions)
 
 
 def _labels(graph, scope, operator, scores):

@@ -10,11 +10,12 @@ from skfm.onnx._graph import check_size
 
 
 def fitted_model(estimator, dtype):
-    """The `Parameters` of an FM, and its `Interactions`."""
+    """The centers of the columns of X; the `Parameters` of X less these; the `Interactions`."""
     check_is_fitted(estimator)
-    parameters = estimator._parameters()
+    center, parameters = estimator._centered_parameters()
     check_size(estimator, parameters.factors.size, dtype)
-    return parameters, estimator._interactions
+    center = np.zeros(estimator.n_features_in_) if center is None else center
+    return center, parameters, estimator._interactions
 
 
 def posterior_samples(estimator, dtype):

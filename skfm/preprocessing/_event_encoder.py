@@ -16,6 +16,7 @@ from skfm._utils.ids import Ids, refuse_rows, simplify
 from skfm._utils.messages import shown
 from skfm._utils.parameters import FLOAT_TYPE, POSITIVE_INTEGER, Interval, Members
 from skfm._utils.public import public
+from skfm._utils.sparse import in_configured_interface
 from skfm._utils.typing import ColumnKey, FloatDType, Int, LogLike, SparseMatrix
 from skfm.preprocessing._event_blocks import OF_A_COLUMN, OF_A_LOG
 from skfm.preprocessing._event_log import Log
@@ -398,7 +399,7 @@ class EventEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
 
     def _encode(self, log):
         validation.check_dtype(self.dtype)
-        X = side_by_side(self._blocks, log, self.dtype)
+        X = in_configured_interface(side_by_side(self._blocks, log, self.dtype))
         X.feature_fields, X.feature_groups = self.feature_fields_, self.feature_groups_
         return X
 

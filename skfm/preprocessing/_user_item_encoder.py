@@ -12,7 +12,7 @@ from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or
 from skfm._utils.ids import Ids, as_objects, distinct, read_ids
 from skfm._utils.parameters import FLOAT_TYPE, Options
 from skfm._utils.public import public
-from skfm._utils.sparse import check_sparse, sum_duplicates
+from skfm._utils.sparse import check_sparse, in_configured_interface, sum_duplicates
 from skfm._utils.typing import (
     ColumnKey,
     ColumnLike,
@@ -238,7 +238,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
             shape = len(users.ids), len(items.ids)
             matrix = self._to_csr(events, shape, are_counts=_are_counts(log))
             self._keep(log, users, items)
-            return matrix
+            return in_configured_interface(matrix)
 
     def transform(self, X: LogLike) -> SparseMatrix:
         """Transform a log to a matrix, with the rows and columns of the training log.
@@ -267,7 +267,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
             is known because the ids are of another type, and ``handle_unknown="ignore"``.
         """
         log = self._read(X)
-        return self._to_csr(self._known_events(log), self._shape())
+        return in_configured_interface(self._to_csr(self._known_events(log), self._shape()))
 
     def transform_new_users(self, X: LogLike) -> tuple[SparseMatrix, IdArray]:
         """Transform a log of new users to a matrix, and return these users.
@@ -301,7 +301,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         columns = self._find(self._items, log.items, "item")
         events = Events(rows, columns, log.values, log.times).known()
         shape = (len(users), len(self.item_ids_))
-        return self._to_csr(events, shape), users
+        return in_configured_interface(self._to_csr(events, shape)), users
 
     def transform_time(self, X: LogLike) -> SparseMatrix:
         """Return the time of the last event of each user-item pair.
@@ -335,7 +335,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
             )
         events = self._known_events(log)
         events.values = as_seconds(events.times)
-        return events.to_csr(self._shape(), "last", np.float64)
+        return in_configured_interface(events.to_csr(self._shape(), "last", np.float64))
 
     def encode_users(self, ids: ColumnLike) -> IntArray:
         """Return the row indices of users.

@@ -176,12 +176,14 @@ def subtract(X, center):
 
 def fill(X, columns):
     """Add explicit zeros, so that every row has entries in these columns: centering needs them."""
+    is_wanted = np.zeros(X.shape[1], dtype=bool)
+    is_wanted[columns] = True
+    entries = np.flatnonzero(is_wanted[X.indices])
+    if entries.size == X.shape[0] * columns.size:
+        return X
     present = np.zeros((X.shape[0], columns.size), dtype=bool)
-    entries = np.flatnonzero(np.isin(X.indices, columns))
     rows = np.searchsorted(X.indptr, entries, side="right") - 1
     present[rows, np.searchsorted(columns, X.indices[entries])] = True
-    if present.all():
-        return X
     rows, places = np.nonzero(~present)
     whole = X.tocoo()
     filled = sparse.coo_matrix(

@@ -81,9 +81,10 @@ def fold_in(model, csr, items, squares, n_threads):
     return users
 
 
-def train(model, csr, items, settings, progress):
+def train(model, csr, items, settings, progress, listener=None):
     """Factorize by alternating between users and items; returns the items and the history.
 
+    ``listener``, if given, gets the items' table after each sweep, as `run_sweeps` says.
     ``items`` is their table to start from. For implicit feedback, both tables are rotated before
     each half-step, so that the columns of the fixed factors are orthogonal: the loss of all
     unobserved entries is then a separate L2 penalty of each coordinate.
@@ -100,7 +101,14 @@ def train(model, csr, items, settings, progress):
             objective = _half_step(model, sides, tables, side)
         return objective / csr.nnz
 
-    history = run_sweeps(sweep, settings, progress, problem.check_finite)
+    history = run_sweeps(
+        sweep,
+        settings,
+        progress,
+        problem.check_finite,
+        parameters=lambda: tables[ITEM],
+        listen=listener,
+    )
     return tables[ITEM], history
 
 

@@ -176,14 +176,22 @@ class _Trainer:
         return loss, loss + self.penalty()
 
 
-def train(model, csr, items, settings, rng, progress):
-    """Factorize from the items' table and random users; returns the items and the history."""
+def train(model, csr, items, settings, rng, progress, listener=None):
+    """Factorize from the items' table and random users; returns the items and the history.
+
+    ``listener``, if given, gets the items' table after each epoch, as `run_epochs` says.
+    """
     users = model.table(csr.shape[0], USER, csr.dtype)
     spread = model.factors(items).std()
     model.factors(users)[...] = rng.standard_normal(model.factors(users).shape) * spread
     trainer = _Trainer(model, csr, (users, items), settings, rng)
     baseline = np.square(csr.data).sum(dtype=np.float64) / (2 * csr.nnz)
-    parameters, history = run_epochs(trainer, baseline, settings, progress)
-    items = model.table(csr.shape[1], ITEM, csr.dtype)
-    trainer.sides[ITEM].fill(items, parameters[ITEM])
-    return items, history
+
+    def table_of_items(parameters):
+        items = model.table(csr.shape[1], ITEM, csr.dtype)
+        trainer.sides[ITEM].fill(items, parameters[ITEM])
+        return items
+
+    listener = None if listener is None else listener.converting(table_of_items)
+    parameters, history = run_epochs(trainer, baseline, settings, progress, listener)
+    return table_of_items(parameters), history

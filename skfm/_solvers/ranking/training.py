@@ -298,8 +298,11 @@ def make_trainer(sides, choices, start, settings, rng):
     return Trainer(sides.problem, optimizer, planner, steps, settings, rng)
 
 
-def train(sides, choices, start, settings, rng, baseline):
-    """Minimize the objective from ``start``; returns parameters and history."""
+def train(sides, choices, start, settings, rng, baseline, listener=None):
+    """Minimize the objective from ``start``; returns parameters and history.
+
+    ``listener``, if given, is called as `run_epochs` says.
+    """
     trainer = make_trainer(sides, choices, start, settings, rng)
     progress = Progress(settings, sides.problem.n_rows, "rows")
-    return run_epochs(trainer, baseline, settings, progress)
+    return run_epochs(trainer, baseline, settings, progress, listener)
