@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from docutils import nodes
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
 import skfm
@@ -91,7 +92,15 @@ def report(skipped):
         print(f"Without MovieLens, these examples were not run: {', '.join(skipped)}.")
 
 
+def unlink_metrics(app, doctree):
+    """Show "NDCG@10" as text: docutils takes it for an address of mail."""
+    for link in list(doctree.findall(nodes.reference)):
+        if link.get("refuri", "").startswith("mailto:"):
+            link.replace_self(nodes.Text(link.astext()))
+
+
 def setup(app):
+    app.connect("doctree-read", unlink_metrics)
     # Before the gallery, which reads its settings in the same event.
     app.connect("config-inited", decide_what_runs, priority=1)
 

@@ -49,7 +49,7 @@ encode = make_column_transformer(
     (OneHotEncoder(handle_unknown="ignore"), ["user", "gender", "occupation"]),
     (KBinsDiscretizer(6, quantile_method="averaged_inverted_cdf"), ["age"]),
 )
-recommender = FMRecommender(item_features=features.drop(index=new), random_state=0)
+recommender = FMRecommender(item_features=features.drop(index=new), tol=1e-3, random_state=0)
 model = make_pipeline(encode, recommender)
 model.fit(people.loc[known["user_id"]], known["item_id"])
 

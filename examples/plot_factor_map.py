@@ -20,7 +20,12 @@ from skfm.preprocessing import UserItemEncoder
 
 data = fetch_movielens_100k()
 log = data.frame.merge(data.items, on="item_id")
-encoder = UserItemEncoder(user="user_id", item="title", value="rating")
+encoder = UserItemEncoder(
+    user="user_id",
+    item="title",
+    value="rating",
+    duplicates="mean",  # some films are listed twice
+)
 X = encoder.fit_transform(log[["user_id", "title", "rating"]])
 model = MFRecommender(random_state=0).fit(X)
 

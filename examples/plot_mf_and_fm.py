@@ -32,7 +32,7 @@ log = [["Ann", "Alien", 2.0], ["Ann", "Brazil", 4.0], ["Bob", "Brazil", 1.0]]
 
 encoder = UserItemEncoder()
 X = encoder.fit_transform(log)
-mf = MFRecommender(1, alpha=1.2, alpha_bias=0.01, random_state=0).fit(X)
+mf = MFRecommender(1, alpha=0.1, alpha_bias=0.3, random_state=0).fit(X)
 rows, columns = np.indices((2, 2))
 by_mf = mf.predict_pairs(X, rows.ravel(), columns.ravel()).reshape(2, 2)
 
@@ -44,19 +44,19 @@ by_mf = mf.predict_pairs(X, rows.ravel(), columns.ravel()).reshape(2, 2)
 
 pairs = np.array([entry[:2] for entry in log], dtype=object)
 ratings = [entry[2] for entry in log]
-settings = {"alpha": 1.2, "alpha_linear": 0.01, "tol": 1e-6, "max_iter": 1000}
-fm = make_pipeline(OneHotEncoder(), FMRegressor(1, **settings, random_state=0)).fit(pairs, ratings)
+model = FMRegressor(1, solver="als", alpha=0.1, alpha_linear=0.3, random_state=0)
+fm = make_pipeline(OneHotEncoder(), model).fit(pairs, ratings)
 all_pairs = np.array([[user, film] for user in users for film in films], dtype=object)
 by_fm = fm.predict(all_pairs).reshape(2, 2)
 
 # %%
 # The same predictions
 # --------------------
-# Both models minimize the same objective, and they predict the same. Bob's rating of *Alien* is
-# below the lowest rating in the data: Bob's ratings are three lower than Ann's, and ratings of
-# *Alien* are two lower than those of *Brazil*. Both effects are biases, and they add up. The
-# difference that remains comes from the intercept: matrix factorization uses the mean rating, and
-# the factorization machine fits it.
+# Both models minimize the same objective, and they predict almost the same. The small difference
+# comes from the intercept: matrix factorization uses the mean rating, and the factorization
+# machine fits it. Bob's opinion of *Brazil* is the opposite of Ann's, so both models expect that
+# he likes *Alien* better than *Brazil*. With a large penalty, such as ``alpha=1``, the factors
+# become zero and only the biases remain; both films are then rated lower by Bob than by Ann.
 
 known = np.array([[2.0, 4.0], [np.nan, 1.0]])
 figure, axes = plt.subplots(1, 3, figsize=(8, 3), layout="constrained")
