@@ -5,7 +5,7 @@ if the data cannot be downloaded; the end of the build says which they are. To b
 running any, pass ``-D plot_gallery=0``.
 """
 
-import os
+import logging
 import sys
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import skfm
 import skfm.datasets
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
-os.environ["TQDM_DISABLE"] = "1"
+logging.getLogger("skfm").setLevel(logging.ERROR)  # that kernels are compiled is no output
 
 project = "skfm"
 author = "The skfm developers"
