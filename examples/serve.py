@@ -12,10 +12,10 @@ users by what they have rated::
     curl -X POST localhost:8000/recommend -H "Content-Type: application/json" \\
         -d '{"events": [{"item": "Alien (1979)", "value": 5}], "n_items": 3}'
 
-The first command downloads MovieLens-100k and writes the folder ``model``. Each worker process loads
-it once; its files are not pickles. A request that cannot be answered gets a status of 404 or 422
-with the reason. To serve a log of your own, fit on it in Python, in this folder, and serve the
-result::
+The first command downloads MovieLens-100k and writes the folder ``model``. Each worker process
+loads it once; its files are not pickles. A request that cannot be answered gets a status of 404 or
+422 with the reason. To serve a log of your own, fit on it in Python, in the folder of this
+example, and serve the result::
 
     from serve import fit, save
 

@@ -58,7 +58,8 @@ class Factors:
             return place[feature]
         if isinstance(feature, (int, np.integer)) and 0 <= feature < self.n_features:
             return int(feature)
-        names = self.names.tolist()  # first those that contain it, such as "film_Alien" for "Alien"
+        names = self.names.tolist()
+        # Encoders put the column before the category: "film_Alien" for "Alien".
         similar = [name for name in names if str(feature) in str(name)]
         raise ValueError(
             f"{feature!r} in {argument} is not a feature of the model. Its features include "
