@@ -23,7 +23,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import joblib
 import numpy as np
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -127,11 +126,10 @@ def main():
     fitted = serve.fit(make_log(options.users, options.items, options.entries))
     print(f"{os.cpu_count()} cores\nworkers  clients  requests/s  p50, ms  p99, ms")
     with tempfile.TemporaryDirectory() as folder:
-        file = str(Path(folder, "model.joblib"))
-        joblib.dump(fitted, file)
+        serve.save(fitted, folder)
         for n_workers in options.workers:
             port = free_port()
-            command = [sys.executable, str(EXAMPLES / "serve.py"), "serve", file]
+            command = [sys.executable, str(EXAMPLES / "serve.py"), "serve", folder]
             command += ["--port", str(port), "--workers", str(n_workers)]
             service = subprocess.Popen(command)
             try:

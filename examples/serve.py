@@ -6,34 +6,42 @@ A small FastAPI service that recommends films by name, to users of the training 
 users by what they have rated::
 
     python -m pip install "skfm[serve,datasets]"
-    python examples/serve.py train model.joblib
-    python examples/serve.py serve model.joblib --workers 2
+    python examples/serve.py train model
+    python examples/serve.py serve model --workers 2
 
     curl -X POST localhost:8000/recommend -H "Content-Type: application/json" \\
         -d '{"events": [{"item": "Alien (1979)", "value": 5}], "n_items": 3}'
 
-The first command downloads MovieLens-100k. Each worker process loads the model once. A request
-that cannot be answered gets a status of 404 or 422 with the reason. Only load model files that you
-trust: they are pickles.
+The first command downloads MovieLens-100k and writes the folder ``model``. Each worker process
+loads it once; its files are not pickles. A request that cannot be answered gets a status of 404 or
+422 with the reason. To serve a log of your own, fit on it in Python, in the folder of this
+example, and serve the result::
+
+    from serve import fit, save
+
+    log = [("ann", "pen"), ("ann", "ink"), ("bob", "pen")]
+    save(fit(log, feedback="implicit"), "model")
 """
 
 import argparse
 import os
 import socket
+from pathlib import Path
 from typing import Annotated
 
-import joblib
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy import sparse
 from uvicorn.supervisors import Multiprocess
 
 from skfm import MFRecommender
+from skfm.io import load_model, save_model
 from skfm.preprocessing import UserItemEncoder
 
-MODEL_VARIABLE = "SKFM_SERVED_MODEL"  # tells the worker processes which file to load
+MODEL_VARIABLE = "SKFM_SERVED_MODEL"  # tells the worker processes which folder to load
 
 # %%
 # The model
@@ -43,11 +51,28 @@ MODEL_VARIABLE = "SKFM_SERVED_MODEL"  # tells the worker processes which file to
 
 
 def fit(log, **parameters):
-    """Fit on rows of a user, an item and a value."""
+    """Fit on rows of a user, an item and, unless each row is one event, a value."""
     encoder = UserItemEncoder(duplicates="mean")
     ratings = encoder.fit_transform(log)
     model = MFRecommender(**{"n_components": 16, "random_state": 0, **parameters}).fit(ratings)
     return {"encoder": encoder, "model": model, "ratings": ratings}
+
+
+def save(fitted, folder):
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_model(fitted["encoder"], folder / "encoder.npz")
+    save_model(fitted["model"], folder / "model.npz")
+    sparse.save_npz(folder / "ratings.npz", fitted["ratings"])
+
+
+def load(folder):
+    folder = Path(folder)
+    return {
+        "encoder": load_model(folder / "encoder.npz"),
+        "model": load_model(folder / "model.npz"),
+        "ratings": sparse.load_npz(folder / "ratings.npz"),
+    }
 
 
 def movielens_log():
@@ -69,6 +94,8 @@ Name = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class Event(BaseModel):
+    """An item and its value, which does not matter if the log has no values."""
+
     model_config = ConfigDict(extra="forbid")
 
     item: Name
@@ -111,7 +138,7 @@ def make_app(encoder, model, ratings):
     def find_ratings(question):
         if question.user is None:
             log = [("", event.item, event.value) for event in question.events]
-            return encoder.transform_new_users(log)[0]
+            return encoder.transform_new_users([row[: encoder.n_columns_] for row in log])[0]
         if question.user not in rows:
             raise HTTPException(404, f"unknown user {question.user!r}; pass events instead")
         row = rows[question.user]
@@ -154,21 +181,21 @@ def make_app(encoder, model, ratings):
 
 def app_of_worker():
     """The application in each worker process of uvicorn."""
-    return make_app(**joblib.load(os.environ[MODEL_VARIABLE]))
+    return make_app(**load(os.environ[MODEL_VARIABLE]))
 
 
 def main():
     parser = argparse.ArgumentParser(description="Train or serve a recommender.")
     parser.add_argument("action", choices=["train", "serve"])
-    parser.add_argument("file", help="the model")
+    parser.add_argument("folder", help="the model")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     if options.action == "train":
-        joblib.dump(fit(movielens_log()), options.file)
+        save(fit(movielens_log()), options.folder)
         return
-    os.environ[MODEL_VARIABLE] = options.file
+    os.environ[MODEL_VARIABLE] = options.folder
     config = uvicorn.Config(
         "serve:app_of_worker",
         factory=True,

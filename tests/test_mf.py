@@ -1025,7 +1025,7 @@ WRONG_ITEMS = [
     (ValueError, [0, -1], "between 0 and 19"),
     (ValueError, 3, "one-dimensional"),
     (TypeError, [1.0], "integers"),
-    (TypeError, ["a"], "integers"),
+    (TypeError, ["a"], "integers, got <U1. Encode names first, with encode_users or encode_items"),
     (TypeError, [True, False], "integers"),
     (TypeError, [None], "integers"),
 ]

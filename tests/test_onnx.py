@@ -10,11 +10,12 @@ import pytest
 from builders import make_dense
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, StandardScaler
 
 import skfm.onnx
 from skfm import (
@@ -237,6 +238,23 @@ def test_pipeline_of_columns():
     session = runtime.InferenceSession(converted.SerializeToString())
     (got,) = session.run(None, {name: log[[name]].to_numpy() for name in log})
     assert_same(got[:, 0], model.predict(log), 1e-5)
+
+
+def test_calibration_and_bins_in_a_pipeline():
+    """As the guide says: dense bins, and the calibration within the pipeline."""
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    log = pd.DataFrame({"page": rng.choice(list("abc"), 200), "hour": rng.integers(24, size=200)})
+    y = (log["page"] == "a") ^ (log["hour"] > 11) ^ (rng.random(200) < 0.2)
+    bins = KBinsDiscretizer(4, encode="onehot-dense", quantile_method="averaged_inverted_cdf")
+    model = make_pipeline(
+        make_column_transformer((OneHotEncoder(), ["page"]), (bins, ["hour"])),
+        CalibratedClassifierCV(FMClassifier(random_state=0, max_iter=10), cv=2),
+    ).fit(log, y)
+    converted = skl2onnx.to_onnx(model, log[:1], options=NO_ZIPMAP)
+    session = runtime.InferenceSession(converted.SerializeToString())
+    _, probabilities = session.run(None, {name: log[[name]].to_numpy() for name in log})
+    assert_same(probabilities, model.predict_proba(log), 1e-5)
 
 
 def test_search_in_a_pipeline():

@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pytest
 
@@ -20,13 +19,19 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture(scope="module")
-def served():
-    """The example, what it has fitted, and a client."""
-    from fastapi.testclient import TestClient
-
+def serve():
+    """The example."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLES))
         import serve
+    return serve
+
+
+@pytest.fixture(scope="module")
+def served(serve):
+    """What the example has fitted, and a client."""
+    from fastapi.testclient import TestClient
+
     rng = np.random.default_rng(0)
     users, items = rng.integers(30, size=400), rng.integers(20, size=400)
     log = [
@@ -115,18 +120,30 @@ def test_health(served):
     assert served[1].get("/health").json() == {"n_users": 30, "n_items": 20}
 
 
+def test_logs_without_values(serve, tmp_path):
+    """As a log of clicks, saved and loaded; the values of events do not matter."""
+    from fastapi.testclient import TestClient
+
+    log = [("ann", "pen"), ("ann", "ink"), ("bob", "pen"), ("bob", "ink"), ("eve", "pen")]
+    log += [("dan", "tea"), ("dan", "cup"), ("fay", "cup")]
+    serve.save(serve.fit(log, n_components=2, feedback="implicit"), tmp_path / "new" / "folder")
+    client = TestClient(serve.make_app(**serve.load(tmp_path / "new" / "folder")))
+    for event in ({"item": "pen"}, {"item": "pen", "value": 3}):
+        answer = ask(client, events=[event], n_items=1).json()
+        assert [found["item"] for found in answer] == ["ink"]
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("workers", [1, 2])
-def test_processes_serve_a_file(served, tmp_path, workers):
+def test_processes_serve_a_folder(serve, served, tmp_path, workers):
     import httpx
 
     fitted, client = served
-    file = tmp_path / "model.joblib"
-    joblib.dump(fitted, file)
+    serve.save(fitted, tmp_path)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, EXAMPLES / "serve.py", "serve", file]
+    command = [sys.executable, EXAMPLES / "serve.py", "serve", tmp_path]
     environment = os.environ | {"PYTHONPATH": str(EXAMPLES.parent)}
     service = subprocess.Popen(
         [*map(str, command), "--port", str(port), "--workers", str(workers)], env=environment

@@ -246,5 +246,17 @@ def test_errors_say_what_to_do():
         lacking = FMRegressor(**options, solver="als", max_iter=2, random_state=0).fit(X, y)
         with pytest.raises(ValueError, match="no interactions of pairs"):
             top_interactions(lacking)
-    with pytest.raises(ValueError, match="feature names 'size', which is not a feature"):
+    message = r"'size' in feature is not a feature of the model.*numbers from 0 to 5"
+    with pytest.raises(ValueError, match=message):
         similar_features(model, "size")
+    message = r"'x' in feature is not a feature of the model.*'x0', 'x1', 'x2', 'x3', 'x4';"
+    with pytest.raises(ValueError, match=message):
+        similar_features(model, "x")
+
+
+def test_unknown_features_are_told_similar_names():
+    films = pd.DataFrame({"user": list("abcd"), "film": ["alien", "brazil", "alien", "cube"]})
+    model = make_pipeline(OneHotEncoder(), FMRegressor(2, max_iter=5, tol=1, random_state=0))
+    model.fit(films, [1, 2, 3, 4])
+    with pytest.raises(ValueError, match=r"Its features include 'film_brazil'; numbers"):
+        similar_features(model, "brazil")

@@ -142,7 +142,10 @@ def check_positions(positions, n, argument, *, or_unknown=False):
     if positions.size == 0:
         return positions.astype(np.int64)
     if positions.dtype.kind not in "iu":
-        raise TypeError(f"{argument} must contain integers, got {positions.dtype}.")
+        raise TypeError(
+            f"{argument} must contain integers, got {positions.dtype}. Encode names first, with "
+            "encode_users or encode_items of skfm.preprocessing.UserItemEncoder."
+        )
     low, high = positions.min(), positions.max()
     if low < -int(or_unknown) or high >= n:
         remedy = " Leave out -1, which stands for unknown rows and items." if low == -1 else ""

@@ -58,10 +58,13 @@ class Factors:
             return place[feature]
         if isinstance(feature, (int, np.integer)) and 0 <= feature < self.n_features:
             return int(feature)
+        names = self.names.tolist()
+        # Encoders put the column before the category: "film_Alien" for "Alien".
+        similar = [name for name in names if str(feature) in str(name)]
         raise ValueError(
-            f"{argument} names {feature!r}, which is not a feature of the model; its features are "
-            f"{', '.join(map(repr, self.names[:5].tolist()))}, ..., or the numbers from 0 to "
-            f"{self.n_features - 1}."
+            f"{feature!r} in {argument} is not a feature of the model. Its features include "
+            f"{', '.join(map(repr, (similar or names)[:5]))}; numbers from 0 to "
+            f"{self.n_features - 1} are accepted, too."
         )
 
 

@@ -119,7 +119,7 @@ def _name_of(cls):
         "of skfm separately."
     )
     raise TypeError(
-        f"save_model saves the estimators of skfm alone: {', '.join(CLASSES)}; got an object of "
+        f"save_model only saves the estimators of skfm: {', '.join(CLASSES)}; got an object of "
         f"type {cls.__module__}.{cls.__qualname__}. {remedy}"
     )
 
