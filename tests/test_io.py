@@ -7,14 +7,14 @@ import pickle
 import warnings
 import zipfile
 from datetime import date, datetime, timedelta, timezone
-from functools import cache
+from functools import cache, partial
 
 import joblib
 import numpy as np
 import pytest
 from make_reference_models import ANSWER, FOLDER, NAMES, make, stem_of
 from numpy.testing import assert_allclose, assert_array_equal
-from saved_models import FEATURES, LOG, MODELS, RATINGS, X, Y
+from saved_models import FEATURES, LABELS, LOG, MODELS, RATINGS, X, Y
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
@@ -23,6 +23,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from skfm import BayesianFMRegressor, FMRecommender, FMRegressor
 from skfm._utils.plain_state import to_plain
 from skfm.exceptions import InconsistentVersionError, InconsistentVersionWarning
+from skfm.inspection import explain, top_interactions
 from skfm.io import load_model, save_model
 from skfm.io._archive import reading, write
 from skfm.io._models import CLASSES
@@ -273,8 +274,8 @@ def test_arrays_start_at_whole_lines_and_numpy_reads_them(tmp_path):
     # The factors lie in memory as predictions read them, so these make no copy.
     assert np.shares_memory(again._parameters().factors, again.components_)
     copied = load_model(tmp_path / "model.npz", mmap_mode="c")
-    copied.coef_[:] = 0
-    assert_array_equal(load_model(tmp_path / "model.npz").coef_, model.coef_)
+    copied.alpha_[:] = -1
+    assert_array_equal(load_model(tmp_path / "model.npz").alpha_, model.alpha_)
     with pytest.raises(ValueError, match=r"mmap_mode='r' requires the path"):
         load_model(io.BytesIO(saved(model)), mmap_mode="r")
     with pytest.raises(ValueError, match="mmap_mode must be"):
@@ -503,6 +504,41 @@ def test_attributes_of_recommenders_are_read_only(name, tmp_path):
     if name == "MFRecommender":  # another fit may replace them
         assert not np.array_equal(model.fit(RATINGS[:30]).mean_, again.mean_)
     clone(model).components_ = None  # as any attribute of an estimator that is not fitted
+
+
+@pytest.mark.parametrize("name", ["FMRegressor", "FMClassifier"])
+def test_attributes_are_read_only_where_predictions_use_those_of_centered_columns(name, tmp_path):
+    fit, ask, _ = MODELS[name]
+    model = fit()
+    expected = ask(model)
+    ways = by_skfm(model, tmp_path / "model"), by_skfm(model, tmp_path / "model", "c")
+    for again in (model, copy.copy(model), copy.deepcopy(model), *ways):
+        for attribute in ("intercept_", "coef_", "components_"):
+            before = getattr(again, attribute)
+            with pytest.raises(AttributeError, match=f"^{attribute} of a fitted .* read-only"):
+                setattr(again, attribute, before)
+            if isinstance(before, np.ndarray):
+                with pytest.raises(ValueError, match="read-only"):
+                    before[...] = 0
+        assert_array_equal(ask(again), expected)
+    model.fit(X[:, :11], Y if name == "FMRegressor" else LABELS)  # without that column
+    model.intercept_ = model.intercept_ + 1
+    model.coef_[:] = 0
+    model.components_ *= 0
+    (output,) = np.unique(model._raw_output(X[:, :11]), axis=0)
+    assert_allclose(output, np.ravel(model.intercept_))
+
+
+@pytest.mark.parametrize("attribute", ["coef_", "components_", "intercept_"])
+def test_attributes_of_another_shape_are_refused(attribute):
+    """Kernels do not check bounds."""
+    rows = X[:, :11]
+    model = FMRegressor(2, max_iter=1, random_state=0).fit(rows, Y)
+    value = getattr(model, attribute)
+    setattr(model, attribute, [1.0, 2.0] if attribute == "intercept_" else value[..., :3])
+    for ask in (model.predict, partial(explain, model), partial(top_interactions, model)):
+        with pytest.raises(ValueError, match=f"shapes of the fitted attributes .*{attribute}"):
+            ask(X=rows)
 
 
 # Pipelines
