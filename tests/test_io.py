@@ -442,6 +442,56 @@ def test_file_objects_that_cannot_seek():
     assert load_model(io.BytesIO(b"".join(pipe.parts))).n_components == 3
 
 
+def test_streams_that_write_less_than_they_are_given():
+    class Raw(io.RawIOBase):
+        content = b""
+
+        def writable(self):
+            return True
+
+        def write(self, data):
+            self.content += bytes(data[:100])
+            return min(len(data), 100)
+
+    raw = Raw()
+    save_model(FMRegressor(3), raw)
+    assert load_model(io.BytesIO(raw.content)).n_components == 3
+
+
+def test_file_objects_that_cannot_be_loaded():
+    class Pipe(io.BytesIO):
+        def seekable(self):
+            return False
+
+    for file in (Pipe(saved(FMRegressor(3))), io.StringIO("{}")):
+        with pytest.raises(TypeError, match="a path or a seekable binary file object"):
+            load_model(file)
+
+
+def test_a_mapped_file_may_be_replaced_while_it_is_loaded(tmp_path, monkeypatch):
+    """Its directory and its arrays are those of one file, not of two of the same layout."""
+    path = tmp_path / "model.npz"
+    old, new = (FMRegressor(2, random_state=seed, max_iter=2).fit(X, Y) for seed in (0, 1))
+    save_model(old, path)
+
+    class AfterAnotherSave(np.memmap):
+        def __new__(cls, *arguments):
+            save_model(new, path)
+            return super().__new__(cls, *arguments)
+
+    monkeypatch.setattr("skfm.io._archive.np.memmap", AfterAnotherSave)
+    again = load_model(path, "r")
+    monkeypatch.undo()
+    assert_array_equal(again.predict(X), old.predict(X))
+    assert_array_equal(load_model(path, "r").predict(X), new.predict(X))
+
+
+def test_names_of_files(tmp_path):
+    for name in ("a" * 255, "a:b", "é\u202e", " ", "-rf"):
+        save_model(FMRegressor(3), tmp_path / name)
+        assert load_model(tmp_path / name, "r").n_components == 3
+
+
 # Files of earlier releases
 
 
