@@ -248,3 +248,14 @@ def test_errors_say_what_to_do():
             top_interactions(lacking)
     with pytest.raises(ValueError, match="feature names 'size', which is not a feature"):
         similar_features(model, "size")
+
+
+@pytest.mark.parametrize("feature", ["a", True, np.True_, ["b"], None, 1.5, -1])
+def test_features_that_no_name_or_position_identifies(feature):
+    """Such as a name that two features have."""
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    model = FMRegressor(1, max_iter=1, random_state=0).fit(X, X[:, 0])
+    reason = "several features" if feature == "a" else "not a feature"
+    with pytest.raises(ValueError, match=f"^feature names .*{reason}"):
+        similar_features(model, feature, feature_names=["a", "b", "a"])
+    assert similar_features(model, 0, feature_names=["a", "b", "a"])[0].size == 2
