@@ -255,6 +255,16 @@ def test_intervals(plt):
     assert (narrow.observed <= 0.5).all() and narrow.line_.get_color() == "red"
 
 
+@pytest.mark.parametrize("argument", ["y_true", "y_pred", "y_std", "sample_weight"])
+def test_intervals_need_finite_numbers(argument):
+    """A target that is NaN is in no interval."""
+    arguments = dict.fromkeys(["y_true", "y_pred", "y_std", "sample_weight"], np.ones(3))
+    with pytest.raises(ValueError, match=rf"(?i){argument}.* contain.* NaN"):
+        IntervalDisplay.from_predictions(**arguments | {argument: [1, np.nan, 1]})
+    with pytest.raises(ValueError, match="negative values"):
+        IntervalDisplay.from_predictions(**arguments | {"sample_weight": [1, -1, 1]})
+
+
 def test_intervals_need_standard_deviations():
     X, y = make_rows()
     with pytest.raises(TypeError, match="Ridge predicts no standard deviations"):
