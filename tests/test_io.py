@@ -545,6 +545,8 @@ def test_attributes_of_recommenders_are_read_only(name, tmp_path):
             before = getattr(again, attribute)
             with pytest.raises(AttributeError, match=rf"^{attribute} of a fitted .* read-only"):
                 setattr(again, attribute, before)
+            with pytest.raises(AttributeError, match="read-only"):
+                delattr(again, attribute)
             if isinstance(before, np.ndarray):
                 with pytest.raises(ValueError, match="read-only"):
                     before[...] = 0
@@ -567,6 +569,8 @@ def test_attributes_are_read_only_where_predictions_use_those_of_centered_column
             before = getattr(again, attribute)
             with pytest.raises(AttributeError, match=f"^{attribute} of a fitted .* read-only"):
                 setattr(again, attribute, before)
+            with pytest.raises(AttributeError, match="read-only"):
+                delattr(again, attribute)
             if isinstance(before, np.ndarray):
                 with pytest.raises(ValueError, match="read-only"):
                     before[...] = 0

@@ -16,12 +16,19 @@ class ReadOnlyAttributes:
     _why_read_only = ""
 
     def __setattr__(self, name, value):
+        self._refuse_change(name)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name):
+        self._refuse_change(name)
+        super().__delattr__(name)
+
+    def _refuse_change(self, name):
         if name in self._read_only and name in vars(self):
             raise AttributeError(
                 f"{name} of a fitted {type(self).__name__} is read-only, since "
                 f"{self._why_read_only}; fit the model again."
             )
-        super().__setattr__(name, value)
 
     def __setstate__(self, state):
         super().__setstate__(state)
