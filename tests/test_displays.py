@@ -162,7 +162,7 @@ def test_interactions_need_fields_or_features():
     model = FMRegressor(2, solver="als", max_iter=2, random_state=0).fit(X, y)
     with pytest.raises(ValueError, match="pass them in feature_fields, or name"):
         InteractionDisplay.from_estimator(model)
-    with pytest.raises(ValueError, match="features names 'size'"):
+    with pytest.raises(ValueError, match="'size' in features is not a feature of the model"):
         InteractionDisplay.from_estimator(model, features=["size"])
 
 
@@ -253,6 +253,16 @@ def test_intervals(plt):
     assert display.line_.get_label() == "BayesianFMRegressor"
     narrow = IntervalDisplay.from_predictions(y[60:], mean, std / 9, color="red")
     assert (narrow.observed <= 0.5).all() and narrow.line_.get_color() == "red"
+
+
+@pytest.mark.parametrize("argument", ["y_true", "y_pred", "y_std", "sample_weight"])
+def test_intervals_need_finite_numbers(argument):
+    """A target that is NaN is in no interval."""
+    arguments = dict.fromkeys(["y_true", "y_pred", "y_std", "sample_weight"], np.ones(3))
+    with pytest.raises(ValueError, match=rf"(?i){argument}.* contain.* NaN"):
+        IntervalDisplay.from_predictions(**arguments | {argument: [1, np.nan, 1]})
+    with pytest.raises(ValueError, match="negative values"):
+        IntervalDisplay.from_predictions(**arguments | {"sample_weight": [1, -1, 1]})
 
 
 def test_intervals_need_standard_deviations():

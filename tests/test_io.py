@@ -7,14 +7,14 @@ import pickle
 import warnings
 import zipfile
 from datetime import date, datetime, timedelta, timezone
-from functools import cache
+from functools import cache, partial
 
 import joblib
 import numpy as np
 import pytest
 from make_reference_models import ANSWER, FOLDER, NAMES, make, stem_of
 from numpy.testing import assert_allclose, assert_array_equal
-from saved_models import FEATURES, LOG, MODELS, RATINGS, X, Y
+from saved_models import FEATURES, LABELS, LOG, MODELS, RATINGS, X, Y
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
@@ -23,6 +23,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from skfm import BayesianFMRegressor, FMRecommender, FMRegressor
 from skfm._utils.plain_state import to_plain
 from skfm.exceptions import InconsistentVersionError, InconsistentVersionWarning
+from skfm.inspection import explain, top_interactions
 from skfm.io import load_model, save_model
 from skfm.io._archive import reading, write
 from skfm.io._models import CLASSES
@@ -273,8 +274,8 @@ def test_arrays_start_at_whole_lines_and_numpy_reads_them(tmp_path):
     # The factors lie in memory as predictions read them, so these make no copy.
     assert np.shares_memory(again._parameters().factors, again.components_)
     copied = load_model(tmp_path / "model.npz", mmap_mode="c")
-    copied.coef_[:] = 0
-    assert_array_equal(load_model(tmp_path / "model.npz").coef_, model.coef_)
+    copied.alpha_[:] = -1
+    assert_array_equal(load_model(tmp_path / "model.npz").alpha_, model.alpha_)
     with pytest.raises(ValueError, match=r"mmap_mode='r' requires the path"):
         load_model(io.BytesIO(saved(model)), mmap_mode="r")
     with pytest.raises(ValueError, match="mmap_mode must be"):
@@ -441,6 +442,56 @@ def test_file_objects_that_cannot_seek():
     assert load_model(io.BytesIO(b"".join(pipe.parts))).n_components == 3
 
 
+def test_streams_that_write_less_than_they_are_given():
+    class Raw(io.RawIOBase):
+        content = b""
+
+        def writable(self):
+            return True
+
+        def write(self, data):
+            self.content += bytes(data[:100])
+            return min(len(data), 100)
+
+    raw = Raw()
+    save_model(FMRegressor(3), raw)
+    assert load_model(io.BytesIO(raw.content)).n_components == 3
+
+
+def test_file_objects_that_cannot_be_loaded():
+    class Pipe(io.BytesIO):
+        def seekable(self):
+            return False
+
+    for file in (Pipe(saved(FMRegressor(3))), io.StringIO("{}")):
+        with pytest.raises(TypeError, match="a path or a seekable binary file object"):
+            load_model(file)
+
+
+def test_a_mapped_file_may_be_replaced_while_it_is_loaded(tmp_path, monkeypatch):
+    """Its directory and its arrays are those of one file, not of two of the same layout."""
+    path = tmp_path / "model.npz"
+    old, new = (FMRegressor(2, random_state=seed, max_iter=2).fit(X, Y) for seed in (0, 1))
+    save_model(old, path)
+
+    class AfterAnotherSave(np.memmap):
+        def __new__(cls, *arguments):
+            save_model(new, path)
+            return super().__new__(cls, *arguments)
+
+    monkeypatch.setattr("skfm.io._archive.np.memmap", AfterAnotherSave)
+    again = load_model(path, "r")
+    monkeypatch.undo()
+    assert_array_equal(again.predict(X), old.predict(X))
+    assert_array_equal(load_model(path, "r").predict(X), new.predict(X))
+
+
+def test_names_of_files(tmp_path):
+    for name in ("a" * 255, "a:b", "é\u202e", " ", "-rf"):
+        save_model(FMRegressor(3), tmp_path / name)
+        assert load_model(tmp_path / name, "r").n_components == 3
+
+
 # Files of earlier releases
 
 
@@ -494,6 +545,8 @@ def test_attributes_of_recommenders_are_read_only(name, tmp_path):
             before = getattr(again, attribute)
             with pytest.raises(AttributeError, match=rf"^{attribute} of a fitted .* read-only"):
                 setattr(again, attribute, before)
+            with pytest.raises(AttributeError, match="read-only"):
+                delattr(again, attribute)
             if isinstance(before, np.ndarray):
                 with pytest.raises(ValueError, match="read-only"):
                     before[...] = 0
@@ -503,6 +556,43 @@ def test_attributes_of_recommenders_are_read_only(name, tmp_path):
     if name == "MFRecommender":  # another fit may replace them
         assert not np.array_equal(model.fit(RATINGS[:30]).mean_, again.mean_)
     clone(model).components_ = None  # as any attribute of an estimator that is not fitted
+
+
+@pytest.mark.parametrize("name", ["FMRegressor", "FMClassifier"])
+def test_attributes_are_read_only_where_predictions_use_those_of_centered_columns(name, tmp_path):
+    fit, ask, _ = MODELS[name]
+    model = fit()
+    expected = ask(model)
+    ways = by_skfm(model, tmp_path / "model"), by_skfm(model, tmp_path / "model", "c")
+    for again in (model, copy.copy(model), copy.deepcopy(model), *ways):
+        for attribute in ("intercept_", "coef_", "components_"):
+            before = getattr(again, attribute)
+            with pytest.raises(AttributeError, match=f"^{attribute} of a fitted .* read-only"):
+                setattr(again, attribute, before)
+            with pytest.raises(AttributeError, match="read-only"):
+                delattr(again, attribute)
+            if isinstance(before, np.ndarray):
+                with pytest.raises(ValueError, match="read-only"):
+                    before[...] = 0
+        assert_array_equal(ask(again), expected)
+    model.fit(X[:, :11], Y if name == "FMRegressor" else LABELS)  # without that column
+    model.intercept_ = model.intercept_ + 1
+    model.coef_[:] = 0
+    model.components_ *= 0
+    (output,) = np.unique(model._raw_output(X[:, :11]), axis=0)
+    assert_allclose(output, np.ravel(model.intercept_))
+
+
+@pytest.mark.parametrize("attribute", ["coef_", "components_", "intercept_"])
+def test_attributes_of_another_shape_are_refused(attribute):
+    """Kernels do not check bounds."""
+    rows = X[:, :11]
+    model = FMRegressor(2, max_iter=1, random_state=0).fit(rows, Y)
+    value = getattr(model, attribute)
+    setattr(model, attribute, [1.0, 2.0] if attribute == "intercept_" else value[..., :3])
+    for ask in (model.predict, partial(explain, model), partial(top_interactions, model)):
+        with pytest.raises(ValueError, match=f"shapes of the fitted attributes .*{attribute}"):
+            ask(X=rows)
 
 
 # Pipelines

@@ -1,5 +1,7 @@
 """The strongest interactions, against tables of all pairs; and the most similar features."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -260,3 +262,16 @@ def test_unknown_features_are_told_similar_names():
     model.fit(films, [1, 2, 3, 4])
     with pytest.raises(ValueError, match=r"Its features include 'film_brazil'; numbers"):
         similar_features(model, "brazil")
+
+
+@pytest.mark.parametrize("feature", ["a", True, np.True_, ["b"], None, 1.5, -1])
+def test_features_that_no_name_or_position_identifies(feature):
+    """Such as a name that two features have."""
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    model = FMRegressor(1, max_iter=1, random_state=0).fit(X, X[:, 0])
+    reason = "^feature names 'a', which is the name of several features; pass the position"
+    if feature != "a":
+        reason = f"^{re.escape(repr(feature))} in feature is not a feature of the model.*0 to 2"
+    with pytest.raises(ValueError, match=reason):
+        similar_features(model, feature, feature_names=["a", "b", "a"])
+    assert similar_features(model, 0, feature_names=["a", "b", "a"])[0].size == 2

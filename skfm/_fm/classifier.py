@@ -195,7 +195,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         Class labels.
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercept ``w_0``. `intercept_`, `coef_` and `components_` are in the units of X and define
-        `decision_function`.
+        `decision_function`. They are read-only if a column of X is far from zero: outputs are then
+        computed from the parameters of the centered column.
     coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
         Linear weights ``w_j``; 0 for features that do not occur in training.
     components_ : ndarray of shape ([n_classes,] n_components, n_features)

@@ -10,9 +10,11 @@ from skfm._fm.outputs import finite_outputs
 from skfm._solvers.fm.parameters import Parameters
 from skfm._utils import validation
 from skfm._utils.memory import aligned_zeros
+from skfm._utils.read_only import ReadOnlyAttributes
 from skfm._utils.threads import n_threads
 
 CHECKED_ROWS = "_checked_rows"  # attribute while the estimator is scored
+PARAMETERS = "intercept_", "coef_", "components_"
 
 
 @contextmanager
@@ -25,8 +27,20 @@ def without_checks_of(X, estimator):
         del vars(estimator)[CHECKED_ROWS]
 
 
-class FittedFM(EstimatorOfFeatures):
-    """Subclasses have ``_show(intercept, coef, components)``, which sets the public attributes."""
+class FittedFM(ReadOnlyAttributes, EstimatorOfFeatures):
+    """Subclasses have ``_show(intercept, coef, components)``, which sets the public attributes.
+
+    These can be changed, unless predictions use the parameters of centered columns instead.
+    """
+
+    _why_read_only = (
+        "a column of X is far from zero, and predictions use the parameters of the column minus "
+        "its mean"
+    )
+
+    @property
+    def _read_only(self):
+        return () if vars(self).get("_centered") is None else PARAMETERS
 
     def __setstate__(self, state):
         super().__setstate__(state)
@@ -35,13 +49,16 @@ class FittedFM(EstimatorOfFeatures):
             # Pickle keeps neither the order of three axes in memory nor where arrays start.
             table = aligned_zeros(np.swapaxes(components, -1, -2).shape, components.dtype)
             table[...] = np.swapaxes(components, -1, -2)
-            self.components_ = np.swapaxes(table, -1, -2)
+            vars(self)["components_"] = np.swapaxes(table, -1, -2)
+            self._protect()
 
     def _store(self, parameters, centered, interactions):
         """Keep parameters in the units of X and y; ``centered`` is as in `from_solver`."""
         intercept, linear, factors = parameters
-        self._interactions, self._centered = interactions, centered
+        self._interactions, self._centered = interactions, None
         self._show(intercept, linear, np.swapaxes(factors, 1, 2))
+        self._centered = centered
+        self._protect()
 
     def _centered_parameters(self):
         """A center, and the parameters of the columns of X minus this center.
@@ -61,11 +78,29 @@ class FittedFM(EstimatorOfFeatures):
         components = self.components_
         if components.ndim == 2:
             components = components[None]
-        return Parameters(
+        parameters = Parameters(
             np.atleast_1d(np.asarray(self.intercept_, dtype=np.float64)),
             np.ascontiguousarray(np.atleast_2d(self.coef_)),
             np.ascontiguousarray(np.swapaxes(components, 1, 2)),
         )
+        self._check_shapes(parameters)
+        return parameters
+
+    def _check_shapes(self, parameters):
+        """Check attributes that were changed: kernels would read beyond the end of the arrays."""
+        n_outputs, n_features = parameters.intercept.size, self.n_features_in_
+        shapes = (
+            (n_outputs,),
+            (n_outputs, n_features),
+            (n_outputs, n_features, self._interactions.n_components),
+        )
+        if tuple(part.shape for part in parameters) != shapes:
+            found = ", ".join(f"{name}: {np.shape(getattr(self, name))}" for name in PARAMETERS)
+            raise ValueError(
+                f"The shapes of the fitted attributes ({found}) are not those of a model with "
+                f"n_features_in_={n_features} and {shapes[2][2]} components; assign arrays of the "
+                "shapes that fit returns, or fit the model again."
+            )
 
     def _raw_output(self, X):
         """Raw outputs of shape (n_samples, n_outputs), all of them finite."""

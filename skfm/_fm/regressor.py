@@ -178,7 +178,8 @@ class FMRegressor(RegressorMixin, BaseFM):
     ----------
     intercept_ : float
         Intercept ``w_0``. `intercept_`, `coef_` and `components_` are in the units of X and y and
-        define `predict`.
+        define `predict`. They are read-only if a column of X is far from zero: predictions then
+        use the parameters of the centered column.
     coef_ : ndarray of shape (n_features,)
         Linear weights ``w_j``; 0 for features that do not occur in training.
     components_ : ndarray of shape (n_components, n_features)

@@ -13,7 +13,8 @@ def replacing(path):
     Other processes find the old file or the new one, whole. An error leaves the old one. The new
     one has the mode of the old.
     """
-    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    # A name of its own: one that starts with that of the file might be too long.
+    draft = path.with_name(f"skfm-{uuid.uuid4().hex}.tmp")
     try:
         yield draft
         with suppress(FileNotFoundError):

@@ -1,7 +1,6 @@
 """What all recommenders do: recommend, score pairs, find similar items and users."""
 
 from contextlib import suppress
-from typing import ClassVar
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -16,11 +15,12 @@ from skfm._recommenders.catalogue import Catalogue, check_positions, read_pairs
 from skfm._recommenders.output import check_output, index_of, long_frame, name_rows
 from skfm._recommenders.vectors import unit_vectors, with_empty_row
 from skfm._utils import validation
+from skfm._utils.read_only import ReadOnlyAttributes
 from skfm._utils.threads import n_threads
 from skfm.exceptions import InconsistentVersionError
 
 
-class RecommenderMixin:
+class RecommenderMixin(ReadOnlyAttributes):
     """Recommendations of estimators whose scores are products of two vectors.
 
     An estimator has the parameter `n_jobs`, and two hooks:
@@ -28,28 +28,13 @@ class RecommenderMixin:
     - ``_row_vectors(rows)`` returns the `RowVectors` of rows that have been checked,
     - ``_prepare_items()`` sets ``_item_table``, an `ItemTable`, from what a fit has stored.
 
-    - ``_read_only`` are the names of the public attributes from which these are computed.
+    ``_read_only`` are the names of the public attributes from which these are computed.
 
     Its methods ``_check_rows(X)``, ``_find_seen(rows)`` and ``_find_catalogue(item_ids)`` say what
     rows are, which items their users have seen, and how items are called.
     """
 
-    _read_only: ClassVar[tuple[str, ...]] = ()
-
-    def __setattr__(self, name, value):
-        if name in self._read_only and name in vars(self):
-            raise AttributeError(
-                f"{name} of a fitted {type(self).__name__} is read-only, since recommendations "
-                "come from tables that fit has computed from it; fit the model again."
-            )
-        super().__setattr__(name, value)
-
-    def _publish(self, **attributes):
-        """Set read-only attributes; their arrays cannot be written to, either."""
-        for value in attributes.values():
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False
-        vars(self).update(attributes)
+    _why_read_only = "recommendations come from tables that fit has computed from it"
 
     def __getstate__(self):
         state = super().__getstate__()
@@ -58,7 +43,6 @@ class RecommenderMixin:
 
     def __setstate__(self, state):
         super().__setstate__(state)
-        self._publish(**{name: vars(self)[name] for name in self._read_only if name in vars(self)})
         if hasattr(self, "n_iter_"):
             # What another version did not keep is reported when it is needed.
             with suppress(InconsistentVersionError):

@@ -1,5 +1,7 @@
 """The factors of all features of a fitted model, in the units of X, with names and fields."""
 
+from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import singledispatch
 
@@ -49,14 +51,22 @@ class Factors:
 
     def positions(self, features, argument):
         """Positions of features that are given by name or by position."""
-        place = {name: position for position, name in enumerate(self.names.tolist())}
-        found = [self._position(feature, place, argument) for feature in features]
+        names = self.names.tolist()
+        place = dict(zip(names, range(len(names)), strict=True))
+        repeated = {name for name, count in Counter(names).items() if count > 1}
+        found = [self._position(feature, place, repeated, argument) for feature in features]
         return np.array(found, dtype=np.intp)
 
-    def _position(self, feature, place, argument):
-        if feature in place:
+    def _position(self, feature, place, repeated, argument):
+        is_name = isinstance(feature, Hashable) and not isinstance(feature, (bool, np.bool_))
+        if is_name and feature in repeated:
+            raise ValueError(
+                f"{argument} names {feature!r}, which is the name of several features; pass the "
+                "position of one of them, or distinct feature_names."
+            )
+        if is_name and feature in place:
             return place[feature]
-        if isinstance(feature, (int, np.integer)) and 0 <= feature < self.n_features:
+        if is_name and isinstance(feature, (int, np.integer)) and 0 <= feature < self.n_features:
             return int(feature)
         names = self.names.tolist()
         # Encoders put the column before the category: "film_Alien" for "Alien".

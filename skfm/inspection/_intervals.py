@@ -6,8 +6,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
 
+from skfm._utils import validation
 from skfm._utils.pipelines import split_steps
 from skfm._utils.typing import Estimator, MatrixLike
 from skfm.inspection._plotting import make_axes
@@ -165,19 +166,22 @@ class IntervalDisplay:
         Raises
         ------
         ValueError
-            If the lengths differ, or a standard deviation is not positive.
+            If the lengths differ, an argument contains NaN or infinity, a standard deviation is
+            not positive, or a weight is negative.
         """
+        arguments = {"y_true": y_true, "y_pred": y_pred, "y_std": y_std}
         y_true, y_pred, y_std = (
-            np.asarray(column_or_1d(values), dtype=np.float64)
-            for values in (y_true, y_pred, y_std)
+            np.asarray(column_or_1d(values), dtype=np.float64) for values in arguments.values()
         )
+        for argument, values in zip(arguments, (y_true, y_pred, y_std), strict=True):
+            assert_all_finite(values, input_name=argument)
         check_consistent_length(y_true, y_pred, y_std, sample_weight)
         if not (y_std > 0).all():
             raise ValueError(
                 f"y_std must contain positive standard deviations; its minimum is {y_std.min()}."
             )
         inside = np.abs(y_true - y_pred) / y_std <= ndtri((1 + LEVELS) / 2)[:, None]
-        weight = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+        weight = validation.check_sample_weight(sample_weight, y_true.size, np.float64)
         observed = np.average(inside, axis=1, weights=weight)
         display = cls(nominal=LEVELS, observed=observed, estimator_name=name)
         return display.plot(ax=ax, **kwargs)

@@ -64,9 +64,16 @@ def _creating(file):
     elif hasattr(file, "write") and not isinstance(file, io.TextIOBase):
         stream = io.BytesIO()
         yield stream
-        file.write(stream.getbuffer())
+        _write_all(file, stream.getbuffer())
     else:
         raise TypeError(f"file must be a path or a binary file object; got {file!r}.")
+
+
+def _write_all(file, data):
+    """Write all bytes; streams without a buffer may write fewer than they are given."""
+    while len(data):
+        n_written = file.write(data)
+        data = data[n_written or 0 :] if isinstance(file, io.RawIOBase) else data[len(data) :]
 
 
 def _new_member(archive, stream, name):
@@ -147,7 +154,7 @@ class Reader:
 def reading(file, mmap_mode=None):
     """A `Reader`; errors about what it reads become a ValueError with the name of the file."""
     is_path = isinstance(file, (str, os.PathLike))
-    if not is_path and not (hasattr(file, "read") and hasattr(file, "seek")):
+    if not is_path and not _is_seekable(file):
         raise TypeError(f"file must be a path or a seekable binary file object; got {file!r}.")
     if not is_path and mmap_mode is not None:
         raise ValueError(
@@ -157,7 +164,8 @@ def reading(file, mmap_mode=None):
         try:
             with zipfile.ZipFile(stream) as archive:
                 size = stream.seek(0, os.SEEK_END)
-                mapped = None if mmap_mode is None else np.memmap(file, np.uint8, mode=mmap_mode)
+                # Of the same file, not of another one that has replaced it at this path since.
+                mapped = None if mmap_mode is None else np.memmap(stream, np.uint8, mmap_mode)
                 yield Reader(archive, size, mapped)
         except InconsistentVersionError:
             raise
@@ -169,3 +177,10 @@ def reading(file, mmap_mode=None):
                 f"{name} was not written by skfm.io.save_model, or is truncated or damaged "
                 f"({type(error).__name__}: {error})."
             ) from error
+
+
+def _is_seekable(file):
+    """Whether a file object has bytes that can be read in any order."""
+    if not (hasattr(file, "read") and hasattr(file, "seek")) or isinstance(file, io.TextIOBase):
+        return False
+    return not hasattr(file, "seekable") or file.seekable()
