@@ -36,7 +36,6 @@ extensions = [
 ]
 exclude_patterns = ["_build", "_templates", "_ext"]
 templates_path = ["_templates"]
-nitpicky = False
 
 # --- API pages ------------------------------------------------------------------------------
 
