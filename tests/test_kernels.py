@@ -783,7 +783,9 @@ def test_a_loss_that_is_not_finite_shows():
     np.__version__.startswith("1."),
     reason="NumPy 1 makes a float of an unsigned id plus an int, which compiled kernels do not",
 )
-@pytest.mark.parametrize("name", ["test_kernels", "test_ranking_kernels", "test_shrinkage"])
+@pytest.mark.parametrize(
+    "name", ["test_kernels", "test_ranking_kernels", "test_field_kernels", "test_shrinkage"]
+)
 def test_everything_again_without_the_jit(name):
     file = Path(__file__).with_name(f"{name}.py")
     done = run_python(
