@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 from skfm.preprocessing._columns import (
     BOOLEAN,
     DATETIME,
+    FEW,
     LIST,
     NULL,
     NUMBER,
@@ -21,7 +22,6 @@ from skfm.preprocessing._columns import (
     merge,
 )
 
-FEW = 64  # rows, which are read faster as Python objects
 _NOT_A_TIME = np.iinfo(np.int64).min
 _IS_VIEW = getattr(pa.types, "is_string_view", lambda kind: False)
 

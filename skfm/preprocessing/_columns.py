@@ -18,6 +18,8 @@ from skfm.preprocessing._time_zones import to_utc
 STRING, BOOLEAN, NUMBER, DATETIME, LIST = "string", "boolean", "number", "datetime", "list"
 MIXED, NULL = "mixed", "null"
 
+FEW = 64  # rows, which are read faster as Python objects than by code for many
+
 _TYPES_OF_OBJECTS = (  # in this order: for Python, a bool is an int and NaT a datetime
     ((str,), STRING),
     ((bool, np.bool_), BOOLEAN),
@@ -120,7 +122,7 @@ class Column:
             )
         codes, values = self.categories
         split = [[part.strip() for part in value.split(separator)] for value in values]
-        rows = _as_objects([[part for part in parts if part] for parts in split] + [None])
+        rows = as_objects([[part for part in parts if part] for parts in split] + [None])
         return ArrayColumn(self.name, rows[codes])._read_lists()
 
     @cached_property
@@ -140,14 +142,15 @@ class Column:
 class ArrayColumn(Column):
     """A column in a NumPy array of numbers, booleans, datetimes or objects."""
 
-    def __init__(self, name, array, zone=None):
-        self.array, self._zone = array, zone
+    def __init__(self, name, array, zone=None, is_categorical=False):
+        self.array, self._zone, self.is_categorical = array, zone, is_categorical
         if array.dtype.kind in "USTa":
             self.array = array.astype(object)
         if self.array.dtype.kind == "O":
             super().__init__(name, self._type_of_objects(name))
         else:
             super().__init__(name, _TYPES_OF_ARRAYS.get(array.dtype.kind))
+            self.has_hours = array.dtype.str[1:] != "M8[D]"
         if self.type is None:
             raise TypeError(f"Column {name!r} has the type {array.dtype}; convert it to numbers.")
 
@@ -155,7 +158,7 @@ class ArrayColumn(Column):
         return self.array.size
 
     def take(self, rows):
-        return ArrayColumn(self.name, self.array[rows], self._zone)
+        return ArrayColumn(self.name, self.array[rows], self._zone, self.is_categorical)
 
     def _type_of_objects(self, name):
         found = {}
@@ -174,7 +177,10 @@ class ArrayColumn(Column):
         if len(found) == 1:
             kind = next(iter(found))
             if kind == DATETIME:
-                self.has_hours = any(isinstance(t, (datetime, np.datetime64)) for t in self.array)
+                self.has_hours = any(
+                    isinstance(t, (datetime, np.datetime64)) and not is_missing(t)
+                    for t in self.array
+                )
                 self.array, self._zone = to_utc(self.array, name)
             return kind
         if found.keys() <= {STRING, NUMBER, BOOLEAN}:
@@ -203,7 +209,7 @@ class ArrayColumn(Column):
         missing = find_missing_rows(self.array)
         rows = [() if absent else row for row, absent in zip(self.array, missing, strict=True)]
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        elements = _as_objects(list(chain.from_iterable(rows)))
+        elements = as_objects(list(chain.from_iterable(rows)))
         indptr = np.append(0, np.cumsum(lengths))
         return Lists(indptr, missing, ArrayColumn(self.name, elements))
 
@@ -264,7 +270,7 @@ def _type_of_object(kind, name):
     )
 
 
-def _as_objects(values):
+def as_objects(values):
     array = np.empty(len(values), dtype=object)
     array[:] = values  # with lists of equal length, np.array would be two-dimensional
     return array

@@ -133,17 +133,18 @@ class Standardized(NumberBlock):
             )
         # Differences as small as the rounding errors of the mean are none.
         eps = np.finfo(np.float64).eps
-        is_constant = scale <= 10 * eps * abs(self._mean)
-        self._scale = 1.0 if is_constant else float(scale)
-        self._is_constant = bool(is_constant)
+        rounding = 10 * eps * abs(self._mean)
+        self._constant_range = rounding if scale <= rounding else 0.0
+        self._scale = 1.0 if scale <= rounding else float(scale)
         self.n_columns = 1 + self._has_missing
 
     def encode(self, column):
         numbers = self.source.read(column)
         missing = np.isnan(numbers)
-        values = (numbers - self._mean) / self._scale
-        if self._is_constant:
-            values[numbers == self._mean] = 0
+        values = numbers - self._mean
+        if self._constant_range:
+            values[np.abs(values) <= self._constant_range] = 0
+        values /= self._scale
         columns = np.where(values == 0, np.int32(-1), np.int32(0))
         columns[missing] = self._missing_column(1)
         values[missing] = 1
@@ -241,9 +242,7 @@ class LogBins(BinBlock):
         return np.arange(_LOG_EDGES.size + 2)
 
     def id_labels(self):
-        edges = ["-inf", *self.source.write(_LOG_EDGES.tolist()), "inf"]
-        bins = [f"[{low}, {high})" for low, high in pairwise(edges)]
-        return ["(missing)", *bins]
+        return ["(missing)", *[""] * (self._lowest or 0), *self.labels()]
 
 
 # Dates

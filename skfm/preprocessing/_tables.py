@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from scipy import sparse
 
-from skfm.preprocessing._columns import ArrayColumn, DictionaryColumn
+from skfm.preprocessing._columns import FEW, ArrayColumn, DictionaryColumn, as_objects
 from skfm.preprocessing._log_table import rows_as_array
 
 _INSTALL = "pip install 'skfm[tables]'"
@@ -93,12 +93,32 @@ def _open_array(X):
         )
     if X.dtype.kind == "c":
         raise ValueError("Complex data not supported: values are numbers, strings or objects.")
-    return lambda i, name: ArrayColumn(name, X[:, i]), None, *X.shape
+    return lambda i, name: _array_column(name, X[:, i]), None, *X.shape
+
+
+def _array_column(name, array):
+    """A column of an array; with pyarrow, strings are read faster than as Python objects."""
+    is_long = array.dtype.kind == "O" and array.size > FEW
+    if is_long and has_arrow() and any(isinstance(value, str) for value in array[:FEW]):
+        import pyarrow as pa
+
+        from skfm.preprocessing._arrow_columns import arrow_column
+
+        try:
+            strings = pa.array(array, from_pandas=True)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            return ArrayColumn(name, array)  # of several types, or what UTF-8 cannot encode
+        if pa.types.is_string(strings.type):
+            chunked = isinstance(strings, pa.ChunkedArray)
+            return arrow_column(name, strings if chunked else pa.chunked_array([strings]))
+    return ArrayColumn(name, array)
 
 
 def _pandas_column(name, series):
     dtype = series.dtype
     if getattr(dtype, "categories", None) is not None and hasattr(series, "cat"):
+        if len(series) <= FEW:
+            return ArrayColumn(name, as_objects(series.tolist()), is_categorical=True)
         codes, categories = series.cat.codes.to_numpy(), series.cat.categories
         return DictionaryColumn(name, codes, _pandas_column(name, categories.to_series()))
     in_arrow = hasattr(dtype, "pyarrow_dtype") or "pyarrow" in str(getattr(dtype, "storage", ""))
@@ -116,7 +136,7 @@ def _pandas_column(name, series):
         return ArrayColumn(name, times.to_numpy(), str(dtype.tz))
     if hasattr(dtype, "numpy_dtype") and not isinstance(dtype, np.dtype):  # Int64 and the like
         return ArrayColumn(name, _read_masked(series))
-    return ArrayColumn(name, series.to_numpy())
+    return _array_column(name, series.to_numpy())
 
 
 def _read_masked(series):
