@@ -26,6 +26,20 @@ _NOT_A_TIME = np.iinfo(np.int64).min
 _IS_VIEW = getattr(pa.types, "is_string_view", lambda kind: False)
 
 
+def object_column(name, array):
+    """The column of an array of objects, if all of them are strings or missing; else None.
+
+    It refers to a dictionary, so that the strings are not stored twice.
+    """
+    try:
+        strings = pa.array(array, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return None  # of several types, or what UTF-8 cannot encode
+    if not pa.types.is_string(strings.type):
+        return None
+    return _dictionary_column(name, _chunked(strings).dictionary_encode(), False)
+
+
 def arrow_column(name, array):
     """The column of a chunked array."""
     kind = array.type
@@ -33,12 +47,20 @@ def arrow_column(name, array):
         array = pa.chunked_array([pc.run_end_decode(chunk) for chunk in array.chunks])
         kind = array.type
     if pa.types.is_dictionary(kind):
-        joined = _combine(array.unify_dictionaries())
-        codes = joined.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-        return DictionaryColumn(name, codes, arrow_column(name, _chunked(joined.dictionary)))
+        return _dictionary_column(name, array, True)
     if _is_string(kind) and len(array) <= FEW:
         return ArrayColumn(name, np.array(array.to_pylist(), dtype=object))
     return ArrowColumn(name, array)
+
+
+def _dictionary_column(name, array, is_categorical):
+    joined = _combine(array.unify_dictionaries())
+    indices = joined.indices
+    if not pa.types.is_int32(indices.type):
+        indices = indices.cast(pa.int64())
+    codes = indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    inner = arrow_column(name, _chunked(joined.dictionary))
+    return DictionaryColumn(name, codes, inner, is_categorical)
 
 
 class ArrowColumn(Column):

@@ -57,7 +57,7 @@ class Lists(NamedTuple):
 
 
 class Column:
-    """One column of a table. What has been read is kept until `forget`."""
+    """One column of a table. What has been read is kept, as several fields may need it."""
 
     is_categorical = False  # its dtype says that its values are categories
     has_hours = True  # if it contains times, not only dates
@@ -65,13 +65,24 @@ class Column:
     def __init__(self, name, kind):
         self.name = name
         self.type = kind
+        self._kept = {}
 
-    @cached_property
-    def categories(self):
+    def keep(self, key, read):
+        """What a function returns, kept for further calls with the same key."""
+        if key not in self._kept:
+            self._kept[key] = read()
+        return self._kept[key]
+
+    def check_values(self):
+        """Raise an error if the column contains lists, not single values."""
         if self.type == LIST:
             raise TypeError(
                 f"Column {self.name!r} contains lists; encode it as 'bag' or 'hashed_bag'."
             )
+
+    @cached_property
+    def categories(self):
+        self.check_values()
         if self.type == DATETIME:
             return _categories_of_array(np.datetime_as_string(self.times.times))
         return self._read_categories()
@@ -106,6 +117,9 @@ class Column:
 
     def lists(self, separator=None):
         """Lists, or strings split at a separator: without space around, without empty parts."""
+        return self.keep(("lists", separator), lambda: self._split(separator))
+
+    def _split(self, separator):
         if separator is None and self.type in (LIST, NULL):
             return self._read_lists()
         if self.type not in (STRING, NULL):
@@ -133,10 +147,6 @@ class Column:
         """A number of 64 bits for each row, the same on every machine and for every container."""
         codes, values = self.categories
         return np.append(_hash_values(values, seed), np.uint64(0))[codes]
-
-    def forget(self):
-        for name in ("categories", "numbers", "times", "missing"):
-            vars(self).pop(name, None)
 
 
 class ArrayColumn(Column):
@@ -217,9 +227,8 @@ class ArrayColumn(Column):
 class DictionaryColumn(Column):
     """A categorical column: codes, -1 for missing values, and a column with the categories."""
 
-    is_categorical = True
-
-    def __init__(self, name, codes, categories):
+    def __init__(self, name, codes, categories, is_categorical=True):
+        self.is_categorical = is_categorical
         used, codes = _renumber(codes, len(categories))
         self._codes = codes
         self._inner = categories if used is None else categories.take(used)
@@ -230,7 +239,7 @@ class DictionaryColumn(Column):
         return self._codes.size
 
     def take(self, rows):
-        return DictionaryColumn(self.name, self._codes[rows], self._inner)
+        return DictionaryColumn(self.name, self._codes[rows], self._inner, self.is_categorical)
 
     def _read_categories(self):
         inner = self._inner.categories

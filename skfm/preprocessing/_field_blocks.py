@@ -122,7 +122,7 @@ class Hashed(Block):
         super().__init__(field, kind, n_columns=n_features, seed=seed)
 
     def read(self, column):
-        return column.hashes(self.seed)
+        column.check_values()
 
     def encode(self, column):
         return Entries(self._place(column.hashes(self.seed), column.missing))
@@ -187,7 +187,7 @@ class HashedBag(Hashed):
         self.sep = sep
 
     def read(self, column):
-        return column.lists(self.sep).elements.hashes(self.seed)
+        column.lists(self.sep).elements.check_values()
 
     def encode(self, column):
         indptr, missing, elements = column.lists(self.sep)

@@ -74,7 +74,10 @@ class Clock(Versioned, kind="ClockOfColumn"):
                 f"Column {column.name!r} had times {before} a time zone in fit, and has times "
                 f"{now} one here; convert them."
             )
-        return times if zone is None else on_the_clock(times, self._zone or zone, column.name)
+        if zone is None:
+            return times
+        zone = self._zone or zone
+        return column.keep(("clock", zone), lambda: on_the_clock(times, zone, column.name))
 
     def learn(self, column):
         times, zone = column.times

@@ -41,7 +41,7 @@ class InputTable:
 
     def forget(self, position):
         """Free what has been read of a column; it may be read again."""
-        self.column(position).forget()
+        self._columns.pop(position, None)
 
 
 def _open(X):
@@ -100,26 +100,21 @@ def _array_column(name, array):
     """A column of an array; with pyarrow, strings are read faster than as Python objects."""
     is_long = array.dtype.kind == "O" and array.size > FEW
     if is_long and has_arrow() and any(isinstance(value, str) for value in array[:FEW]):
-        import pyarrow as pa
+        from skfm.preprocessing._arrow_columns import object_column
 
-        from skfm.preprocessing._arrow_columns import arrow_column
-
-        try:
-            strings = pa.array(array, from_pandas=True)
-        except (pa.ArrowException, TypeError, ValueError, OverflowError):
-            return ArrayColumn(name, array)  # of several types, or what UTF-8 cannot encode
-        if pa.types.is_string(strings.type):
-            chunked = isinstance(strings, pa.ChunkedArray)
-            return arrow_column(name, strings if chunked else pa.chunked_array([strings]))
+        column = object_column(name, array)
+        if column is not None:
+            return column
     return ArrayColumn(name, array)
 
 
 def _pandas_column(name, series):
     dtype = series.dtype
     if getattr(dtype, "categories", None) is not None and hasattr(series, "cat"):
+        codes, categories = series.array.codes, series.array.categories
         if len(series) <= FEW:
-            return ArrayColumn(name, as_objects(series.tolist()), is_categorical=True)
-        codes, categories = series.cat.codes.to_numpy(), series.cat.categories
+            values = [None if code < 0 else categories[code] for code in codes.tolist()]
+            return ArrayColumn(name, as_objects(values), is_categorical=True)
         return DictionaryColumn(name, codes, _pandas_column(name, categories.to_series()))
     in_arrow = hasattr(dtype, "pyarrow_dtype") or "pyarrow" in str(getattr(dtype, "storage", ""))
     if in_arrow:
