@@ -5,8 +5,8 @@ much memory.
                                 [--part categories] [--part hashed] [--part kinds] [--part single]
 
 Each column has --values distinct strings, such as "value-00042", drawn uniformly, in tables of
-pandas (as str, object and category), polars and Arrow. Each measurement is made in a process of its
-own, which first encodes 1000 rows, so that compiling does not count; repeats of the tools
+pandas (as str, object and category), polars and Arrow. Each measurement is made in a process of
+its own, which first encodes 1000 rows, so that compiling does not count; repeats of the tools
 alternate, and medians are shown. Output is float64.
 
 - "categories": TableEncoder and scikit-learn's OneHotEncoder(handle_unknown="ignore"). The latter
@@ -18,8 +18,8 @@ alternate, and medians are shown. Output is float64.
 - "single": milliseconds for one row of --columns columns at a time, for an encoder fitted on
   100,000 rows.
 
-"peak" is the largest memory during fit_transform, less what the process had before, table included;
-"/ CSR" divides it by the size of the resulting CSR matrix.
+"peak" is the largest memory during fit_transform, less what the process had before, table
+included; "/ CSR" divides it by the size of the resulting CSR matrix.
 """
 
 import argparse
