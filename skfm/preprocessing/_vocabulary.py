@@ -29,6 +29,13 @@ class Vocabulary(Versioned):
         self._counts = np.zeros(1, np.int64)  # by id
         self._n_rows = 0
 
+    def __getstate__(self):
+        return super().__getstate__() | {"_ids": list(self._ids)}  # keys may be tuples
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._ids = {value: number for number, value in enumerate(self._ids, 1)}
+
     def learn(self, categories, n_rows, n_missing=0):
         codes, values = categories
         counts = np.bincount(codes + 1, minlength=len(values) + 1)
