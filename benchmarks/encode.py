@@ -23,11 +23,14 @@ included; "/ CSR" divides it by the size of the resulting CSR matrix.
 """
 
 import argparse
+import ctypes
+import gc
 import json
 import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +132,16 @@ def memory(field):
     return 1024 * int(next(line.split()[1] for line in status if line.startswith(field)))
 
 
+def release_memory():
+    """Return to the system what is free: else, later allocations would not count."""
+    import pyarrow as pa
+
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    with suppress(OSError, AttributeError):  # where the C library is another
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 def measure(name, container, shape):
     """In a process of its own: seconds, and memory where Linux says so."""
     table = make_table(container, *shape)
@@ -137,6 +150,7 @@ def measure(name, container, shape):
     tool.transform(readable(name, head(table, 1000)))
     on_linux = Path("/proc/self/clear_refs").exists()
     if on_linux:
+        release_memory()
         before = memory("VmRSS")
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # peaks from here on
     start = time.perf_counter()

@@ -763,6 +763,7 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
             for position in self._sources[block.field]:
                 if last_use[position] == number:
                     table.forget(position)  # the copies of a large table would add up
+        table.release_memory()
         widths = [block.n_columns for block in self._blocks]
         X = side_by_side(parts, widths, table.n_rows, np.dtype(self.dtype))
         if not self.sparse_output:

@@ -1,6 +1,7 @@
 """Tables in any container: their names, and their columns one by one."""
 
 import importlib.util
+import sys
 from functools import cache
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy import sparse
 from skfm.preprocessing._columns import FEW, ArrayColumn, DictionaryColumn, as_objects
 from skfm.preprocessing._log_table import rows_as_array
 
+MANY = 100_000  # rows, whose columns take much memory
 _INSTALL = "pip install 'skfm[tables]'"
 
 
@@ -42,6 +44,11 @@ class InputTable:
     def forget(self, position):
         """Free what has been read of a column; it may be read again."""
         self._columns.pop(position, None)
+
+    def release_memory(self):
+        """Return to the system what Arrow has freed but kept, perhaps as much as a result."""
+        if self.n_rows > MANY and "pyarrow" in sys.modules:
+            sys.modules["pyarrow"].default_memory_pool().release_unused()
 
 
 def _open(X):
