@@ -101,6 +101,14 @@ def test_large_dictionary_of_few_rows():
     assert X[:3].argmax(axis=1).tolist() == [0, 2, 1]
 
 
+def test_intervals_of_pandas_are_categories():
+    table = column(pd.cut([1, 2, 9, np.nan], [0, 5, 10]))
+    encoder = TableEncoder().fit(table)
+    assert names(encoder) == ["x=(0, 5]", "x=(5, 10]", "x=(missing)"]
+    long = pd.concat([table] * 30)
+    assert_array_equal(encoder.transform(long)[:4].toarray(), encoder.transform(table).toarray())
+
+
 # Hashes
 
 
@@ -576,6 +584,8 @@ def test_names_and_positions():
         TableEncoder().fit(table.set_axis(["a", 1], axis=1))
     with pytest.raises(ValueError, match="Several columns of X have the name 'a'"):
         TableEncoder().fit(table.set_axis(["a", "a"], axis=1))
+    with pytest.raises(ValueError, match="Two features would have the same name, 'a=b=c'"):
+        TableEncoder().fit(pd.DataFrame({"a": ["b=c"], "a=b": ["c"]}))
     clash = pd.DataFrame({"t__hour": [1, 2], "t": pd.to_datetime(["2021-01-01 01:00"] * 2)})
     with pytest.raises(ValueError, match="Two fields would have the same name, 't__hour'"):
         TableEncoder().fit(clash)
@@ -626,6 +636,14 @@ def test_columns_that_cannot_be_encoded():
     ):
         with pytest.raises(error, match=message):
             TableEncoder().fit(column(values))
+    for values, message in (
+        ([10**400, 1], r"'x' contains integers that are too large for a float"),
+        ([dt.datetime(9999, 12, 31, 23, tzinfo=dt.timezone(-dt.timedelta(hours=5)))], "'x' .*UTC"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            TableEncoder().fit(pd.DataFrame({"x": np.array(values, dtype=object)}))
+    with pytest.raises(ValueError, match=r"X is a Series. Reshape your data.*to_frame"):
+        TableEncoder().fit(column([1, 2])["x"])
     with pytest.raises(TypeError, match="Sparse data was passed"):
         TableEncoder().fit(sparse.eye(3))
     with pytest.raises(ValueError, match="Reshape your data"):

@@ -84,7 +84,9 @@ class Column:
     def categories(self):
         self.check_values()
         if self.type == DATETIME:
-            return _categories_of_array(np.datetime_as_string(self.times.times))
+            codes, times = _categories_of_array(self.times.times)
+            texts = np.datetime_as_string(np.array(times, dtype="datetime64[us]")).tolist()
+            return Categories(codes, [text.removesuffix("T00:00:00.000000") for text in texts])
         return self._read_categories()
 
     @cached_property
@@ -209,7 +211,13 @@ class ArrayColumn(Column):
         if self.array.dtype.kind != "O":
             return self.array.astype(np.float64)
         values = (np.nan if is_missing(value) else float(value) for value in self.array)
-        return np.fromiter(values, np.float64, self.array.size)
+        try:
+            return np.fromiter(values, np.float64, self.array.size)
+        except OverflowError as error:
+            raise ValueError(
+                f"Column {self.name!r} contains integers that are too large for a float; scale "
+                f"them, or set columns={{{self.name!r}: 'category'}}."
+            ) from error
 
     def _read_times(self):
         with np.errstate(over="ignore"):
@@ -337,8 +345,11 @@ def _categories_of_objects(objects):
 
 def _categories_of_array(array):
     distinct, inverse = np.unique(array, return_inverse=True)
-    values = distinct.tolist()
-    codes, values = merge([None if value == "NaT" else value for value in values])
+    if array.dtype.kind == "M":
+        n_known = distinct.size - np.isnat(distinct).sum()  # NaT comes last
+        codes = np.append(np.arange(n_known, dtype=np.int32), np.int32(-1))
+        return Categories(codes[np.minimum(inverse.ravel(), n_known)], list(distinct[:n_known]))
+    codes, values = merge(distinct.tolist())
     return Categories(codes[inverse.ravel()], values)
 
 

@@ -198,7 +198,8 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
     values (None, NaN, NaT, null) have a column of their own if the training data contain some;
     otherwise, they are treated as unknown values. In hashed fields, the last column is always that
     of missing values. Standardized, a missing number is 0, the mean. Numbers outside of the range
-    of the training data belong to the nearest bin. Infinite numbers raise an error.
+    of the training data belong to the nearest bin. Infinite numbers raise an error, unless they
+    are categories.
 
     **Chunks.** After calls of :meth:`partial_fit` on all chunks, the encoder is the same as after
     :meth:`fit` on the whole table, up to rounding errors in the means of numbers. Quantiles are
@@ -688,6 +689,15 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         fields = np.array([block.field for block in self._blocks], dtype=str)
         self.feature_fields_ = np.repeat(fields, widths)
         self.feature_groups_ = self.feature_fields_.copy()
+        # Without "=" in a field, names are distinct: fields are, and so are the labels of a field.
+        if any("=" in block.field for block in self._blocks):
+            names = self.get_feature_names_out().tolist()
+            if len(set(names)) < len(names):
+                twin = next(name for name in names if names.count(name) > 1)
+                raise ValueError(
+                    f"Two features would have the same name, {twin!r}; rename the columns whose "
+                    "names contain '='."
+                )
         self.encoding_ = [self._describe(block) for block in self._blocks]
         dropped = [p for p, found in enumerate(self._types) if found is None]
         for position in dropped:

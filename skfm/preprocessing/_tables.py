@@ -58,6 +58,11 @@ def _open(X):
             "Sparse data was passed for X, but dense data is required: X must be a table with a "
             "row for each sample."
         )
+    if hasattr(X, "to_frame") and not hasattr(X, "columns"):
+        raise ValueError(
+            f"Expected a table with a row for each sample, but X is a {type(X).__name__}. Reshape "
+            "your data to a table, for example with X.to_frame()."
+        )
     if hasattr(X, "iloc") and hasattr(X, "columns"):
         return lambda i, name: _pandas_column(name, X.iloc[:, i]), list(X.columns), *X.shape
     if hasattr(X, "__arrow_c_stream__") or hasattr(X, "__arrow_c_array__"):
@@ -119,6 +124,8 @@ def _pandas_column(name, series):
     dtype = series.dtype
     if getattr(dtype, "categories", None) is not None and hasattr(series, "cat"):
         codes, categories = series.array.codes, series.array.categories
+        if type(categories).__name__ in ("IntervalIndex", "PeriodIndex"):
+            categories = categories.astype(str)
         if len(series) <= FEW:
             values = [None if code < 0 else categories[code] for code in codes.tolist()]
             return ArrayColumn(name, as_objects(values), is_categorical=True)

@@ -1,6 +1,7 @@
 """Times in UTC, and on the clocks of a time zone."""
 
 import re
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -22,7 +23,8 @@ def to_utc(objects, name):
         zone = getattr(value, "tzinfo", None)
         zones.add(None if zone is None else str(getattr(value, "tz", zone)))
         if zone is not None:
-            value = value.astimezone(UTC).replace(tzinfo=None)
+            with _as_value_error(name):
+                value = value.astimezone(UTC).replace(tzinfo=None)
         elif isinstance(value, date) and not isinstance(value, datetime):
             value = datetime(value.year, value.month, value.day)
         times.append(np.datetime64(value, "us"))
@@ -53,13 +55,25 @@ def on_the_clock(times, zone, name):
         (times[known] - np.datetime64(0, "us")) // _QUARTER, return_inverse=True
     )
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    offsets = [
-        (epoch + timedelta(minutes=15 * quarter)).astimezone(found).utcoffset()
-        for quarter in quarters.tolist()
-    ]
+    with _as_value_error(name):
+        offsets = [
+            (epoch + timedelta(minutes=15 * quarter)).astimezone(found).utcoffset()
+            for quarter in quarters.tolist()
+        ]
     result = times.copy()
     result[known] += np.array(offsets, dtype="timedelta64[us]")[inverse]
     return result
+
+
+@contextmanager
+def _as_value_error(name):
+    try:
+        yield
+    except OverflowError as error:
+        raise ValueError(
+            f"Column {name!r} contains a time with a time zone that is not within the years 1 to "
+            "9999 in UTC; replace it."
+        ) from error
 
 
 def _find_zone(zone, name):
