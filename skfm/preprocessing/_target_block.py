@@ -2,8 +2,6 @@
 
 import numpy as np
 from scipy import sparse
-from sklearn.model_selection import KFold, StratifiedKFold
-from sklearn.preprocessing import LabelEncoder
 from sklearn.utils.multiclass import type_of_target
 
 from skfm.preprocessing._field_blocks import Block
@@ -30,6 +28,8 @@ class Target(Block):
 
     def fit_encode(self, column, y, random_state):
         """Learn the statistics of all rows; return those of each row from the other folds."""
+        from sklearn.model_selection import KFold, StratifiedKFold  # takes a while to import
+
         ids = self._vocabulary.ids(column.categories)
         targets, is_class = self._read_target(y)
         self.n_columns = targets.shape[1]
@@ -54,11 +54,10 @@ class Target(Block):
         self._classes = None
         if kind not in ("binary", "multiclass"):
             return np.asarray(y, dtype=np.float64)[:, None], False
-        encoder = LabelEncoder()
-        codes = encoder.fit_transform(y)
+        classes, codes = np.unique(y, return_inverse=True)
         if kind == "binary":
             return codes[:, None].astype(np.float64), True
-        self._classes = list(map(str, encoder.classes_))
+        self._classes = list(map(str, classes))
         return np.eye(len(self._classes))[codes], True
 
     def _means_by_id(self, ids, targets):

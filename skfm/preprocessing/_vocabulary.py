@@ -49,17 +49,14 @@ class Vocabulary(Versioned):
 
     def finish(self, key=None):
         """Assign the columns; values are sorted by a key, or else by their type and size."""
-        values = list(self._ids)
-        if key is None:
-            key = _by_type if len(set(map(type, values))) > 1 else None
-        order = np.array(sorted(range(len(values)), key=_of_items(values, key)), np.intp)
+        order = _sort(self.values, key)
         infrequent = self._find_infrequent(self._counts[1:][order])
         frequent = order[~infrequent]
         self._n_frequent, has_infrequent = frequent.size, bool(infrequent.any())
         self._has_missing = bool(self._counts[MISSING])
         unknown = self._n_frequent if has_infrequent else -1
         self.n_columns = self._n_frequent + has_infrequent + self._has_missing
-        self._columns = np.full(len(values) + 2, unknown, np.int32)  # by id, and for UNKNOWN
+        self._columns = np.full(order.size + 2, unknown, np.int32)  # by id, and for UNKNOWN
         self._columns[frequent + 1] = np.arange(frequent.size)
         if self._has_missing:
             self._columns[MISSING] = self.n_columns - 1
@@ -82,20 +79,17 @@ class Vocabulary(Versioned):
 
     def ranks(self):
         """The position of each id in the sorted order of values; missing values come last."""
-        values = list(self._ids)
-        key = _by_type if len(set(map(type, values))) > 1 else None
-        ranks = np.empty(len(values) + 1, np.intp)
-        ranks[1 + np.array(sorted(range(len(values)), key=_of_items(values, key)), np.intp)] = (
-            np.arange(len(values))
-        )
-        ranks[MISSING] = len(values)
+        order = _sort(self.values)
+        ranks = np.empty(order.size + 1, np.intp)
+        ranks[order + 1] = np.arange(order.size)
+        ranks[MISSING] = order.size
         return ranks
 
     def labels(self, write=None):
         """A text for each column."""
         frequent = np.empty(self._n_frequent, dtype=object)
         columns = self._columns[1:-1]
-        values = list(self._ids)
+        values = self.values
         for place in np.flatnonzero((columns >= 0) & (columns < self._n_frequent)):
             frequent[columns[place]] = values[place]
         texts = write_all(frequent.tolist()) if write is None else list(map(write, frequent))
@@ -127,10 +121,13 @@ def write_all(values):
     return list(map(repr, values)) if special or len(set(texts)) < len(texts) else texts
 
 
+def _sort(values, key=None):
+    """The order of values by a key, or else by their type (boolean, number, string) and size."""
+    if key is None and len(set(map(type, values))) > 1:
+        key = _by_type
+    get = values.__getitem__ if key is None else lambda place: key(values[place])
+    return np.array(sorted(range(len(values)), key=get), np.intp)
+
+
 def _by_type(value):
-    """A key by which values of all types can be sorted: booleans, numbers, strings."""
     return (2 if isinstance(value, str) else 1 - isinstance(value, bool), value)
-
-
-def _of_items(values, key):
-    return values.__getitem__ if key is None else lambda place: key(values[place])
