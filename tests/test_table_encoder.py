@@ -327,8 +327,13 @@ def test_bags_have_length_one():
     assert names(encoder) == ["x=a", "x=b", "x=c", "x=(missing)"]
     half = 0.5**0.5
     expected = [[half, half, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1], [half, 0, half, 0], [0, 1, 0, 0]]
+    expected = np.array(expected)
     assert_allclose(X, expected)
     assert_allclose(encoder.transform(column([["a", "new"]])).toarray(), [[1, 0, 0, 0]])
+    tuples = pd.Index([("a", "b"), ("b",)], tupleize_cols=False)
+    again = pd.Categorical.from_codes([0, 1, -1, 0] * 20, tuples)
+    found = encoder.transform(column(again)).toarray()
+    assert_allclose(found, np.tile(expected[[0, 4, 2, 0]], (20, 1)))
     delimited = ["a|b", "", None, " c |a|a| ", "b"]
     text, _ = encode(delimited, {"kind": "bag", "sep": "|"})
     assert_array_equal(text, X)
@@ -336,6 +341,8 @@ def test_bags_have_length_one():
     assert_allclose((hashed**2).sum(axis=1), [1, 0, 1, 1, 1])
     X, encoder = encode(values, {"kind": "bag", "min_frequency": 2})
     assert names(encoder) == ["x=a", "x=b", "x=(infrequent)", "x=(missing)"]
+    with pytest.raises(TypeError, match="'x' contains lists; encode it as"):
+        encode([[["a"], ["b"]], [["c"], ["d"]]], "bag")
     X, encoder = encode([[1, 2], [2.0], [3]], "bag")
     assert names(encoder) == ["x=1", "x=2", "x=3"]
     with pytest.raises(ValueError, match=r"'x' contains strings\. .* delimiter"):

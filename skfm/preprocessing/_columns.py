@@ -138,8 +138,8 @@ class Column:
             )
         codes, values = self.categories
         split = [[part.strip() for part in value.split(separator)] for value in values]
-        rows = as_objects([[part for part in parts if part] for parts in split] + [None])
-        return ArrayColumn(self.name, rows[codes])._read_lists()
+        lists = as_objects([[part for part in parts if part] for parts in split])
+        return DictionaryColumn(self.name, codes, ArrayColumn(self.name, lists))._read_lists()
 
     @cached_property
     def missing(self):
@@ -156,7 +156,7 @@ class ArrayColumn(Column):
 
     def __init__(self, name, array, zone=None, is_categorical=False):
         self.array, self._zone, self.is_categorical = array, zone, is_categorical
-        if array.dtype.kind in "USTa":
+        if array.dtype.kind in "UST":
             self.array = array.astype(object)
         if self.array.dtype.kind == "O":
             super().__init__(name, self._type_of_objects(name))
@@ -260,6 +260,15 @@ class DictionaryColumn(Column):
         times, zone = self._inner.times
         return Times(np.append(times, np.datetime64("NaT", "us"))[self._codes], zone)
 
+    def _read_lists(self):
+        indptr, missing, elements = self._inner.lists()
+        lengths = np.append(np.diff(indptr), 0)[self._codes]
+        starts = np.append(indptr[:-1], 0)[self._codes]
+        indptr = np.append(0, np.cumsum(lengths))
+        places = np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
+        missing = np.append(missing, True)[self._codes]
+        return Lists(indptr, missing, elements.take(places))
+
 
 def plural(kind):
     """How messages call the values of a column of a type."""
@@ -288,9 +297,8 @@ def _type_of_object(kind, name):
 
 
 def as_objects(values):
-    array = np.empty(len(values), dtype=object)
-    array[:] = values  # with lists of equal length, np.array would be two-dimensional
-    return array
+    """An array of objects, of one dimension even if these are lists of the same length."""
+    return np.fromiter(values, dtype=object, count=len(values))
 
 
 def _renumber(codes, n):
