@@ -20,7 +20,7 @@ class Entries(NamedTuple):
     values: np.ndarray = NO_VALUES  # empty if all are 1
 
 
-class Block(Versioned, kind="TableBlock"):
+class Block(Versioned, kind="TableEncoder.Block"):
     """One field of the output.
 
     A block reads a column of the table, so that errors come before anything is learned; learns
@@ -31,6 +31,9 @@ class Block(Versioned, kind="TableBlock"):
     needs_target = False
     can_be_crossed = False
     changes_ids = False  # when more is learned
+
+    def __init_subclass__(cls):
+        super().__init_subclass__(kind=f"TableEncoder.{cls.__name__}")  # its name in files
 
     def __init__(self, field, kind, **options):
         self.field, self.kind = field, kind
@@ -145,7 +148,7 @@ class Hashed(Block):
         return column.hashes(self.seed)[~column.missing]
 
 
-class Bag(Block, kind="BagOfTable"):
+class Bag(Block):
     """Several values in a row, normalized: each of n distinct ones has the value 1/sqrt(n)."""
 
     def __init__(self, field, kind, sep, min_frequency, max_categories):

@@ -16,7 +16,7 @@ _POSITIVE = np.append([1.0, 2.0], np.exp(np.sqrt(np.arange(1, 1001))))
 _LOG_EDGES = np.concatenate([-_POSITIVE[::-1], [0.0], _POSITIVE])
 
 
-class Plain(Versioned, kind="PlainNumbers"):
+class Plain(Versioned, kind="TableEncoder.Plain"):
     """Numbers as they are in the column."""
 
     def read(self, column):
@@ -31,7 +31,7 @@ class Plain(Versioned, kind="PlainNumbers"):
         return texts if len(set(texts)) == len(texts) else list(map(repr, numbers))
 
 
-class Days(Versioned, kind="DaysSinceEpoch"):
+class Days(Versioned, kind="TableEncoder.Days"):
     """Times as days since 1970, with fractions.
 
     As features, they are equivalent to the age on any date: the bins are the same, and the
@@ -55,7 +55,7 @@ class Days(Versioned, kind="DaysSinceEpoch"):
         return texts if len(set(texts)) == len(texts) else np.datetime_as_string(times).tolist()
 
 
-class Clock(Versioned, kind="ClockOfColumn"):
+class Clock(Versioned, kind="TableEncoder.Clock"):
     """The time zone in which times are read: a given one, or that of the training data."""
 
     def __init__(self, zone=None):

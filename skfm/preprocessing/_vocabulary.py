@@ -9,7 +9,7 @@ from skfm._utils.pickling import Versioned
 UNKNOWN, MISSING = -1, 0  # ids; the values have those from 1
 
 
-class Vocabulary(Versioned):
+class Vocabulary(Versioned, kind="TableEncoder.Vocabulary"):
     """The values seen so far, with ids in order of appearance, and the columns of a field.
 
     Frequent values have a column each, in sorted order; the infrequent ones share the next one.
