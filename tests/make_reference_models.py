@@ -29,6 +29,7 @@ NAMES = [
     "FMRecommender, features",
     "UserItemEncoder, objects",
     "EventEncoder",
+    "TableEncoder",
 ]
 
 
