@@ -24,6 +24,7 @@ from skfm.inspection import (
     similar_features,
     top_interactions,
 )
+from skfm.inspection._products import Products
 
 FIELDS = ["a", "a", "b", "b", "c", "c"]
 
@@ -161,11 +162,8 @@ def test_most_pairs_are_never_looked_at(monkeypatch):
         lambda *arguments: looked_at.append(1) or pairs_above(*arguments),
     )
 
-    class Factors:
-        group, partners = np.zeros(1000, int), np.ones((1, 1), bool)
-
-    Factors.vectors = vectors
-    pairs = _strengths.strongest_pairs(Factors, 10)
+    whole = np.full(4, 2), np.zeros(1000, int), np.ones((1, 1), bool)
+    pairs = _strengths.strongest_pairs(Products(vectors, *whole), 10)
     products = np.abs(np.triu(vectors[0] @ vectors[0].T, 1))
     order = np.argsort(-products, axis=None)[:10]
     assert_array_equal(pairs, np.column_stack(np.unravel_index(order, products.shape)))

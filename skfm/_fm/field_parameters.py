@@ -33,26 +33,35 @@ def factors(components, interactions):
 
 def show(field_pairs, interactions):
     """The public attributes, by name."""
-    kind, n_fields = interactions.kind, len(interactions.partners)
+    kind = interactions.kind
     if kind == "plain":
         return {}
     shown = {"fields_": interactions.labels}
     if kind == "aware":
         return shown
-    n_outputs = len(field_pairs)
+    whole = between_fields(field_pairs, interactions)
+    whole = whole[0] if len(whole) == 1 else whole
+    if kind == "weighted":
+        return shown | {"field_weights_": whole[..., 0, 0]}
+    return shown | {"field_matrices_": whole}
+
+
+def between_fields(field_pairs, interactions):
+    """The parameters of pairs as matrices (n_outputs, n_fields, n_fields, n, n) of all fields.
+
+    They are 0 for fields that are not partners, and the identity matrix for one field.
+    """
+    n_outputs, n_fields = len(field_pairs), len(interactions.partners)
     first, second = np.triu_indices(n_fields, 1)
     are_partners = interactions.partners[first, second][:, None]
-    n = 1 if kind == "weighted" else interactions.n_components
+    n = 1 if interactions.kind == "weighted" else interactions.n_components
     whole = np.zeros((n_outputs, n_fields, n_fields, n, n), field_pairs.dtype)
     kept = (field_pairs * are_partners).reshape(n_outputs, -1, n, n)
     whole[:, first, second] = kept
     whole[:, second, first] = np.swapaxes(kept, 2, 3)
     own = np.flatnonzero(interactions.partners.diagonal())
     whole[:, own, own] = np.eye(n)
-    whole = whole[0] if n_outputs == 1 else whole
-    if kind == "weighted":
-        return shown | {"field_weights_": whole[..., 0, 0]}
-    return shown | {"field_matrices_": whole}
+    return whole
 
 
 def read(attributes, interactions, dtype):
