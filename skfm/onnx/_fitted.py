@@ -48,7 +48,8 @@ def posterior_mean(estimator, dtype):
     It is the output of a single factorization machine that has the components of all samples. Of
     pairs, only the inner products count: there, as many components as features are enough.
     """
-    center, (intercept, linear, factors), interactions = posterior_samples(estimator, dtype)
+    center, samples, interactions = posterior_samples(estimator, dtype)
+    intercept, linear, factors, _ = samples
     transform = estimator._target_transform
     n_samples, n_features, _ = factors.shape
     size = (transform.unit / n_samples) ** (1 / interactions.degrees)
