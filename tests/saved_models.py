@@ -75,6 +75,20 @@ MODELS = {
         lambda model: model.predict(X_NEW),
         lambda model: warmly(model, Y_NEW),
     ),
+    "FMRegressor, field-weighted": (
+        lambda: FMRegressor(2, feature_fields=FIELDS, field_interactions="weighted", **FEW).fit(
+            X, Y
+        ),
+        lambda model: model.predict(X_NEW),
+        lambda model: warmly(model, Y_NEW),
+    ),
+    "FMRegressor, field-matrixed": (
+        lambda: FMRegressor(
+            2, feature_fields=FIELDS, field_interactions="matrixed", solver="adam", **FEW
+        ).fit(X.astype(np.float32), Y),
+        lambda model: model.predict(X_NEW),
+        lambda model: model.partial_fit(X_NEW, Y_NEW),
+    ),
     "FMRegressor, degree 3, als": (
         lambda: FMRegressor(2, degree=3, solver="als", **FEW).fit(X, Y),
         lambda model: model.predict(X_NEW),
@@ -87,6 +101,11 @@ MODELS = {
     ),
     "FMClassifier, stream of three classes": (
         stream,
+        lambda model: model.predict_proba(X_NEW),
+        lambda model: model.partial_fit(X_NEW, CLASSES_NEW),
+    ),
+    "FMClassifier, field-aware, three classes": (
+        lambda: stream(feature_fields=FIELDS, field_interactions="aware"),
         lambda model: model.predict_proba(X_NEW),
         lambda model: model.partial_fit(X_NEW, CLASSES_NEW),
     ),

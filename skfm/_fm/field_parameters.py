@@ -4,7 +4,8 @@ import numpy as np
 
 from skfm._solvers.fm.parameters import NO_PAIRS
 
-ATTRIBUTES = "fields_", "field_weights_", "field_matrices_"
+OF_PAIRS = "field_weights_", "field_matrices_"
+ATTRIBUTES = "fields_", *OF_PAIRS
 
 
 def show_components(factors, interactions):
@@ -65,15 +66,19 @@ def between_fields(field_pairs, interactions):
 
 
 def read(attributes, interactions, dtype):
-    """The solver's parameters of pairs (n_outputs, n_pairs, n), from the public attributes."""
+    """The solver's parameters of pairs (n_outputs, n_pairs, n), from the public attributes.
+
+    Of the two parameters of a pair, the one above the diagonal counts. An attribute of another
+    shape, which the user has assigned, is returned as it is.
+    """
     if not interactions.has_field_pairs:
         return NO_PAIRS
-    first, second = np.triu_indices(len(interactions.partners), 1)
-    if interactions.kind == "weighted":
-        whole = np.asarray(attributes["field_weights_"])[..., None, None]
-    else:
-        whole = np.asarray(attributes["field_matrices_"])
-    if whole.ndim == 4:
-        whole = whole[None]
-    pairs = whole[:, first, second]
-    return np.ascontiguousarray(pairs.reshape(*pairs.shape[:2], -1), dtype)
+    is_weighted, n_fields = interactions.kind == "weighted", len(interactions.partners)
+    whole = np.asarray(attributes["field_weights_" if is_weighted else "field_matrices_"])
+    n = 1 if is_weighted else interactions.n_components
+    shape = (n_fields, n_fields) if is_weighted else (n_fields, n_fields, n, n)
+    if whole.shape[-len(shape) :] != shape:
+        return whole
+    first, second = np.triu_indices(n_fields, 1)
+    pairs = whole.reshape(-1, n_fields, n_fields, n * n)[:, first, second]
+    return np.ascontiguousarray(pairs, dtype)

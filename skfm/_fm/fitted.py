@@ -41,7 +41,8 @@ class FittedFM(ReadOnlyAttributes, EstimatorOfFeatures):
 
     @property
     def _read_only(self):
-        return () if vars(self).get("_centered") is None else PARAMETERS
+        is_centered = vars(self).get("_centered") is not None
+        return (*PARAMETERS, *field_parameters.OF_PAIRS) if is_centered else ()
 
     def __setstate__(self, state):
         super().__setstate__(state)
@@ -99,7 +100,7 @@ class FittedFM(ReadOnlyAttributes, EstimatorOfFeatures):
             (n_outputs,),
             (n_outputs, n_features),
             (n_outputs, n_features, self._interactions.n_components),
-            (n_outputs, *parameters.field_pairs.shape[1:]),
+            self._interactions.first_field_pairs(n_outputs).shape,
         )
         shapes = shapes[: 4 if self._interactions.has_field_pairs else 3]
         if tuple(part.shape for part in parameters[: len(shapes)]) != shapes:
