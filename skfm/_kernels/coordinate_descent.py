@@ -19,7 +19,7 @@ from skfm._kernels.field_interactions import (
     self_square,
 )
 from skfm._kernels.interactions import add_feature, differentiate_output, update_layers
-from skfm._kernels.normal_equations import DAMPING, add_products, assemble, solve
+from skfm._kernels.normal_equations import DAMPING, assemble, solve
 
 BLOCK_SIZE = 16  # factors solved together; larger blocks need fewer sweeps and more arithmetic
 CHUNK = 128  # rows of the design matrix that are copied at a time: they fit into the L1 cache
@@ -129,7 +129,22 @@ def compute_gram(columns, rows, v, layer, interactions, j, span, design, gram):
             _gather(columns, rows, v, layer, part, design)
         else:
             _gather_general(columns, rows, v, interactions, j, part, design)
-        add_products(design, n, filled, gram)
+        for a in range(n):
+            b = a
+            while b < n + ONE:
+                p = design[0, 0] * 0
+                q, r, s = p, p, p
+                for t in range(filled):
+                    x = design[a, t]
+                    p += x * design[b, t]
+                    q += x * design[b + ONE, t]
+                    r += x * design[b + TWO, t]
+                    s += x * design[b + THREE, t]
+                gram[a, b] += p
+                gram[a, b + ONE] += q
+                gram[a, b + TWO] += r
+                gram[a, b + THREE] += s
+                b += FOUR
         e += m
     return prefetched
 

@@ -8,38 +8,38 @@ all weights, or of a block of them, is a ridge regression on these products.
 import numpy as np
 
 from skfm._kernels._jit import jit, jit_inner
-from skfm._kernels.normal_equations import add_products, solve
+from skfm._kernels.normal_equations import solve
 
-CHUNK = 128  # rows of the design matrix at a time
-EIGHT = np.uintp(8)
+CHUNK = 128  # rows of the design matrix at a time: they fit into the L2 cache
 
 
 @jit(allocates=True)
 def gather_products(first, last, source, model, interactions, rows, pairs, gram):
     """Write the Gram matrix of rows ``first:last`` for some pairs of fields.
 
-    ``pairs`` (n, 2) are the fields of each pair. ``gram`` (n + 1, n + 5) gets the sums of the
+    ``pairs`` (n, 2) are the fields of each pair. ``gram`` (n, n + 1) gets the weighted sums of the
     products of the coefficients of pairs a and b in ``gram[a, b]``, for ``a <= b``, and of those
-    of a and the errors in ``gram[a, n]``; all are weighted. The rest is scratch space.
+    of a and the errors in ``gram[a, n]``.
     """
-    n, dtype = np.uintp(pairs.shape[0]), rows.sums.dtype
-    design = np.zeros((n + 5, CHUNK), dtype)
+    n, dtype = pairs.shape[0], rows.sums.dtype
+    design = np.zeros((n + 1, CHUNK), dtype)
     sums = np.empty((interactions.n_layers, model.factors.shape[1]), dtype)
     gram[:] = 0
     for start in range(first, last, CHUNK):
-        m = np.uintp(min(CHUNK, last - start))
+        m = min(CHUNK, last - start)
         for t in range(m):
-            i = np.uintp(start) + t
+            i = np.uintp(start + t)
             _sum_by_field(i, source, model, interactions, sums)
             root = rows.root[i] if rows.root.size > 0 else sums.dtype.type(1)
             for p in range(n):
                 design[p, t] = root * _product(sums, pairs, p)
             design[n, t] = root * rows.error[i]
-        filled = (m + np.uintp(7)) // EIGHT * EIGHT
-        for a in range(n + np.uintp(1)):
-            for t in range(m, filled):
-                design[a, t] = 0
-        add_products(design, n, filled, gram)
+        for a in range(n):
+            for b in range(a, n + 1):
+                total = dtype.type(0)
+                for t in range(m):
+                    total += design[a, t] * design[b, t]
+                gram[a, b] += total
 
 
 @jit(allocates=True)

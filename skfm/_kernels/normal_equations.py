@@ -12,33 +12,6 @@ OVERRELAXATION = 0.5
 DAMPING = 1000  # relative increase of the diagonal, in machine epsilons
 LEAST_PIVOT = 1e-13  # relative to the diagonal; smaller pivots are rounding errors
 
-ONE, TWO, THREE, FOUR = (np.uintp(n) for n in (1, 2, 3, 4))
-
-
-@jit_inner
-def add_products(design, n, filled, gram):
-    """Add the products of the rows ``a`` and ``b`` of ``design`` to ``gram[a, b]``.
-
-    The first ``n`` rows are coordinates, the next one is the error. ``filled`` columns are in use,
-    a multiple of eight; ``gram`` and ``design`` have four rows and columns to spare.
-    """
-    for a in range(n):
-        b = a
-        while b < n + ONE:
-            p = design[0, 0] * 0
-            q, r, s = p, p, p
-            for t in range(filled):
-                x = design[a, t]
-                p += x * design[b, t]
-                q += x * design[b + ONE, t]
-                r += x * design[b + TWO, t]
-                s += x * design[b + THREE, t]
-            gram[a, b] += p
-            gram[a, b + ONE] += q
-            gram[a, b + TWO] += r
-            gram[a, b + THREE] += s
-            b += FOUR
-
 
 @jit_inner
 def assemble(model, prior, precision, rounding, j, start, stop, with_linear, gram, step):

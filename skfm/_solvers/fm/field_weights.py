@@ -53,7 +53,7 @@ class FieldWeights:
     def _gather(self, model, rows, places):
         """The Gram matrix of the weights at these places."""
         sweeper, bounds, n = self.sweeper, self._bounds(), places.size
-        grams = np.empty((len(bounds) - 1, n + 1, n + 5))
+        grams = np.empty((len(bounds) - 1, n, n + 1))
 
         def work(number):
             first, last = bounds[number], bounds[number + 1]
