@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm._fm.feature_groups import check_or_derive_groups
 from skfm._fm.features import EstimatorOfFeatures
-from skfm._fm.interactions import DEGREE, KIND, NO_MATRICES
+from skfm._fm.interactions import DEGREE, NO_MATRICES
 from skfm._fm.rows import Rows, without_ones
 from skfm._fm.sampling import ChainHistory, ChainState, run_chain, start_chain
 from skfm._solvers.fm.diagnostics import (
@@ -38,6 +38,7 @@ from skfm._utils.parameters import (
     RANK,
     VERBOSE,
     Interval,
+    Options,
 )
 from skfm._utils.threads import n_threads
 from skfm._utils.typing import ColumnLike, Float, Int, MatrixLike, Seed
@@ -59,7 +60,7 @@ class BaseBayesianFM(EstimatorOfFeatures):
         "init_scale": [NON_NEGATIVE],
         "degree": [DEGREE],
         "fit_lower": [BOOLEAN],
-        "field_interactions": [KIND],
+        "field_interactions": [Options("plain", "weighted", "aware")],
         "fit_intercept": [BOOLEAN],
         "max_memory": [POSITIVE],
         "warm_start": [BOOLEAN],
@@ -107,10 +108,10 @@ class BaseBayesianFM(EstimatorOfFeatures):
         self.verbose = verbose
 
     def _check_parameters(self):
-        super()._check_parameters()
         if validation.is_option(self.field_interactions, "matrixed"):
             remedy = NO_MATRICES.format("FMRegressor or FMClassifier, or")
             raise ValueError(f"{type(self).__name__} {remedy}")
+        super()._check_parameters()
 
     def fit(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Draw samples from the posterior distribution.
