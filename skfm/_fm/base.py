@@ -300,8 +300,8 @@ class BaseFM(FittedFM):
         score = None if held_out is None else make_score(self, transform, held_out)
         found = FoundPenalties()
         if warm_start is not None:
-            shape = transform.intercept.size, rows.X.shape[1], features.interactions.n_components
-            warm_start.check(shape, self.loss, features.interactions.kind)
+            shape = transform.intercept.size, rows.X.shape[1]
+            warm_start.check(shape, self.loss, features.interactions)
             found = warm_start.found
         run = self._plan(rows, transform, features, found, rng, max_iter)
         run.settings.verbose &= n_before == 0  # a second fit on all rows is no news
@@ -330,7 +330,7 @@ class BaseFM(FittedFM):
             self._found_penalties(),
             getattr(self, "_searched", None),
             stream.memory if settled["solver"] == self.solver else None,
-            self._interactions.kind,
+            self._interactions,
         )
 
     def _partial_fit(self, X, y, sample_weight):
