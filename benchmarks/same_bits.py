@@ -95,6 +95,8 @@ def variants_of_machines():
             "pairs": {"interactions": [("a", "b")], "feature_fields": FIELDS},
             "degree 3": {"degree": 3},
             "groups": {"feature_groups": FIELDS},
+            "field-weighted": {"field_interactions": "weighted", "feature_fields": FIELDS},
+            "field-aware": {"field_interactions": "aware", "feature_fields": FIELDS},
         }.items():
             model = kind(4, max_iter=20, n_burn_in=5, random_state=0).set_params(**options)
             yield f"{kind.__name__} {name}", model, X, y

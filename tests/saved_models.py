@@ -124,6 +124,13 @@ MODELS = {
         lambda model: np.stack(model.predict(X_NEW, return_std=True)),
         lambda model: warmly(model, Y_NEW),
     ),
+    "BayesianFMRegressor, field-weighted": (
+        lambda: BayesianFMRegressor(
+            2, feature_fields=FIELDS, field_interactions="weighted", **BAYES
+        ).fit(X, Y),
+        lambda model: np.stack(model.predict(X_NEW, return_std=True)),
+        lambda model: warmly(model, Y_NEW),
+    ),
     "BayesianFMClassifier": (
         lambda: BayesianFMClassifier(2, **BAYES).fit(X, LABELS),
         lambda model: model.predict_proba(X_NEW),

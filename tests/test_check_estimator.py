@@ -51,6 +51,16 @@ MODELS = [
     FMClassifier(n_jobs=2),
     FMClassifier(degree=3, fit_lower=False),
     FMClassifier(degree=3, solver="als"),
+    *(
+        kind(field_interactions=interactions, **solver)
+        for kind, solver in (
+            (FMRegressor, {"solver": "als"}),
+            (FMClassifier, {"solver": "als"}),
+            (BayesianFMRegressor, {}),
+            (BayesianFMClassifier, {}),
+        )
+        for interactions in ("weighted", "aware")
+    ),
     BayesianFMRegressor(n_jobs=2),
     BayesianFMRegressor(degree=3),
     BayesianFMClassifier(n_jobs=2),

@@ -47,7 +47,7 @@ def test_parameters_of_pairs_can_be_changed(kind):
     weights = [v[:, j] @ (np.eye(2) * table[0, 2]) @ v[:, 3] for j in (0, 1)]
     if kind == "matrixed":
         weights = [v[:, j] @ table[0, 2] @ v[:, 3] for j in (0, 1)]
-    table[0, 2] = 0  # a and c no longer interact
+    table[0, 2] = table[2, 0] = 0  # a and c no longer interact
     lost = (X[:, :2] @ weights) * X[:, 3]
     assert_allclose(model.predict(X), before - lost)
     assert np.abs(lost).max() > 1e-3

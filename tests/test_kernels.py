@@ -109,6 +109,7 @@ def make_scratch(state, n_rows, n_pairs, fill=0, n_penalties=2, n_parts=1):
             gradient=full(n_outputs, n_rows),
             losses=np.full(n_rows, fill, dtype=np.float64),
             group_sums=full(n_parts, width),
+            pair_slopes=full(0, 0),
         ),
         FeatureSums(full(n_together), full(n_together), full(n_together), full(n_together, width)),
     )

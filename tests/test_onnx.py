@@ -186,6 +186,10 @@ BAYESIAN = {
     "degree 3": {"degree": 3},
     "linear": {"n_components": 0},
     "factors alone": {"fit_linear": False},
+    **{
+        f"field-{kind}": FIELDS | {"feature_fields": list("aaabbbbcd"), "field_interactions": kind}
+        for kind in ("weighted", "aware")
+    },
 }
 
 

@@ -13,7 +13,7 @@ from skfm._fm.early_stopping import Listener, check_scoring, make_score, split, 
 from skfm._fm.feature_groups import check_groups
 from skfm._fm.features import Features
 from skfm._fm.fitted import FittedFM
-from skfm._fm.interactions import DEGREE, KIND
+from skfm._fm.interactions import DEGREE, KIND, NO_MATRICES
 from skfm._fm.penalties import (
     FoundPenalties,
     check_penalties,
@@ -176,12 +176,8 @@ class BaseFM(FittedFM):
         super()._check_parameters()
         check_scoring(self)
         if is_option(self.solver, "als") and is_option(self.field_interactions, "matrixed"):
-            raise ValueError(
-                "solver='als' cannot fit field_interactions='matrixed': each matrix has "
-                "n_components**2 entries that all rows share, for which it would have to solve a "
-                "system of equations of all of them together; use another solver, such as "
-                "'adagrad', or field_interactions='weighted' or 'aware'."
-            )
+            remedy = NO_MATRICES.format("another solver, such as 'adagrad', or")
+            raise ValueError(f"solver='als' {remedy}")
 
     def fit(
         self,
@@ -304,8 +300,8 @@ class BaseFM(FittedFM):
         score = None if held_out is None else make_score(self, transform, held_out)
         found = FoundPenalties()
         if warm_start is not None:
-            shape = transform.intercept.size, rows.X.shape[1], features.interactions.n_components
-            warm_start.check(shape, self.loss, features.interactions.kind)
+            shape = transform.intercept.size, rows.X.shape[1]
+            warm_start.check(shape, self.loss, features.interactions)
             found = warm_start.found
         run = self._plan(rows, transform, features, found, rng, max_iter)
         run.settings.verbose &= n_before == 0  # a second fit on all rows is no news
@@ -334,7 +330,7 @@ class BaseFM(FittedFM):
             self._found_penalties(),
             getattr(self, "_searched", None),
             stream.memory if settled["solver"] == self.solver else None,
-            self._interactions.kind,
+            self._interactions,
         )
 
     def _partial_fit(self, X, y, sample_weight):

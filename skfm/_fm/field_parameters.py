@@ -57,7 +57,7 @@ def between_fields(field_pairs, interactions):
     are_partners = interactions.partners[first, second][:, None]
     n = 1 if interactions.kind == "weighted" else interactions.n_components
     whole = np.zeros((n_outputs, n_fields, n_fields, n, n), field_pairs.dtype)
-    kept = (field_pairs * are_partners).reshape(n_outputs, -1, n, n)
+    kept = (field_pairs * are_partners).reshape(n_outputs, first.size, n, n)
     whole[:, first, second] = kept
     whole[:, second, first] = np.swapaxes(kept, 2, 3)
     own = np.flatnonzero(interactions.partners.diagonal())
@@ -65,20 +65,38 @@ def between_fields(field_pairs, interactions):
     return whole
 
 
-def read(attributes, interactions, dtype):
-    """The solver's parameters of pairs (n_outputs, n_pairs, n), from the public attributes.
+def shapes(interactions, n_features):
+    """The shapes of the public attributes of one output, by name."""
+    n_fields, n = len(interactions.partners), interactions.n_components_per_field
+    of_kind = {
+        "aware": {"components_": (n_fields, n, n_features)},
+        "weighted": {"field_weights_": (n_fields, n_fields)},
+        "matrixed": {"field_matrices_": (n_fields, n_fields, n, n)},
+    }
+    return {"components_": (n, n_features)} | of_kind.get(interactions.kind, {})
 
-    Of the two parameters of a pair, the one above the diagonal counts. An attribute of another
-    shape, which the user has assigned, is returned as it is.
+
+def read(model, n_outputs, interactions, dtype):
+    """The solver's parameters of pairs (n_outputs, n_pairs, n), from the public attribute.
+
+    Those of fields that do not interact are those of the plain model, as during training.
     """
     if not interactions.has_field_pairs:
         return NO_PAIRS
-    is_weighted, n_fields = interactions.kind == "weighted", len(interactions.partners)
-    whole = np.asarray(attributes["field_weights_" if is_weighted else "field_matrices_"])
-    n = 1 if is_weighted else interactions.n_components
-    shape = (n_fields, n_fields) if is_weighted else (n_fields, n_fields, n, n)
-    if whole.shape[-len(shape) :] != shape:
-        return whole
+    name = "field_weights_" if interactions.kind == "weighted" else "field_matrices_"
+    n_fields = len(interactions.partners)
+    n = 1 if interactions.kind == "weighted" else interactions.n_components
+    given = np.asarray(getattr(model, name), dtype)
+    whole = given.reshape(n_outputs, n_fields, n_fields, n, n)
     first, second = np.triu_indices(n_fields, 1)
-    pairs = whole.reshape(-1, n_fields, n_fields, n * n)[:, first, second]
-    return np.ascontiguousarray(pairs, dtype)
+    are_partners = interactions.partners[first, second][:, None]
+    pairs = whole[:, first, second].reshape(n_outputs, first.size, n * n)
+    pairs = np.where(are_partners, pairs, interactions.first_field_pairs(n_outputs).astype(dtype))
+    if not np.array_equal(between_fields(pairs, interactions), whole, equal_nan=True):
+        raise ValueError(
+            f"{name} is not that of a model: [a, b] and [b, a] must hold the same weight or the "
+            "transposed matrix, [a, a] must hold 1 or the identity matrix, and pairs of fields "
+            "that do not interact must hold 0; change both entries of a pair, or fit the model "
+            "again."
+        )
+    return np.ascontiguousarray(pairs)

@@ -15,7 +15,6 @@ from skfm import (
     FMRecommender,
     FMRegressor,
 )
-from skfm._solvers.fm.parameters import NO_PAIRS
 from skfm._utils import validation
 from skfm._utils.pipelines import split_steps
 from skfm.inspection._context_items import ContextItems
@@ -113,7 +112,14 @@ def _posterior_mean(model, steps, feature_names, feature_fields):
     scale = np.ones(model.n_features_in_)
     scale[scaling.used] = scaling.scale
     return Factors(
-        products_of(factors, NO_PAIRS, interactions, scale=scale, unit=unit, is_mean=True),
+        products_of(
+            factors,
+            model._samples.field_pairs,
+            interactions,
+            scale=scale,
+            unit=unit,
+            is_mean=True,
+        ),
         names_of_features(feature_names, steps, model, model.n_features_in_),
         fields_of_features(feature_fields, steps, model, None, interactions.field),
     )

@@ -90,9 +90,9 @@ def _mean_of_draws(parameters, features, state, n_features, transform):
     center = state.scaling.centers(n_features)[features] / scale
     if center.any():
         shift = np.zeros(features.size)
-        for factors in parameters.factors:
-            factors = factors[None].astype(np.float64)
-            shift += interactions.linear_shift(features, center, factors)[0]
+        for of_draw in zip(parameters.factors, parameters.field_pairs, strict=True):
+            factors, field_pairs = (part[None].astype(np.float64) for part in of_draw)
+            shift += interactions.linear_shift(features, center, factors, field_pairs)[0]
         shift /= len(parameters.factors)
         intercept += shift @ center / 2 - linear @ center
         linear = linear - shift

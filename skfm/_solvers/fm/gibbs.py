@@ -11,6 +11,7 @@ from scipy.special import log_ndtr, ndtri_exp
 
 from skfm._kernels.structs import Prior
 from skfm._solvers.fm.coordinate_descent import shift
+from skfm._solvers.fm.field_weights import FieldWeights
 from skfm._solvers.fm.level_noise import find_level_noise
 from skfm._solvers.fm.priors import GroupPrecisions, Hyperprior, expected_precision
 from skfm._solvers.fm.rescaling import draw_log_scale, normal_likelihood, probit_likelihood
@@ -50,6 +51,8 @@ class Draw(Versioned):
     # See level_noise.py; empty if the noise is homoscedastic.
     level_precision: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_used,)
     freedom: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_groups,)
+    # Of pairs of fields, if the model is field-weighted.
+    field_pairs: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))  # (n_pairs, 1)
 
     @property
     def factors(self):
@@ -90,7 +93,8 @@ class Chain:
         self.sweeper = Sweeper(problem, settings.n_threads)
         dtype = problem.data.dtype
         linear, factors = draw.linear.astype(dtype), draw.factors.astype(dtype)
-        self.model = self.sweeper.model(linear, factors)
+        self.model = self.sweeper.model(linear, factors, draw.field_pairs)
+        self.field_weights = FieldWeights(self.sweeper)
         self.intercept = draw.intercept
         self.noise_precision = draw.noise_precision
         # Parameters that no feature has, or that are not fitted, are 0.
@@ -128,6 +132,7 @@ class Chain:
             self.group_precision,
             self.common_precision,
             *(() if self.level_noise is None else self.level_noise.state()),
+            field_pairs=self.model.field_pairs.copy(),
         )
 
     def scalars(self):
@@ -136,7 +141,10 @@ class Chain:
         found = {"intercept": self.intercept}
         if self.signs is None:
             found["noise_precision"] = self.noise_precision
-        for name, values in (("coef", linear), ("components", factors)):
+        values_of = {"coef": linear, "components": factors}
+        if self.field_weights.n_weights:
+            values_of["field_weights"] = self.model.field_pairs
+        for name, values in values_of.items():
             squares = np.square(values, dtype=np.float64)
             found[name] = float(np.sqrt(squares.mean())) if values.size else 0.0
         return found
@@ -179,8 +187,12 @@ class Chain:
         self.sweeper.sweep(
             self.rows, self.model, prior, self.noise_precision, noise, settings.fit_linear
         )
+        has_new_weights = self.iteration > N_HELD and self.field_weights.n_weights > 0
+        if has_new_weights:
+            noise = rng.standard_normal((1, self.field_weights.n_weights))
+            self.field_weights.update(self.model, self.rows, self.noise_precision, noise)
         # Errors relative to large latent targets are too inaccurate for small outputs.
-        if self.iteration % REFRESH == 0 or self.signs is not None:
+        if self.iteration % REFRESH == 0 or self.signs is not None or has_new_weights:
             self._refresh()
         if self.iteration > N_HELD:
             self._rescale(rng)
@@ -324,4 +336,12 @@ def first_draw(problem, group, n_groups, init_scale, intercept, rng):
     theta = np.column_stack([factors, np.zeros(problem.n_used, factors.dtype)])
     precision = expected_precision(problem, group, n_groups)
     common = np.ones(precision.shape[1])
-    return Draw(intercept, theta, 1.0, np.zeros_like(precision), precision, common)
+    return Draw(
+        intercept,
+        theta,
+        1.0,
+        np.zeros_like(precision),
+        precision,
+        common,
+        field_pairs=problem.interactions.first_field_pairs(1)[0],
+    )
