@@ -26,6 +26,7 @@ NAMES = [
     "FMClassifier, stream of three classes",
     "FMClassifier, field-aware, three classes",
     "BayesianFMRegressor",
+    "BayesianFMRegressor, field-weighted",
     "BayesianFMClassifier",
     "MFRecommender",
     "FMRecommender, features",

@@ -46,10 +46,12 @@ class FittedFM(ReadOnlyAttributes, EstimatorOfFeatures):
 
     def __setstate__(self, state):
         super().__setstate__(state)
-        components = getattr(self, "components_", None)
-        if components is not None and not isinstance(components, np.memmap):
+        # Pickles of other versions may lack them; the error says so when they are needed.
+        components, interactions = (vars(self).get(n) for n in ("components_", "_interactions"))
+        is_complete = components is not None and interactions is not None
+        if is_complete and not isinstance(components, np.memmap):
             # Pickle keeps neither the order of three axes in memory nor where arrays start.
-            first = -3 if self._interactions.kind == "aware" else -2
+            first = -3 if interactions.kind == "aware" else -2
             by_feature = np.moveaxis(components, -1, first)
             table = aligned_zeros(by_feature.shape, components.dtype)
             table[...] = by_feature
