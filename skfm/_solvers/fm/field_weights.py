@@ -24,10 +24,11 @@ class FieldWeights:
         self.sweeper = sweeper
         self.fields = np.stack(np.triu_indices(len(interactions.partners), 1), axis=1)
         is_updated = interactions.partners[tuple(self.fields.T)]
-        places = np.flatnonzero(is_updated & (interactions.kind == "weighted"))
-        self.n_weights = places.size
-        starts = range(0, places.size, BLOCK_SIZE)
-        self.blocks = [places[start : start + BLOCK_SIZE] for start in starts]
+        has_weights = interactions.kind == "weighted" and interactions.n_components > 0
+        self.places = np.flatnonzero(is_updated & has_weights)
+        self.n_weights = self.places.size
+        starts = range(0, self.n_weights, BLOCK_SIZE)
+        self.blocks = [self.places[start : start + BLOCK_SIZE] for start in starts]
 
     def update(self, model, rows, precision=1.0, noise=NO_NOISE):
         """Move the weights to their optimum given all other parameters, or sample them.
@@ -43,6 +44,16 @@ class FieldWeights:
             solve_step(gram, precision, PAIR_PENALTY, before - 1, own_noise, step)
             weights[places] = before + step
             self._add_step(model, rows, places, weights[places] - before)
+
+    def log_prior(self, model, log_scale):
+        """The log prior density if all weights are multiplied by a number, up to a constant, plus
+        the logarithm of the Jacobian."""
+        distance = np.exp(log_scale) * model.field_pairs[self.places].astype(np.float64) - 1
+        return self.n_weights * log_scale - PAIR_PENALTY / 2 * np.square(distance).sum()
+
+    def multiply(self, model, scale):
+        """Multiply all weights by a number."""
+        model.field_pairs[self.places] *= model.field_pairs.dtype.type(scale)
 
     def _bounds(self):
         """Where chunks of the rows begin, the same for any number of threads."""

@@ -196,6 +196,8 @@ class Chain:
             self._refresh()
         if self.iteration > N_HELD:
             self._rescale(rng)
+        if has_new_weights:
+            self._exchange_scale(rng)
         return loss / self.total_weight
 
     def squared_errors(self):
@@ -281,32 +283,65 @@ class Chain:
             output += np.expm1(degree * log_scale) * part
             scales[self.kinds[degree]] = np.exp(log_scale)
         if (scales != 1).any():
-            linear, factors = self._linear(), self._factors()
-            linear *= scales[-1]
-            factors *= scales[:-1]
-            self.group_mean = self.group_mean * scales
-            self.group_precision = self.group_precision / scales**2
-            self.common_precision = self.common_precision / scales**2
+            self._multiply(scales)
+            self._refresh()
+
+    def _multiply(self, scales):
+        """Multiply each coordinate of the parameters, and change their priors accordingly."""
+        linear, factors = self._linear(), self._factors()
+        linear *= scales[-1]
+        factors *= scales[:-1]
+        self.group_mean = self.group_mean * scales
+        self.group_precision = self.group_precision / scales**2
+        self.common_precision = self.common_precision / scales**2
+
+    def _exchange_scale(self, rng):
+        """Multiply the weights of pairs by a number, and the factors by its inverse square root.
+
+        This only changes the interactions within fields. It is a step like those of `_rescale`
+        along the direction in which the data say next to nothing.
+        """
+        output, factors = self.goal + self.rows.error.astype(np.float64), self.kinds[2]
+        within = self._contribution(2, field_pairs=np.zeros_like(self.model.field_pairs))
+        log_likelihood = self._likelihood(output, within)
+        common = self.common_precision[factors]
+        log_scale = draw_log_scale(
+            lambda x: (
+                log_likelihood(np.expm1(-x))
+                + self.field_weights.log_prior(self.model, x)
+                + self.precisions.log_prior(common, -x / 2)
+            ),
+            rng,
+        )
+        if log_scale != 0:
+            self.field_weights.multiply(self.model, np.exp(log_scale))
+            scales = np.ones(self.exists.shape[1])
+            scales[factors] = np.exp(-log_scale / 2)
+            self._multiply(scales)
             self._refresh()
 
     def _parts(self, output):
         """The contributions of the parameters of each degree to the outputs."""
-        linear, factors = self.model.linear, self.model.factors
         *degrees, last = self.kinds
         parts, rest = {}, output - self.intercept
         for degree in degrees:
-            part_model = self.model._replace(
-                linear=np.zeros_like(linear), factors=np.zeros_like(factors)
-            )
-            if degree == 1:
-                part_model.linear[:] = linear
-            else:
-                part_model.factors[:, self.kinds[degree]] = factors[:, self.kinds[degree]]
-            raw = np.empty_like(self.raw)
-            self.sweeper.sum_rows(part_model, 0.0, np.empty_like(self.rows.sums), raw)
-            parts[degree] = raw.astype(np.float64)
+            parts[degree] = self._contribution(degree)
             rest = rest - parts[degree]
         return {**parts, last: rest}
+
+    def _contribution(self, degree, **parameters):
+        """The outputs of the parameters of a degree alone, with others in place of some."""
+        linear, factors = self.model.linear, self.model.factors
+        part_model = self.model._replace(
+            linear=np.zeros_like(linear), factors=np.zeros_like(factors), **parameters
+        )
+        if degree == 1:
+            part_model.linear[:] = linear
+        else:
+            part_model.factors[:, self.kinds[degree]] = factors[:, self.kinds[degree]]
+        raw = np.empty_like(self.raw)
+        self.sweeper.sum_rows(part_model, 0.0, np.empty_like(self.rows.sums), raw)
+        return raw.astype(np.float64)
 
     def _likelihood(self, output, part):
         """The log likelihood if a part of the outputs changes."""
