@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from skfm import FMClassifier, FMRegressor
+from skfm import BayesianFMRegressor, FMClassifier, FMRegressor
 from skfm.inspection import (
     FactorMapDisplay,
     InteractionDisplay,
@@ -111,6 +111,18 @@ def test_explanations_in_float32(kind):
     sums = np.zeros((9, 3)) + explanation.intercept
     np.add.at(sums, explanation.sample, explanation.contribution)
     assert_allclose(sums, explanation.output, atol=1e-4 * np.abs(explanation.contribution).max())
+
+
+@pytest.mark.parametrize("options", [{"interactions": []}, {"n_components": 0}])
+def test_bayesian_models_may_have_no_interactions(options):
+    X, y = make_rows()
+    options = {"feature_fields": FIELDS, "field_interactions": "aware"} | options
+    model = BayesianFMRegressor(max_iter=3, n_burn_in=1, random_state=0).set_params(**options)
+    explanation = explain(model.fit(X, y), X[:5])
+    assert (explanation.features[:, 1:] < 0).all()
+    sums = np.zeros(5) + explanation.intercept
+    np.add.at(sums, explanation.sample, explanation.contribution)
+    assert_allclose(sums, explanation.output, rtol=1e-4)
 
 
 @pytest.mark.parametrize("block", [2, 512])

@@ -36,9 +36,9 @@ skl2onnx = pytest.importorskip("skl2onnx")
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
 FIELDS = {"feature_fields": list("aabbcd"), "interactions": [("a", "b"), ("b", "b"), ("c", "a")]}
 KINDS = [
-    FIELDS | {"field_interactions": kind, "interactions": interactions}
+    {"field_interactions": kind, "feature_fields": list(fields), "interactions": interactions}
     for kind in ("weighted", "matrixed", "aware")
-    for interactions in (None, FIELDS["interactions"])
+    for fields, interactions in (("abacbd", None), ("aabbcd", FIELDS["interactions"]))
 ]
 NO_ZIPMAP = {"zipmap": False}
 

@@ -120,8 +120,9 @@ class Products:
         if self.kind != "aware":
             chosen = slice(*np.searchsorted(self.degrees, [2, 3]))
             return self._gathered(features, chosen, dtype)
-        n_tables, n_features, _ = self.factors.shape
-        by_partner = self.factors.reshape(n_tables, n_features, len(self.partners), -1)
+        n_tables, n_features, width = self.factors.shape
+        n_fields = len(self.partners)
+        by_partner = self.factors.reshape(n_tables, n_features, n_fields, width // n_fields)
         return by_partner[:, features, partner].astype(dtype or self.factors.dtype, copy=False)
 
     def _gathered(self, features, components, dtype=None):
@@ -134,7 +135,8 @@ class Products:
             return vectors
         size = (self.unit / len(vectors)) ** (1 / degree) / self.scale[features]
         vectors = vectors * size[:, None].astype(vectors.dtype)
-        return np.swapaxes(vectors, 0, 1).reshape(1, len(features), -1)
+        n_draws, n, width = vectors.shape
+        return np.swapaxes(vectors, 0, 1).reshape(1, n, n_draws * width)
 
 
 def _times_weights(vectors, table, c, d):

@@ -23,7 +23,7 @@ def _sums(graph, X, factors, interactions, n_fields):
     """For each field the sums (n_rows, n_outputs * n_components) over its features."""
     for c in range(n_fields):
         columns = np.flatnonzero(interactions.interaction_group == c)
-        x = X if columns.size == factors.shape[1] else graph("Gather", X, columns, axis=1)
+        x = graph.columns(X, columns, factors.shape[1])
         yield graph("MatMul", x, np.concatenate(list(factors[:, columns]), axis=1))
 
 

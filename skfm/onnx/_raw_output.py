@@ -45,7 +45,7 @@ def _twice_group_products(graph, X, factors, interactions):
     sums = {}
     for c in np.flatnonzero(partners.any(axis=1)):
         columns = np.flatnonzero(group == c)
-        x = X if columns.size == group.size else graph("Gather", X, columns, axis=1)
+        x = graph.columns(X, columns, group.size)
         sums[c] = graph("MatMul", x, as_table(factors[:, columns]))
     products = [
         graph("Mul", sums[c], graph.sum([sums[d] for d in np.flatnonzero(partners[c])]))
