@@ -931,5 +931,5 @@ def best_field_objective(parameters, data, n_starts=2):
 
     start = flatten(parameters)
     starts = [start] + [start + rng.normal(size=start.size) / 2 for _ in range(n_starts)]
-    options = {"jac": True, "method": "L-BFGS-B", "options": {"maxiter": 3000}}
+    options = {"jac": True, "method": "L-BFGS-B", "options": {"maxiter": 500}}
     return min(minimize(value_and_slope, start, **options).fun for start in starts)
