@@ -314,7 +314,7 @@ def test_larger_weights_of_pairs_are_penalized():
     model = fit("weighted", X, y, max_iter=size(500, 10), tol=1e-9, **GIVEN)
     _, slopes = reference.field_objective(parameters_of(model), *terms_of(model, X, y, None))
     weights = model.field_weights_[np.triu_indices(3, 1)]
-    assert np.abs(weights - 1).min() > 0.01
+    assert np.abs(weights - 1).max() > 0.1
     assert np.abs(slopes[3]).max() < size(1e-3, 0.5)
 
 

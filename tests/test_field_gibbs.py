@@ -227,6 +227,55 @@ def test_outputs_and_errors_follow_the_parameters(kind, labels):
         assert_allclose(chain.rows.error + chain.goal, expected, rtol=1e-9, atol=1e-9)
 
 
+def test_only_rows_with_several_entries_of_a_field_have_interactions_within():
+    rng = np.random.default_rng(0)
+    X = rows_for(rng)
+    for rows, expected in ((X, True), (X[:, :7], False)):
+        own = replace(interactions_of("weighted"), interaction_group=FIELDS[: rows.shape[1]])
+        own = replace(own, has_linear=own.has_linear[: rows.shape[1]])
+        problem = problem_of(rows, rng.normal(size=14), own)
+        assert field_weights.FieldWeights(passes.Sweeper(problem, 1)).has_within == expected
+
+
+@too_slow
+@pytest.mark.parametrize("has_within", [True, False])
+def test_weights_and_factors_exchange_their_scale(has_within, monkeypatch):
+    """The density of the scale, computed on a grid; without steps that leave the ridge."""
+    rng = np.random.default_rng(0)
+    n = 8 if has_within else 7
+    X, interactions = rows_for(rng)[:, :n], interactions_of("weighted", 2)
+    own = {"interaction_group": FIELDS[:n].astype(np.uint8), "field": FIELDS[:n]}
+    interactions = replace(interactions, has_linear=np.ones(n, bool), **own)
+    y, group = rng.normal(size=14), GROUP[:n]
+    problem = problem_of(X, y, interactions)
+    start = gibbs.first_draw(problem, group, 2, 2.0, 0.0, np.random.RandomState(0))
+    start.field_pairs = rng.normal(size=(3, 1)) + 1
+    settings = gibbs.Settings(1, False, hyperprior=replace(NARROW))
+    chain = gibbs.Chain(problem, group, start, 0, settings, np.zeros(2, np.uint64))
+    products = products_of(start, interactions) if has_within else None
+    raw, common, scales = chain.raw.copy(), chain.common_precision[:2].copy(), []
+    for _ in range(3000):
+        chain._exchange_scale(rng)
+        scales.append(chain.model.field_pairs[0, 0] / start.field_pairs[0, 0])
+    theta = chain.draw().theta
+    assert_allclose(theta[:, :2], start.theta[:, :2] / np.sqrt(scales[-1]))
+    assert_allclose(chain.common_precision[:2], common * scales[-1])
+    within = np.zeros(14)
+    if has_within:
+        within = X[:, 6] * X[:, 7] * products[6, 7]  # the only field with two entries in a row
+    assert_allclose(chain.rows.error + y, raw + (1 / scales[-1] - 1) * within, atol=1e-9)
+
+    grid = np.linspace(-6, 6, 1500)
+    log_p = 3 * grid - ((np.exp(grid)[:, None] * start.field_pairs[:, 0] - 1) ** 2).sum(axis=1) / 2
+    ratio = common[:, None] * np.exp(grid)
+    log_p += NARROW.common / 2 * (2 * grid - ratio.sum(axis=0))
+    outputs = raw + np.expm1(-grid)[:, None] * within
+    log_p -= ((y - outputs) ** 2).sum(axis=1) / 2
+    cdf = np.cumsum(np.exp(log_p - log_p.max()))
+    found = np.searchsorted(np.sort(np.log(scales)), grid) / len(scales)
+    assert np.abs(found - cdf / cdf[-1]).max() < 0.08
+
+
 # Estimators
 
 

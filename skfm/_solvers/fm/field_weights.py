@@ -1,6 +1,9 @@
 """Updates of the weights of pairs of fields, in block coordinate descent and Gibbs sampling."""
 
+from functools import cached_property
+
 import numpy as np
+from scipy import sparse
 
 from skfm._kernels.field_weights import add_step, gather_products, solve_step
 from skfm._solvers.fm.interactions import PAIR_PENALTY
@@ -29,6 +32,17 @@ class FieldWeights:
         self.n_weights = self.places.size
         starts = range(0, self.n_weights, BLOCK_SIZE)
         self.blocks = [self.places[start : start + BLOCK_SIZE] for start in starts]
+
+    @cached_property
+    def has_within(self):
+        """Whether a row has several entries of a field, which interact without a weight."""
+        problem = self.sweeper.problem
+        field = problem.interactions.interaction_group[problem.indices].astype(np.int64)
+        rows = np.ones(field.size, np.int64), field, problem.indptr
+        shape = problem.n_rows, len(problem.interactions.partners)
+        counts = sparse.csr_matrix(rows, shape=shape, copy=True)
+        counts.sum_duplicates()
+        return bool(counts.data.max(initial=0) > 1)
 
     def update(self, model, rows, precision=1.0, noise=NO_NOISE):
         """Move the weights to their optimum given all other parameters, or sample them.

@@ -187,17 +187,13 @@ class Chain:
         self.sweeper.sweep(
             self.rows, self.model, prior, self.noise_precision, noise, settings.fit_linear
         )
-        has_new_weights = self.iteration > N_HELD and self.field_weights.n_weights > 0
-        if has_new_weights:
-            noise = rng.standard_normal((1, self.field_weights.n_weights))
-            self.field_weights.update(self.model, self.rows, self.noise_precision, noise)
         # Errors relative to large latent targets are too inaccurate for small outputs.
-        if self.iteration % REFRESH == 0 or self.signs is not None or has_new_weights:
+        if self.iteration % REFRESH == 0 or self.signs is not None:
             self._refresh()
         if self.iteration > N_HELD:
+            if self.field_weights.n_weights:
+                self._draw_field_weights(rng)
             self._rescale(rng)
-        if has_new_weights:
-            self._exchange_scale(rng)
         return loss / self.total_weight
 
     def squared_errors(self):
@@ -282,7 +278,7 @@ class Chain:
             )
             output += np.expm1(degree * log_scale) * part
             scales[self.kinds[degree]] = np.exp(log_scale)
-        if (scales != 1).any():
+        if (scales != 1).any() or self.field_weights.n_weights:
             self._multiply(scales)
             self._refresh()
 
@@ -295,30 +291,37 @@ class Chain:
         self.group_precision = self.group_precision / scales**2
         self.common_precision = self.common_precision / scales**2
 
+    def _draw_field_weights(self, rng):
+        """Draw the weights of pairs of fields; updates the errors of the rows, not their sums."""
+        noise = rng.standard_normal((1, self.field_weights.n_weights))
+        self.field_weights.update(self.model, self.rows, self.noise_precision, noise)
+        self._exchange_scale(rng)
+
     def _exchange_scale(self, rng):
         """Multiply the weights of pairs by a number, and the factors by its inverse square root.
 
         This only changes the interactions within fields. It is a step like those of `_rescale`
         along the direction in which the data say next to nothing.
         """
-        output, factors = self.goal + self.rows.error.astype(np.float64), self.kinds[2]
-        within = self._contribution(2, field_pairs=np.zeros_like(self.model.field_pairs))
-        log_likelihood = self._likelihood(output, within)
+        factors, has_within = self.kinds[2], self.field_weights.has_within
         common = self.common_precision[factors]
-        log_scale = draw_log_scale(
-            lambda x: (
-                log_likelihood(np.expm1(-x))
-                + self.field_weights.log_prior(self.model, x)
-                + self.precisions.log_prior(common, -x / 2)
-            ),
-            rng,
-        )
-        if log_scale != 0:
-            self.field_weights.multiply(self.model, np.exp(log_scale))
-            scales = np.ones(self.exists.shape[1])
-            scales[factors] = np.exp(-log_scale / 2)
-            self._multiply(scales)
-            self._refresh()
+        if has_within:
+            output = self.goal + self.rows.error.astype(np.float64)
+            within = self._contribution(2, field_pairs=np.zeros_like(self.model.field_pairs))
+            log_likelihood = self._likelihood(output, within)
+
+        def log_density(x):
+            log_p = self.field_weights.log_prior(self.model, x)
+            log_p += self.precisions.log_prior(common, -x / 2)
+            return log_p + log_likelihood(np.expm1(-x)) if has_within else log_p
+
+        log_scale = draw_log_scale(log_density, rng)
+        self.field_weights.multiply(self.model, np.exp(log_scale))
+        scales = np.ones(self.exists.shape[1])
+        scales[factors] = np.exp(-log_scale / 2)
+        self._multiply(scales)
+        if has_within:
+            self.rows.error[:] += np.expm1(-log_scale) * within
 
     def _parts(self, output):
         """The contributions of the parameters of each degree to the outputs."""
