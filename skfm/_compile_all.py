@@ -30,9 +30,9 @@ def compile_all(
     function to avoid the wait, for example when building a container image or before tests. It
     fits small models with each estimator and solver. Later processes load the compiled kernels,
     even from a folder that they cannot write to. Rarely used kernels are still compiled on first
-    use: interactions by field, higher degrees, the squared hinge loss for multiclass problems, and
-    mini-batches with more than 65,536 features or rows. See :doc:`/reproducibility`, "Compiling in
-    advance".
+    use: `interactions` and `field_interactions`, higher degrees, the squared hinge loss for
+    multiclass problems, and mini-batches with more than 65,536 features or rows. See
+    :doc:`/reproducibility`, "Compiling in advance".
 
     Parameters
     ----------

@@ -94,6 +94,20 @@ MODELS = {
         lambda model: model.predict(X_NEW),
         lambda model: warmly(model, Y_NEW),
     ),
+    "FMRegressor, field-weighted": (
+        lambda: FMRegressor(2, feature_fields=FIELDS, field_interactions="weighted", **FEW).fit(
+            X, Y
+        ),
+        lambda model: model.predict(X_NEW),
+        lambda model: warmly(model, Y_NEW),
+    ),
+    "FMRegressor, field-matrixed": (
+        lambda: FMRegressor(
+            2, feature_fields=FIELDS, field_interactions="matrixed", solver="adam", **FEW
+        ).fit(X.astype(np.float32), Y),
+        lambda model: model.predict(X_NEW),
+        lambda model: model.partial_fit(X_NEW, Y_NEW),
+    ),
     "FMRegressor, degree 3, als": (
         lambda: FMRegressor(2, degree=3, solver="als", **FEW).fit(X, Y),
         lambda model: model.predict(X_NEW),
@@ -109,6 +123,11 @@ MODELS = {
         lambda model: model.predict_proba(X_NEW),
         lambda model: model.partial_fit(X_NEW, CLASSES_NEW),
     ),
+    "FMClassifier, field-aware, three classes": (
+        lambda: stream(feature_fields=FIELDS, field_interactions="aware"),
+        lambda model: model.predict_proba(X_NEW),
+        lambda model: model.partial_fit(X_NEW, CLASSES_NEW),
+    ),
     "FMClassifier, adam, a chunk again": (
         lambda: stream(solver="adam"),
         lambda model: model.predict(X_NEW),
@@ -121,6 +140,13 @@ MODELS = {
     ),
     "BayesianFMRegressor": (
         lambda: BayesianFMRegressor(2, feature_groups=FIELDS, **BAYES).fit(X, Y),
+        lambda model: np.stack(model.predict(X_NEW, return_std=True)),
+        lambda model: warmly(model, Y_NEW),
+    ),
+    "BayesianFMRegressor, field-weighted": (
+        lambda: BayesianFMRegressor(
+            2, feature_fields=FIELDS, field_interactions="weighted", **BAYES
+        ).fit(X, Y),
         lambda model: np.stack(model.predict(X_NEW, return_std=True)),
         lambda model: warmly(model, Y_NEW),
     ),

@@ -54,6 +54,16 @@ MODELS = [
     FMClassifier(degree=3, fit_lower=False),
     FMClassifier(degree=3, solver="als"),
     *(
+        kind(field_interactions=fields, **solver)
+        for kind, solver in (
+            (FMRegressor, {"solver": "als"}),
+            (FMClassifier, {"solver": "als"}),
+            (BayesianFMRegressor, {}),
+            (BayesianFMClassifier, {}),
+        )
+        for fields in ("weighted", "aware")
+    ),
+    *(
         kind(field_interactions=fields, solver=solver)
         for kind in (FMRegressor, FMClassifier)
         for fields in ("weighted", "matrixed", "aware")
