@@ -487,7 +487,7 @@ def test_an_outlier_does_not_stop_the_parameters_of_pairs(kind, solver):
         for begin in range(7 * n, 14 * n, n):
             stream.partial_fit(X[begin : begin + n], y[begin : begin + n])
         movement.append(abs(parameters_of(stream)[3] - before).max())
-    assert movement[1] > 0.1 * movement[0] > 0
+    assert movement[1] > 0.5 * movement[0] > 0
 
 
 @pytest.mark.around(solver="adagrad")
