@@ -446,6 +446,29 @@ def test_one_chunk_is_one_epoch(kind, solver, n_classes):
     assert_allclose(chunk.loss_curve_, fitted.loss_curve_)
 
 
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+@each_kind
+def test_batches_of_many_fields_are_small(kind, learn, monkeypatch):
+    """The layers of a row of a field-aware model have n_fields**2 * n_components numbers."""
+    n_rows, sizes = size(1200, 200), []
+    make_scratch = trainer.make_scratch
+
+    def noting(*arguments, n_rows, **options):
+        sizes.append(n_rows)
+        return make_scratch(*arguments, n_rows=n_rows, **options)
+
+    monkeypatch.setattr(trainer, "make_scratch", noting)
+    X = sparse.random(n_rows, 60, density=0.1, random_state=0, format="csr")
+    y = np.random.default_rng(0).normal(size=n_rows)
+    for solver in ("adagrad", "sgd"):
+        model = FMRegressor(4, field_interactions=kind, solver=solver, max_iter=1)
+        quietly(getattr(model, learn), X, y)
+    if kind == "aware":
+        assert set(sizes) == {64}
+    else:
+        assert 64 < min(sizes) <= max(sizes) <= 1024
+
+
 @pytest.mark.around(solver="adagrad")
 @pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 @each_kind

@@ -20,20 +20,26 @@ def auto_batch_size(n_rows, update, row_bytes=0):
     not matter. Larger batches still fit into the processor's cache, if the layers of a row have
     that many bytes. SGD needs small ones.
     """
-    if update is SGD and n_rows > 1024:
-        return 128
     size = 1024 if n_rows < 400_000 else 2048 if n_rows < 800_000 else 4096
+    if update is SGD and n_rows > 1024:
+        size = 128
     return min(size, max(BATCH_BYTES // max(row_bytes, 1), LEAST_SIZE))
+
+
+def row_bytes(problem):
+    """The bytes of the layers of a row, or 0 for models whose layers are few and small."""
+    interactions = problem.interactions
+    if interactions.kind == "plain":
+        return 0
+    return interactions.n_layers * interactions.n_components * problem.data.itemsize
 
 
 def make_planner(problem, settings, rng):
     """The planner for a problem, with the mini-batch size of the settings."""
     batch_size = settings.batch_size
     if batch_size == "auto":
-        interactions = problem.interactions
-        n_numbers = interactions.n_layers * interactions.n_components
-        row_bytes = n_numbers * problem.data.itemsize if interactions.kind != "plain" else 0
-        batch_size = auto_batch_size(problem.n_rows, UPDATES[settings.solver], row_bytes)
+        update = UPDATES[settings.solver]
+        batch_size = auto_batch_size(problem.n_rows, update, row_bytes(problem))
     return Planner(problem, batch_size, rng)
 
 
