@@ -296,6 +296,13 @@ def rows_for(loss, n_classes, weighted):
 SLACK = 1.02 if JIT else 1.5  # after this number of epochs; with four times as many, below 1.002
 
 
+# The twins of these losses take seconds: a loop over rows, and many iterations.
+SLOW = [("squared_hinge", 2), ("squared_hinge", 3), ("absolute_error", 0), ("quantile", 0)]
+SLOW_TWINS_IN_FULL = [
+    pytest.param(*case, marks=pytest.mark.full) if case in SLOW else case for case in LOSSES
+]
+
+
 @cache
 def least_objective(kind, loss, n_classes, mask, weighted):
     """As L-BFGS finds it from a random start, without any fit."""
@@ -307,7 +314,7 @@ def least_objective(kind, loss, n_classes, mask, weighted):
 
 @pytest.mark.around(kind="weighted", solver="adagrad", loss="squared_error", mask="all")
 @pytest.mark.parametrize("mask, weighted", [("all", False), ("some", True)])
-@pytest.mark.parametrize("loss, n_classes", LOSSES)
+@pytest.mark.parametrize("loss, n_classes", SLOW_TWINS_IN_FULL)
 @pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 @each_kind
 def test_fit_reaches_the_optimum(kind, solver, loss, n_classes, mask, weighted):
