@@ -486,7 +486,7 @@ def test_a_descent_matches_the_twin(kind, n_outputs, n_components, weighted, opt
         curve.append(total / problem.total_weight)
     assert_allclose(found, curve, rtol=1e-8)
     expected = *parameters[:2], np.swapaxes(parameters[2], 1, 2)
-    for one, other in zip(descent.parameters(), expected, strict=True):
+    for one, other in zip(descent.parameters()[:3], expected, strict=True):
         assert_allclose(one, other, rtol=1e-6, atol=1e-7)
 
 
