@@ -296,6 +296,13 @@ def rows_for(loss, n_classes, weighted):
 SLACK = 1.02 if JIT else 1.5  # after this number of epochs; with four times as many, below 1.002
 
 
+# The twins of these losses take seconds: a loop over rows, and many iterations.
+SLOW = [("squared_hinge", 2), ("squared_hinge", 3), ("absolute_error", 0), ("quantile", 0)]
+SLOW_TWINS_IN_FULL = [
+    pytest.param(*case, marks=pytest.mark.full) if case in SLOW else case for case in LOSSES
+]
+
+
 @cache
 def least_objective(kind, loss, n_classes, mask, weighted):
     """As L-BFGS finds it from a random start, without any fit."""
@@ -307,7 +314,7 @@ def least_objective(kind, loss, n_classes, mask, weighted):
 
 @pytest.mark.around(kind="weighted", solver="adagrad", loss="squared_error", mask="all")
 @pytest.mark.parametrize("mask, weighted", [("all", False), ("some", True)])
-@pytest.mark.parametrize("loss, n_classes", LOSSES)
+@pytest.mark.parametrize("loss, n_classes", SLOW_TWINS_IN_FULL)
 @pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 @each_kind
 def test_fit_reaches_the_optimum(kind, solver, loss, n_classes, mask, weighted):
@@ -446,6 +453,29 @@ def test_one_chunk_is_one_epoch(kind, solver, n_classes):
     assert_allclose(chunk.loss_curve_, fitted.loss_curve_)
 
 
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+@each_kind
+def test_batches_of_many_fields_are_small(kind, learn, monkeypatch):
+    """The layers of a row of a field-aware model have n_fields**2 * n_components numbers."""
+    n_rows, sizes = size(1200, 200), []
+    make_scratch = trainer.make_scratch
+
+    def noting(*arguments, n_rows, **options):
+        sizes.append(n_rows)
+        return make_scratch(*arguments, n_rows=n_rows, **options)
+
+    monkeypatch.setattr(trainer, "make_scratch", noting)
+    X = sparse.random(n_rows, 60, density=0.1, random_state=0, format="csr")
+    y = np.random.default_rng(0).normal(size=n_rows)
+    for solver in ("adagrad", "sgd"):
+        model = FMRegressor(4, field_interactions=kind, solver=solver, max_iter=1)
+        quietly(getattr(model, learn), X, y)
+    if kind == "aware":
+        assert set(sizes) == {64}
+    else:
+        assert 64 < min(sizes) <= max(sizes) <= 1024
+
+
 @pytest.mark.around(solver="adagrad")
 @pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 @each_kind
@@ -487,7 +517,7 @@ def test_an_outlier_does_not_stop_the_parameters_of_pairs(kind, solver):
         for begin in range(7 * n, 14 * n, n):
             stream.partial_fit(X[begin : begin + n], y[begin : begin + n])
         movement.append(abs(parameters_of(stream)[3] - before).max())
-    assert movement[1] > 0.1 * movement[0] > 0
+    assert movement[1] > 0.5 * movement[0] > 0
 
 
 @pytest.mark.around(solver="adagrad")

@@ -87,14 +87,22 @@ def read(model, n_outputs, interactions, dtype):
     given = np.asarray(getattr(model, name), dtype)
     whole = given.reshape(n_outputs, n_fields, n_fields, n, n)
     first, second = np.triu_indices(n_fields, 1)
-    are_partners = interactions.partners[first, second][:, None]
-    pairs = whole[:, first, second].reshape(n_outputs, first.size, n * n)
-    pairs = np.where(are_partners, pairs, interactions.first_field_pairs(n_outputs).astype(dtype))
-    if not np.array_equal(between_fields(pairs, interactions), whole, equal_nan=True):
+    pairs, transposed = whole[:, first, second], whole[:, second, first]
+    apart = ~interactions.partners[first, second]
+    within = np.arange(n_fields)
+    expected = interactions.partners.diagonal()[:, None, None] * np.eye(n)
+    if (
+        not np.array_equal(pairs, np.swapaxes(transposed, 2, 3))
+        or pairs[:, apart].any()
+        or (whole[:, within, within] != expected).any()
+    ):
         raise ValueError(
             f"{name} is not that of a model: [a, b] and [b, a] must hold the same weight or the "
             "transposed matrix, [a, a] must hold 1 or the identity matrix, and pairs of fields "
             "that do not interact must hold 0; change both entries of a pair, or fit the model "
             "again."
         )
-    return np.ascontiguousarray(pairs)
+    pairs = pairs.reshape(n_outputs, first.size, n * n)
+    if apart.any():
+        pairs[:, apart] = interactions.first_field_pairs(n_outputs)[:, apart]
+    return pairs

@@ -121,7 +121,8 @@ class FMRegressor(RegressorMixin, BaseFM):
         Mini-batch size. "auto" uses all rows if there are at most 1024. In this case, their order
         does not matter, and sample weights are equivalent to repeated rows. For larger data,
         "auto" is 1024 to 4096, or 128 for "sgd". In `partial_fit`, "sgd" counts all rows seen so
-        far.
+        far. With `field_interactions` and many fields, "auto" is less, down to 64, because each
+        row needs memory for each field, or for each pair of fields if they are "aware".
     max_iter : int, default=300
         Maximum number of epochs: passes over the rows or, for "als", over the columns.
     tol : float, default=1e-4

@@ -114,6 +114,11 @@ def factor_slot(state, update, name):
     return np.moveaxis(state.factors[:, :, FACTOR_SLOTS[update].index(name)], 1, 2)
 
 
+def pair_slot(state, update, name):
+    """The named slot of the parameters of pairs of fields, (n_outputs, n_pairs, n)."""
+    return state.field_pairs[:, LINEAR_SLOTS[update].index(name)]
+
+
 def accumulated(state, update):
     """The accumulated squared gradients of linear weights and of factors.
 

@@ -14,6 +14,7 @@ from skfm._solvers.fm.optimizer_state import (
     factor_slot,
     intercept_slot,
     linear_slot,
+    pair_slot,
 )
 from skfm._solvers.training import MAX_RESTARTS, History, loss_limit
 
@@ -83,18 +84,23 @@ class Guard:
         self.before = [np.copy(array) for array in self._watched()]
 
     def _watched(self):
-        """The limited arrays: linear weights, factors, intercept. Features are the last axis."""
+        """The limited arrays: linear weights and factors, whose last axis are the features; then
+        what all rows share, intercepts and parameters of pairs of fields."""
         if not self.has_squares:
             return self._slots("weight", "factor")
         squares = accumulated(self.state, self.update)[:2]
-        return *squares, intercept_slot(self.state, self.update, "squares")
+        return *squares, *self._shared_slots("squares")
 
     def _slots(self, name, factor_name):
         return (
             linear_slot(self.state, self.update, name),
             factor_slot(self.state, self.update, factor_name),
-            intercept_slot(self.state, self.update, name),
+            *self._shared_slots(name),
         )
+
+    def _shared_slots(self, name):
+        slots = intercept_slot, pair_slot
+        return tuple(slot(self.state, self.update, name) for slot in slots)
 
     def restrain(self, problem, n_batches):
         """Apply the limits after a chunk."""
@@ -104,7 +110,7 @@ class Guard:
         watched, averages = self._watched(), averages_gradients(self.update)
         # First moments are only meaningful relative to the second ones.
         means = self._slots("mean", "mean") if "mean" in LINEAR_SLOTS[self.update] else ()
-        for part, (count, known) in enumerate((counts, counts, for_all)):
+        for part, (count, known) in enumerate((counts, counts, for_all, for_all)):
             now, before = watched[part], self.before[part]
             if not self.has_squares:
                 low, high = before - LONGEST * n_batches, before + LONGEST * n_batches
