@@ -81,6 +81,15 @@ def _uses(dtype):
     yield lambda: BayesianFMClassifier(**chain).fit(X, positive).predict_proba(X)
     yield lambda: FMRegressor(early_stopping=True, **short).fit(X, y)
 
+    def encode():
+        from skfm.preprocessing import TableEncoder
+
+        table = np.array([["a", 1.5]], dtype=object)
+        TableEncoder(numbers="number", dtype=dtype).fit(table).transform(table)
+        TableEncoder(strings="hashed", dtype=dtype).fit(table).transform(table)
+
+    yield encode
+
     ratings = abs(X)
     for settings in ({}, {"solver": "sgd"}, {"feedback": "implicit"}):
 

@@ -32,6 +32,7 @@ NAMES = [
     "FMRecommender, features",
     "UserItemEncoder, objects",
     "EventEncoder",
+    "TableEncoder",
 ]
 
 

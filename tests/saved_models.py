@@ -13,7 +13,7 @@ from skfm import (
     FMRegressor,
     MFRecommender,
 )
-from skfm.preprocessing import EventEncoder, UserItemEncoder
+from skfm.preprocessing import EventEncoder, TableEncoder, UserItemEncoder
 
 N_ROWS = 60
 FEW = {"max_iter": 3, "random_state": 0}
@@ -54,6 +54,25 @@ def add_items(model):
 def event_encoder():
     columns = {"user": 0, "item": 1, "time": 3}
     return EventEncoder(BLOCKS, **columns).fit(LOG, [row[2] for row in LOG])
+
+
+TABLE = [
+    [
+        f"ü{row % 7}" if row % 5 else None,
+        row % 11,
+        2.5 * row,
+        date(2020, 1 + row % 12, 2),
+        ["a", "b"][: row % 3],
+    ]
+    for row in range(N_ROWS)
+]
+
+
+def table_encoder():
+    kinds = {0: ["category", "hashed"], 1: "category", 2: ["quantile_bins", "number", "log_bins"]}
+    crossed = [("x0", "x1"), {"fields": ("x1", "x3__month"), "kind": "hashed", "n_features": 9}]
+    encoder = TableEncoder(kinds, n_features=8, n_bins=4, crossed=crossed, min_frequency=7)
+    return encoder.fit(as_objects(TABLE))
 
 
 def stream(**options):
@@ -173,6 +192,18 @@ MODELS = {
     "EventEncoder": (
         event_encoder,
         lambda model: model.transform(LOG[5:15]).toarray(),
+        None,
+    ),
+    "TableEncoder": (
+        table_encoder,
+        lambda model: model.transform(as_objects(TABLE[5:15])).toarray(),
+        None,
+    ),
+    "TableEncoder, target statistics": (
+        lambda: TableEncoder({0: {"kind": "target", "cv": 2}}, random_state=0).fit(
+            as_objects(TABLE), LABELS
+        ),
+        lambda model: model.transform(as_objects(TABLE[5:15])).toarray(),
         None,
     ),
 }
