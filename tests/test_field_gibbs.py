@@ -394,6 +394,17 @@ def test_a_warm_start_continues_the_chain_in_a_copy_as_well(kind, make_model):
         assert model.n_draws_ == whole.n_draws_
 
 
+@each_kind
+def test_a_warm_start_knows_the_rows_by_equal_labels(kind):
+    """Labels that are other objects, as in another process."""
+    X, y, fields = make(BayesianFMRegressor)
+    model = model_for(BayesianFMRegressor, kind, None, warm_start=True)
+    for _ in range(2):
+        labels = np.array([f"{field} of some length" for field in fields], dtype=object)
+        model.set_params(feature_fields=labels).fit(X, y)
+    assert model.n_iter_ == 2 * model.max_iter
+
+
 @each_model
 def test_a_warm_start_on_other_rows_keeps_the_weights(make_model, monkeypatch):
     X, y, fields = make(make_model)

@@ -218,7 +218,9 @@ class BaseBayesianFM(EstimatorOfFeatures):
         """What tells rows, and the model's terms for them, from others."""
         flags = np.array([self.fit_intercept, self._noise_by_level()])
         kind = np.frombuffer(interactions.kind.encode(), np.uint8)
-        parts = [part for part in vars(interactions).values() if isinstance(part, np.ndarray)]
+        # Without the labels: as objects, they differ between processes.
+        names = "degrees", "interaction_group", "partners", "has_linear", "field"
+        parts = [getattr(interactions, name) for name in names]
         return validation.digest(rows.X, rows.y, rows.weight, group, flags, kind, *parts)
 
     def _settings(self, interactions):
