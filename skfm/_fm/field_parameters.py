@@ -2,7 +2,8 @@
 
 import numpy as np
 
-ATTRIBUTES = "fields_", "field_weights_", "field_matrices_"
+OF_PAIRS = "field_weights_", "field_matrices_"
+ATTRIBUTES = "fields_", *OF_PAIRS
 
 
 def show_components(factors, interactions):
