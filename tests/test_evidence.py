@@ -18,6 +18,7 @@ from skfm._fm.target_transform import CLASSIFICATION
 from skfm._kernels.losses import make_loss, total_loss
 from skfm._solvers.fm.empirical_bayes import PenaltySearch, curvatures
 from skfm._solvers.fm.interactions import Interactions, all_pairs
+from skfm._solvers.fm.parameters import NO_PAIRS
 from skfm._solvers.fm.penalties import Penalties, PenaltiesToFind
 from skfm._solvers.fm.problem import make_problem
 
@@ -82,7 +83,7 @@ def test_information_is_that_of_the_formula(fields, values, monkeypatch):
     factors, variances = rng.normal(size=(1, 8, 2)), rng.uniform(size=(1, 8, 2))
     curvature = rng.uniform(size=(1, 20))
     information, of_partners = search._factor_information(
-        search._rows(), factors, curvature, variances
+        search._rows(), factors, NO_PAIRS, np.arange(2), curvature, variances
     )
     found = information, search._linear_information(curvature), of_partners
     rows = X.toarray() / problem.scale

@@ -14,9 +14,9 @@ MINIMUM = 10  # classes with fewer parameters are shown as they are
 
 GROUPS = {
     "Model": """
-        n_components loss epsilon quantile degree fit_lower interactions feature_fields
-        feature_groups fit_intercept fit_linear fit_bias class_weight feedback unobserved_weight
-        noise_by_level
+        n_components loss epsilon quantile degree fit_lower interactions field_interactions
+        feature_fields feature_groups fit_intercept fit_linear fit_bias class_weight feedback
+        unobserved_weight noise_by_level
     """,
     "Items and users": "item_features item_ids item_fields item_identity user_fields",
     "Features": "blocks user item time context attributes n_last n_bins n_folds dtype",

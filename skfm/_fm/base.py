@@ -13,7 +13,7 @@ from skfm._fm.early_stopping import Listener, check_scoring, make_score, split, 
 from skfm._fm.feature_groups import check_groups
 from skfm._fm.features import Features
 from skfm._fm.fitted import FittedFM
-from skfm._fm.interactions import DEGREE
+from skfm._fm.interactions import DEGREE, KIND
 from skfm._fm.penalties import (
     FoundPenalties,
     check_penalties,
@@ -81,6 +81,7 @@ class BaseFM(FittedFM):
         "solver": [Options(*UPDATES, "als")],
         "degree": [DEGREE],
         "fit_lower": [BOOLEAN],
+        "field_interactions": [KIND],
         "learning_rate": [AUTO, POSITIVE],
         "initial_accumulator": [POSITIVE],
         "batch_size": [AUTO, POSITIVE_INTEGER],
@@ -111,6 +112,7 @@ class BaseFM(FittedFM):
         degree,
         fit_lower,
         interactions,
+        field_interactions,
         feature_fields,
         feature_groups,
         learning_rate,
@@ -142,6 +144,7 @@ class BaseFM(FittedFM):
         self.degree = degree
         self.fit_lower = fit_lower
         self.interactions = interactions
+        self.field_interactions = field_interactions
         self.feature_fields = feature_fields
         self.feature_groups = feature_groups
         self.learning_rate = learning_rate
@@ -172,6 +175,13 @@ class BaseFM(FittedFM):
     def _check_parameters(self):
         super()._check_parameters()
         check_scoring(self)
+        if is_option(self.solver, "als") and is_option(self.field_interactions, "matrixed"):
+            raise ValueError(
+                "solver='als' cannot fit field_interactions='matrixed': each matrix has "
+                "n_components**2 entries that all rows share, for which it would have to solve a "
+                "system of equations of all of them together; use another solver, such as "
+                "'adagrad', or field_interactions='weighted' or 'aware'."
+            )
 
     def fit(
         self,
@@ -295,7 +305,7 @@ class BaseFM(FittedFM):
         found = FoundPenalties()
         if warm_start is not None:
             shape = transform.intercept.size, rows.X.shape[1], features.interactions.n_components
-            warm_start.check(shape, self.loss)
+            warm_start.check(shape, self.loss, features.interactions.kind)
             found = warm_start.found
         run = self._plan(rows, transform, features, found, rng, max_iter)
         run.settings.verbose &= n_before == 0  # a second fit on all rows is no news
@@ -324,6 +334,7 @@ class BaseFM(FittedFM):
             self._found_penalties(),
             getattr(self, "_searched", None),
             stream.memory if settled["solver"] == self.solver else None,
+            self._interactions.kind,
         )
 
     def _partial_fit(self, X, y, sample_weight):
@@ -504,7 +515,8 @@ class BaseFM(FittedFM):
     def _settled(self):
         """Parameters that cannot change between calls of `partial_fit`."""
         names = ("loss", "solver", "n_components", "degree", "fit_lower", "interactions")
-        names = (*names, "fit_intercept", "fit_linear", *self._loss_parameters)
+        names = (*names, "field_interactions", "fit_intercept", "fit_linear")
+        names = (*names, *self._loss_parameters)
         return settled_values({name: getattr(self, name) for name in names})
 
     def _check_rows(self, X, y, sample_weight, *, reset):

@@ -66,6 +66,8 @@ class BaseBayesianFM(EstimatorOfFeatures):
         "verbose": VERBOSE,
     }
 
+    field_interactions = "plain"
+
     def __init__(
         self,
         n_components: Int = 8,

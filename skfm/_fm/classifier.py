@@ -108,10 +108,18 @@ class FMClassifier(ClassifierMixin, BaseFM):
     interactions : list of pairs of fields, default=None
         Pairs of fields whose features interact, in either order. ``("user", "user")`` stands for
         the interactions within a field. None means all pairs. Only for ``degree=2``.
+    field_interactions : {"plain", "weighted", "matrixed", "aware"}, default="plain"
+        How the features of two fields interact. "plain" multiplies their vectors. The other values
+        have parameters of their own for each pair of fields. They are made for tables of
+        categories, where each column is a field: "weighted" learns a weight for each pair of
+        fields (FwFM), "matrixed" a matrix (FmFM), and "aware" a vector of each feature for each
+        partner field (FFM). See Notes. Features of the same field always interact by
+        the product of their vectors. Only for ``degree=2``; "als" cannot fit "matrixed".
     feature_fields : array-like of shape (n_features,), default=None
-        Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the
-        fields that :class:`~skfm.preprocessing.EventEncoder` attaches to its output, if X has
-        them.
+        Field of each feature, as a label, for `interactions`, `field_interactions` and
+        `fit_linear`. None uses the fields that the encoders of :mod:`skfm.preprocessing` attach to
+        their output, if X has them. If it has none, `field_interactions` takes each column as a
+        field of its own, if there are at most 100.
     feature_groups : array-like of shape (n_features,), default=None
         Group of each feature, as a label, for different regularization strengths. Each of the four
         penalties may then be a number for all groups, a dict that maps labels to numbers, or a
@@ -202,6 +210,18 @@ class FMClassifier(ClassifierMixin, BaseFM):
     components_ : ndarray of shape ([n_classes,] n_components, n_features)
         Vectors ``v_j``, as columns; 0 for features that do not occur in training. There is no
         first axis for binary problems.
+        With ``field_interactions="aware"``, the shape is ([n_classes,] n_fields, n_components,
+        n_features): ``components_[..., b, :, :]`` are the vectors for the partner field
+        ``fields_[b]``.
+    fields_ : ndarray of shape (n_fields,)
+        Labels of the fields, unless `field_interactions` is "plain".
+    field_weights_ : ndarray of shape ([n_classes,] n_fields, n_fields)
+        Weights ``r_ab``, a symmetric matrix. It is 0 for pairs that do not interact, and 1 within
+        a field. Only with ``field_interactions="weighted"``.
+    field_matrices_ : ndarray of shape ([n_classes,] n_fields, n_fields, n_components, \
+            n_components)
+        Matrices ``M_ab``, where ``M_ba`` is the transpose. It is 0 for pairs that do not interact,
+        and the identity matrix within a field. Only with ``field_interactions="matrixed"``.
     alpha_, alpha_linear_ : float or ndarray of shape (n_features,)
         Regularization strengths that were used: `alpha` and `alpha_linear` or, for "auto", the
         estimates for each feature. The estimates are 0 for features that do not occur in training.
@@ -224,6 +244,18 @@ class FMClassifier(ClassifierMixin, BaseFM):
     FMRegressor : Factorization machine for regression.
     sklearn.linear_model.LogisticRegression : Linear model without interactions.
 
+    Notes
+    -----
+    With `field_interactions`, feature i belongs to field ``a``, feature j to field ``b``, and the
+    inner product ``<v_i, v_j>`` is replaced by:
+
+    - "weighted": ``r_ab <v_i, v_j>``, with a weight ``r_ab`` [8]_;
+    - "matrixed": ``v_i' M_ab v_j``, with a matrix ``M_ab`` [9]_;
+    - "aware": ``<v_i[b], v_j[a]>``, where each feature has a vector for each partner field [10]_.
+
+    Weights and matrices start at 1 and at the identity matrix, and half their squared distance
+    from there is added to the objective, so that few rows lead to a model near the plain one.
+
     References
     ----------
     .. [1] S. Rendle, "Factorization Machines", ICDM 2010.
@@ -236,6 +268,12 @@ class FMClassifier(ClassifierMixin, BaseFM):
     .. [6] M. Blondel, A. Fujino, N. Ueda, M. Ishihata, "Higher-Order Factorization Machines",
        NIPS 2016.
     .. [7] D. J. C. MacKay, "Bayesian Interpolation", Neural Computation 4, 1992.
+    .. [8] J. Pan et al., "Field-weighted Factorization Machines for Click-Through Rate Prediction
+       in Display Advertising", WWW 2018.
+    .. [9] Y. Sun, J. Pan, A. Zhang, A. Flores, "FM^2: Field-matrixed Factorization Machines for
+       Recommender Systems", WWW 2021.
+    .. [10] Y. Juan, Y. Zhuang, W.-S. Chin, C.-J. Lin, "Field-aware Factorization Machines for CTR
+       Prediction", RecSys 2016.
 
     Examples
     --------
@@ -270,6 +308,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         degree: Int = 2,
         fit_lower: bool = True,
         interactions: Sequence[Sequence[Any]] | None = None,
+        field_interactions: Literal["plain", "weighted", "matrixed", "aware"] = "plain",
         feature_fields: ColumnLike | None = None,
         feature_groups: ColumnLike | None = None,
         learning_rate: Float | Literal["auto"] = "auto",
@@ -302,6 +341,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
             degree=degree,
             fit_lower=fit_lower,
             interactions=interactions,
+            field_interactions=field_interactions,
             feature_fields=feature_fields,
             feature_groups=feature_groups,
             learning_rate=learning_rate,

@@ -40,4 +40,5 @@ class EstimatorOfFeatures(CallbackSupport, VersionedEstimator, PrintableEstimato
             fit_lower=self.fit_lower,
             interactions=self.interactions,
             fit_linear=self.fit_linear,
+            field_interactions=self.field_interactions,
         )

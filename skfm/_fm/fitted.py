@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from skfm._fm import field_parameters
 from skfm._fm.features import EstimatorOfFeatures
 from skfm._fm.outputs import finite_outputs
 from skfm._solvers.fm.parameters import Parameters
@@ -47,16 +48,22 @@ class FittedFM(ReadOnlyAttributes, EstimatorOfFeatures):
         components = getattr(self, "components_", None)
         if components is not None and not isinstance(components, np.memmap):
             # Pickle keeps neither the order of three axes in memory nor where arrays start.
-            table = aligned_zeros(np.swapaxes(components, -1, -2).shape, components.dtype)
-            table[...] = np.swapaxes(components, -1, -2)
-            vars(self)["components_"] = np.swapaxes(table, -1, -2)
+            first = -3 if self._interactions.kind == "aware" else -2
+            by_feature = np.moveaxis(components, -1, first)
+            table = aligned_zeros(by_feature.shape, components.dtype)
+            table[...] = by_feature
+            vars(self)["components_"] = np.moveaxis(table, first, -1)
             self._protect()
 
     def _store(self, parameters, centered, interactions):
         """Keep parameters in the units of X and y; ``centered`` is as in `from_solver`."""
-        intercept, linear, factors = parameters
+        intercept, linear, factors, field_pairs = parameters
         self._interactions, self._centered = interactions, None
-        self._show(intercept, linear, np.swapaxes(factors, 1, 2))
+        components = field_parameters.show_components(factors, interactions)
+        self._show(intercept, linear, components)
+        for name in field_parameters.ATTRIBUTES:  # those of a fit with other field_interactions
+            vars(self).pop(name, None)
+        vars(self).update(field_parameters.show(field_pairs, interactions))
         self._centered = centered
         self._protect()
 
@@ -71,17 +78,16 @@ class FittedFM(ReadOnlyAttributes, EstimatorOfFeatures):
         if centered is None:
             return None, parameters
         center, intercept, linear = centered
-        return center, Parameters(intercept, linear, parameters.factors)
+        return center, parameters._replace(intercept=intercept, linear=linear)
 
     def _parameters(self):
         """Fitted parameters as the kernels read them, without copies if they were fitted here."""
-        components = self.components_
-        if components.ndim == 2:
-            components = components[None]
+        interactions = self._interactions
         parameters = Parameters(
             np.atleast_1d(np.asarray(self.intercept_, dtype=np.float64)),
             np.ascontiguousarray(np.atleast_2d(self.coef_)),
-            np.ascontiguousarray(np.swapaxes(components, 1, 2)),
+            np.ascontiguousarray(field_parameters.factors(self.components_, interactions)),
+            field_parameters.read(vars(self), interactions, self.components_.dtype),
         )
         self._check_shapes(parameters)
         return parameters
@@ -93,9 +99,14 @@ class FittedFM(ReadOnlyAttributes, EstimatorOfFeatures):
             (n_outputs,),
             (n_outputs, n_features),
             (n_outputs, n_features, self._interactions.n_components),
+            (n_outputs, *parameters.field_pairs.shape[1:]),
         )
-        if tuple(part.shape for part in parameters) != shapes:
-            found = ", ".join(f"{name}: {np.shape(getattr(self, name))}" for name in PARAMETERS)
+        shapes = shapes[: 4 if self._interactions.has_field_pairs else 3]
+        if tuple(part.shape for part in parameters[: len(shapes)]) != shapes:
+            names = (*PARAMETERS, *field_parameters.ATTRIBUTES)
+            found = ", ".join(
+                f"{name}: {np.shape(getattr(self, name))}" for name in names if hasattr(self, name)
+            )
             raise ValueError(
                 f"The shapes of the fitted attributes ({found}) are not those of a model with "
                 f"n_features_in_={n_features} and {shapes[2][2]} components; assign arrays of the "

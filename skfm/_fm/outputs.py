@@ -53,6 +53,7 @@ def finite_outputs(X, center, parameters, interactions, n_threads):
             parameters.intercept,
             parameters.linear[:, columns].astype(np.float64),
             parameters.factors[:, columns].astype(np.float64),
+            parameters.field_pairs.astype(np.float64),
         )
         with np.errstate(over="ignore"):
             output[overflown] = raw_outputs(rows, exact, interactions, n_threads, columns)

@@ -11,7 +11,8 @@ def random_start(problem, transform, init_scale, rng):
     n_outputs, dtype = transform.intercept.size, problem.data.dtype
     linear = np.zeros((n_outputs, problem.n_used), dtype=dtype)
     factors = problem.random_factors(n_outputs, problem.n_used, init_scale, rng)
-    return Parameters(transform.intercept, linear, factors)
+    field_pairs = problem.interactions.first_field_pairs(n_outputs).astype(dtype)
+    return Parameters(transform.intercept, linear, factors, field_pairs)
 
 
 def to_solver(center, fitted, random, problem, transform, fit_intercept, known=()):
@@ -26,7 +27,9 @@ def to_solver(center, fitted, random, problem, transform, fit_intercept, known=(
     factors = fitted.factors[:, problem.used]
     if center is None:
         linear = fitted.linear[:, problem.used]
-        intercept, linear = problem.to_centered(fitted.intercept, linear, factors)
+        intercept, linear = problem.to_centered(
+            fitted.intercept, linear, factors, fitted.field_pairs
+        )
     else:
         shift = -center.astype(np.float64)
         shift[problem.used] += problem.center
@@ -41,16 +44,17 @@ def to_solver(center, fitted, random, problem, transform, fit_intercept, known=(
     is_new = ~factors.any(axis=2, keepdims=True)
     is_new[:, np.asarray(known, dtype=int)] = False
     factors = np.where(is_new, random.factors, factors)
-    return Parameters(intercept, linear.astype(dtype), factors.astype(dtype))
+    field_pairs = fitted.field_pairs.astype(dtype)
+    return Parameters(intercept, linear.astype(dtype), factors.astype(dtype), field_pairs)
 
 
 def _move_center(parameters, shift, interactions):
     """Parameters of all features minus ``shift``, in float64, given those of the features."""
     factors = parameters.factors.astype(np.float64)
-    change = interactions.linear_shift(slice(None), shift, factors)
+    change = interactions.linear_shift(slice(None), shift, factors, parameters.field_pairs)
     linear = parameters.linear + change
     intercept = parameters.intercept + linear @ shift - change @ shift / 2
-    return Parameters(intercept, linear, factors)
+    return Parameters(intercept, linear, factors, parameters.field_pairs)
 
 
 def with_new_features(parameters, places, problem, init_scale, rng):
@@ -80,9 +84,11 @@ def from_solver(parameters, problem, transform):
         if problem.center.any():
             center = _of_all(problem, problem.center)
             centered = center, intercept, _of_all(problem, linear.astype(dtype))
-        intercept, linear = problem.from_centered(intercept, linear, factors)
+        intercept, linear = problem.from_centered(
+            intercept, linear, factors, parameters.field_pairs
+        )
         linear, factors = linear.astype(dtype), factors.astype(dtype)
-        parts = linear, factors, intercept.astype(dtype), *(centered or ())
+        parts = linear, factors, intercept.astype(dtype), parameters.field_pairs, *(centered or ())
     if not all(np.isfinite(part).all() for part in parts):
         raise ValueError(
             f"y is too large, or a column of X too small, for parameters in {dtype}; scale "
@@ -91,7 +97,8 @@ def from_solver(parameters, problem, transform):
     n_outputs, _, n_components = factors.shape
     table = aligned_zeros((n_outputs, problem.position.size, n_components), dtype)
     table[:, problem.used] = factors
-    return Parameters(intercept, _of_all(problem, linear), table), centered
+    fitted = Parameters(intercept, _of_all(problem, linear), table, parameters.field_pairs)
+    return fitted, centered
 
 
 def _of_all(problem, values):

@@ -17,15 +17,22 @@ class WarmStart(NamedTuple):
     found: FoundPenalties
     searched: Searched | None  # None if penalties were never searched
     memory: OptimizerMemory | None  # None if the optimizer was another one
+    kind: str  # of the interactions of fields
 
-    def check(self, shape, loss):
-        """Raise an error if factors of that shape, or that loss, need a new start."""
+    def check(self, shape, loss, kind):
+        """Raise an error if factors of that shape, that loss or that kind of interactions of
+        fields need a new start."""
         before = self.parameters.factors.shape
         if before != shape:
             raise ValueError(
                 "warm_start requires the same (n_outputs, n_features, n_components) as before: "
                 f"got {shape}, but the fitted model has {before}. Set warm_start=False to start "
                 "again."
+            )
+        if kind != self.kind:
+            raise ValueError(
+                f"warm_start cannot change field_interactions from {self.kind!r} to {kind!r}. Set "
+                "warm_start=False to start again."
             )
         if (loss == "poisson") != (self.loss == "poisson"):
             raise ValueError(

@@ -12,12 +12,13 @@ others.
 import numpy as np
 
 from skfm._kernels._jit import jit, jit_inner
-from skfm._kernels.interactions import (
-    add_feature,
-    differentiate_output,
+from skfm._kernels.field_interactions import (
+    change_layers,
+    contribution_to_layer,
     make_layers,
-    update_layers,
+    self_square,
 )
+from skfm._kernels.interactions import add_feature, differentiate_output, update_layers
 from skfm._kernels.normal_equations import DAMPING, assemble, solve
 
 BLOCK_SIZE = 16  # factors solved together; larger blocks need fewer sweeps and more arithmetic
@@ -63,7 +64,9 @@ def update_columns(
             span = start, stop, with_linear
             v, layer = model.factors[j], np.uintp(0)
             if interactions is not None and interactions.partners.size > 0:
-                layer = _contribution_to_layer(interactions, j, v, contribution)
+                c = np.uintp(interactions.interaction_group[j])
+                layer = c * np.uintp(v.size)
+                contribution_to_layer(interactions.kind, interactions.partners, c, v, contribution)
                 v = contribution
             found = compute_gram(columns, rows, v, layer, interactions, j, span, design, gram)
             prefetched = max(prefetched, found)
@@ -144,19 +147,6 @@ def compute_gram(columns, rows, v, layer, interactions, j, span, design, gram):
                 b += FOUR
         e += m
     return prefetched
-
-
-@jit_inner
-def _contribution_to_layer(interactions, j, v, contribution):
-    """Write what a column's factors add to the layer of their own interaction group.
-
-    Returns where this layer begins in a row's sums.
-    """
-    c = interactions.interaction_group[j]
-    is_partner = interactions.partners[c, c]
-    for f in range(v.size):
-        contribution[f] = v[f] if is_partner else v[f] * 0
-    return np.uintp(c) * np.uintp(v.size)
 
 
 @jit_inner
@@ -295,15 +285,14 @@ def _move(columns, rows, model, j, start, stop, step, linear_step):
 def _move_pairs(
     interactions, contribution, columns, rows, model, j, start, stop, step, linear_step
 ):
-    """As `_move`, for interaction groups; see `_contribution_to_layer`."""
+    """As `_move`, for interaction groups; see `contribution_to_layer`."""
     row, value = columns.row, columns.value
     sums, error = rows.sums, rows.error
     v = model.factors[j]
     width = np.uintp(v.size)
     first, n_factors = np.uintp(start), np.uintp(stop - start)
-    c = interactions.interaction_group[j]
-    partners = interactions.partners[c]
-    base = np.uintp(c) * width + first
+    c = np.uintp(interactions.interaction_group[j])
+    base = c * width + first
     for e in range(np.uintp(columns.ptr[j]), np.uintp(columns.ptr[j + ONE])):
         i = np.uintp(row[e])
         x = sums.dtype.type(1) if value.size == 0 else value[e]
@@ -311,14 +300,9 @@ def _move_pairs(
         for f in range(n_factors):
             change += (sums[i, base + f] - x * contribution[first + f]) * step[f]
         error[i] += x * change
-    for d in range(np.uintp(partners.size)):
-        if partners[d]:
-            base = d * width + first
-            for e in range(np.uintp(columns.ptr[j]), np.uintp(columns.ptr[j + ONE])):
-                i = np.uintp(row[e])
-                x = sums.dtype.type(1) if value.size == 0 else value[e]
-                for f in range(n_factors):
-                    sums[i, base + f] += x * step[f]
+    change_layers(
+        interactions.kind, interactions.partners, c, j, columns, sums, model, first, stop, step
+    )
     for f in range(n_factors):
         v[first + f] += step[f]
     model.linear[j] += linear_step
@@ -423,11 +407,10 @@ def _sum_layers(first, last, source, blocks, model, interactions, intercept, sum
                 c = np.uintp(interaction_group[j])
                 square = z * 0
                 for f in range(width):
-                    xv = x * factors[j, f]
-                    layers[c, f] += xv
-                    square += xv * xv
-                if partners[c, c]:
-                    z -= half * square
+                    p[f] = x * factors[j, f]
+                    layers[c, f] += p[f]
+                    square += p[f] * p[f]
+                z -= half * self_square(interactions.kind, partners, c, p, square)
             else:
                 for f in range(width):
                     p[f] = x * factors[j, f]
@@ -438,5 +421,6 @@ def _sum_layers(first, last, source, blocks, model, interactions, intercept, sum
             for f in range(width):
                 layers[c, f] += blocks.sums[b, f]
         if partners.size > 0:
-            z += half * make_layers(partners, layers, group_sums)
+            pairs = model.field_pairs
+            z += half * make_layers(interactions.kind, partners, pairs, layers, group_sums)
         raw[i] = z

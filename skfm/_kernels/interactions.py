@@ -6,7 +6,8 @@ which are sums of these vectors or of their elementwise products.
 *Pairs.* Each feature belongs to an interaction group, and the table ``partners`` says which groups
 interact. Layer c is the sum of ``p`` over the features of all groups that interact with group c.
 If all pairs interact, there is one group, whose layer is the sum over all features; faster kernels
-exist for this case.
+exist for this case. Where groups are fields whose pairs have parameters of their own, layers are
+those of field_interactions.py.
 
 *Higher degrees.* A component of degree d contributes the sum of the products of all sets of d
 features, the elementary symmetric polynomial of degree d (or ANOVA kernel: Blondel, Fujino, Ueda,
@@ -46,29 +47,6 @@ def add_feature(interactions, j, p, layers):
             layers[t, f] += p[f] * layers[t - 1, f]
     for f in range(width):
         layers[0, f] += p[f]
-    return total
-
-
-@jit_inner
-def make_layers(partners, layers, sums):
-    """Replace a row's sums by interaction group by its layers, in place.
-
-    Returns twice the sum of all interactions, those of features with themselves included.
-    ``sums`` is scratch space for a copy.
-    """
-    n_layers, width = layers.shape
-    for c in range(n_layers):
-        for f in range(width):
-            sums[c, f] = layers[c, f]
-    total = layers.dtype.type(0)
-    for c in range(n_layers):
-        layers[c] = 0
-        for d in range(n_layers):
-            if partners[c, d]:
-                for f in range(width):
-                    layers[c, f] += sums[d, f]
-        for f in range(width):
-            total += sums[c, f] * layers[c, f]
     return total
 
 

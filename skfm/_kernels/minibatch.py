@@ -12,7 +12,14 @@ import numpy as np
 
 from skfm._kernels._jit import jit, jit_inner
 from skfm._kernels.barrier import meet
-from skfm._kernels.interactions import add_feature, differentiate_output, make_layers
+from skfm._kernels.field_interactions import (
+    make_layers,
+    move_pairs,
+    place_of_sums,
+    self_square,
+    subtract_self,
+)
+from skfm._kernels.interactions import add_feature, differentiate_output
 from skfm._kernels.losses import find_row_loss
 from skfm._kernels.structs import (
     FeatureSums,
@@ -88,7 +95,7 @@ def run_steps(
     - 2 n steps of the forward pass: for each output, gather the parameters of the batch's features
       into `Local`, and compute the rows' raw outputs;
     - one step that computes losses and their derivatives;
-    - one step that updates the intercepts;
+    - one step that updates the intercepts, and the parameters of pairs of fields;
     - 2 n steps of the backward pass: for each output, gather the parameters again, unless there is
       one output, then sum the gradients and update the parameters.
 
@@ -120,8 +127,8 @@ def run_steps(
     base = np.uintp(0)
     if interactions is not None:
         partners, interaction_group = interactions.partners, interactions.interaction_group
-        n_layers = interactions.n_layers
-        group_sums = row_scratch.group_sums[part * n_layers : (part + 1) * n_layers]
+        n_layers, fields = interactions.n_layers, interactions.kind
+        max_rows = row_scratch.losses.size
     loss = 0.0
     for batch in order:
         r0, f0 = rows.start[batch], columns.start[batch]
@@ -139,9 +146,25 @@ def run_steps(
                 if not meet(barrier, part, n_parts):
                     return loss
 
-            if step == n_forward + 1:  # update the intercept
+            if step == n_forward + 1:  # update the intercept and the parameters of pairs
                 if part == 0:
                     loss += _finish(r0, r1, weight, state.intercept, rule, gradient, losses)
+                if interactions is not None and partners.size > 0:
+                    total_weight = _total_weight(r0, r1, weight)
+                    for c in range(n_outputs):
+                        a = c * max_rows * n_layers
+                        move_pairs(
+                            fields,
+                            rule.update,
+                            partners,
+                            part,
+                            n_parts,
+                            row_scratch.group_sums[a : a + (r1 - r0) * n_layers],
+                            gradient[c, : r1 - r0],
+                            total_weight,
+                            row_scratch.pair_slopes,
+                            state.field_pairs[c],
+                        )
 
             elif step == n_forward:  # losses and derivatives; multiply the rows' sums by these
                 a, b = share(row_ptr, r0, r1, ROW_COST, part, n_parts)
@@ -184,8 +207,9 @@ def run_steps(
                     for i in range(np.uintp(a), np.uintp(b)):
                         n, c = i - np.uintp(f0), interaction_group[np.uintp(feature[i])]
                         layer[n] = np.uintp(c) * np.uintp(width)
-                        if not partners[c, c]:
-                            self_product[n] = zero
+                        self_product[n] = self_square(
+                            fields, partners, c, local_factors[n, 0], self_product[n]
+                        )
 
             elif is_forward:  # raw outputs; the rows' layers are kept for the backward pass
                 a, b = share(row_ptr, r0, r1, ROW_COST, part, n_parts)
@@ -247,8 +271,13 @@ def run_steps(
                             e += ONE
                     square = zero
                     if interactions is not None:
+                        place = place_of_sums(fields, part, output * max_rows + np.int64(r))
                         square = make_layers(
-                            partners, sums[r].reshape(n_layers, width), group_sums
+                            fields,
+                            partners,
+                            state.field_pairs[output, 0],
+                            sums[r].reshape(n_layers, width),
+                            row_scratch.group_sums[place * n_layers : (place + 1) * n_layers],
                         )
                     else:
                         for f in range(width):
@@ -326,7 +355,14 @@ def run_steps(
                                     e += ONE
                             if interactions is not None:
                                 slope = slope if interactions.has_linear[j] else zero
-                                curve = curve if partners[group, group] else zero
+                                curve = subtract_self(
+                                    fields,
+                                    partners,
+                                    group,
+                                    curve,
+                                    local_factors[i - np.uintp(f0), 0],
+                                    total[n],
+                                )
                             feature_sums.slope[n] = slope
                             feature_sums.curve[n] = curve
                             feature_sums.weight[n] = occurrences
@@ -348,11 +384,7 @@ def _finish(r0, r1, row_weight, intercept, rule, gradient, losses):
     """Update the intercepts; returns the batch's loss. One thread does it, in a fixed order."""
     n_rows = r1 - r0
     if rule.fit_intercept:
-        weight = float(n_rows)
-        if row_weight.size > 0:
-            weight = 0.0
-            for r in range(r0, r1):
-                weight += row_weight[r]
+        weight = _total_weight(r0, r1, row_weight)
         for c in range(intercept.shape[0]):
             slope = 0.0
             for r in range(n_rows):
@@ -362,6 +394,16 @@ def _finish(r0, r1, row_weight, intercept, rule, gradient, losses):
     for r in range(n_rows):
         loss += losses[r]
     return loss
+
+
+@jit_inner
+def _total_weight(r0, r1, row_weight):
+    weight = float(r1 - r0)
+    if row_weight.size > 0:
+        weight = 0.0
+        for r in range(r0, r1):
+            weight += row_weight[r]
+    return weight
 
 
 @jit_inner(allocates=True)

@@ -15,6 +15,7 @@ class State(NamedTuple):
     intercept: np.ndarray  # (n_outputs, n_linear_slots), always float64
     linear: np.ndarray  # (n_outputs, n_features, n_linear_slots)
     factors: np.ndarray  # (n_outputs, n_features, n_factor_slots, n_components)
+    field_pairs: np.ndarray  # (n_outputs, n_linear_slots, n_pairs, n), see field_interactions.py
 
 
 class Rule(NamedTuple):
@@ -93,7 +94,9 @@ class RowScratch(NamedTuple):
     output: np.ndarray  # (n_outputs, n_rows)
     gradient: np.ndarray  # (n_outputs, n_rows)
     losses: np.ndarray  # (n_rows,)
-    group_sums: np.ndarray  # (n_threads * n_layers, width), sums of a row, scratch space
+    # (n * n_layers, width), sums by interaction group: those of each thread's row, or of all rows.
+    group_sums: np.ndarray
+    pair_slopes: np.ndarray  # (n_pairs, n), gradients of the parameters of pairs of fields
 
 
 class FeatureSums(NamedTuple):
@@ -163,6 +166,7 @@ class Model(NamedTuple):
     linear: np.ndarray  # (n_columns,)
     factors: np.ndarray  # (n_columns, width)
     n_components: int
+    field_pairs: np.ndarray  # (n_pairs, n), see field_interactions.py
 
 
 class RowState(NamedTuple):
@@ -199,6 +203,30 @@ class Prior(NamedTuple):
     mean: np.ndarray  # (n_groups, n_components + 1)
 
 
+class Plain(NamedTuple):
+    """Features interact by the products of their factors."""
+
+
+class FieldWeighted(NamedTuple):
+    """A weight for each pair of fields."""
+
+    n_components: int
+    penalty: float  # for each unit of weight of a row
+
+
+class FieldMatrixed(NamedTuple):
+    """A matrix for each pair of fields."""
+
+    n_components: int
+    penalty: float
+
+
+class FieldAware(NamedTuple):
+    """Factors for each partner field."""
+
+    n_components: int  # of one partner field
+
+
 class Interactions(NamedTuple):
     """Which interactions of features a model has; see interactions.py.
 
@@ -211,6 +239,7 @@ class Interactions(NamedTuple):
     partners: np.ndarray  # (n_groups, n_groups), booleans; empty for higher degrees
     begin: np.ndarray  # (n_layers + 1,), where components of degree 2, 3, ... begin
     has_linear: np.ndarray  # (n_features,), booleans
+    kind: NamedTuple = Plain()  # see field_interactions.py; its type determines what is compiled
 
 
 class Items(NamedTuple):

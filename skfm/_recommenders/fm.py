@@ -294,6 +294,7 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         "n_jobs": N_JOBS,
         "verbose": VERBOSE,
     }
+    field_interactions = "plain"
     degree, fit_lower = 2, True  # what is ranked by products of more features does not split
     # Ids of users that come with the events are meant for `score`: it need not ask for them.
     __metadata_request__score: ClassVar = {"groups": True}
@@ -477,7 +478,7 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
     def _store(self, sides, parameters):
         """Parameters in the units of X and item_features; features never seen get zeros."""
         problem, n_contexts = sides.problem, sides.contexts.n_used
-        intercept, linear, factors = parameters
+        intercept, linear, factors, _ = parameters
         linear, factors = problem.unscaled(linear, factors)
         is_logistic = self.loss == "logistic"
         self._centered = find_centers(

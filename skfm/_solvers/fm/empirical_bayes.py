@@ -182,7 +182,7 @@ class PenaltySearch:
             if self.finds.linear:
                 precisions = precisions._replace(linear=self.precisions.linear)
         of_factors = self._measure_factors(
-            parameters.factors, curvature, dispersion, precisions.factors, free
+            parameters, curvature, dispersion, precisions.factors, free
         )
         of_linear = 1 / (self._linear_information(curvature) / dispersion + precisions.linear)
         dense = self.dense.columns
@@ -213,31 +213,38 @@ class PenaltySearch:
         of_weights = dispersion * self.precisions.linear if self.finds.linear else None
         problem.set_penalties(linear=of_weights, factors=penalty)
 
-    def _measure_factors(self, factors, curvature, dispersion, precision, free):
+    def _measure_factors(self, parameters, curvature, dispersion, precision, free):
         """Update the posterior variances of factors, COMPONENTS at a time."""
+        factors, field_pairs = parameters.factors, parameters.field_pairs.astype(np.float64)
         n_outputs, n_used, _ = factors.shape
         knows_variances = self.variances is not None
         if not knows_variances:
             self.variances = np.zeros((n_outputs, n_used, self.pairs.size), factors.dtype)
         n_determined, squares, of_partners = 0.0, 0.0, np.zeros(n_used)
         rows = self._rows()
-        for first in range(0, self.pairs.size, COMPONENTS):
-            chosen = self.pairs[first : first + COMPONENTS]
+        for chosen in self._components_together():
             values = factors[:, :, chosen].astype(np.float64)
-            kept = self.variances[:, :, first : first + COMPONENTS]
-            information, partners = self._factor_information(
-                rows, values, curvature, kept.astype(np.float64)
-            )
+            kept = self.variances[:, :, chosen - self.pairs[0]].astype(np.float64)
+            terms = rows, values, field_pairs, chosen, curvature
+            information, partners = self._factor_information(*terms, kept)
             variances = 1 / ((information + partners) / dispersion + precision)
             if not knows_variances:
-                _, partners = self._factor_information(rows, values, curvature, variances)
+                _, partners = self._factor_information(*terms, variances)
                 variances = 1 / ((information + partners) / dispersion + precision)
-            kept[...] = variances
+            self.variances[:, :, chosen - self.pairs[0]] = variances
             n_determined += (1 - precision * variances).sum()
             squares += np.square(values).sum() / free + variances.sum()
             of_partners += partners.sum(axis=(0, 2))
         n_averaged = max(n_outputs * self.pairs.size, 1)
         return _FactorStatistics(n_determined, squares, of_partners / n_averaged)
+
+    def _components_together(self):
+        """The components of pairs, COMPONENTS at a time, unless layers mix all of them."""
+        interactions = self.problem.interactions
+        components = interactions.components_of_pairs()
+        together = len(components) if interactions.kind == "matrixed" else COMPONENTS
+        for first in range(0, len(components), max(together, 1)):
+            yield components[first : first + together].T.ravel()
 
     def _dispersion(self, measured):
         if self.problem.loss in STANDARDIZED:
@@ -261,29 +268,38 @@ class PenaltySearch:
             for chosen in self._chunks()
         ]
 
-    def _factor_information(self, rows, factors, curvature, variances):
-        """Fisher information of factors, and E of the docstring above; both of shape (n_outputs,
-        n_used, n_pairs)."""
+    def _factor_information(self, rows, factors, field_pairs, chosen, curvature, variances):
+        """Fisher information of the chosen factors, and E of the docstring above; both of shape
+        (n_outputs, n_used, n_chosen)."""
         problem = self.problem
         information, of_partners = np.zeros(factors.shape), np.zeros(factors.shape)
         interactions = problem.interactions
-        partners = interactions.partners.astype(np.float64)
-        self_interacts = partners.diagonal()[interactions.interaction_group[problem.used]]
-        n_groups = len(partners)
-        n_pairs = factors.shape[2]
-        for chosen, (by_group, squared, cubed, fourth) in rows:
+        self_interacts = interactions.self_interactions(problem.used)
+        if self_interacts.shape[1] > 1:
+            self_interacts = self_interacts[:, chosen]
+        n_groups = len(interactions.partners)
+        n_chosen = factors.shape[2]
+        pairs = np.broadcast_to(field_pairs, (len(factors), *field_pairs.shape[1:]))
+
+        def layers_of(sums, of_output):
+            if n_groups == 1:
+                return sums * interactions.partners[0, 0]
+            shaped = sums.reshape(-1, n_groups, n_chosen)
+            return interactions.layers(shaped, of_output).reshape(sums.shape)
+
+        for part, (by_group, squared, cubed, fourth) in rows:
             for output, values in enumerate(factors):
-                weight = np.repeat(curvature[output, chosen], n_groups)[:, None]
-                layers = _by_partners(by_group @ values, partners)
-                layer_variances = _by_partners(squared @ variances[output], partners)
+                weight = np.repeat(curvature[output, part], n_groups)[:, None]
+                layers = layers_of(by_group @ values, pairs[output])
+                layer_variances = layers_of(squared @ variances[output], np.square(pairs[output]))
                 of_squares = squared.T @ np.hstack(
                     [weight * np.square(layers), weight * layer_variances]
                 )
-                self_terms = self_interacts[:, None] * (fourth.T @ weight)
-                cross = self_interacts[:, None] * (cubed.T @ (weight * layers))
-                information[output] += of_squares[:, :n_pairs] - 2 * values * cross
+                self_terms = self_interacts * (fourth.T @ weight)
+                cross = self_interacts * (cubed.T @ (weight * layers))
+                information[output] += of_squares[:, :n_chosen] - 2 * values * cross
                 information[output] += np.square(values) * self_terms
-                of_partners[output] += of_squares[:, n_pairs:] - variances[output] * self_terms
+                of_partners[output] += of_squares[:, n_chosen:] - variances[output] * self_terms
         if self.sample is not None:
             information, of_partners = (
                 _extrapolate(values, self.sample_count[:, None], problem.count[:, None])
@@ -349,15 +365,6 @@ def _powers(rows):
         powers.append(rows.copy())
         powers[-1].data **= power
     return tuple(powers)
-
-
-def _by_partners(sums, partners):
-    """Sums over the partners of each interaction group, from sums over each group; both have the
-    shape (n_rows * n_groups, n)."""
-    if len(partners) == 1:
-        return sums * partners[0, 0]
-    shaped = sums.reshape(-1, len(partners), sums.shape[1])
-    return np.einsum("de,nef->ndf", partners, shaped).reshape(sums.shape)
 
 
 def weighted_curvatures(problem, parameter, raw):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import log_ndtr, ndtri_exp
 
-from skfm._kernels.structs import Model, Prior
+from skfm._kernels.structs import Prior
 from skfm._solvers.fm.coordinate_descent import shift
 from skfm._solvers.fm.level_noise import find_level_noise
 from skfm._solvers.fm.priors import GroupPrecisions, Hyperprior, expected_precision
@@ -279,11 +279,13 @@ class Chain:
 
     def _parts(self, output):
         """The contributions of the parameters of each degree to the outputs."""
-        linear, factors, n_components = self.model
+        linear, factors = self.model.linear, self.model.factors
         *degrees, last = self.kinds
         parts, rest = {}, output - self.intercept
         for degree in degrees:
-            part_model = Model(np.zeros_like(linear), np.zeros_like(factors), n_components)
+            part_model = self.model._replace(
+                linear=np.zeros_like(linear), factors=np.zeros_like(factors)
+            )
             if degree == 1:
                 part_model.linear[:] = linear
             else:

@@ -7,10 +7,15 @@ import numpy as np
 from scipy import sparse
 
 from skfm._kernels import structs
+from skfm._kernels.field_interactions import predict_fields
 from skfm._kernels.interactions import predict_general
 from skfm._kernels.predict import predict
+from skfm._solvers.fm.parameters import NO_PAIRS
 from skfm._utils.memory import read_only
 from skfm._utils.pickling import Versioned
+
+# Of the parameters of pairs of fields: their prior has the variance 1, in units of the solver.
+PAIR_PENALTY = 1.0
 
 
 class Parts(NamedTuple):
@@ -25,7 +30,9 @@ class Parts(NamedTuple):
 class Interactions(Versioned):
     """Which interactions of features a model has; see _kernels/interactions.py.
 
-    There are several interaction groups only if all components are of degree 2.
+    There are several interaction groups only if all components are of degree 2. They are fields
+    for all kinds but "plain". Of the kind "aware", a feature has factors for each partner field,
+    one field after the other, and each of them counts as a component.
     """
 
     degrees: np.ndarray  # (n_components,), ascending
@@ -33,6 +40,8 @@ class Interactions(Versioned):
     partners: np.ndarray  # (n_groups, n_groups), symmetric, booleans
     has_linear: np.ndarray  # (n_features,), booleans
     field: np.ndarray  # (n_features,), numbers
+    kind: str = "plain"  # or "weighted", "matrixed" or "aware"; see _kernels/field_interactions.py
+    labels: np.ndarray | None = None  # (n_fields,), of the fields, for these kinds
 
     def __setstate__(self, state):
         # Before pickles had a stamp, what is the same for all features was kept as such pairs.
@@ -58,13 +67,15 @@ class Interactions(Versioned):
     def are_pairs(self):
         return self.degrees.max(initial=2) == 2
 
-    def record(self, features=slice(None)):
+    def record(self, features=slice(None), total_weight=np.inf):
         """The kernels' named tuple for these features, in this order.
 
-        None for all pairs, with linear weights of all features or of none.
+        None for all pairs, with linear weights of all features or of none. ``total_weight`` is
+        that of the rows among which the penalty of parameters of pairs of fields is shared.
         """
         alike = self.has_linear.all() or not self.fit_linear
-        if self.are_pairs and self.partners.size == 1 and self.partners.all() and alike:
+        all_interact = self.partners.size == 1 and bool(self.partners.all())
+        if self.kind == "plain" and self.are_pairs and all_interact and alike:
             return None
         interaction_group, has_linear = self.interaction_group[features], self.has_linear[features]
         if self.are_pairs:
@@ -74,6 +85,7 @@ class Interactions(Versioned):
                 self.partners,
                 np.zeros(len(self.partners) + 1, np.int64),
                 has_linear,
+                self._kind_for_kernels(total_weight),
             )
         degrees = np.arange(2, self.degrees.max() + 2)
         begin = np.searchsorted(self.degrees, degrees)
@@ -82,11 +94,93 @@ class Interactions(Versioned):
             self.n_layers, interaction_group, no_partners, begin, has_linear
         )
 
+    def _kind_for_kernels(self, total_weight):
+        if self.kind == "plain":
+            return structs.Plain()
+        if self.kind == "aware":
+            return structs.FieldAware(self.n_components_per_field)
+        make = structs.FieldWeighted if self.kind == "weighted" else structs.FieldMatrixed
+        return make(self.n_components, PAIR_PENALTY / total_weight)
+
+    @property
+    def n_components_per_field(self):
+        """The number of components of the vector that a feature has for one partner field."""
+        return self.n_components // (len(self.partners) if self.kind == "aware" else 1)
+
+    @property
+    def has_field_pairs(self):
+        """Whether pairs of fields have parameters of their own."""
+        return self.kind in ("weighted", "matrixed")
+
+    def first_field_pairs(self, n_outputs):
+        """The parameters of pairs of fields that make the model the plain one."""
+        n_fields, n = len(self.partners), self.n_components
+        n_pairs = n_fields * (n_fields - 1) // 2
+        if self.kind == "weighted":
+            return np.ones((n_outputs, n_pairs, 1))
+        if self.kind == "matrixed":
+            return np.tile(np.eye(n).ravel(), (n_outputs, n_pairs, 1))
+        return np.zeros((n_outputs, 0, 0))
+
+    def penalty(self, field_pairs):
+        """The penalty of the parameters of pairs of fields: half their squared distance from the
+        plain model."""
+        if not self.has_field_pairs:
+            return 0.0
+        distance = field_pairs - self.first_field_pairs(len(field_pairs))
+        return PAIR_PENALTY / 2 * float(np.square(distance, dtype=np.float64).sum())
+
+    def components_of_pairs(self):
+        """The components of degree 2: each row has those that form one, a single one unless each
+        field has a copy of its own."""
+        components = np.flatnonzero(self.degrees == 2)
+        n = self.n_components_per_field if self.kind == "aware" else components.size
+        return components.reshape(-1, n).T if n else components[:, None]
+
+    def layers(self, sums, field_pairs):
+        """The layers of rows, from their sums by interaction group (n_rows, n_groups, n).
+
+        ``field_pairs`` (n_pairs, n) are those of one output. With their squares, and with
+        variances in place of the sums, this gives the variances of layers.
+        """
+        partners = self.partners.astype(sums.dtype)
+        if self.kind == "plain":
+            return np.einsum("de,nef->ndf", partners, sums)
+        within = partners.diagonal()[:, None] * sums
+        n_fields = len(partners)
+        first, second = np.triu_indices(n_fields, 1)
+        if self.kind == "weighted":
+            weights = np.zeros((n_fields, n_fields), sums.dtype)
+            weights[first, second] = weights[second, first] = field_pairs[:, 0]
+            np.fill_diagonal(weights, 1)
+            return np.einsum("de,nef->ndf", partners * weights, sums)
+        if self.kind == "matrixed":
+            n = self.n_components
+            layers = within
+            for c, d, matrix in zip(first, second, field_pairs.reshape(-1, n, n), strict=True):
+                if partners[c, d]:
+                    layers[:, c] += sums[:, d] @ matrix.T
+                    layers[:, d] += sums[:, c] @ matrix
+            return layers
+        by_partner = sums.reshape(len(sums), n_fields, n_fields, -1)
+        masked = np.swapaxes(by_partner, 1, 2) * partners[:, :, None]
+        return masked.reshape(sums.shape)
+
+    def self_interactions(self, features):
+        """1 for the factors (n_features, 1 or n_components) that features of a field share with
+        each other, so that a layer contains a feature's own contribution; else 0."""
+        field = self.interaction_group[features]
+        is_partner = self.partners.diagonal()[field].astype(np.float64)[:, None]
+        if self.kind != "aware":
+            return is_partner
+        of_component = np.arange(self.n_components) // max(self.n_components_per_field, 1)
+        return is_partner * (field[:, None] == of_component)
+
     @property
     def n_layers(self):
         return len(self.partners) if self.are_pairs else int(self.degrees.max()) - 1
 
-    def linear_shift(self, features, center, factors):
+    def linear_shift(self, features, center, factors, field_pairs=NO_PAIRS):
         """The change of linear weights by adding ``center`` to the features of a model of pairs.
 
         For each output and feature j, it is the sum of ``<v_j, v_k> center_k`` over the partners
@@ -95,10 +189,13 @@ class Interactions(Versioned):
         group = self.interaction_group[features]
         sums = np.zeros((factors.shape[0], len(self.partners), factors.shape[2]))
         np.add.at(sums, (slice(None), group), center[:, None] * factors)
-        sums = np.einsum("de,cef->cdf", self.partners.astype(np.float64), sums)
-        interacts_with_self = self.partners.diagonal()[group]
-        self_terms = np.einsum("cjf,cjf->cj", factors, factors) * (center * interacts_with_self)
-        return np.einsum("cjf,cjf->cj", factors, sums[:, group]) - self_terms
+        pairs = np.broadcast_to(field_pairs, (len(factors), *field_pairs.shape[1:]))
+        layers = np.concatenate(
+            [self.layers(s[None], of_output) for s, of_output in zip(sums, pairs, strict=True)]
+        )
+        with_self = self.self_interactions(features) * factors
+        self_terms = np.einsum("cjf,cjf->cj", factors, with_self) * center
+        return np.einsum("cjf,cjf->cj", factors, layers[:, group]) - self_terms
 
     def parts(self, rows, features, linear, factors):
         """The `Parts` of rows of some of the features, for pairs only.
@@ -153,11 +250,12 @@ def all_pairs(n_features, n_components):
 def compute_outputs(rows, parameters, interactions, start, stop, output):
     """Raw outputs of rows ``start:stop`` of ``rows`` (indptr, indices, data), into ``output``.
 
-    ``parameters`` are the intercept (n_outputs,), linear weights (n_outputs, n_features) and
-    factors (n_outputs, n_features, n_components), ``interactions`` the kernels' record.
+    ``parameters`` are `Parameters`, ``interactions`` the kernels' record.
     """
     rows, parameters = tuple(map(read_only, rows)), tuple(map(read_only, parameters))
     if interactions is None:
-        predict(*rows, *parameters, start, stop, output)
+        predict(*rows, *parameters[:3], start, stop, output)
+    elif isinstance(interactions.kind, structs.Plain):
+        predict_general(*rows, parameters[:3], interactions, start, stop, output)
     else:
-        predict_general(*rows, parameters, interactions, start, stop, output)
+        predict_fields(*rows, parameters, interactions, start, stop, output)

@@ -50,6 +50,7 @@ class Optimizer:
             self.state = make_state(start, self.update)
             if memory.intercept is not None:
                 self.state.intercept[:, 1:] = memory.intercept[:, 1:]
+                self.state.field_pairs[:, 1:] = memory.field_pairs[:, 1:]
                 restore(accumulated(self.state, self.update), memory.summary, self.update, count)
             if self.update is FTRL and count.any():
                 self._restore_ftrl(count)
@@ -130,6 +131,7 @@ class Optimizer:
             self.memory(),
             state=None,
             intercept=self.state.intercept.copy(),
+            field_pairs=self.state.field_pairs.copy(),
             summary=summarize(
                 accumulated(self.state, self.update), self.update, self.problem.count
             ),

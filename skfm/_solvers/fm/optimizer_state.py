@@ -33,6 +33,7 @@ class OptimizerMemory(Versioned):
     n_epochs: float  # passes over the rows seen so far
     rate_factor: float  # of the learning rate, less than 1 after training diverged
     intercept: np.ndarray | None = None  # if there is no state: the slots of the intercept,
+    field_pairs: np.ndarray | None = None  # those of parameters of pairs of fields,
     summary: tuple = ()  # and the result of `summarize` for the other slots
 
     def copy(self):
@@ -53,7 +54,12 @@ class OptimizerMemory(Versioned):
             return spread
 
         state = self.state
-        state = State(state.intercept.copy(), larger(state.linear), larger(state.factors))
+        state = State(
+            state.intercept.copy(),
+            larger(state.linear),
+            larger(state.factors),
+            state.field_pairs.copy(),
+        )
         return OptimizerMemory(state, self.n_epochs, self.rate_factor)
 
     def of_one_epoch(self, update):
@@ -64,17 +70,19 @@ class OptimizerMemory(Versioned):
         """
         if self.intercept is None:
             return None
-        intercept = self.intercept.copy()
+        intercept, field_pairs = self.intercept.copy(), self.field_pairs.copy()
         if averages_gradients(update):  # as after one step, with typical squares and momentum 0
             squares = ADAM_CONSTANTS[1]
-            names = LINEAR_SLOTS[update][1:]
-            intercept[:, 1:] *= [squares if name == "squares" else 0 for name in names]
+            for place, name in enumerate(LINEAR_SLOTS[update][1:], 1):
+                intercept[:, place] *= squares if name == "squares" else 0
+                field_pairs[:, place] *= squares if name == "squares" else 0
             linear, factors, steps = self.summary
             summary = squares * linear, squares * factors, 0 * steps
         else:
             intercept[:, 1:] /= max(self.n_epochs, 1)
+            field_pairs[:, 1:] /= max(self.n_epochs, 1)
             summary = tuple(mean / max(self.n_epochs, 1) for mean in self.summary)
-        return OptimizerMemory(None, 0, self.recovered(), intercept, summary)
+        return OptimizerMemory(None, 0, self.recovered(), intercept, field_pairs, summary)
 
     def recovered(self):
         """The rate factor for the next rows: after a divergence, it recovers gradually."""
@@ -161,6 +169,10 @@ def make_state(parameters, update):
         factors=aligned_zeros(
             (n_outputs, n_used, len(FACTOR_SLOTS[update]), width), factors.dtype
         ),
+        field_pairs=np.zeros(
+            (n_outputs, len(LINEAR_SLOTS[update]), *parameters.field_pairs.shape[1:]),
+            factors.dtype,
+        ),
     )
     set_parameters(state, parameters, forget=True)
     return state
@@ -174,6 +186,7 @@ def set_parameters(state, parameters, *, forget):
     state.intercept[:, 0] = parameters.intercept
     state.linear[:, :, 0] = parameters.linear
     state.factors[:, :, 0, : parameters.factors.shape[2]] = parameters.factors
+    state.field_pairs[:, 0] = parameters.field_pairs
 
 
 def get_parameters(state, n_components):
@@ -181,4 +194,5 @@ def get_parameters(state, n_components):
         state.intercept[:, 0].copy(),
         state.linear[:, :, 0].copy(),
         state.factors[:, :, 0, :n_components].copy(),
+        state.field_pairs[:, 0].copy(),
     )

@@ -9,6 +9,7 @@ from skfm._kernels import structs
 from skfm._solvers.fm.column_scaling import TINY, Scaling, choose_columns, least_sizes
 from skfm._solvers.fm.empirical_bayes import starting_penalties
 from skfm._solvers.fm.interactions import Interactions
+from skfm._solvers.fm.parameters import NO_PAIRS
 from skfm._solvers.fm.penalties import scaled_penalties
 from skfm._utils.memory import largest_squared, read_only
 
@@ -159,21 +160,21 @@ class Problem:
         """The scaling, for the problem of further rows."""
         return Scaling(self.used, self.count, self.center, self.scale, self.seen_weight)
 
-    def to_centered(self, intercept, linear, factors):
+    def to_centered(self, intercept, linear, factors, field_pairs=NO_PAIRS):
         """Convert parameters of the used features to parameters of the centered features.
 
         ``(x_i - m_i) (x_j - m_j)`` differs from ``x_i x_j`` by linear terms and a constant.
         """
         if not self.center.any():
             return intercept, linear
-        linear, constant = self._shift(linear, factors, 1)
+        linear, constant = self._shift(linear, factors, field_pairs, 1)
         return intercept + linear @ self.center.astype(np.float64) - constant, linear
 
-    def from_centered(self, intercept, linear, factors):
+    def from_centered(self, intercept, linear, factors, field_pairs=NO_PAIRS):
         """The inverse of `to_centered`."""
         if not self.center.any():
             return intercept, linear
-        moved, constant = self._shift(linear, factors, -1)
+        moved, constant = self._shift(linear, factors, field_pairs, -1)
         return intercept - linear @ self.center.astype(np.float64) + constant, moved
 
     def unscaled(self, linear, factors):
@@ -181,9 +182,11 @@ class Problem:
         scale = self.scale.astype(np.float64)
         return linear / scale, factors / scale[:, None]
 
-    def _shift(self, linear, factors, sign):
+    def _shift(self, linear, factors, field_pairs, sign):
         center = self.center.astype(np.float64)
-        change = self.interactions.linear_shift(self.used, center, factors.astype(np.float64))
+        change = self.interactions.linear_shift(
+            self.used, center, factors.astype(np.float64), field_pairs
+        )
         return linear + sign * change, change @ center / 2
 
 

@@ -7,11 +7,15 @@ from skfm._kernels.structs import FeatureSums, Local, RowScratch, Scratch
 from skfm._utils.memory import aligned_zeros
 
 
-def make_scratch(state, n_layers, n_penalties, *, n_rows, n_pairs, n_threads):
-    """Work space for batches of at most ``n_rows`` rows with ``n_pairs`` distinct features."""
+def make_scratch(state, n_layers, n_penalties, *, n_rows, n_pairs, n_threads, keeps_sums=False):
+    """Work space for batches of at most ``n_rows`` rows with ``n_pairs`` distinct features.
+
+    ``keeps_sums`` says whether to keep the sums by interaction group of all rows of a batch.
+    """
     n_outputs, _, n_slots, width = state.factors.shape
     dtype = state.factors.dtype
     n_together = n_threads * FEATURE_CHUNK
+    n_kept = n_outputs * n_rows if keeps_sums else n_threads
     return Scratch(
         Local(
             linear=np.zeros((n_pairs, state.linear.shape[2]), dtype),
@@ -25,7 +29,8 @@ def make_scratch(state, n_layers, n_penalties, *, n_rows, n_pairs, n_threads):
             output=np.zeros((n_outputs, n_rows), dtype),
             gradient=np.zeros((n_outputs, n_rows), dtype),
             losses=np.zeros(n_rows),
-            group_sums=np.zeros((n_threads * n_layers, width), dtype),
+            group_sums=aligned_zeros((n_kept * n_layers, width), dtype),
+            pair_slopes=np.zeros(state.field_pairs.shape[2:], dtype),
         ),
         FeatureSums(
             slope=np.zeros(n_together, dtype),

@@ -7,6 +7,7 @@ from skfm._kernels.coloring import COLORS, color_columns, color_consecutive_colu
 from skfm._kernels.coordinate_descent import BLOCK_SIZE, sum_rows, update_columns
 from skfm._kernels.relation_blocks import gather_blocks, spread_blocks, sum_blocks, update_blocks
 from skfm._kernels.structs import Model, RowState, SparseColumns
+from skfm._solvers.fm.parameters import NO_PAIRS
 from skfm._solvers.fm.relation_blocks import find_relation_blocks, stack_blocks
 from skfm._utils.memory import aligned_zeros
 from skfm._utils.threads import run_together
@@ -74,12 +75,12 @@ class Sweeper:
             self.stretches.append(bounds.tolist())
             self.n_threads = max(self.n_threads, n_parts)
 
-    def model(self, linear, factors):
+    def model(self, linear, factors, field_pairs=NO_PAIRS[0]):
         """The kernels' `Model` of one output, with copies of its parameters."""
         n, n_components = factors.shape
         table = aligned_zeros((n, -(-n_components // PADDING) * PADDING), factors.dtype)
         table[:, :n_components] = factors
-        return Model(linear.copy(), table, n_components)
+        return Model(linear.copy(), table, n_components, field_pairs.astype(factors.dtype))
 
     def rows(self, model, has_weights):
         """Space for the state of the rows."""

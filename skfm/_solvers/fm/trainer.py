@@ -78,7 +78,7 @@ class Trainer:
         self.settings = settings
         self.rng = rng
         self.finds_rate = settings.finds_rate
-        self.interactions = problem.interactions.record(problem.used)
+        self.interactions = problem.interactions.record(problem.used, problem.seen_weight)
         self.n_threads = count_threads(settings.n_threads, planner.batch_size)
         self.scratch = make_scratch(
             optimizer.state,
@@ -87,6 +87,7 @@ class Trainer:
             n_rows=planner.batch_size,
             n_pairs=planner.max_pairs,
             n_threads=self.n_threads,
+            keeps_sums=problem.interactions.has_field_pairs,
         )
 
     @property
@@ -130,6 +131,7 @@ class Trainer:
             penalty(linear, factors, problem.linear_penalty, problem.factor_penalty)
             for linear, factors in zip(state.linear, state.factors, strict=True)
         )
+        total += problem.interactions.penalty(state.field_pairs[:, 0])
         if problem.has_lasso:
             lengths = np.sqrt(np.square(state.factors[:, :, 0], dtype=float).sum(axis=2))
             total += (np.abs(state.linear[:, :, 0]) @ problem.linear_lasso).sum()
@@ -284,9 +286,9 @@ class Trainer:
     def _with_component(self, parameters, output, component):
         """The parameters with the smallest component for pairs replaced by another one."""
         factors = parameters.factors.copy()
-        pairs = np.flatnonzero(self.problem.interactions.degrees == 2)
-        sizes = np.square(factors[output][:, pairs], dtype=np.float64).sum(axis=0)
-        factors[output, :, pairs[sizes.argmin()]] = component
+        components = self.problem.interactions.components_of_pairs()
+        sizes = np.square(factors[output][:, components], dtype=np.float64).sum(axis=(0, 2))
+        factors[output][:, components[sizes.argmin()]] = component[:, None]
         return parameters._replace(factors=factors)
 
 
