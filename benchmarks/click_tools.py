@@ -17,13 +17,14 @@ from importlib import import_module
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import ParameterSampler
 
 from skfm import BayesianFMClassifier, FMClassifier
 
 os.environ["TQDM_DISABLE"] = "1"  # myFM's progress
-THREADS = 2
+THREADS = 1
 
 SPACES = {
     "Linear": {"C": [0.03, 0.1, 0.2, 0.5, 2, 5, 20]},
@@ -32,7 +33,8 @@ SPACES = {
         "alpha": ["auto", 0.5, 1, 2, 4, 8],
         "alpha_linear": ["auto", 1, 3, 10],
     },
-    "SkfmBayesian": {"n_components": [2, 4, 8, 16, 24], "degree": [2, 3]},
+    "SkfmBayesian": {"n_components": [2, 3, 4, 6, 10, 12, 16]},
+    "SkfmStatistics": {"smooth": [1, 3, 10, 30], "n_components": [4, 8, 16]},
     "ModernFM": {
         "n_factors": [4, 8, 16],
         "learning_rate": [0.02, 0.05, 0.1, 0.2],
@@ -40,7 +42,7 @@ SPACES = {
         "l2_linear": [1e-5, 1e-4, 1e-3],
         "batch_size": [1, 16, 256],
     },
-    "MyFM": {"rank": [2, 4, 6, 10, 12, 16, 24]},
+    "MyFM": {"rank": [2, 3, 4, 6, 10, 12, 16]},
     "LightGBM": {
         "num_leaves": [7, 15, 31, 63],
         "learning_rate": [0.03, 0.1],
@@ -93,6 +95,21 @@ class SkfmBayesian:
         model = BayesianFMClassifier(feature_groups=groups, random_state=0, n_jobs=THREADS)
         model.set_params(**setting).fit(X, split.y)
         return model.predict_proba(X_test)[:, 1], None
+
+
+class SkfmStatistics:
+    """On one-hot features and target statistics."""
+
+    package = "skfm"
+
+    def __init__(self, model):
+        self.model = model
+
+    def run(self, split, setting, n_iter):
+        setting = {"smooth": 3} | setting
+        X, X_test, _ = split.with_target_statistics(setting.pop("smooth"))
+        model = clone(self.model).set_params(random_state=0, n_jobs=THREADS, **setting)
+        return model.fit(X, split.y).predict_proba(X_test)[:, 1], None
 
 
 class ModernFM:
@@ -201,8 +218,12 @@ def available(tools):
 TOOLS = {
     "logistic regression": Linear(),
     "skfm FM": Skfm(),
+    "skfm FwFM": Skfm(field_interactions="weighted"),
+    "skfm FFM": Skfm(field_interactions="aware"),
     "skfm Bayesian FM": SkfmBayesian(by_field=False),
     "skfm Bayesian FM, groups": SkfmBayesian(by_field=True),
+    "skfm FM, target statistics": SkfmStatistics(FMClassifier()),
+    "skfm Bayesian FM, target statistics": SkfmStatistics(BayesianFMClassifier()),
     "modern-fm FM": ModernFM("FMClassifier"),
     "modern-fm FwFM": ModernFM("FwFMClassifier"),
     "modern-fm FFM": ModernFM("FFMClassifier"),
