@@ -2,6 +2,7 @@
 
     python benchmarks/tables.py --data-home FOLDER [--tables access criteo ...]
                                 [--tools "skfm FM" CatBoost ...] [--settings 6]
+                                [--keep FOLDER]
 
 The tables are those of `click_data.py`, the tools and the settings that are tried those of
 `click_tools.py`; what is not there, or not installed, is left out. For each table and each tool,
@@ -17,6 +18,9 @@ is small, has three folds, each tuned for itself; their test rows are taken toge
   percentage points; "+-": what chance alone would make of it, its 95 % quantile if the predicted
   probabilities were right.
 - "s": seconds that tuning, fitting and predicting took, with one thread.
+
+A folder `--keep` holds the predictions of each tool, which are not computed again: a run can be
+interrupted, or divided among machines.
 
 At the end, the log losses and AUCs of all as a table for the documentation.
 """
@@ -74,7 +78,26 @@ def chance_decile(p):
     return np.quantile(np.abs(list(drawn)), 0.95)
 
 
-def compare(splits, tools, n_settings):
+def evaluate_all(tool, splits, n_settings):
+    """The same of the test rows of all splits, and a note of the time and the first setting."""
+    began = time.perf_counter()
+    parts = [evaluate(tool, split, n_settings) for split in splits]
+    chosen = ", ".join(f"{key} {value}" for key, value in parts[0][1].items())
+    return np.concatenate([p for p, _ in parts]), f"{time.perf_counter() - began:>6.0f}  {chosen}"
+
+
+def kept(file, compute):
+    """Probabilities and a note, read from a file if there is one."""
+    if file is None or not file.exists():
+        p, note = compute()
+        if file is None:
+            return p, note
+        np.savez(file, p=p, note=note)
+    data = np.load(file)
+    return data["p"], str(data["note"])
+
+
+def compare(splits, tools, n_settings, keep):
     """Measure all tools on a table and print them, the best first; returns losses and AUCs."""
     y = np.concatenate([split.y_test for split in splits])
     print(f"\n{splits[0].name}: {splits[0].y.size} training rows, {y.size} test rows, ", end="")
@@ -125,6 +148,7 @@ def main():
     parser.add_argument("--tables", nargs="+", default=names, choices=names)
     parser.add_argument("--tools", nargs="+", default=list(TOOLS), choices=list(TOOLS))
     parser.add_argument("--settings", type=int, default=6)
+    parser.add_argument("--keep", type=Path, help="folder of predictions, to resume a run")
     options = parser.parse_args()
     tools = available({name: TOOLS[name] for name in options.tools})
     warnings.simplefilter("ignore")
@@ -137,7 +161,7 @@ def main():
         except FileNotFoundError as missing:
             print(f"{name} is left out: {missing}")
             continue
-        measured[name] = compare(splits, tools, options.settings)
+        measured[name] = compare(splits, tools, options.settings, options.keep)
     print_for_docs(measured, tools)
 
 
