@@ -29,6 +29,7 @@ import argparse
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -104,14 +105,12 @@ def compare(splits, tools, n_settings, keep):
     print(f"{y.mean():.1%} of them positive", flush=True)
     results, notes = {}, {}
     for name, tool in tools.items():
-        began = time.perf_counter()
-        parts = [evaluate(tool, split, n_settings) for split in splits]
-        results[name] = np.concatenate([p for p, _ in parts])
-        chosen = ", ".join(f"{key} {value}" for key, value in parts[0][1].items())
-        notes[name] = f"{time.perf_counter() - began:>6.0f}  {chosen}"
-        print(
-            f"{name}: {log_loss(y, results[name]):.4f}", notes[name], file=sys.stderr, flush=True
+        results[name], notes[name] = kept(
+            keep and keep / f"{splits[0].name}-{name}-{n_settings}.npz",
+            partial(evaluate_all, tool, splits, n_settings),
         )
+        loss = log_loss(y, results[name])
+        print(f"{name}: {loss:.4f}", notes[name], file=sys.stderr, flush=True)
     losses = {name: losses_of_rows(y, p) for name, p in results.items()}
     order = sorted(losses, key=lambda name: losses[name].mean())
     heads = f"{'log loss':>9}{'to best':>9}{'':>19}{'AUC':>7}{'mean':>9}{'decile':>8}{'+-':>6}"

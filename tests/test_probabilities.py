@@ -52,7 +52,13 @@ def assert_reliable(probabilities, truth):
     assert np.abs(np.diff(means)).max() < 0.01
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("adagrad", "als", "Bayesian"),
+        *(pytest.param(name, marks=pytest.mark.full) for name in ("weighted", "aware")),  # slow
+    ],
+)
 def test_mean_and_deciles(name):
     X, y, X_new, p = click_log()
     model = MODELS[name].fit(X, y)
