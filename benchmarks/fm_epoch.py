@@ -200,16 +200,18 @@ def run_child(task, folder, cache=None):
     return json.loads(output)
 
 
+def child_status(key):
+    """A number of bytes that Linux tells of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(key)).split()[1]) * 1024
+
+
 def child_memory(folder):
     """Peak memory that a fit adds to an idle process, its input included."""
     tiny = sparse.eye_array(50, format="csr", dtype=np.float32)
     FMClassifier(COMPONENTS, max_iter=1).fit(tiny, np.arange(50) % 2)
 
-    def status(key):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return int(next(line for line in lines if line.startswith(key)).split()[1]) * 1024
-
-    before = status("VmRSS")
+    before = child_status("VmRSS")
     X = sparse.csr_matrix(
         tuple(np.load(folder / f"{name}.npy") for name in ("data", "indices", "indptr"))
     )
@@ -217,7 +219,7 @@ def child_memory(folder):
     # Peaks from here on: the reset needs Linux.
     Path("/proc/self/clear_refs").write_text("5")
     model = FMClassifier(COMPONENTS, max_iter=2).fit(X, y)
-    peak = status("VmHWM") - before
+    peak = child_status("VmHWM") - before
     csr = X.data.nbytes + X.indices.nbytes + X.indptr.nbytes
     parameters = model.components_.nbytes + model.coef_.nbytes
     return {"peak": peak, "input": csr, "state": 2 * parameters}

@@ -349,6 +349,7 @@ FM = SHARED | {
     "refit": (True, False),
     "callback": (None, stop),
 }
+FIELD_INTERACTIONS = ("plain", "weighted", "matrixed", "aware")
 LASSO = {"alpha_l1": (0, 0.1), "alpha_l21": (0, 0.1)}
 REGRESSOR = FM | {
     "loss": REGRESSION,
@@ -417,7 +418,9 @@ def draw_fm(dice, estimator, domain, target, questions):
     if "n_burn_in" in domain:
         parameters["n_burn_in"] = 1
     parameters |= dice.values(domain) | draw_fields(dice, n_columns)
-    if "interactions" in parameters:
+    if "alpha" in domain:
+        parameters |= dice.values({"field_interactions": FIELD_INTERACTIONS}, 0.3)
+    if "interactions" in parameters or "field_interactions" in parameters:
         parameters.pop("degree", None)
     solver = parameters.get("solver")
     if (isinstance(solver, str) and solver == "ftrl") or dice.chance(dice.oddness):

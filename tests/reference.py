@@ -813,3 +813,123 @@ def slow_ratings(log, targets, user, item, n_folds=2):
     rest = {i: r - mean - deviation(i) for (u, i), r in ratings.items() if u == user}
     of_user = sum(rest.values()) / (10 + len(rest))
     return {i: (value - of_user) / len(rest) ** 0.5 for i, value in rest.items()}
+
+
+# Factorization machines with parameters of pairs of fields. ``fields`` (n_features,) numbers the
+# field of each feature, and ``allowed`` (n_fields, n_fields) says which fields interact. The
+# components of "aware" models have the shape (n_outputs, n_fields, n_components, n_features).
+
+
+def field_output(kind, intercept, coef, components, between, X, fields, allowed):
+    """Raw output of one model: a loop over rows and over pairs ``i < j`` of entries.
+
+    ``between[a, b]`` is the weight or the matrix of two fields; other kinds have None.
+    """
+    output = np.empty(len(X))
+    for r, x in enumerate(np.asarray(X, dtype=np.float64)):
+        z = float(intercept)
+        for j in range(x.size):
+            z += coef[j] * x[j]
+        for i, j in combinations(np.flatnonzero(x), 2):
+            a, b = fields[i], fields[j]
+            if not allowed[a, b]:
+                continue
+            if kind == "aware":
+                product = components[b, :, i] @ components[a, :, j]
+            elif kind == "matrixed":
+                product = components[:, i] @ between[a, b] @ components[:, j]
+            else:
+                weight = between[a, b] if kind == "weighted" else 1.0
+                product = weight * (components[:, i] @ components[:, j])
+            z += product * x[i] * x[j]
+        output[r] = z
+    return output
+
+
+def plain_pairs(kind, n_outputs, n_fields, n_components):
+    """The parameters of pairs (n_outputs, n_pairs, n) with which fields interact as in the plain
+    model."""
+    n_pairs = n_fields * (n_fields - 1) // 2
+    if kind == "matrixed":
+        return np.tile(np.eye(n_components).ravel(), (n_outputs, n_pairs, 1))
+    return np.ones((n_outputs, n_pairs, int(kind == "weighted")))
+
+
+def between_fields(kind, pairs, n_fields, n_components):
+    """A matrix (n_fields, n_fields, n_components, n_components) for all fields of one output."""
+    between = np.tile(np.eye(n_components), (n_fields, n_fields, 1, 1))
+    for parameters, (a, b) in zip(pairs, combinations(range(n_fields), 2), strict=True):
+        if kind == "matrixed":
+            between[a, b] = parameters.reshape(n_components, n_components)
+            between[b, a] = between[a, b].T
+        elif kind == "weighted":
+            between[a, b] *= parameters[0]
+            between[b, a] *= parameters[0]
+    return between
+
+
+def field_objective(
+    parameters, X, y, weight, loss_kind, alpha, alpha_linear, kind, fields, allowed
+):
+    """The same as `objective` of such models, and its gradient.
+
+    The parameters of pairs are the fourth part of ``parameters``; half their squared distance from
+    `plain_pairs` is added. With a vector ``v_ij`` of feature i for the field of feature j, the
+    product of two features is ``v_ij' M_ij v_ji`` for all kinds.
+    """
+    intercept, coef, components, pairs = parameters
+    weight = ones_if_none(weight, X)
+    n_outputs, n_fields, n = len(intercept), len(allowed), components.shape[-2]
+    mask = allowed[np.ix_(fields, fields)] & ~np.eye(fields.size, dtype=bool)
+    vectors, right, Z = [], [], np.empty((len(X), n_outputs))
+    for c in range(n_outputs):
+        of_fields = components[c] if kind == "aware" else [components[c]] * n_fields
+        vectors.append(np.moveaxis(np.array(of_fields)[fields], 2, 0))
+        matrices = between_fields(kind, pairs[c], n_fields, n)[np.ix_(fields, fields)]
+        right.append(np.einsum("ijfg,jig->ijf", matrices, vectors[c]))
+        products = np.einsum("ijf,ijf->ij", vectors[c], right[c]) * mask
+        Z[:, c] = intercept[c] + X @ coef[c] + ((X @ products) * X).sum(axis=1) / 2
+    penalties = factor_penalties(X, weight, alpha)
+    distance = pairs - plain_pairs(kind, n_outputs, n_fields, n)
+    counts = np.array([allowed[a, b] for a, b in combinations(range(n_fields), 2)], dtype=float)
+    distance = distance * counts[:, None]
+    total = weight @ losses(loss_kind, Z, y) + alpha_linear / 2 * (coef**2).sum()
+    total += (penalties * components**2).sum() / 2 + (distance**2).sum() / 2
+    d = weight[:, None] * loss_gradient(loss_kind, Z, y)
+    of_components, of_pairs = penalties * components, distance.copy()
+    for c in range(n_outputs):
+        slopes = (X.T @ (d[:, c, None] * X)) * mask
+        steps = slopes[:, :, None] * right[c]
+        for b in range(n_fields):
+            of_partner = steps[:, fields == b].sum(axis=1).T
+            of_components[(c, b) if kind == "aware" else c] += of_partner
+        for p, (a, b) in enumerate(combinations(range(n_fields), 2)):
+            own = slopes[np.ix_(fields == a, fields == b)]
+            one = vectors[c][np.ix_(fields == a, fields == b)]
+            other = vectors[c][np.ix_(fields == b, fields == a)]
+            if kind == "matrixed":
+                of_pairs[c, p] += np.einsum("ij,ijf,jig->fg", own, one, other).ravel()
+            elif kind == "weighted":
+                of_pairs[c, p] += np.einsum("ij,ijf,jif->", own, one, other)
+    return total, (d.sum(axis=0), d.T @ X + alpha_linear * coef, of_components, of_pairs)
+
+
+def unflatten_like(vector, parameters):
+    """The parts of a vector in the shapes of these parameters."""
+    ends = np.cumsum([np.size(part) for part in parameters])
+    parts = np.split(vector, ends[:-1])
+    return tuple(p.reshape(np.shape(q)) for p, q in zip(parts, parameters, strict=True))
+
+
+def best_field_objective(parameters, data, n_starts=2):
+    """The lowest objective that L-BFGS finds, from the given parameters and from random ones."""
+    rng = np.random.default_rng(0)
+
+    def value_and_slope(vector):
+        total, slope = field_objective(unflatten_like(vector, parameters), *data)
+        return total, flatten(slope)
+
+    start = flatten(parameters)
+    starts = [start] + [start + rng.normal(size=start.size) / 2 for _ in range(n_starts)]
+    options = {"jac": True, "method": "L-BFGS-B", "options": {"maxiter": 500}}
+    return min(minimize(value_and_slope, start, **options).fun for start in starts)

@@ -5,7 +5,7 @@ from unittest import SkipTest
 import numpy as np
 import pandas as pd
 import pytest
-from builders import REGRESSION, SOLVERS
+from builders import MINIBATCH_SOLVERS, REGRESSION, SOLVERS
 from helpers import in_full, run_code
 from scipy import sparse
 from sklearn.base import clone
@@ -29,6 +29,7 @@ FIRST = [  # what a user meets first
     FMRegressor(solver="als"),
     FMClassifier(),
     FMClassifier(solver="als"),
+    FMClassifier(field_interactions="aware"),
     BayesianFMRegressor(),
     BayesianFMClassifier(),
     MFRecommender(),
@@ -51,6 +52,14 @@ MODELS = [
     FMClassifier(n_jobs=2),
     FMClassifier(degree=3, fit_lower=False),
     FMClassifier(degree=3, solver="als"),
+    *(
+        kind(field_interactions=fields, solver=solver)
+        for kind in (FMRegressor, FMClassifier)
+        for fields in ("weighted", "matrixed", "aware")
+        for solver in MINIBATCH_SOLVERS
+    ),
+    FMRegressor(field_interactions="weighted", n_jobs=2),
+    FMClassifier(field_interactions="aware", n_jobs=2, alpha="auto"),
     BayesianFMRegressor(n_jobs=2),
     BayesianFMRegressor(degree=3),
     BayesianFMClassifier(n_jobs=2),

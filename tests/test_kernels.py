@@ -109,6 +109,7 @@ def make_scratch(state, n_rows, n_pairs, fill=0, n_penalties=2, n_parts=1):
             gradient=full(n_outputs, n_rows),
             losses=np.full(n_rows, fill, dtype=np.float64),
             group_sums=full(n_parts, width),
+            pair_slopes=full(0, 0),
         ),
         FeatureSums(full(n_together), full(n_together), full(n_together), full(n_together, width)),
     )
@@ -330,7 +331,7 @@ def test_training_matches_the_twin(
         )  # fmt: skip
         loss = train_epoch(problem, planner, state, rule)
         assert_allclose(loss, expected_loss, **tolerance)
-    intercept, linear, factors = get_parameters(state, n_components)
+    intercept, linear, factors, _ = get_parameters(state, n_components)
     assert linear.dtype == factors.dtype == dtype
     used = problem.used
     assert used.size == n_features - 1  # the empty column
@@ -365,7 +366,7 @@ def assert_matches_the_twin(
             options["learning_rate"], FLOOR, rule.fit_intercept, rule.fit_linear, lasso,
         )  # fmt: skip
         assert_allclose(train_epoch(problem, planner, state, rule), expected, **tolerance)
-    intercept, linear, factors = get_parameters(state, n_components)
+    intercept, linear, factors, _ = get_parameters(state, n_components)
     assert_allclose(intercept, parameters[0], **tolerance)
     assert_allclose(linear, parameters[1][:, problem.used], **tolerance)
     assert_allclose(np.swapaxes(factors, 1, 2), parameters[2][:, :, problem.used], **tolerance)
@@ -425,7 +426,7 @@ def test_parts_that_are_not_fitted_stay(kind, n_outputs, fit_intercept, fit_line
         "adagrad", start, None, rows_of_batches(problem, 8), X, y, None, kind, ALPHA,
         ALPHA_LINEAR, rule.update.learning_rate, FLOOR, fit_intercept, fit_linear,
     )  # fmt: skip
-    intercept, linear, factors = get_parameters(state, 2)
+    intercept, linear, factors, _ = get_parameters(state, 2)
     assert_allclose(factors, np.swapaxes(expected[2], 1, 2)[:, problem.used], rtol=1e-9)
     assert_allclose(linear, expected[1][:, problem.used], rtol=1e-9)
     assert_allclose(intercept, expected[0], rtol=1e-9)
@@ -782,7 +783,9 @@ def test_a_loss_that_is_not_finite_shows():
     np.__version__.startswith("1."),
     reason="NumPy 1 makes a float of an unsigned id plus an int, which compiled kernels do not",
 )
-@pytest.mark.parametrize("name", ["test_kernels", "test_ranking_kernels", "test_shrinkage"])
+@pytest.mark.parametrize(
+    "name", ["test_kernels", "test_ranking_kernels", "test_field_kernels", "test_shrinkage"]
+)
 def test_everything_again_without_the_jit(name):
     file = Path(__file__).with_name(f"{name}.py")
     done = run_python(

@@ -193,7 +193,7 @@ def test_a_step_goes_down_the_slope(loss, masked, weighted, n_one_hot):
 
     def output(parameters, r, i):
         x = np.append(contexts[r], items[i])[None]
-        intercept, linear, factors = parameters
+        intercept, linear, factors = parameters[:3]
         return reference.product_output(
             intercept[0], linear[0], factors[0].T, x, allowed, np.full(3, 2)
         )[0]

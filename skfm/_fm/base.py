@@ -304,20 +304,20 @@ class BaseFM(FittedFM):
         score = None if held_out is None else make_score(self, transform, held_out)
         found = FoundPenalties()
         if warm_start is not None:
-            shape = transform.intercept.size, rows.X.shape[1], features.interactions.n_components
-            warm_start.check(shape, self.loss, features.interactions.kind)
+            shape = transform.intercept.size, rows.X.shape[1]
+            warm_start.check(shape, self.loss, features.interactions)
             found = warm_start.found
         run = self._plan(rows, transform, features, found, rng, max_iter)
         run.settings.verbose &= n_before == 0  # a second fit on all rows is no news
         run.listener = self._make_listener(run, tasks, score, n_before)
-        start = random_start(run.problem, transform, float(self.init_scale), rng)
+        run.start = random_start(run.problem, transform, float(self.init_scale), rng)
         if warm_start is not None:
             fitted = warm_start.center, warm_start.parameters
-            start = to_solver(*fitted, start, run.problem, transform, self.fit_intercept)
+            run.start = to_solver(*fitted, run.start, run.problem, transform, self.fit_intercept)
         to_find = PenaltiesToFind(
             linear=is_option(self.alpha_linear, "auto"), factors=is_option(self.alpha, "auto")
         )
-        result = training.train(run, start, to_find, warm_start)
+        result = training.train(run, to_find, warm_start)
         self._keep(run, result, seen=set())
         self._found, self._searched = to_find, result.history.searched
         return result.history
@@ -334,7 +334,7 @@ class BaseFM(FittedFM):
             self._found_penalties(),
             getattr(self, "_searched", None),
             stream.memory if settled["solver"] == self.solver else None,
-            self._interactions.kind,
+            self._interactions,
         )
 
     def _partial_fit(self, X, y, sample_weight):
@@ -372,9 +372,9 @@ class BaseFM(FittedFM):
         transform = self._make_target_transform(rows.y, rows.weight, more_will_come=True)
         run = self._plan(rows, transform, features, FoundPenalties(), rng, max_iter=1)
         run.listener = self._make_listener(run, NO_TASKS)
-        start = random_start(run.problem, transform, float(self.init_scale), rng)
+        run.start = random_start(run.problem, transform, float(self.init_scale), rng)
         # A chunk of a stream is too little to find penalties with.
-        result = training.train(run, start, FIND_NONE, keeps_state=True)
+        result = training.train(run, FIND_NONE, keeps_state=True)
         self._keep(run, result, seen=set())
         self._found, self._searched = FIND_NONE, result.history.searched
         return result.history

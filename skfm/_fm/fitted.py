@@ -82,36 +82,32 @@ class FittedFM(ReadOnlyAttributes, EstimatorOfFeatures):
 
     def _parameters(self):
         """Fitted parameters as the kernels read them, without copies if they were fitted here."""
-        interactions = self._interactions
-        parameters = Parameters(
-            np.atleast_1d(np.asarray(self.intercept_, dtype=np.float64)),
+        self._check_shapes()
+        interactions, dtype = self._interactions, self.components_.dtype
+        intercept = np.atleast_1d(np.asarray(self.intercept_, dtype=np.float64))
+        return Parameters(
+            intercept,
             np.ascontiguousarray(np.atleast_2d(self.coef_)),
             np.ascontiguousarray(field_parameters.factors(self.components_, interactions)),
-            field_parameters.read(vars(self), interactions, self.components_.dtype),
+            field_parameters.read(self, intercept.size, interactions, dtype),
         )
-        self._check_shapes(parameters)
-        return parameters
 
-    def _check_shapes(self, parameters):
+    def _check_shapes(self):
         """Check attributes that were changed: kernels would read beyond the end of the arrays."""
-        n_outputs, n_features = parameters.intercept.size, self.n_features_in_
-        shapes = (
-            (n_outputs,),
-            (n_outputs, n_features),
-            (n_outputs, n_features, self._interactions.n_components),
-            (n_outputs, *parameters.field_pairs.shape[1:]),
-        )
-        shapes = shapes[: 4 if self._interactions.has_field_pairs else 3]
-        if tuple(part.shape for part in parameters[: len(shapes)]) != shapes:
-            names = (*PARAMETERS, *field_parameters.ATTRIBUTES)
-            found = ", ".join(
-                f"{name}: {np.shape(getattr(self, name))}" for name in names if hasattr(self, name)
-            )
-            raise ValueError(
-                f"The shapes of the fitted attributes ({found}) are not those of a model with "
-                f"n_features_in_={n_features} and {shapes[2][2]} components; assign arrays of the "
-                "shapes that fit returns, or fit the model again."
-            )
+        interactions, n_features = self._interactions, self.n_features_in_
+        shapes = {"intercept_": (), "coef_": (n_features,)}
+        shapes |= field_parameters.shapes(interactions, n_features)
+        found = {name: np.shape(getattr(self, name)) for name in shapes}
+        n_outputs = np.size(self.intercept_)
+        for name, shape in shapes.items():
+            if found[name] != (n_outputs, *shape) and (n_outputs > 1 or found[name] != shape):
+                listed = ", ".join(f"{name}: {shape}" for name, shape in found.items())
+                raise ValueError(
+                    f"The shapes of the fitted attributes ({listed}) are not those of a model "
+                    f"with n_features_in_={n_features} and {interactions.n_components_per_field} "
+                    "components; assign arrays of the shapes that fit returns, or fit the model "
+                    "again."
+                )
 
     def _raw_output(self, X):
         """Raw outputs of shape (n_samples, n_outputs), all of them finite."""

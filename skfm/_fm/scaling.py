@@ -5,6 +5,8 @@ import numpy as np
 from skfm._solvers.fm.parameters import Parameters
 from skfm._utils.memory import aligned_zeros
 
+FEATURES_TOGETHER = 1 << 14  # whose factors are converted at a time: float64 takes room
+
 
 def random_start(problem, transform, init_scale, rng):
     """The solver's parameters of a first fit: the intercept alone, and random factors."""
@@ -77,28 +79,37 @@ def from_solver(parameters, problem, transform):
     dtype = parameters.factors.dtype
     with np.errstate(over="ignore", invalid="ignore"):  # the result is checked instead
         linear = parameters.linear * (transform.unit / problem.scale)
-        factors = parameters.factors * transform.unit ** (1 / problem.interactions.degrees)
-        factors = factors / problem.scale[:, None]
         intercept = parameters.intercept * transform.unit + transform.shift
         centered = None
         if problem.center.any():
             center = _of_all(problem, problem.center)
             centered = center, intercept, _of_all(problem, linear.astype(dtype))
-        intercept, linear = problem.from_centered(
-            intercept, linear, factors, parameters.field_pairs
-        )
-        linear, factors = linear.astype(dtype), factors.astype(dtype)
+            whole = _factors_in_units(parameters.factors, slice(None), problem, transform)
+            intercept, linear = problem.from_centered(
+                intercept, linear, whole, parameters.field_pairs
+            )
+        linear = linear.astype(dtype)
+        n_outputs, n_used, n_components = parameters.factors.shape
+        factors = aligned_zeros((n_outputs, problem.position.size, n_components), dtype)
+        for first in range(0, n_used, FEATURES_TOGETHER):
+            part = slice(first, first + FEATURES_TOGETHER)
+            factors[:, problem.used[part]] = _factors_in_units(
+                parameters.factors, part, problem, transform
+            )
         parts = linear, factors, intercept.astype(dtype), parameters.field_pairs, *(centered or ())
     if not all(np.isfinite(part).all() for part in parts):
         raise ValueError(
             f"y is too large, or a column of X too small, for parameters in {dtype}; scale "
             f"them{_or_float64(dtype)}."
         )
-    n_outputs, _, n_components = factors.shape
-    table = aligned_zeros((n_outputs, problem.position.size, n_components), dtype)
-    table[:, problem.used] = factors
-    fitted = Parameters(intercept, _of_all(problem, linear), table, parameters.field_pairs)
+    fitted = Parameters(intercept, _of_all(problem, linear), factors, parameters.field_pairs)
     return fitted, centered
+
+
+def _factors_in_units(factors, part, problem, transform):
+    """Factors of a part of the used features in the units of X and y."""
+    in_y = factors[:, part] * transform.unit ** (1 / problem.interactions.degrees)
+    return in_y / problem.scale[part, None]
 
 
 def _of_all(problem, values):

@@ -25,6 +25,12 @@ class Run:
     settings: minibatch.Settings
     rng: np.random.RandomState
     listener: Listener | None = None
+    start: Parameters | None = None  # the solver's, until the solver takes them
+
+    def take_start(self):
+        """The parameters to start from, which nobody else keeps: they may be large."""
+        start, self.start = self.start, None
+        return start
 
 
 class Result(NamedTuple):
@@ -51,10 +57,10 @@ def state_problem(rows, transform, penalties, interactions, settings, earlier=No
     )
 
 
-def train(run, start, to_find, warm_start=None, *, keeps_state=False):
+def train(run, to_find, warm_start=None, *, keeps_state=False):
     """Train until convergence, or for ``max_iter`` epochs.
 
-    ``start`` are the solver's parameters, and ``warm_start`` is given if a fit has left them.
+    ``warm_start`` is given if a fit has left the parameters to start from.
     ``keeps_state`` says whether to keep the optimizer's memory whole instead of a summary.
     """
     options = {
@@ -67,11 +73,12 @@ def train(run, start, to_find, warm_start=None, *, keeps_state=False):
     if run.transform.is_constant and not keeps_state:
         baseline = 1.0  # the unit of the solver is as small as rounding errors
     if settings.solver == "als":
-        result = coordinate_descent.train(problem, start, settings, baseline, **options)
+        result = coordinate_descent.train(problem, run.take_start(), settings, baseline, **options)
         return Result(*result, memory=None)
     options["memory"] = None if warm_start is None else warm_start.memory
     options["keeps_state"] = keeps_state
-    return Result(*minibatch.train(problem, start, settings, run.rng, baseline, **options))
+    result = minibatch.train(problem, run.take_start(), settings, run.rng, baseline, **options)
+    return Result(*result)
 
 
 def train_on_chunk(run, start, memory):

@@ -62,44 +62,47 @@ def _plain_layers(kind, partners, pairs, layers, sums):
 def _within_fields(partners, layers, sums):
     """Copy ``layers`` to ``sums``, and keep what features of the same field add to a layer."""
     n_layers, width = layers.shape
-    total = layers.dtype.type(0)
     for c in range(n_layers):
         for f in range(width):
             sums[c, f] = layers[c, f]
-        if partners[c, c]:
-            for f in range(width):
-                total += sums[c, f] * sums[c, f]
-        else:
+        if not partners[c, c]:
             for f in range(width):
                 layers[c, f] = 0
+
+
+@jit_inner
+def _products(sums, layers):
+    """The sum of the products of sums and layers, which has each pair of fields twice."""
+    total = layers.dtype.type(0)
+    for c in range(layers.shape[0]):
+        for f in range(layers.shape[1]):
+            total += sums[c, f] * layers[c, f]
     return total
 
 
 @make_layers.register(FieldWeighted)
 def _weighted_layers(kind, partners, pairs, layers, sums):
-    n_layers, width = layers.shape
-    total = _within_fields(partners, layers, sums)
+    n_layers, width = np.uintp(layers.shape[0]), np.uintp(layers.shape[1])
+    _within_fields(partners, layers, sums)
     p = np.uintp(0)
     for c in range(n_layers):
-        for d in range(c + 1, n_layers):
+        for d in range(c + np.uintp(1), n_layers):
             if partners[c, d]:
-                weight, product = pairs[p, 0], layers.dtype.type(0)
+                weight = pairs[p, 0]
                 for f in range(width):
-                    product += sums[c, f] * sums[d, f]
                     layers[c, f] += weight * sums[d, f]
                     layers[d, f] += weight * sums[c, f]
-                total += 2 * weight * product
             p += np.uintp(1)
-    return total
+    return _products(sums, layers)
 
 
 @make_layers.register(FieldMatrixed)
 def _matrixed_layers(kind, partners, pairs, layers, sums):
-    n_layers, n = layers.shape[0], np.uintp(kind.n_components)
-    total = _within_fields(partners, layers, sums)
+    n_layers, n = np.uintp(layers.shape[0]), np.uintp(kind.n_components)
+    _within_fields(partners, layers, sums)
     p = np.uintp(0)
     for c in range(n_layers):
-        for d in range(c + 1, n_layers):
+        for d in range(c + np.uintp(1), n_layers):
             if partners[c, d]:
                 for f in range(n):
                     value, product = sums[c, f], layers.dtype.type(0)
@@ -108,9 +111,8 @@ def _matrixed_layers(kind, partners, pairs, layers, sums):
                         product += entry * sums[d, g]
                         layers[d, g] += entry * value
                     layers[c, f] += product
-                    total += 2 * value * product
             p += np.uintp(1)
-    return total
+    return _products(sums, layers)
 
 
 @make_layers.register(FieldAware)
@@ -293,37 +295,55 @@ def _place_of_row(kind, part, row):
 def add_slopes(kind, partners, first, last, sums, slope, slopes):
     """Add the gradients of a row by the parameters of the pairs ``first:last``.
 
-    ``slope`` is the derivative of its loss by the output.
+    ``slope`` is the derivative of its loss by the output. Several numbers that are to be added may
+    stand for one gradient, component by component; see `total_slope`.
     """
     raise NotImplementedError
 
 
 @add_slopes.register(FieldWeighted)
 def _add_weight_slopes(kind, partners, first, last, sums, slope, slopes):
-    n_layers, width = sums.shape
-    p = 0
+    n_layers, width = np.uintp(sums.shape[0]), np.uintp(sums.shape[1])
+    p = np.uintp(0)
     for c in range(n_layers):
-        for d in range(c + 1, n_layers):
+        for d in range(c + np.uintp(1), n_layers):
             if first <= p < last:
-                product = slope * 0
                 for f in range(width):
-                    product += sums[c, f] * sums[d, f]
-                slopes[p, 0] += slope * product
-            p += 1
+                    slopes[p, f] += slope * sums[c, f] * sums[d, f]
+            p += np.uintp(1)
 
 
 @add_slopes.register(FieldMatrixed)
 def _add_matrix_slopes(kind, partners, first, last, sums, slope, slopes):
-    n_layers, n = sums.shape[0], np.uintp(kind.n_components)
-    p = 0
+    n_layers, n = np.uintp(sums.shape[0]), np.uintp(kind.n_components)
+    p = np.uintp(0)
     for c in range(n_layers):
-        for d in range(c + 1, n_layers):
+        for d in range(c + np.uintp(1), n_layers):
             if first <= p < last:
                 for f in range(n):
                     value = slope * sums[c, f]
                     for g in range(n):
                         slopes[p, f * n + g] += value * sums[d, g]
-            p += 1
+            p += np.uintp(1)
+
+
+@jit_dispatch
+def total_slope(kind, slopes, number):
+    """The gradient by the parameter ``number`` of a pair, from what `add_slopes` has written."""
+    raise NotImplementedError
+
+
+@total_slope.register(FieldWeighted)
+def _sum_slopes(kind, slopes, number):
+    total = slopes[0] * 0
+    for f in range(slopes.size):
+        total += slopes[f]
+    return total
+
+
+@total_slope.register(FieldMatrixed)
+def _single_slope(kind, slopes, number):
+    return slopes[number]
 
 
 @jit_dispatch
@@ -347,8 +367,9 @@ def move_pairs(kind, update, partners, part, n_parts, sums, gradient, weight, sl
     """Update part ``part`` of ``n_parts`` of the parameters of pairs after a batch.
 
     ``sums`` (n_rows * n_layers, width) are those of all rows by interaction group, ``gradient``
-    (n_rows,) the derivatives of their losses, ``weight`` is their total weight. ``slopes``
-    (n_pairs, n) is work space, ``slots`` (n_slots, n_pairs, n) the parameters and their state.
+    (n_rows,) the derivatives of their losses, and ``weight`` is the total weight of the rows.
+    ``slopes`` is work space with a row for each pair, ``slots`` (n_slots, n_pairs, n) are the
+    parameters and their state.
     """
     raise NotImplementedError
 
@@ -363,22 +384,24 @@ def _move_nothing(kind, update, partners, part, n_parts, sums, gradient, weight,
 @move_pairs.register(FieldMatrixed)
 def _move_all_pairs(kind, update, partners, part, n_parts, sums, gradient, weight, slopes, slots):
     n_pairs, n_layers = slopes.shape[0], partners.shape[0]
-    first, last = n_pairs * part // n_parts, n_pairs * (part + 1) // n_parts
+    first = np.uintp(n_pairs * part // n_parts)
+    last = np.uintp(n_pairs * (part + 1) // n_parts)
     for p in range(first, last):
         for number in range(slopes.shape[1]):
             slopes[p, number] = 0
     for r in range(gradient.size):
         of_row = sums[r * n_layers : (r + 1) * n_layers]
         add_slopes(kind, partners, first, last, of_row, gradient[r], slopes)
-    p = 0
+    p = np.uintp(0)
     for c in range(n_layers):
         for d in range(c + 1, n_layers):
             if first <= p < last and partners[c, d]:
-                for number in range(slopes.shape[1]):
+                for number in range(slots.shape[2]):
                     distance = slots[0, p, number] - start_of_pair(kind, number)
-                    slope = slopes[p, number] + kind.penalty * weight * distance
+                    slope = total_slope(kind, slopes[p], number)
+                    slope += kind.penalty * weight * distance
                     move_intercept(update, slots[:, p, number], slope, weight)
-            p += 1
+            p += np.uintp(1)
 
 
 @jit(allocates=True)

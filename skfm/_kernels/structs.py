@@ -96,7 +96,7 @@ class RowScratch(NamedTuple):
     losses: np.ndarray  # (n_rows,)
     # (n * n_layers, width), sums by interaction group: those of each thread's row, or of all rows.
     group_sums: np.ndarray
-    pair_slopes: np.ndarray  # (n_pairs, n), gradients of the parameters of pairs of fields
+    pair_slopes: np.ndarray  # (n_pairs, n), for gradients of the parameters of pairs of fields
 
 
 class FeatureSums(NamedTuple):

@@ -94,6 +94,7 @@ class _Monitor:
         if objective < self.best and not self.n_above_limit:
             self._keep(objective)
         self.epoch += 1
+        self.before = None  # first, so that there are never three copies
         self.before = self.trainer.parameters()
         may_converge = self.may_converge and not self.may_improve
         if self.n_without_progress < self.patience or self.n_above_limit or not may_converge:
@@ -149,6 +150,7 @@ class _Monitor:
 
     def finish(self):
         """The parameters to keep: the last ones, unless the best ones are better."""
+        self.before = None
         loss, objective = self.trainer.measure()
         kept = self.trainer.parameters()
         if not objective <= self.best or not loss <= self.limit:

@@ -9,24 +9,31 @@ from skfm._solvers.fm.optimizer_state import UPDATES
 
 WINDOW_ENTRIES = 1 << 21
 KEPT_BYTES = 512 << 20
+BATCH_BYTES = 2 << 20  # of the layers of a batch's rows
+LEAST_SIZE = 64  # rows of a batch, however many bytes they have
 
 
-def auto_batch_size(n_rows, update):
+def auto_batch_size(n_rows, update, row_bytes=0):
     """The mini-batch size for ``batch_size="auto"``.
 
     Small data is one batch, so that a weight of 2 equals a repeated row and the order of rows does
-    not matter. Larger batches still fit into the processor's cache. SGD needs small ones.
+    not matter. Larger batches still fit into the processor's cache, if the layers of a row have
+    that many bytes. SGD needs small ones.
     """
     if update is SGD and n_rows > 1024:
         return 128
-    return 1024 if n_rows < 400_000 else 2048 if n_rows < 800_000 else 4096
+    size = 1024 if n_rows < 400_000 else 2048 if n_rows < 800_000 else 4096
+    return min(size, max(BATCH_BYTES // max(row_bytes, 1), LEAST_SIZE))
 
 
 def make_planner(problem, settings, rng):
     """The planner for a problem, with the mini-batch size of the settings."""
     batch_size = settings.batch_size
     if batch_size == "auto":
-        batch_size = auto_batch_size(problem.n_rows, UPDATES[settings.solver])
+        interactions = problem.interactions
+        n_numbers = interactions.n_layers * interactions.n_components
+        row_bytes = n_numbers * problem.data.itemsize if interactions.kind != "plain" else 0
+        batch_size = auto_batch_size(problem.n_rows, UPDATES[settings.solver], row_bytes)
     return Planner(problem, batch_size, rng)
 
 

@@ -47,6 +47,7 @@ N_UPDATES = 8
 PRIOR = 0.03  # weight of the hyperprior, relative to the number of parameters
 LEAST_STEPS = 60  # mini-batches before the first update: parameters start near zero
 CHUNK = 1 << 14  # rows processed together
+LEAST_CHUNK = 256
 MOST_ENTRIES = 500_000  # of the rows; if there are more, a sample is used
 # Overrelaxation of expectation maximization for the logarithm of the factors' precision.
 RELAXATION = {True: 1.0, False: 1.8}  # whether targets are standardized
@@ -242,7 +243,7 @@ class PenaltySearch:
         """The components of pairs, COMPONENTS at a time, unless layers mix all of them."""
         interactions = self.problem.interactions
         components = interactions.components_of_pairs()
-        together = len(components) if interactions.kind == "matrixed" else COMPONENTS
+        together = {"matrixed": len(components), "aware": 1}.get(interactions.kind, COMPONENTS)
         for first in range(0, len(components), max(together, 1)):
             yield components[first : first + together].T.ravel()
 
@@ -320,8 +321,12 @@ class PenaltySearch:
     def _chunks(self):
         """Chunks of the rows, or of the sample, as slices or arrays of numbers."""
         n_rows = self.problem.n_rows if self.sample is None else self.sample.size
-        for first in range(0, n_rows, CHUNK):
-            chosen = slice(first, min(first + CHUNK, n_rows))
+        interactions = self.problem.interactions
+        length = CHUNK  # shorter where each row has a layer for each field
+        if interactions.kind != "plain":
+            length = max(CHUNK // interactions.n_layers, LEAST_CHUNK)
+        for first in range(0, n_rows, length):
+            chosen = slice(first, min(first + length, n_rows))
             yield chosen if self.sample is None else self.sample[chosen]
 
     def _count_in_sample(self):

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from skfm._kernels import minibatch as kernels
 from skfm._kernels.losses import ABSOLUTE_ERROR, QUANTILE, make_loss
 from skfm._solvers.fm.batches import make_planner
@@ -113,6 +111,7 @@ def train(
         memory = memory.of_one_epoch(UPDATES[settings.solver])
     count = None if memory is None else problem.count
     optimizer = Optimizer(problem, start, settings, memory, count)
+    del start  # no longer needed, and perhaps large
     trainer = make_trainer(problem, optimizer, settings, rng)
     if is_fitted:  # on data that has changed, the start may be worse than the intercept
         loss, _ = trainer.measure()
@@ -130,6 +129,6 @@ def train(
     history.searched = search.searched(len(history.loss_curve))
     if listener is not None:
         parameters = listener.choose(parameters)
-    if not all(map(np.array_equal, parameters, trainer.parameters())):
+    if not optimizer.has(parameters):
         trainer.set_parameters(parameters, forget=False)
     return parameters, history, optimizer.memory() if keeps_state else optimizer.summary()

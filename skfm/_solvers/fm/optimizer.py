@@ -12,6 +12,7 @@ from skfm._solvers.fm.optimizer_state import (
     averages_gradients,
     get_parameters,
     make_state,
+    parameters_in,
     restore,
     set_parameters,
     summarize,
@@ -87,6 +88,11 @@ class Optimizer:
 
     def parameters(self):
         return get_parameters(self.state, self.n_components)
+
+    def has(self, parameters):
+        """Whether these are the present parameters."""
+        present = parameters_in(self.state, self.n_components)
+        return all(map(np.array_equal, parameters, present))
 
     def set_parameters(self, parameters, *, forget):
         set_parameters(self.state, parameters, forget=forget)

@@ -189,10 +189,16 @@ def set_parameters(state, parameters, *, forget):
     state.field_pairs[:, 0] = parameters.field_pairs
 
 
-def get_parameters(state, n_components):
+def parameters_in(state, n_components):
+    """Views of the parameters of a state."""
     return Parameters(
-        state.intercept[:, 0].copy(),
-        state.linear[:, :, 0].copy(),
-        state.factors[:, :, 0, :n_components].copy(),
-        state.field_pairs[:, 0].copy(),
+        state.intercept[:, 0],
+        state.linear[:, :, 0],
+        state.factors[:, :, 0, :n_components],
+        state.field_pairs[:, 0],
     )
+
+
+def get_parameters(state, n_components):
+    """Copies of the parameters of a state."""
+    return Parameters(*(part.copy() for part in parameters_in(state, n_components)))

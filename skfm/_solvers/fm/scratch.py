@@ -15,6 +15,7 @@ def make_scratch(state, n_layers, n_penalties, *, n_rows, n_pairs, n_threads, ke
     n_outputs, _, n_slots, width = state.factors.shape
     dtype = state.factors.dtype
     n_together = n_threads * FEATURE_CHUNK
+    _, _, n_field_pairs, n = state.field_pairs.shape
     n_kept = n_outputs * n_rows if keeps_sums else n_threads
     return Scratch(
         Local(
@@ -30,7 +31,7 @@ def make_scratch(state, n_layers, n_penalties, *, n_rows, n_pairs, n_threads, ke
             gradient=np.zeros((n_outputs, n_rows), dtype),
             losses=np.zeros(n_rows),
             group_sums=aligned_zeros((n_kept * n_layers, width), dtype),
-            pair_slopes=np.zeros(state.field_pairs.shape[2:], dtype),
+            pair_slopes=np.zeros((n_field_pairs, max(n, width)), dtype),
         ),
         FeatureSums(
             slope=np.zeros(n_together, dtype),
