@@ -1,6 +1,6 @@
 """The Bayesian estimators with nothing tuned: groups, noise by level, short chains and long ones.
 
-    python benchmarks/bayes.py [--part ratings sets starts] [--data-home FOLDER]
+    python benchmarks/bayes.py [--part ratings sets kinds starts] [--data-home FOLDER]
         [--iterations 200 1000] [--features pipeline ids attributes] [--noise levels equal]
         [--seeds 3]
 
@@ -16,6 +16,9 @@ their test rows, means over the seeds, with derived groups, which is the default
 features, and the fields as groups. "equal noise" is ``noise_by_level=False``. Of the clicks,
 beside it myFM with 200 iterations, of which the first 20 are not used, as is our default, with
 ranks 10 and 16, one group and the fields as groups.
+
+kinds: the log loss on the same clicks, by `field_interactions` and `n_components`, with the fields
+as groups and the first of the iterations.
 
 starts: the same sets with the defaults, where the precisions at the start are ten times larger and
 smaller, and `init_scale` ten times smaller and larger.
@@ -119,6 +122,20 @@ def compare_sets(home, seeds):
             print_losses(table.name, name, [run(seed=seed) for seed in range(seeds)])
 
 
+KINDS = [("plain", 8), ("plain", 16), ("weighted", 4), ("weighted", 8), ("weighted", 16)]
+KINDS += [("aware", 2), ("aware", 4)]
+
+
+def compare_kinds(home, seeds, max_iter):
+    for table in load_all(CLASSES, home):
+        labels, numbers = np.unique(np.asarray(table.fields).astype(str), return_inverse=True)
+        fields = {"feature_groups": labels[numbers], "feature_fields": labels[numbers]}
+        for kind, n in KINDS:
+            options = {"field_interactions": kind, "n_components": n, "max_iter": max_iter}
+            losses = [loss_of(table, seed, **options, **fields) for seed in range(seeds)]
+            print_losses(table.name, f"{kind} {n}", losses)
+
+
 def print_losses(table, name, losses):
     line = " ".join(f"{loss:.4f}" for loss in losses)
     print(f"{table:10} {name:20} mean {np.mean(losses):.4f}  {line}", flush=True)
@@ -154,6 +171,8 @@ def main():
         compare_ratings(arguments.features, arguments.noise, arguments.iterations)
     if "sets" in arguments.part:
         compare_sets(arguments.data_home, arguments.seeds)
+    if "kinds" in arguments.part:
+        compare_kinds(arguments.data_home, arguments.seeds, arguments.iterations[0])
     if "starts" in arguments.part:
         compare_starts(arguments.data_home, arguments.seeds)
 

@@ -65,6 +65,30 @@ CASES = {
         clicks,
         lambda n_jobs: one_hot(FMClassifier(16, random_state=0, n_jobs=n_jobs)),
     ),
+    "clicks, field-weighted": (
+        clicks,
+        lambda n_jobs: one_hot(
+            FMClassifier(
+                16,
+                field_interactions="weighted",
+                feature_fields=np.repeat(np.arange(10), 1000),
+                random_state=0,
+                n_jobs=n_jobs,
+            )
+        ),
+    ),
+    "clicks, field-aware": (
+        clicks,
+        lambda n_jobs: one_hot(
+            FMClassifier(
+                4,
+                field_interactions="aware",
+                feature_fields=np.repeat(np.arange(10), 1000),
+                random_state=0,
+                n_jobs=n_jobs,
+            )
+        ),
+    ),
 }
 
 

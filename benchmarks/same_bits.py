@@ -76,6 +76,14 @@ def variants_of_machines():
             yield f"FMRegressor {name} {solver}", model, X, y
         model = FMRegressor(solver=solver, max_iter=50, random_state=0)
         yield f"FMRegressor dense {solver}", model, dense, dense[:, 0] * dense[:, 1] + dense[:, 5]
+    for kind in ("weighted", "matrixed", "aware"):
+        fields = {"field_interactions": kind, "feature_fields": FIELDS}
+        for solver in ("adagrad", "adam", "als", "ftrl", "sgd"):
+            if (kind, solver) != ("matrixed", "als"):
+                model = FMRegressor(4, solver=solver, max_iter=15, random_state=0, **fields)
+                yield f"FMRegressor field-{kind} {solver}", model, X, y
+        model = FMClassifier(4, max_iter=15, random_state=0, **fields)
+        yield f"FMClassifier three classes field-{kind}", model, X, three
     model = FMRegressor(solver="ftrl", alpha_l1=2.0, alpha_l21=0.5, max_iter=15, random_state=0)
     yield "FMRegressor lasso", model, X, y
     for kind in (BayesianFMRegressor, BayesianFMClassifier):
@@ -87,6 +95,8 @@ def variants_of_machines():
             "pairs": {"interactions": [("a", "b")], "feature_fields": FIELDS},
             "degree 3": {"degree": 3},
             "groups": {"feature_groups": FIELDS},
+            "field-weighted": {"field_interactions": "weighted", "feature_fields": FIELDS},
+            "field-aware": {"field_interactions": "aware", "feature_fields": FIELDS},
         }.items():
             model = kind(4, max_iter=20, n_burn_in=5, random_state=0).set_params(**options)
             yield f"{kind.__name__} {name}", model, X, y

@@ -30,9 +30,9 @@ def compile_all(
     function to avoid the wait, for example when building a container image or before tests. It
     fits small models with each estimator and solver. Later processes load the compiled kernels,
     even from a folder that they cannot write to. Rarely used kernels are still compiled on first
-    use: interactions by field, higher degrees, the squared hinge loss for multiclass problems, and
-    mini-batches with more than 65,536 features or rows. See :doc:`/reproducibility`, "Compiling in
-    advance".
+    use: `interactions` and `field_interactions`, higher degrees, the squared hinge loss for
+    multiclass problems, and mini-batches with more than 65,536 features or rows. See
+    :doc:`/reproducibility`, "Compiling in advance".
 
     Parameters
     ----------
@@ -80,6 +80,15 @@ def _uses(dtype):
     yield lambda: BayesianFMRegressor(**chain).fit(X, y).predict(X, return_std=True)
     yield lambda: BayesianFMClassifier(**chain).fit(X, positive).predict_proba(X)
     yield lambda: FMRegressor(early_stopping=True, **short).fit(X, y)
+
+    def encode():
+        from skfm.preprocessing import TableEncoder
+
+        table = np.array([["a", 1.5]], dtype=object)
+        TableEncoder(numbers="number", dtype=dtype).fit(table).transform(table)
+        TableEncoder(strings="hashed", dtype=dtype).fit(table).transform(table)
+
+    yield encode
 
     ratings = abs(X)
     for settings in ({}, {"solver": "sgd"}, {"feedback": "implicit"}):

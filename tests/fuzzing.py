@@ -23,7 +23,7 @@ from skfm import (
     MFRecommender,
 )
 from skfm._fm.target_transform import CLASSIFICATION
-from skfm.preprocessing import EventEncoder, UserItemEncoder
+from skfm.preprocessing import EventEncoder, TableEncoder, UserItemEncoder
 from skfm.recipes import make_recipe
 
 ODD = [  # as a value of anything
@@ -654,6 +654,33 @@ def draw_event_encoder(dice):
     return Input(EventEncoder, parameters | dice.values(domain, 0.2), calls)
 
 
+KINDS_OF_COLUMNS = ["category", "hashed", "number", "quantile_bins", "log_bins", "bag", "date"]
+KINDS_OF_COLUMNS += ["bins_and_value", "hashed_bag", "drop", ["category", "hashed"]]
+
+
+def draw_table_encoder(dice):
+    columns = {number: dice.pick(*KINDS_OF_COLUMNS) for number in range(dice.size(0, 2))}
+    parameters = {"columns": dice.value(columns), "crossed": dice.value([("x0", "x1")], ())}
+    domain = {
+        "strings": ("category", "hashed"),
+        "numbers": ("number", "quantile_bins", "log_bins", "bins_and_value", "category"),
+        "min_frequency": (None, 2, 0.5),
+        "max_categories": (None, 1, 3),
+        "n_features": (2, 9),
+        "total_n_features": (None, 30),
+        "n_bins": (2, 4),
+        "sparse_output": (True, False),
+        "dtype": (np.float64, np.float32),
+    }
+    calls = []
+    for _ in range(dice.size(1, 2)):
+        log, other = draw_logs(dice, dice.pick(1, 5, 20, 80), 5)
+        calls.append(Call(dice.pick("fit", "fit_transform", "partial_fit"), {"X": log}))
+        calls += [Call("transform", {"X": log}), Call("transform", {"X": other})]
+        calls += [Call("get_feature_names_out"), Call("hash_collisions", {"X": other})]
+    return Input(TableEncoder, parameters | dice.values(domain, 0.2), calls)
+
+
 RECIPES = ["mf", "svd++", "knn", "knn++", "attributes", "timesvd", "timesvd++"]
 RECIPES += ["timesvd++ flipped", "pitf", "fpmc", "parafac"]
 
@@ -694,6 +721,7 @@ FAMILIES = {
     "UserItemEncoder": draw_user_item_encoder,
     "EventEncoder": draw_event_encoder,
     "make_recipe": draw_recipe,
+    "TableEncoder": draw_table_encoder,
 }
 
 

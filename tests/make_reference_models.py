@@ -22,13 +22,17 @@ FOLDER = Path(__file__).parent / "reference_models"
 ANSWER = "answer.npy"
 NAMES = [
     "FMRegressor",
+    "FMRegressor, field-weighted",
     "FMClassifier, stream of three classes",
+    "FMClassifier, field-aware, three classes",
     "BayesianFMRegressor",
+    "BayesianFMRegressor, field-weighted",
     "BayesianFMClassifier",
     "MFRecommender",
     "FMRecommender, features",
     "UserItemEncoder, objects",
     "EventEncoder",
+    "TableEncoder",
 ]
 
 

@@ -13,7 +13,7 @@ from skfm import (
     FMRegressor,
     MFRecommender,
 )
-from skfm.preprocessing import EventEncoder, UserItemEncoder
+from skfm.preprocessing import EventEncoder, TableEncoder, UserItemEncoder
 
 N_ROWS = 60
 FEW = {"max_iter": 3, "random_state": 0}
@@ -56,6 +56,25 @@ def event_encoder():
     return EventEncoder(BLOCKS, **columns).fit(LOG, [row[2] for row in LOG])
 
 
+TABLE = [
+    [
+        f"ü{row % 7}" if row % 5 else None,
+        row % 11,
+        2.5 * row,
+        date(2020, 1 + row % 12, 2),
+        ["a", "b"][: row % 3],
+    ]
+    for row in range(N_ROWS)
+]
+
+
+def table_encoder():
+    kinds = {0: ["category", "hashed"], 1: "category", 2: ["quantile_bins", "number", "log_bins"]}
+    crossed = [("x0", "x1"), {"fields": ("x1", "x3__month"), "kind": "hashed", "n_features": 9}]
+    encoder = TableEncoder(kinds, n_features=8, n_bins=4, crossed=crossed, min_frequency=7)
+    return encoder.fit(as_objects(TABLE))
+
+
 def stream(**options):
     model = FMClassifier(2, random_state=np.random.RandomState(0), **options)
     return model.partial_fit(X, CLASSES, classes=[0, 1, 2])
@@ -75,6 +94,20 @@ MODELS = {
         lambda model: model.predict(X_NEW),
         lambda model: warmly(model, Y_NEW),
     ),
+    "FMRegressor, field-weighted": (
+        lambda: FMRegressor(2, feature_fields=FIELDS, field_interactions="weighted", **FEW).fit(
+            X, Y
+        ),
+        lambda model: model.predict(X_NEW),
+        lambda model: warmly(model, Y_NEW),
+    ),
+    "FMRegressor, field-matrixed": (
+        lambda: FMRegressor(
+            2, feature_fields=FIELDS, field_interactions="matrixed", solver="adam", **FEW
+        ).fit(X.astype(np.float32), Y),
+        lambda model: model.predict(X_NEW),
+        lambda model: model.partial_fit(X_NEW, Y_NEW),
+    ),
     "FMRegressor, degree 3, als": (
         lambda: FMRegressor(2, degree=3, solver="als", **FEW).fit(X, Y),
         lambda model: model.predict(X_NEW),
@@ -90,6 +123,11 @@ MODELS = {
         lambda model: model.predict_proba(X_NEW),
         lambda model: model.partial_fit(X_NEW, CLASSES_NEW),
     ),
+    "FMClassifier, field-aware, three classes": (
+        lambda: stream(feature_fields=FIELDS, field_interactions="aware"),
+        lambda model: model.predict_proba(X_NEW),
+        lambda model: model.partial_fit(X_NEW, CLASSES_NEW),
+    ),
     "FMClassifier, adam, a chunk again": (
         lambda: stream(solver="adam"),
         lambda model: model.predict(X_NEW),
@@ -102,6 +140,13 @@ MODELS = {
     ),
     "BayesianFMRegressor": (
         lambda: BayesianFMRegressor(2, feature_groups=FIELDS, **BAYES).fit(X, Y),
+        lambda model: np.stack(model.predict(X_NEW, return_std=True)),
+        lambda model: warmly(model, Y_NEW),
+    ),
+    "BayesianFMRegressor, field-weighted": (
+        lambda: BayesianFMRegressor(
+            2, feature_fields=FIELDS, field_interactions="weighted", **BAYES
+        ).fit(X, Y),
         lambda model: np.stack(model.predict(X_NEW, return_std=True)),
         lambda model: warmly(model, Y_NEW),
     ),
@@ -147,6 +192,18 @@ MODELS = {
     "EventEncoder": (
         event_encoder,
         lambda model: model.transform(LOG[5:15]).toarray(),
+        None,
+    ),
+    "TableEncoder": (
+        table_encoder,
+        lambda model: model.transform(as_objects(TABLE[5:15])).toarray(),
+        None,
+    ),
+    "TableEncoder, target statistics": (
+        lambda: TableEncoder({0: {"kind": "target", "cv": 2}}, random_state=0).fit(
+            as_objects(TABLE), LABELS
+        ),
+        lambda model: model.transform(as_objects(TABLE[5:15])).toarray(),
         None,
     ),
 }

@@ -911,6 +911,7 @@ BAD_PARAMETERS = {
     "degree": [1, 0, 2.5, "2", None, True, 11, np.nan],
     "fit_lower": ["no", None, 0],
     "interactions": ["ab", 3, [("a", "b")], {"a": "b"}],
+    "field_interactions": ["matrixed", "field", None, True],
     "feature_fields": [[0], "ab", [0, np.nan, 1], [[0, 1, 2]], 3, [0, "a", None]],
     "feature_groups": [[0], "ab", [0, np.nan, 1], [[0, 1, 2]], 3, [0, "a", None]],
     "fit_intercept": ["yes", None, 1],

@@ -22,7 +22,7 @@ from skfm import (
     FMRegressor,
     MFRecommender,
 )
-from skfm.preprocessing import EventEncoder
+from skfm.preprocessing import EventEncoder, TableEncoder
 
 FIRST = [  # what a user meets first
     FMRegressor(),
@@ -36,6 +36,7 @@ FIRST = [  # what a user meets first
     MFRecommender(feedback="implicit"),
     FMRecommender(),
     EventEncoder(),
+    TableEncoder(),
 ]
 MODELS = [
     *(FMRegressor(solver=solver, loss=loss) for solver in SOLVERS for loss in REGRESSION),
@@ -52,6 +53,16 @@ MODELS = [
     FMClassifier(n_jobs=2),
     FMClassifier(degree=3, fit_lower=False),
     FMClassifier(degree=3, solver="als"),
+    *(
+        kind(field_interactions=fields, **solver)
+        for kind, solver in (
+            (FMRegressor, {"solver": "als"}),
+            (FMClassifier, {"solver": "als"}),
+            (BayesianFMRegressor, {}),
+            (BayesianFMClassifier, {}),
+        )
+        for fields in ("weighted", "aware")
+    ),
     *(
         kind(field_interactions=fields, solver=solver)
         for kind in (FMRegressor, FMClassifier)
@@ -77,6 +88,12 @@ MODELS = [
     EventEncoder(["item", "ratings", "raters"]),
     EventEncoder(["previous", "last", "time", "user_time"], time=1, n_bins=3),
     EventEncoder(["context", "attributes"], context=[1], attributes=[0]),
+    TableEncoder(numbers="bins_and_value"),
+    TableEncoder(numbers="number", sparse_output=False),
+    TableEncoder(numbers="log_bins"),
+    TableEncoder(numbers="category", min_frequency=2),
+    TableEncoder(numbers="hashed", n_features=64),
+    TableEncoder({0: {"kind": "target", "cv": 2}}, random_state=0),
 ]
 OTHERS = [model for model in MODELS if repr(model) not in map(repr, FIRST)]
 ARRAY_API = "check_array_api_input"
@@ -105,7 +122,7 @@ def test_scikit_learn_check_of_others(estimator, check):
 CODE = """
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from skfm import *
-from skfm.preprocessing import EventEncoder
+from skfm.preprocessing import EventEncoder, TableEncoder
 for model in {models}:
     checks = [check for _, check in estimator_checks_generator(model)]
     found = [check for check in checks if check.func.__name__ == {name!r}]

@@ -486,7 +486,7 @@ def test_sizes_of_parameters_have_their_distribution(probit):
     for number in range(size(12_000, 4_000)):
         chain._rescale(rng)
         if number % 8 == 7:
-            linear, factors, _ = chain.model
+            linear, factors = chain.model[:2]
             scales.append([factors[0, 0] / theta[0, 0], linear[0] / theta[0, 2]])
     powers = np.array([scales[-1][0]] * 2 + [scales[-1][1]])
     assert_allclose(chain.group_mean, mean * powers)

@@ -155,8 +155,14 @@ def test_explains_the_decision_function(n_classes):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"degree": 3}, {"feature_fields": FIELDS, "interactions": [("a", "c"), ("c", "c")]}],
-    ids=["pairs", "degree 3", "fields"],
+    [
+        {},
+        {"degree": 3},
+        {"feature_fields": FIELDS, "interactions": [("a", "c"), ("c", "c")]},
+        {"feature_fields": FIELDS, "field_interactions": "weighted"},
+        {"feature_fields": FIELDS, "field_interactions": "aware"},
+    ],
+    ids=["pairs", "degree 3", "fields", "weighted", "aware"],
 )
 def test_explains_the_posterior_mean(options):
     X, y = make_rows(size(60, 20))

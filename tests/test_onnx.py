@@ -35,6 +35,11 @@ skl2onnx = pytest.importorskip("skl2onnx")
 
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-13}
 FIELDS = {"feature_fields": list("aabbcd"), "interactions": [("a", "b"), ("b", "b"), ("c", "a")]}
+KINDS = [
+    {"field_interactions": kind, "feature_fields": list(fields), "interactions": interactions}
+    for kind in ("weighted", "matrixed", "aware")
+    for fields, interactions in (("abacbd", None), ("aabbcd", FIELDS["interactions"]))
+]
 NO_ZIPMAP = {"zipmap": False}
 
 
@@ -69,6 +74,7 @@ def assert_same(got, expected, tolerance):
         {"degree": 3},
         {"degree": 3, "fit_lower": False},
         {"degree": 6},
+        *KINDS,
     ],
 )
 def test_regressor(dtype, parameters):
@@ -85,12 +91,13 @@ def test_regressor(dtype, parameters):
     assert run(X[:0])[0].shape == (0, 1)
 
 
-def test_columns_far_from_zero():
+@pytest.mark.parametrize("parameters", [{}, *KINDS[::2]])
+def test_columns_far_from_zero(parameters):
     X, y = make_dense("squared_error", 0)
     X = (X + 1e4).astype(np.float32)
-    model = FMRegressor(random_state=0, max_iter=10).fit(X, y)
+    model = FMRegressor(random_state=0, max_iter=10, **parameters).fit(X, y)
     assert_same(convert(model, X)(X)[0][:, 0], model.predict(X), 1e-5)
-    model = FMClassifier(random_state=0, max_iter=10).fit(X, y > 0)
+    model = FMClassifier(random_state=0, max_iter=10, **parameters).fit(X, y > 0)
     assert_same(convert(model, X, options=NO_ZIPMAP)(X)[1], model.predict_proba(X), 1e-5)
 
 
@@ -103,7 +110,7 @@ def test_losses(loss):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("parameters", [{}, {"degree": 3}, FIELDS])
+@pytest.mark.parametrize("parameters", [{}, {"degree": 3}, FIELDS, *KINDS[1::2]])
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_classifier(dtype, parameters, n_classes):
     X, y = make_dense("log_loss", n_classes)
@@ -179,6 +186,10 @@ BAYESIAN = {
     "degree 3": {"degree": 3},
     "linear": {"n_components": 0},
     "factors alone": {"fit_linear": False},
+    **{
+        f"field-{kind}": FIELDS | {"feature_fields": list("aaabbbbcd"), "field_interactions": kind}
+        for kind in ("weighted", "aware")
+    },
 }
 
 

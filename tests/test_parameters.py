@@ -35,7 +35,7 @@ from skfm._utils.parameters import (
 from skfm.datasets import make_fm_classification, make_fm_regression
 from skfm.metrics import ndcg_at_k, precision_at_k, recall_at_k
 from skfm.model_selection import EntryKFold, leave_last_out, split_entries, split_users
-from skfm.preprocessing import EventEncoder, UserItemEncoder
+from skfm.preprocessing import EventEncoder, TableEncoder, UserItemEncoder
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 3))
@@ -246,11 +246,11 @@ OTHERS = {
     *("alpha", "alpha_linear", "alpha_l1", "alpha_l21", "class_weight", "scoring", "random_state"),
     *("interactions", "fit_linear", "feature_fields", "feature_groups", "user_fields"),
     *("item_features", "item_ids", "item_fields", "item_identity"),
-    *("blocks", "user", "item", "value", "time"),
+    *("blocks", "user", "item", "value", "time", "columns"),
 }
 ESTIMATORS = [
     *(FMRegressor, FMClassifier, BayesianFMRegressor, BayesianFMClassifier),
-    *(MFRecommender, FMRecommender, EventEncoder, UserItemEncoder),
+    *(MFRecommender, FMRecommender, EventEncoder, TableEncoder, UserItemEncoder),
 ]
 
 

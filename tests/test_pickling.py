@@ -31,7 +31,7 @@ from skfm._utils.packing import Columns, Runs, packed, unpacked
 from skfm._utils.pickling import Versioned
 from skfm._utils.plain_state import KIND, from_plain, to_plain
 from skfm.exceptions import InconsistentVersionError, InconsistentVersionWarning
-from skfm.preprocessing import EventEncoder, UserItemEncoder
+from skfm.preprocessing import EventEncoder, TableEncoder, UserItemEncoder
 
 OPTIONS = {"max_iter": 3, "random_state": 0}
 LOG = [[row % 5, row % 7] for row in range(40)]
@@ -42,6 +42,9 @@ def make_data(n_rows=40):
     X = rng.normal(size=(n_rows, 4))
     X[:, 3] += 50  # is centered
     return X, rng.normal(size=n_rows), rng.integers(2, size=n_rows)
+
+
+ENCODERS = UserItemEncoder, EventEncoder, TableEncoder
 
 
 def make_models():
@@ -64,6 +67,7 @@ def make_models():
         ),
         UserItemEncoder: (UserItemEncoder().fit(LOG), "transform", LOG),
         EventEncoder: (EventEncoder(blocks).fit(LOG), "transform", LOG),
+        TableEncoder: (TableEncoder(crossed=[("x0", "x1")]).fit(LOG), "transform", LOG),
     }
 
 
@@ -156,7 +160,7 @@ def test_pickles_contain_no_private_class(models):
                 return super().find_class(module, name)
 
         Reader(io.BytesIO(pickle.dumps(model))).load()
-        package = "skfm.preprocessing" if kind in (EventEncoder, UserItemEncoder) else "skfm"
+        package = "skfm.preprocessing" if kind in ENCODERS else "skfm"
         assert names == {f"{package}.{kind.__name__}"}
         assert getattr(import_module(package), kind.__name__) is kind
 
@@ -215,6 +219,7 @@ def test_what_is_missing_is_said(models):
         (FMRecommender, "_centered"),
         (UserItemEncoder, "_users"),
         (EventEncoder, "_blocks"),
+        (TableEncoder, "_blocks"),
     ):
         model, method, data = models[kind]
         again = quietly(pickle.loads, of_another_version(model, drop=[name]))

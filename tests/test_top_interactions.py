@@ -24,6 +24,7 @@ from skfm.inspection import (
     similar_features,
     top_interactions,
 )
+from skfm.inspection._products import Products
 
 FIELDS = ["a", "a", "b", "b", "c", "c"]
 
@@ -40,7 +41,7 @@ def fitted(kind, **options):
     if kind == "classes":
         labels = np.digitize(y, np.quantile(y, [0.3, 0.6]))
         return FMClassifier(2, solver="als", max_iter=5, **options).fit(X, labels)
-    if kind == "posterior":
+    if kind.endswith("posterior"):
         X[:, 3] = 0  # does not occur in training
         return BayesianFMRegressor(2, max_iter=20, n_burn_in=10, **options).fit(X, y)
     return FMRegressor(2, solver="als", max_iter=5, **options).fit(X, y)
@@ -61,7 +62,18 @@ def weights_of_all_pairs(model):
 
 @pytest.mark.parametrize("block", [2, 512])
 @pytest.mark.parametrize("is_weighted", [False, True])
-@pytest.mark.parametrize("kind", ["fields", "pairs", "degree 3", "classes", "posterior"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "fields",
+        "pairs",
+        "degree 3",
+        "classes",
+        "posterior",
+        "weighted posterior",
+        "aware posterior",
+    ],
+)
 def test_finds_the_largest_of_all_weights(monkeypatch, kind, is_weighted, block):
     monkeypatch.setattr(_strengths, "BLOCK", block)
     monkeypatch.setattr(_strengths_in_rows, "FEATURES_TOGETHER", block)
@@ -69,10 +81,14 @@ def test_finds_the_largest_of_all_weights(monkeypatch, kind, is_weighted, block)
     options = {
         "fields": {"feature_fields": FIELDS, "interactions": [("a", "b"), ("c", "c")]},
         "degree 3": {"degree": 3},
+        **{
+            f"{kind} posterior": {"feature_fields": FIELDS, "field_interactions": kind}
+            for kind in ("weighted", "aware")
+        },
     }
     model, (X, _) = fitted(kind, **options.get(kind, {})), make_rows()
     weights = weights_of_all_pairs(model)
-    if kind == "posterior":
+    if kind.endswith("posterior"):
         weights[3] = weights[:, 3] = 0  # its prior says nothing of it
     if is_weighted:
         weights *= np.sqrt(np.einsum("ni,nj->ij", X**2, X**2) / len(X))[:, :, None]
@@ -89,17 +105,21 @@ def test_finds_the_largest_of_all_weights(monkeypatch, kind, is_weighted, block)
 
 
 @pytest.mark.parametrize("block", [1, 1 << 20])
-@pytest.mark.parametrize("kind", ["fields", "pairs", "classes", "posterior"])
+@pytest.mark.parametrize(
+    "kind", ["fields", "pairs", "classes", "posterior", "weighted posterior", "aware posterior"]
+)
 def test_strengths_of_fields(monkeypatch, kind, block):
     monkeypatch.setattr(_strengths_in_rows, "NUMBERS_TOGETHER", block)
     options = {"feature_fields": FIELDS}
     if kind == "fields":
         options |= {"interactions": [("a", "b"), ("c", "c"), ("b", "c")]}
+    if kind in ("weighted posterior", "aware posterior"):
+        options |= {"field_interactions": kind.split()[0]}
     model, (X, _) = fitted(kind, **options), make_rows()
-    if kind == "posterior":
+    if kind.endswith("posterior"):
         X[:, 3] = 0
     squares = (weights_of_all_pairs(model) ** 2).sum(axis=2)
-    if kind == "posterior":
+    if kind.endswith("posterior"):
         squares[3] = squares[:, 3] = 0
     i, j = np.triu_indices(6, 1)
     fields = np.sort(np.array(FIELDS)[np.column_stack([i, j])], axis=1)
@@ -161,11 +181,8 @@ def test_most_pairs_are_never_looked_at(monkeypatch):
         lambda *arguments: looked_at.append(1) or pairs_above(*arguments),
     )
 
-    class Factors:
-        group, partners = np.zeros(1000, int), np.ones((1, 1), bool)
-
-    Factors.vectors = vectors
-    pairs = _strengths.strongest_pairs(Factors, 10)
+    whole = np.full(4, 2), np.zeros(1000, int), np.ones((1, 1), bool)
+    pairs = _strengths.strongest_pairs(Products(vectors, *whole), 10)
     products = np.abs(np.triu(vectors[0] @ vectors[0].T, 1))
     order = np.argsort(-products, axis=None)[:10]
     assert_array_equal(pairs, np.column_stack(np.unravel_index(order, products.shape)))

@@ -32,7 +32,7 @@ from skfm.model_selection import (
     split_entries,
     split_users,
 )
-from skfm.preprocessing import EventEncoder, UserItemEncoder, feature_groups
+from skfm.preprocessing import EventEncoder, TableEncoder, UserItemEncoder, feature_groups
 from skfm.recipes import make_recipe
 
 LOG = [("ann", "tea", 5), ("bob", "milk", 4)]
@@ -58,6 +58,8 @@ def correct(frame: pd.DataFrame) -> None:
     encoder = UserItemEncoder(value=None, dtype=np.float32).fit(LOG)
     print(encoder.fit_transform(frame).shape, encoder.encode_users(["ann"]).tolist())
     events = EventEncoder(["user", ("again", "item")], time="when", attributes=["age", 3])
+    table = TableEncoder({"rating": "number"}, min_frequency=2, dtype=np.float32)
+    print(table.fit(frame).partial_fit(frame).transform(frame).nnz, table.hash_collisions(frame))
     print(events.fit(frame, frame["rating"]).transform(frame).nnz, feature_groups(events)[0])
 
     model = make_recipe("svd++", FMRegressor(), user="name").fit(frame, [1, 2])
@@ -115,6 +117,8 @@ def mistaken(frame: pd.DataFrame) -> None:
     EventEncoder(n_last="all")  # mistake
     EventEncoder(dtype="int64")  # mistake
     EventEncoder().fit(3)  # mistake
+    TableEncoder(numbers="bag")  # mistake
+    TableEncoder().transform(3)  # mistake
     feature_groups([1, 2])  # mistake
 
     make_recipe("svd", FMRegressor())  # mistake

@@ -13,7 +13,7 @@ from skfm._fm.early_stopping import Listener, check_scoring, make_score, split, 
 from skfm._fm.feature_groups import check_groups
 from skfm._fm.features import Features
 from skfm._fm.fitted import FittedFM
-from skfm._fm.interactions import DEGREE, KIND
+from skfm._fm.interactions import DEGREE, KIND, NO_MATRICES
 from skfm._fm.penalties import (
     FoundPenalties,
     check_penalties,
@@ -176,12 +176,8 @@ class BaseFM(FittedFM):
         super()._check_parameters()
         check_scoring(self)
         if is_option(self.solver, "als") and is_option(self.field_interactions, "matrixed"):
-            raise ValueError(
-                "solver='als' cannot fit field_interactions='matrixed': each matrix has "
-                "n_components**2 entries that all rows share, for which it would have to solve a "
-                "system of equations of all of them together; use another solver, such as "
-                "'adagrad', or field_interactions='weighted' or 'aware'."
-            )
+            remedy = NO_MATRICES.format("another solver, such as 'adagrad', or")
+            raise ValueError(f"solver='als' {remedy}")
 
     def fit(
         self,

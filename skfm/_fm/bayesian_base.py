@@ -2,7 +2,7 @@
 
 import numbers
 from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm._fm.feature_groups import check_or_derive_groups
 from skfm._fm.features import EstimatorOfFeatures
-from skfm._fm.interactions import DEGREE
+from skfm._fm.interactions import DEGREE, NO_MATRICES
 from skfm._fm.rows import Rows, without_ones
 from skfm._fm.sampling import ChainHistory, ChainState, run_chain, start_chain
 from skfm._solvers.fm.diagnostics import (
@@ -38,6 +38,7 @@ from skfm._utils.parameters import (
     RANK,
     VERBOSE,
     Interval,
+    Options,
 )
 from skfm._utils.threads import n_threads
 from skfm._utils.typing import ColumnLike, Float, Int, MatrixLike, Seed
@@ -59,14 +60,13 @@ class BaseBayesianFM(EstimatorOfFeatures):
         "init_scale": [NON_NEGATIVE],
         "degree": [DEGREE],
         "fit_lower": [BOOLEAN],
+        "field_interactions": [Options("plain", "weighted", "aware")],
         "fit_intercept": [BOOLEAN],
         "max_memory": [POSITIVE],
         "warm_start": [BOOLEAN],
         "n_jobs": N_JOBS,
         "verbose": VERBOSE,
     }
-
-    field_interactions = "plain"
 
     def __init__(
         self,
@@ -78,6 +78,7 @@ class BaseBayesianFM(EstimatorOfFeatures):
         degree: Int = 2,
         fit_lower: bool = True,
         interactions: Sequence[Sequence[Any]] | None = None,
+        field_interactions: Literal["plain", "weighted", "aware"] = "plain",
         feature_fields: ColumnLike | None = None,
         feature_groups: ColumnLike | None = None,
         fit_intercept: bool = True,
@@ -95,6 +96,7 @@ class BaseBayesianFM(EstimatorOfFeatures):
         self.degree = degree
         self.fit_lower = fit_lower
         self.interactions = interactions
+        self.field_interactions = field_interactions
         self.feature_fields = feature_fields
         self.feature_groups = feature_groups
         self.fit_intercept = fit_intercept
@@ -104,6 +106,12 @@ class BaseBayesianFM(EstimatorOfFeatures):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
+
+    def _check_parameters(self):
+        if validation.is_option(self.field_interactions, "matrixed"):
+            remedy = NO_MATRICES.format("FMRegressor or FMClassifier, or")
+            raise ValueError(f"{type(self).__name__} {remedy}")
+        super()._check_parameters()
 
     def fit(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Draw samples from the posterior distribution.
@@ -152,7 +160,7 @@ class BaseBayesianFM(EstimatorOfFeatures):
             groups = self.feature_groups_
         labels, group = check_or_derive_groups(groups, rows.X, rows.weight)
         if before is not None:
-            before.check(n_features, interactions.n_components, labels.size)
+            before.check(n_features, interactions, labels.size)
         digest = self._digest(rows, interactions, group)
         problem = make_problem(
             rows.X,
@@ -209,8 +217,9 @@ class BaseBayesianFM(EstimatorOfFeatures):
     def _digest(self, rows, interactions, group):
         """What tells rows, and the model's terms for them, from others."""
         flags = np.array([self.fit_intercept, self._noise_by_level()])
-        terms = group, flags, *vars(interactions).values()
-        return validation.digest(rows.X, rows.y, rows.weight, *terms)
+        kind = np.frombuffer(interactions.kind.encode(), np.uint8)
+        parts = [part for part in vars(interactions).values() if isinstance(part, np.ndarray)]
+        return validation.digest(rows.X, rows.y, rows.weight, group, flags, kind, *parts)
 
     def _settings(self, interactions):
         return Settings(
@@ -262,6 +271,15 @@ class BaseBayesianFM(EstimatorOfFeatures):
     def feature_groups_(self):
         check_is_fitted(self, "_chain_state")
         return self._group_labels[self._chain_state.group]  # in pickles, strings would be large
+
+    @property
+    def fields_(self):
+        check_is_fitted(self, "_chain_state")
+        if self._chain_state.interactions.kind == "plain":
+            raise AttributeError(
+                "fields_ exists only if field_interactions is 'weighted' or 'aware'."
+            )
+        return self._chain_state.interactions.labels
 
     def _noise_by_level(self):
         return False

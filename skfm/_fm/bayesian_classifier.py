@@ -47,10 +47,18 @@ class BayesianFMClassifier(ClassifierMixin, BaseBayesianFM):
     interactions : list of pairs of fields, default=None
         Pairs of fields whose features interact, in either order. ``("user", "user")`` stands for
         the interactions within a field. None means all pairs. Only for ``degree=2``.
+    field_interactions : {"plain", "weighted", "aware"}, default="plain"
+        How the features of two fields interact. "plain" multiplies their vectors. The other values
+        are made for tables of categories, where each column is a field: "weighted" draws a weight
+        for each pair of fields (FwFM), and "aware" a vector of each feature for each partner field
+        (FFM), which takes ``n_fields`` times the memory. See Notes of
+        :class:`BayesianFMRegressor`. Features of the same field
+        always interact by the product of their vectors. Only for ``degree=2``.
     feature_fields : array-like of shape (n_features,), default=None
-        Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the
-        fields that :class:`~skfm.preprocessing.EventEncoder` attaches to its output, if X has
-        them.
+        Field of each feature, as a label, for `interactions`, `field_interactions` and
+        `fit_linear`. None uses the fields that the encoders of :mod:`skfm.preprocessing` attach to
+        their output, if X has them. If it has none, `field_interactions` takes each column as a
+        field of its own, if there are at most 100.
     feature_groups : array-like of shape (n_features,) or "single", default=None
         Group of each feature, as a label. The features of a group share a prior. Use one group for
         each kind of feature (users, items, genres); `skfm.preprocessing.feature_groups` derives
@@ -93,12 +101,15 @@ class BayesianFMClassifier(ClassifierMixin, BaseBayesianFM):
         until the chain has converged, and then fluctuates.
     r_hat_ : dict
         Split R-hat [2]_ of the iterations after the burn-in, for a few quantities: the training
-        loss, the intercept, the root mean squares of the linear weights ("coef") and of the
-        factors ("components"). R-hat is about 1 if the first half of the iterations agrees with
-        the second half. Empty if there are fewer than 4 iterations.
+        loss, the intercept, the root mean squares of the linear weights ("coef"), of the
+        factors ("components") and of the weights of pairs of fields ("field_weights"). R-hat is
+        about 1 if the first half of the iterations agrees with the second half. Empty if there are
+        fewer than 4 iterations.
     effective_sample_size_ : dict
         For the same quantities, the number of independent samples that would estimate their means
         as precisely as the iterations do. Empty if there are fewer than 4 iterations.
+    fields_ : ndarray of shape (n_fields,)
+        Labels of the fields, unless `field_interactions` is "plain".
     feature_groups_ : ndarray of shape (n_features,)
         Group of each feature, as a label.
     n_features_in_ : int

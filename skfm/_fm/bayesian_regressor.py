@@ -1,7 +1,7 @@
 """BayesianFMRegressor: means and standard deviations over posterior samples."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -62,10 +62,17 @@ class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
     interactions : list of pairs of fields, default=None
         Pairs of fields whose features interact, in either order. ``("user", "user")`` stands for
         the interactions within a field. None means all pairs. Only for ``degree=2``.
+    field_interactions : {"plain", "weighted", "aware"}, default="plain"
+        How the features of two fields interact. "plain" multiplies their vectors. The other values
+        are made for tables of categories, where each column is a field: "weighted" draws a weight
+        for each pair of fields (FwFM), and "aware" a vector of each feature for each partner field
+        (FFM), which takes ``n_fields`` times the memory. See Notes. Features of the same field
+        always interact by the product of their vectors. Only for ``degree=2``.
     feature_fields : array-like of shape (n_features,), default=None
-        Field of each feature, as a label, for `interactions` and `fit_linear`. None uses the
-        fields that :class:`~skfm.preprocessing.EventEncoder` attaches to its output, if X has
-        them.
+        Field of each feature, as a label, for `interactions`, `field_interactions` and
+        `fit_linear`. None uses the fields that the encoders of :mod:`skfm.preprocessing` attach to
+        their output, if X has them. If it has none, `field_interactions` takes each column as a
+        field of its own, if there are at most 100.
     feature_groups : array-like of shape (n_features,) or "single", default=None
         Group of each feature, as a label. The features of a group share a prior. Use one group for
         each kind of feature (users, items, genres); `skfm.preprocessing.feature_groups` derives
@@ -114,11 +121,14 @@ class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
     r_hat_ : dict
         Split R-hat [4]_ of the iterations after the burn-in, for a few quantities: the training
         loss, the intercept, the root mean squares of the linear weights ("coef") and of the
-        factors ("components"), and the noise precision. R-hat is about 1 if the first half of the
-        iterations agrees with the second half. Empty if there are fewer than 4 iterations.
+        factors ("components") and of the weights of pairs of fields ("field_weights"), and the
+        noise precision. R-hat is about 1 if the first half of the iterations agrees with the
+        second half. Empty if there are fewer than 4 iterations.
     effective_sample_size_ : dict
         For the same quantities, the number of independent samples that would estimate their means
         as precisely as the iterations do. Empty if there are fewer than 4 iterations.
+    fields_ : ndarray of shape (n_fields,)
+        Labels of the fields, unless `field_interactions` is "plain".
     feature_groups_ : ndarray of shape (n_features,)
         Group of each feature, as a label.
     n_features_in_ : int
@@ -162,6 +172,13 @@ class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
     deviations. For a level that does not occur in training, the noise variance is its mean under
     this prior.
 
+    **Field interactions.** Let feature i belong to field ``a`` and feature j to field ``b``.
+    ``field_interactions="weighted"`` replaces ``<v_i, v_j>`` by ``r_ab <v_i, v_j>``. The weights
+    ``r_ab`` have the prior N(1, 1) and are drawn from the sixth iteration on. "aware" replaces it
+    by ``<v_i[b], v_j[a]>``, where each feature has a vector for each partner field, and the prior
+    of each group has a mean and a precision for each coordinate of all of these vectors. For the
+    sources, see :class:`FMRegressor`. The matrices of field-matrixed models are not sampled.
+
     **New features.** A feature that does not occur in training has the prior of its group: it
     shifts predictions to the mean of the group and increases their standard deviation.
 
@@ -204,6 +221,7 @@ class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
         degree: Int = 2,
         fit_lower: bool = True,
         interactions: Sequence[Sequence[Any]] | None = None,
+        field_interactions: Literal["plain", "weighted", "aware"] = "plain",
         feature_fields: ColumnLike | None = None,
         feature_groups: ColumnLike | None = None,
         fit_intercept: bool = True,
@@ -223,6 +241,7 @@ class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
             degree=degree,
             fit_lower=fit_lower,
             interactions=interactions,
+            field_interactions=field_interactions,
             feature_fields=feature_fields,
             feature_groups=feature_groups,
             fit_intercept=fit_intercept,

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from skfm._solvers.fm.parameters import NO_PAIRS
-
-ATTRIBUTES = "fields_", "field_weights_", "field_matrices_"
+OF_PAIRS = "field_weights_", "field_matrices_"
+ATTRIBUTES = "fields_", *OF_PAIRS
 
 
 def show_components(factors, interactions):
@@ -81,7 +80,7 @@ def read(model, n_outputs, interactions, dtype):
     Those of fields that do not interact are those of the plain model, as during training.
     """
     if not interactions.has_field_pairs:
-        return NO_PAIRS
+        return interactions.first_field_pairs(n_outputs).astype(dtype)
     name = "field_weights_" if interactions.kind == "weighted" else "field_matrices_"
     n_fields = len(interactions.partners)
     n = 1 if interactions.kind == "weighted" else interactions.n_components

@@ -41,14 +41,17 @@ class FittedFM(ReadOnlyAttributes, EstimatorOfFeatures):
 
     @property
     def _read_only(self):
-        return () if vars(self).get("_centered") is None else PARAMETERS
+        is_centered = vars(self).get("_centered") is not None
+        return (*PARAMETERS, *field_parameters.OF_PAIRS) if is_centered else ()
 
     def __setstate__(self, state):
         super().__setstate__(state)
-        components = getattr(self, "components_", None)
-        if components is not None and not isinstance(components, np.memmap):
+        # Pickles of other versions may lack them; the error says so when they are needed.
+        components, interactions = (vars(self).get(n) for n in ("components_", "_interactions"))
+        is_complete = components is not None and interactions is not None
+        if is_complete and not isinstance(components, np.memmap):
             # Pickle keeps neither the order of three axes in memory nor where arrays start.
-            first = -3 if self._interactions.kind == "aware" else -2
+            first = -3 if interactions.kind == "aware" else -2
             by_feature = np.moveaxis(components, -1, first)
             table = aligned_zeros(by_feature.shape, components.dtype)
             table[...] = by_feature

@@ -13,6 +13,12 @@ from skfm._utils.parameters import Interval, Options
 
 DEGREE = Interval(numbers.Integral, 2, 10)
 KIND = Options("plain", "weighted", "matrixed", "aware")
+# Why solvers that fit all rows at once refuse matrices, after what they are.
+NO_MATRICES = (
+    "cannot fit field_interactions='matrixed': each matrix has n_components**2 entries that all "
+    "rows share, for which it would have to solve a system of equations of all of them together; "
+    "use {} field_interactions='weighted' or 'aware'."
+)
 MOST_OWN_FIELDS = 100  # columns that are fields of their own, where users name no fields
 
 

@@ -11,6 +11,18 @@ from skfm._utils.pickling import Versioned
 from skfm._utils.threads import share
 
 BLOCK_BYTES = 2 << 20  # of outputs at a time
+# The arrays of samples, each with the draws along its first axis.
+ARRAYS = {
+    "intercept": np.float64,
+    "linear": np.float32,
+    "factors": np.float32,
+    "field_pairs": np.float32,
+    "noise_precision": np.float64,
+    "group_mean": np.float64,
+    "group_precision": np.float64,
+    "level_precision": np.float32,
+    "freedom": np.float64,
+}
 
 
 class Samples(Versioned):
@@ -23,35 +35,33 @@ class Samples(Versioned):
     def __init__(self, draw, n_bytes, n_draws):
         """Room for draws like this one; ``n_draws`` of them are to come."""
         n_used, n_coordinates = draw.theta.shape
-        n_numbers = draw.theta.size + draw.level_precision.size  # the rest is in float64
+        n_numbers = draw.theta.size + draw.field_pairs.size + draw.level_precision.size
+        # The rest is in float64.
         self.bytes_a_draw = 4 * n_numbers + 16 * draw.group_mean.size + 8 * draw.freedom.size + 16
         self.stride = 1
         self.n_seen = 0
         self.n_kept = 0
-        capacity = min(self._limit(n_bytes), n_draws)
-        n_groups, of_noise = (
-            draw.group_mean.shape[0],
-            (draw.level_precision.size, draw.freedom.size),
-        )
-        self._allocate(capacity, n_used, n_coordinates - 1, n_groups, *of_noise)
+        shapes = {
+            "linear": (n_used,),
+            "factors": (n_used, n_coordinates - 1),
+            "field_pairs": draw.field_pairs.shape,
+            "group_mean": draw.group_mean.shape,
+            "group_precision": draw.group_precision.shape,
+            "level_precision": draw.level_precision.shape,
+            "freedom": draw.freedom.shape,
+        }
+        self._allocate(min(self._limit(n_bytes), n_draws), shapes)
 
     def _limit(self, n_bytes):
         return max(2, int(n_bytes // self.bytes_a_draw))
 
-    def _allocate(self, capacity, n_used, n_components, n_groups, n_levels, n_freedoms):
-        self.intercept = np.zeros(capacity)
-        self.linear = np.zeros((capacity, n_used), np.float32)
-        self.factors = aligned_zeros((capacity, n_used, n_components), np.float32)
-        self.noise_precision = np.zeros(capacity)
-        self.group_mean = np.zeros((capacity, n_groups, n_components + 1))
-        self.group_precision = np.zeros((capacity, n_groups, n_components + 1))
-        self.level_precision = np.zeros((capacity, n_levels), np.float32)
-        self.freedom = np.zeros((capacity, n_freedoms))
+    def _allocate(self, capacity, shapes):
+        """Make space for so many draws, given the shape of each array of a draw."""
+        for name, kind in ARRAYS.items():
+            setattr(self, name, aligned_zeros((capacity, *shapes.get(name, ())), kind))
 
     def _arrays(self):
-        names = "intercept", "linear", "factors", "noise_precision", "group_mean"
-        names += "group_precision", "level_precision", "freedom"
-        return [getattr(self, name) for name in names]
+        return [getattr(self, name) for name in ARRAYS]
 
     def extended(self, n_bytes, n_draws):
         """A copy with room for further draws, in so many bytes."""
@@ -63,8 +73,8 @@ class Samples(Versioned):
             longer.n_kept = old[0].shape[0]
             longer.stride *= 2
         capacity = min(limit, longer.n_kept + n_draws)
-        sizes = [getattr(self, name).shape[1] for name in ("level_precision", "freedom")]
-        longer._allocate(capacity, *self.factors.shape[1:], self.group_mean.shape[1], *sizes)
+        shapes = {name: getattr(self, name).shape[1:] for name in ARRAYS}
+        longer._allocate(capacity, shapes)
         for new, kept in zip(longer._arrays(), old, strict=True):
             new[: longer.n_kept] = kept[: longer.n_kept]
         return longer
@@ -86,11 +96,13 @@ class Samples(Versioned):
         with np.errstate(over="ignore"):
             self.linear[k] = draw.linear
             self.factors[k] = draw.factors
+            self.field_pairs[k] = draw.field_pairs
         self.noise_precision[k] = draw.noise_precision
         self.group_mean[k], self.group_precision[k] = draw.group_mean, draw.group_precision
         self.level_precision[k], self.freedom[k] = draw.level_precision, draw.freedom
         self.n_kept += 1
-        return bool(np.isfinite(self.linear[k]).all() and np.isfinite(self.factors[k]).all())
+        of_model = self.linear[k], self.factors[k], self.field_pairs[k]
+        return all(bool(np.isfinite(values).all()) for values in of_model)
 
     def trim(self):
         """Give back room that was not needed."""
@@ -137,7 +149,8 @@ class Samples(Versioned):
             features = np.append(rows.used[known], new)
             linear = np.concatenate([linear[:, known], new_linear], axis=1)
             factors = np.concatenate([factors[:, known], new_factors], axis=1)
-        parameters = Parameters(self.intercept, linear, np.ascontiguousarray(factors))
+        factors = np.ascontiguousarray(factors)
+        parameters = Parameters(self.intercept, linear, factors, self.field_pairs)
         return parameters, features, columns
 
     def noise_variance(self, rows, group, n_threads):
@@ -178,11 +191,7 @@ class Samples(Versioned):
         overflown = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
         if overflown.size:
             values = values.astype(np.float64)
-            exact = Parameters(
-                parameters.intercept,
-                parameters.linear.astype(np.float64),
-                parameters.factors.astype(np.float64),
-            )
+            exact = Parameters(*(part.astype(np.float64) for part in parameters))
             for row in overflown:
                 outputs[row] = compute(row, row + 1, values, exact)
         if not np.isfinite(outputs).all():

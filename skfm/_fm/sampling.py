@@ -10,6 +10,7 @@ from skfm._solvers.fm.column_scaling import Scaling
 from skfm._solvers.fm.gibbs import Draw, first_draw
 from skfm._solvers.fm.interactions import Interactions
 from skfm._solvers.training import History
+from skfm._utils.messages import shown
 from skfm._utils.pickling import Versioned
 from skfm._utils.progress import Progress
 
@@ -38,9 +39,21 @@ class ChainState(Versioned):
     group: np.ndarray  # (n_features,)
     digest: bytes  # of the rows
 
-    def check(self, n_features, n_components, n_groups):
-        """Raise an error if a chain of this shape cannot continue from here."""
-        shape = n_features, n_components, n_groups
+    def check(self, n_features, interactions, n_groups):
+        """Raise an error if a chain of such a model cannot continue from here."""
+        kind, kind_before = interactions.kind, self.interactions.kind
+        if kind != kind_before:
+            raise ValueError(
+                f"warm_start cannot change field_interactions from {kind_before!r} to {kind!r}. "
+                "Set warm_start=False to start again."
+            )
+        if kind != "plain" and not np.array_equal(interactions.labels, self.interactions.labels):
+            raise ValueError(
+                f"warm_start with field_interactions={kind!r} requires the same fields as before: "
+                f"got {shown(interactions.labels.tolist())}, but the fitted model has "
+                f"{shown(self.interactions.labels.tolist())}. Set warm_start=False to start again."
+            )
+        shape = n_features, interactions.n_components, n_groups
         before = self.group.size, self.draw.factors.shape[1], self.draw.group_mean.shape[0]
         if shape != before:
             raise ValueError(
@@ -56,6 +69,7 @@ class ChainState(Versioned):
     def start_on_other_rows(self, draw, problem):
         """Where it continues on other rows; parameters of new features are those of ``draw``."""
         before, n_features = self.draw, self.group.size
+        draw.field_pairs = before.field_pairs
         whole = np.zeros((n_features, draw.theta.shape[1]), draw.theta.dtype)
         whole[problem.used] = draw.theta
         whole[self.scaling.used] = before.theta

@@ -1,4 +1,4 @@
-"""Normal equations of one feature's parameters: assembled, then solved or sampled from."""
+"""Normal equations of a block of parameters: assembled, then solved or sampled from."""
 
 import math
 

@@ -28,7 +28,9 @@ __all__ = [
     "Seed",
     "SparseMatrix",
     "SupportsArray",
+    "SupportsArrow",
     "SupportsSparse",
+    "TableLike",
     "available_if",
 ]
 
@@ -37,6 +39,12 @@ class SupportsArray(Protocol):
     """What NumPy makes an array of: arrays, and Series and DataFrames of pandas or polars."""
 
     def __array__(self) -> NDArray[Any]: ...
+
+
+class SupportsArrow(Protocol):
+    """A table that can be read as a stream of Arrow record batches."""
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
 
 
 class SupportsSparse(Protocol):
@@ -68,6 +76,7 @@ ColumnLike: TypeAlias = Sequence[Any] | SupportsArray
 ItemsLike: TypeAlias = Collection[Any] | SupportsArray  # where the order does not matter
 ColumnKey: TypeAlias = str | Int  # its name, or its position
 LogLike: TypeAlias = Sequence[Sequence[Any]] | SupportsArray
+TableLike: TypeAlias = Sequence[Sequence[Any]] | SupportsArray | SupportsArrow
 
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 IntArray: TypeAlias = NDArray[np.integer[Any]]

@@ -67,7 +67,11 @@ def load_libffm(
     -------
     X : CSR matrix of shape (n_rows, n_features)
         Values, with sorted indices. Duplicate entries of a row are summed, and zeros in the file
-        are stored. With ``on_shared="split"``, there may be more columns.
+        are stored. With ``on_shared="split"``, there may be more columns. The attribute
+        ``X.feature_fields`` contains the fields of the columns, which the estimators of this
+        package use; columns without entries count to the last field there. Operations of SciPy,
+        such as slicing, return matrices without this attribute: pass `fields` as `feature_fields`
+        to the estimator then.
     y : ndarray of shape (n_rows,), dtype float64
         Labels.
     fields : ndarray of shape (n_features,), dtype int64
@@ -127,7 +131,9 @@ def load_libffm(
         for chunk in chunks(stream):
             reader.add(chunk)
     X, y, fields = reader.finish()
-    return in_configured_interface(X), y, fields
+    X = in_configured_interface(X)
+    X.feature_fields = np.where(fields < 0, fields.max(initial=0), fields)
+    return X, y, fields
 
 
 def dump_libffm(

@@ -13,6 +13,7 @@ from skfm._recommenders.item_features import read_items, to_dtype
 from skfm._recommenders.vectors import with_empty_row
 from skfm._solvers.fm.column_scaling import subtract
 from skfm.inspection._polynomials import Polynomial
+from skfm.inspection._products import Products
 
 
 class ContextItems:
@@ -68,11 +69,13 @@ class ContextItems:
         return Polynomial(
             np.array([intercept], np.float64),
             coef[None],
-            np.concatenate([model.components_.T, model.item_components_.T])[None],
-            interactions.degrees,
             interactions.has_linear & (is_item | is_learned),
-            interactions.interaction_group + n_groups * is_item,
-            partners,
+            Products(
+                np.concatenate([model.components_.T, model.item_components_.T])[None],
+                interactions.degrees,
+                interactions.interaction_group + n_groups * is_item,
+                partners,
+            ),
         )
 
     def rows(self, contexts, pairs):

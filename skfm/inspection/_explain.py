@@ -48,7 +48,8 @@ def explain(
     - :class:`~skfm.FMRegressor` and :class:`~skfm.FMClassifier`: each linear term ``w_j x_j`` and
       each interaction ``<v_i, v_j> x_i x_j`` is a contribution to the prediction or, for
       classifiers, to the values of `decision_function`. For the Poisson loss, the output is the
-      logarithm of the prediction.
+      logarithm of the prediction. With parameters of pairs of fields (`field_interactions`), they
+      are part of the weights of the interactions.
     - :class:`~skfm.BayesianFMRegressor` and :class:`~skfm.BayesianFMClassifier`: contributions are
       means over the posterior samples. Those of the regressor sum to the prediction. For the
       classifier, the output is the posterior mean of ``f(x)``. The predicted probability is the

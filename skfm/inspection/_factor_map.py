@@ -96,6 +96,8 @@ class FactorMapDisplay:
             vector other than 0.
         field : object, default=None
             Label of the field whose features to show; not for recommenders. None shows all fields.
+            It is needed if ``field_interactions="aware"``: the vectors of different fields cannot
+            be compared.
         feature_names, feature_fields : array-like of shape (n_features,), default=None
             Names and fields of the columns that the estimator gets, as in :func:`explain`. The
             columns that :class:`~skfm.MFRecommender` gets are the items.
@@ -114,7 +116,8 @@ class FactorMapDisplay:
         TypeError
             If `estimator` does not end in an estimator of skfm.
         ValueError
-            If there is no such feature, item or field, or no vector other than 0.
+            If there is no such feature, item or field, or no vector other than 0; or if the
+            features are of different fields of a field-aware model.
         """
         _, model = split_steps(estimator)
         if isinstance(model, (FMRecommender, MFRecommender)):
@@ -244,7 +247,15 @@ def _features_of(factors, features, field):
         chosen = factors.positions(features, "features")
     if field is not None:
         chosen = chosen[_is_of_field(factors, field)[chosen]]
-    return np.concatenate(list(factors.vectors[:, chosen]), axis=1), factors.names[chosen]
+    products = factors.products
+    if not products.are_comparable and np.unique(products.group[chosen]).size > 1:
+        raise ValueError(
+            "The features to show are of several fields, and a field-aware model multiplies "
+            "their vectors with different ones, so they share no map; pass the label of one field "
+            "as field."
+        )
+    parts = [one for part in products.all_vectors(chosen) for one in part]
+    return np.concatenate(parts, axis=1), factors.names[chosen]
 
 
 def _is_of_field(factors, field):

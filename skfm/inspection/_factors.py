@@ -1,8 +1,8 @@
-"""The factors of all features of a fitted model, in the units of X, with names and fields."""
+"""The products of all features of a fitted model, in the units of X, with names and fields."""
 
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import singledispatch
 
 import numpy as np
@@ -19,16 +19,14 @@ from skfm._utils import validation
 from skfm._utils.pipelines import split_steps
 from skfm.inspection._context_items import ContextItems
 from skfm.inspection._names import fields_of_features, names_of_features
+from skfm.inspection._products import Products, products_of
 
 
 @dataclass(frozen=True)
 class Factors:
-    """The weight of a pair of features is the product of their vectors, for each output."""
+    """The products of the features of a model, and what the features are called."""
 
-    vectors: np.ndarray  # (n_outputs, n_features, width)
-    degrees: np.ndarray  # (width,), of which interactions they are the factors
-    group: np.ndarray  # (n_features,), for pairs
-    partners: np.ndarray  # (n_groups, n_groups), which groups form pairs
+    products: Products
     names: np.ndarray  # (n_features,)
     fields: np.ndarray | None  # (n_features,), labels
     classes: np.ndarray | None = None  # (n_outputs,)
@@ -37,17 +35,12 @@ class Factors:
     def n_features(self):
         return self.names.size
 
-    def of_pairs(self):
-        """The factors of pairs alone."""
-        chosen = self.degrees == 2
-        if not chosen.any():
+    def require_pairs(self):
+        if not self.products.has_pairs:
             raise ValueError(
                 "The model has no interactions of pairs: it needs n_components of at least 1, and "
                 "degree=2 or fit_lower=True."
             )
-        if chosen.all():
-            return self
-        return replace(self, vectors=self.vectors[:, :, chosen], degrees=self.degrees[chosen])
 
     def positions(self, features, argument):
         """Positions of features that are given by name or by position."""
@@ -79,7 +72,7 @@ class Factors:
 
 
 def factors_of(estimator, feature_names, feature_fields):
-    """The factors of the last step of an estimator."""
+    """The products and features of the last step of an estimator."""
     steps, model = split_steps(estimator)
     return _factors(model, steps, feature_names, feature_fields)
 
@@ -99,8 +92,7 @@ def _point_estimate(model, steps, feature_names, feature_fields):
     parameters, interactions = model._parameters(), model._interactions
     several = parameters.intercept.size > 1
     return Factors(
-        parameters.factors,
-        *_parts(interactions),
+        products_of(parameters.factors, parameters.field_pairs, interactions),
         names_of_features(feature_names, steps, model, model.n_features_in_),
         fields_of_features(feature_fields, steps, model, None, interactions.field),
         model.classes_ if several else None,
@@ -110,21 +102,24 @@ def _point_estimate(model, steps, feature_names, feature_fields):
 @_factors.register(BayesianFMRegressor)
 @_factors.register(BayesianFMClassifier)
 def _posterior_mean(model, steps, feature_names, feature_fields):
-    """Vectors of all samples end to end: their products are the means of the samples' ones."""
+    """The means over the posterior samples; features that did not occur in training have 0."""
     check_is_fitted(model)
     state, unit = model._chain_state, model._target_transform.unit
     scaling, interactions = state.scaling, state.interactions
-    n_draws, n_used, n_components = model._samples.factors.shape
-    width = n_draws * n_components
-    used = model._samples.factors.transpose(1, 0, 2).reshape(n_used, width)
-    vectors = np.zeros((1, model.n_features_in_, width), used.dtype)
-    vectors[0, scaling.used] = used * (np.sqrt(unit / n_draws) / scaling.scale)[:, None]
-    degrees, group, partners = _parts(interactions)
+    used = model._samples.factors
+    factors = np.zeros((len(used), model.n_features_in_, used.shape[2]), used.dtype)
+    factors[:, scaling.used] = used
+    scale = np.ones(model.n_features_in_)
+    scale[scaling.used] = scaling.scale
     return Factors(
-        vectors,
-        np.tile(degrees, n_draws),
-        group,
-        partners,
+        products_of(
+            factors,
+            model._samples.field_pairs,
+            interactions,
+            scale=scale,
+            unit=unit,
+            is_mean=True,
+        ),
         names_of_features(feature_names, steps, model, model.n_features_in_),
         fields_of_features(feature_fields, steps, model, None, interactions.field),
     )
@@ -134,21 +129,14 @@ def _posterior_mean(model, steps, feature_names, feature_fields):
 def _ranking(model, steps, feature_names, feature_fields):
     check_is_fitted(model)
     both = ContextItems(model)
-    polynomial, field = both.polynomial(), model._interactions.field[: model.n_features_in_]
+    field = model._interactions.field[: model.n_features_in_]
     names = names_of_features(feature_names, steps, model, model.n_features_in_)
     fields = fields_of_features(feature_fields, steps, model, None, field)
     return Factors(
-        polynomial.factors,
-        polynomial.degrees,
-        polynomial.group,
-        polynomial.partners,
+        both.polynomial().products,
         both.names(names),
         both.fields(fields),
     )
-
-
-def _parts(interactions):
-    return interactions.degrees, interactions.interaction_group, interactions.partners
 
 
 def rows_for(estimator, X):

@@ -9,7 +9,7 @@ from skfm._utils.ids import distinct
 from skfm._utils.typing import ColumnLike, Estimator, MatrixLike
 from skfm.inspection._factors import factors_of, rows_for
 from skfm.inspection._plotting import make_axes
-from skfm.inspection._strengths import strengths_of_fields, weights_of
+from skfm.inspection._strengths import strengths_of_fields
 from skfm.inspection._strengths_in_rows import mean_square_products, strengths_of_fields_in
 
 MOST_WITH_VALUES = 12  # labels
@@ -109,11 +109,12 @@ class InteractionDisplay:
             If the fields are needed and not known, if there is no such feature, or if the model
             has no interactions of pairs.
         """
-        factors = factors_of(estimator, feature_names, feature_fields).of_pairs()
+        factors = factors_of(estimator, feature_names, feature_fields)
+        factors.require_pairs()
         rows = None if X is None else rows_for(estimator, X)
         if features is not None:
             chosen = factors.positions(features, "features")
-            weights, is_signed = _weights_of_features(factors, chosen, rows)
+            weights, is_signed = _weights_of_features(factors.products, chosen, rows)
             display = cls(weights=weights, labels=factors.names[chosen], is_signed=is_signed)
             return display.plot(ax=ax, **kwargs)
         if factors.fields is None:
@@ -123,9 +124,9 @@ class InteractionDisplay:
             )
         fields, places = distinct(factors.fields, "feature_fields")
         if rows is None:
-            strengths = strengths_of_fields(factors, places, fields.size)
+            strengths = strengths_of_fields(factors.products, places, fields.size)
         else:
-            strengths = strengths_of_fields_in(rows, factors, places, fields.size)
+            strengths = strengths_of_fields_in(rows, factors.products, places, fields.size)
         return cls(weights=strengths, labels=fields, is_signed=False).plot(ax=ax, **kwargs)
 
     def plot(
@@ -208,14 +209,14 @@ def _without_sign(text):
     return text if text.strip("-0.") else text.removeprefix("-")
 
 
-def _weights_of_features(factors, chosen, rows):
+def _weights_of_features(products, chosen, rows):
     """Weights of all pairs of some features, NaN where there are none; and whether they have a
     sign."""
     first, second = (chosen[place.ravel()] for place in np.indices((chosen.size, chosen.size)))
-    weights = weights_of(factors.vectors, first, second)
+    weights = products.weights(np.column_stack([first, second])).T
     is_signed = weights.shape[1] == 1
     weights = weights[:, 0] if is_signed else np.linalg.norm(weights, axis=1)
     if rows is not None:
         weights *= np.sqrt(mean_square_products(rows, chosen).ravel())
-    interact = factors.partners[factors.group[first], factors.group[second]] & (first != second)
+    interact = products.interact(first, second) & (first != second)
     return np.where(interact, weights, np.nan).reshape(chosen.size, -1), is_signed

@@ -11,7 +11,7 @@ from skfm._utils.ids import distinct
 from skfm._utils.parameters import POSITIVE_INTEGER, check_parameter
 from skfm._utils.typing import ColumnLike, Estimator, Int, MatrixLike
 from skfm.inspection._factors import factors_of, rows_for
-from skfm.inspection._strengths import strengths_of_fields, strongest_pairs, weights_of
+from skfm.inspection._strengths import strengths_of_fields, strongest_pairs
 from skfm.inspection._strengths_in_rows import strengths_of_fields_in, strongest_pairs_in
 
 Output = Literal["default", "pandas", "polars"]
@@ -30,7 +30,9 @@ def top_interactions(
     """Find the pairs of features, or of fields, that interact most strongly.
 
     The weight of a pair of features is ``<v_i, v_j>``, for the Bayesian estimators its posterior
-    mean, and it is 0 for pairs that do not interact in the model.
+    mean, and it is 0 for pairs that do not interact in the model. With parameters of pairs of
+    fields (`field_interactions`), it is ``r_cd <v_i, v_j>``, ``v_i' M_cd v_j`` or
+    ``<v_i[d], v_j[c]>`` for features of the fields c and d.
 
     Pass X: a model also has weights for pairs that never occur together, such as two users. They
     follow from the vectors, but they have no effect and no meaning.
@@ -110,7 +112,8 @@ def top_interactions(
     check_parameter(n, "n", POSITIVE_INTEGER)
     validation.check_option(by, "by", ("feature", "field"))
     check_output(output)
-    factors = factors_of(estimator, feature_names, feature_fields).of_pairs()
+    factors = factors_of(estimator, feature_names, feature_fields)
+    factors.require_pairs()
     rows = None if X is None else rows_for(estimator, X)
     find = _strongest_features if by == "feature" else _strongest_fields
     names, weights = find(factors, int(n), rows)
@@ -129,11 +132,12 @@ def top_interactions(
 
 def _strongest_features(factors, n, rows):
     """Pairs of features (n_pairs, 2), and their weights (n_pairs, n_outputs)."""
+    products = factors.products
     if rows is None:
-        pairs = strongest_pairs(factors, n)
-        return factors.names[pairs], weights_of(factors.vectors, *pairs.T)
-    pairs, sizes = strongest_pairs_in(rows, factors, n)
-    return factors.names[pairs], weights_of(factors.vectors, *pairs.T) * sizes[:, None]
+        pairs = strongest_pairs(products, n)
+        return factors.names[pairs], products.weights(pairs).T
+    pairs, sizes = strongest_pairs_in(rows, products, n)
+    return factors.names[pairs], products.weights(pairs).T * sizes[:, None]
 
 
 def _strongest_fields(factors, n, rows):
@@ -145,9 +149,9 @@ def _strongest_fields(factors, n, rows):
         )
     fields, places = distinct(factors.fields, "feature_fields")
     if rows is None:
-        strengths = strengths_of_fields(factors, places, fields.size)
+        strengths = strengths_of_fields(factors.products, places, fields.size)
     else:
-        strengths = strengths_of_fields_in(rows, factors, places, fields.size)
+        strengths = strengths_of_fields_in(rows, factors.products, places, fields.size)
     first, second = np.triu_indices(fields.size)
     strength = strengths[first, second]
     order = np.argsort(-strength, kind="stable")[:n]
@@ -180,7 +184,8 @@ def similar_features(
     n : int, default=10
         Number of similar features. There are fewer if fewer have a vector other than 0.
     same_field : bool, default=True
-        Whether to look among the features of the same field only, if the fields are known.
+        Whether to look among the features of the same field only, if the fields are known. Those
+        of different fields cannot be compared if ``field_interactions="aware"``.
     feature_names : array-like of shape (n_features,), default=None
         Names of the columns that the estimator gets, as in :func:`explain`.
     feature_fields : array-like of shape (n_features,), default=None
@@ -195,7 +200,9 @@ def similar_features(
     similarities : ndarray of shape (n_similar,)
         Cosine similarities of their vectors. For several classes, the vectors of all classes are
         compared together. For the Bayesian estimators, products and squared lengths are posterior
-        means.
+        means. With parameters of pairs of fields (`field_interactions`), a feature has a vector
+        for each field with which it interacts, multiplied by the weight or the matrix of both
+        fields, and all of these are compared together.
     frame : DataFrame of shape (n_similar, 2)
         In place of the two arrays if `output` asks for it, with the columns "feature" and
         "similarity".
@@ -205,8 +212,8 @@ def similar_features(
     TypeError
         If `estimator` does not end in a factorization machine of skfm.
     ValueError
-        If the model has no such feature, or if its vector is 0 because it did not occur in
-        training.
+        If the model has no such feature, if its vector is 0 because it did not occur in training,
+        or if `same_field` is False for a field-aware model.
 
     See Also
     --------
@@ -233,22 +240,40 @@ def similar_features(
     check_output(output)
     factors = factors_of(estimator, feature_names, feature_fields)
     (place,) = factors.positions([feature], "feature")
-    vectors = factors.vectors
-    lengths = np.sqrt(np.einsum("opf,opf->p", vectors, vectors, dtype=np.float64))
-    if not lengths[place]:
+    products = factors.products
+    among = np.ones(factors.n_features, bool)
+    if same_field and factors.fields is not None:
+        among &= factors.fields == factors.fields[place]
+    if not products.are_comparable:
+        if not same_field:
+            raise ValueError(
+                "same_field=False compares features of different fields, and a field-aware model "
+                "multiplies their vectors with different ones; leave same_field=True."
+            )
+        among &= products.group == products.group[place]
+    among[place] = False
+    among = np.flatnonzero(among)
+    length, lengths, inner = _compare(products, place, among)
+    if not length:
         raise ValueError(
             f"The feature {feature!r} has a vector of zeros: it did not occur in training, or its "
             "interactions were shrunk to 0. Nothing can be said of its similarity."
         )
-    among = lengths > 0
-    among[place] = False
-    if same_field and factors.fields is not None:
-        among &= factors.fields == factors.fields[place]
-    among = np.flatnonzero(among)
-    products = np.einsum("of,opf->p", vectors[:, place], vectors[:, among], dtype=np.float64)
-    cosines = np.clip(products / (lengths[among] * lengths[place]), -1, 1)
+    among, lengths, inner = (part[lengths > 0] for part in (among, lengths, inner))
+    cosines = np.clip(inner / (lengths * length), -1, 1)
     order = np.argsort(-cosines, kind="stable")[: int(n)]
     names, cosines = factors.names[among[order]], cosines[order]
     if output == "default":
         return names, cosines
     return import_module(output).DataFrame({"feature": names, "similarity": cosines})
+
+
+def _compare(products, place, among):
+    """The length of the vector of a feature, those of others, and their products with it."""
+    square, squares, inner = 0.0, np.zeros(among.size), np.zeros(among.size)
+    both = products.all_vectors(np.array([place])), products.all_vectors(among)
+    for one, others in zip(*both, strict=True):
+        square += np.square(one, dtype=np.float64).sum()
+        squares += np.einsum("opf,opf->p", others, others, dtype=np.float64)
+        inner += np.einsum("of,opf->p", one[:, 0], others, dtype=np.float64)
+    return np.sqrt(square), np.sqrt(squares), inner

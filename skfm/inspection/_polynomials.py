@@ -9,26 +9,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm._fm.fitted import without_checks_of
 from skfm._utils import validation
+from skfm.inspection._products import Products, products_of
 
 
 @dataclass(frozen=True)
 class Polynomial:
-    """Intercept, linear weights, and products of factors.
-
-    The product of some features is the sum over the components of their number's degree, times
-    ``unit``. If ``is_mean``, the factors are posterior samples, and it is the mean over these.
-    """
+    """Intercept, linear weights, and products of features."""
 
     intercept: np.ndarray  # (n_outputs,)
     linear: np.ndarray  # (n_outputs, n_features)
-    factors: np.ndarray  # (n_outputs or n_draws, n_features, n_components)
-    degrees: np.ndarray  # (n_components,), ascending
     has_linear: np.ndarray  # (n_features,), booleans
-    group: np.ndarray  # (n_features,), for pairs
-    partners: np.ndarray  # (n_groups, n_groups), which groups form pairs, symmetric
-    scale: np.ndarray | None = None  # (n_features,), by which values are divided in products
-    unit: float = 1.0
-    is_mean: bool = False
+    products: Products
 
     @property
     def n_outputs(self):
@@ -38,21 +29,9 @@ class Polynomial:
         """Linear contributions of some entries, (n_outputs, n_entries)."""
         return self.linear[:, features].astype(np.float64) * values
 
-    def products(self, features, values):
+    def product_terms(self, features, values):
         """Contributions of some sets of features, both (n_sets, degree); (n_outputs, n_sets)."""
-        degree = features.shape[1]
-        components = slice(*np.searchsorted(self.degrees, [degree, degree + 1]))
-        if self.scale is not None:
-            values = values / self.scale[features]
-        product = self.factors[:, features[:, 0], components].astype(np.float64)
-        for place in range(1, degree):
-            product *= self.factors[:, features[:, place], components]
-        total = np.einsum("osf->os", product) * (self.unit * values.prod(axis=1))
-        return total.mean(axis=0, keepdims=True) if self.is_mean else total
-
-    def interact(self, first, second):
-        """Which pairs of features form products."""
-        return self.partners[self.group[first], self.group[second]]
+        return self.products.weights(features) * values.prod(axis=1)
 
 
 class Explained(NamedTuple):
@@ -72,11 +51,8 @@ def of_point_estimate(model, X):
     polynomial = Polynomial(
         parameters.intercept,
         parameters.linear,
-        parameters.factors,
-        interactions.degrees,
         interactions.has_linear,
-        interactions.interaction_group,
-        interactions.partners,
+        products_of(parameters.factors, parameters.field_pairs, interactions),
     )
     with without_checks_of(rows, model):
         output = model._raw_output(rows)
@@ -114,21 +90,23 @@ def _mean_of_draws(parameters, features, state, n_features, transform):
     center = state.scaling.centers(n_features)[features] / scale
     if center.any():
         shift = np.zeros(features.size)
-        for factors in parameters.factors:
-            factors = factors[None].astype(np.float64)
-            shift += interactions.linear_shift(features, center, factors)[0]
+        for of_draw in zip(parameters.factors, parameters.field_pairs, strict=True):
+            factors, field_pairs = (part[None].astype(np.float64) for part in of_draw)
+            shift += interactions.linear_shift(features, center, factors, field_pairs)[0]
         shift /= len(parameters.factors)
         intercept += shift @ center / 2 - linear @ center
         linear = linear - shift
     return Polynomial(
         np.array([intercept * transform.unit + transform.shift]),
         (linear * transform.unit / scale)[None],
-        parameters.factors,
-        interactions.degrees,
         interactions.has_linear[features],
-        interactions.interaction_group[features],
-        interactions.partners,
-        scale,
-        transform.unit,
-        is_mean=True,
+        products_of(
+            parameters.factors,
+            parameters.field_pairs,
+            interactions,
+            features,
+            scale=scale,
+            unit=transform.unit,
+            is_mean=True,
+        ),
     )

@@ -4,11 +4,13 @@ The strength of an interaction is the root mean square of what it contributes to
 the rows; of several outputs, of the norm of the contributions.
 """
 
+from itertools import combinations_with_replacement
+
 import numpy as np
 from scipy import sparse
 
 from skfm._utils.sparse_entries import rows_of
-from skfm.inspection._strengths import keep_strongest, weights_of
+from skfm.inspection._strengths import ROUNDING, keep_strongest, members_of, norms_of
 
 FEATURES_TOGETHER = 256  # whose pairs with all others are found at a time
 NUMBERS_TOGETHER = 1 << 21  # of vectors that are multiplied at a time
@@ -20,14 +22,14 @@ def mean_square_products(rows, features):
     return (squares.T @ squares).toarray() / rows.shape[0]
 
 
-def strongest_pairs_in(rows, factors, n):
+def strongest_pairs_in(rows, products, n):
     """The ``n`` strongest pairs of features (n, 2), strongest first.
 
     Returns the pairs and for each the root mean square of the product of its features. Pairs of
     strength 0 are left out.
     """
-    norms = np.sqrt(np.einsum("opf,opf->p", factors.vectors, factors.vectors, dtype=np.float64))
-    used = np.flatnonzero(np.bincount(rows.indices, minlength=norms.size) * norms)
+    norms, other_norms = _largest_norms(products, np.unique(rows.indices))
+    used = np.flatnonzero(norms + other_norms)
     squares = rows[:, used].power(2)
     by_feature = squares.T.tocsr()
     best, strength, least = np.zeros((0, 2), np.intp), np.zeros(0), 0.0
@@ -36,49 +38,58 @@ def strongest_pairs_in(rows, factors, n):
         pairs = used[np.column_stack([together.row + start, together.col])]
         first, second = pairs.T
         sizes = np.sqrt(together.data / rows.shape[0])
-        may_be = (first < second) & (norms[first] * norms[second] * sizes > least)
-        may_be &= factors.partners[factors.group[first], factors.group[second]]
+        may_be = (first < second) & (norms[first] * other_norms[second] * sizes > least)
+        may_be &= products.interact(first, second)
         pairs, sizes = pairs[may_be], sizes[may_be]
-        strengths = _norms_of_weights(factors.vectors, pairs) * sizes
+        strengths = _norms_of_weights(products, pairs) * sizes
         above = strengths > least
         best, strength = keep_strongest(
             np.concatenate([best, pairs[above]]), np.concatenate([strength, strengths[above]]), n
         )
         least = strength[-1] if strength.size == n else least
-    norms_of_best = _norms_of_weights(factors.vectors, best)
+    norms_of_best = _norms_of_weights(products, best)
     return best, strength / norms_of_best
 
 
-def _norms_of_weights(vectors, pairs):
+def _largest_norms(products, features):
+    """For each feature of the model, bounds of its vectors toward any group, and of its own ones.
+
+    They are 0 for all but the given features.
+    """
+    largest = np.zeros((2, products.group.size))
+    for place, vectors in enumerate((products.toward, products.own)):
+        for d in products.different_partners:
+            norms = norms_of(vectors, features, d)
+            largest[place, features] = np.maximum(largest[place, features], norms)
+    return largest * (1 + ROUNDING)
+
+
+def _norms_of_weights(products, pairs):
     """Norms of the weights of pairs over the outputs, some pairs at a time."""
-    n_outputs, _, width = vectors.shape
-    step = max(1, NUMBERS_TOGETHER // (n_outputs * width))
+    step = max(1, NUMBERS_TOGETHER // products.n_numbers)
     norms = np.empty(len(pairs))
     for start in range(0, len(pairs), step):
-        first, second = pairs[start : start + step].T
-        weights = weights_of(vectors, first, second)
-        norms[start : start + step] = np.linalg.norm(weights, axis=1)
+        weights = products.weights(pairs[start : start + step])
+        norms[start : start + step] = np.linalg.norm(weights, axis=0)
     return norms
 
 
-def strengths_of_fields_in(rows, factors, places, n_fields):
+def strengths_of_fields_in(rows, products, places, n_fields):
     """Strengths (n_fields, n_fields) of the interactions of fields.
 
     ``places`` is the field of each feature, as a number.
     """
-    n_groups, width = len(factors.partners), factors.vectors.shape[2]
-    kind = places * n_groups + factors.group  # features of a kind have the same partners
-    kinds, kind = np.unique(kind, return_inverse=True)
-    interact = factors.partners[np.ix_(kinds % n_groups, kinds % n_groups)]
+    n_groups = len(products.partners)
+    kinds, kind = np.unique(places * n_groups + products.group, return_inverse=True)
     of_kind = kinds // n_groups
     total = np.zeros((n_fields, n_fields))
-    height = max(1, NUMBERS_TOGETHER // (kinds.size * max(width, kinds.size)))
+    n_numbers = max(products.n_numbers, products.n_outputs * kinds.size)
+    height = max(1, NUMBERS_TOGETHER // (kinds.size * n_numbers))
     for start in range(0, rows.shape[0], height):
         block = rows[start : start + height]
-        for vectors in factors.vectors:
-            products = _products_of_kinds(block, vectors, kind, kinds.size) * interact
+        for of_output in _products_of_kinds(block, products, kind, kinds % n_groups):
             by_field = np.zeros((block.shape[0], n_fields, n_fields))
-            np.add.at(by_field, (slice(None), of_kind[:, None], of_kind), products)
+            np.add.at(by_field, (slice(None), of_kind[:, None], of_kind), of_output)
             total += (by_field**2).sum(axis=0)
     strengths = np.sqrt(total / rows.shape[0])
     # Within a field, each pair was counted twice.
@@ -86,22 +97,47 @@ def strengths_of_fields_in(rows, factors, places, n_fields):
     return strengths
 
 
-def _products_of_kinds(rows, vectors, kind, n_kinds):
-    """For each row, what pairs of features of two kinds contribute, (n_rows, n_kinds, n_kinds).
+def _products_of_kinds(rows, products, kind, group_of_kind):
+    """What pairs of features of two kinds contribute, (n_outputs, n_rows, n_kinds, n_kinds).
 
-    Pairs of features of the same kind count twice.
+    Features of a kind are of one interaction group. Pairs of features of the same kind count
+    twice.
     """
-    n_rows, of_entry = rows.shape[0], rows_of(rows)
+    n_rows, n_kinds = rows.shape[0], group_of_kind.size
+    result = np.zeros((products.n_outputs, n_rows, n_kinds, n_kinds))
+    of_entry = rows_of(rows)
+    entries = members_of(products.group[rows.indices])
+    kinds = members_of(group_of_kind)
+
+    def sums(vectors, c, d):
+        """Sums by kind of the vectors of features of group ``c`` for group ``d``."""
+        chosen, own = entries[c], kinds[c]
+        columns, column = np.unique(rows.indices[chosen], return_inverse=True)
+        place = np.searchsorted(own, kind[rows.indices[chosen]]) + of_entry[chosen] * own.size
+        shape = n_rows * own.size, columns.size
+        by_kind = sparse.csr_matrix((rows.data[chosen], (place, column)), shape)
+        found = [by_kind @ one for one in vectors(columns, d, np.float64)]
+        return np.reshape(found, (len(found), n_rows, own.size, -1))
+
+    for c, d in combinations_with_replacement(sorted(entries), 2):
+        if products.partners[c, d]:
+            both = sums(products.toward, c, d) @ np.swapaxes(sums(products.own, d, c), 2, 3)
+            result[:, :, kinds[c][:, None], kinds[d]] = both
+            result[:, :, kinds[d][:, None], kinds[c]] = np.swapaxes(both, 2, 3)
     place = of_entry * n_kinds + kind[rows.indices]
-    columns, column = np.unique(rows.indices, return_inverse=True)
-    vectors = vectors[columns].astype(np.float64)
-    by_kind = sparse.csr_matrix((rows.data, (place, column)), (n_rows * n_kinds, columns.size))
-    sums = (by_kind @ vectors).reshape(n_rows, n_kinds, -1)
-    products = sums @ sums.transpose(0, 2, 1)
-    itself = rows.data**2 * np.einsum("pf,pf->p", vectors, vectors)[column]
-    own = np.bincount(place, itself, n_rows * n_kinds).reshape(n_rows, n_kinds)
     is_alone = np.bincount(place, minlength=n_rows * n_kinds).reshape(n_rows, n_kinds) < 2
-    places = np.arange(n_kinds)
-    # Where a kind has one feature, rounding would be left.
-    products[:, places, places] = np.where(is_alone, 0, products[:, places, places] - own)
-    return products
+    diagonal = np.arange(n_kinds)
+    for output, itself in enumerate(_products_with_themselves(rows, products)):
+        own = np.bincount(place, itself, n_rows * n_kinds).reshape(n_rows, n_kinds)
+        within = result[output][:, diagonal, diagonal]
+        # Where a kind has one feature, rounding would be left.
+        result[output][:, diagonal, diagonal] = np.where(is_alone, 0, within - own)
+    return result
+
+
+def _products_with_themselves(rows, products):
+    """What each entry would contribute as a pair with itself, (n_outputs, n_entries)."""
+    columns, column = np.unique(rows.indices, return_inverse=True)
+    own = products.own(columns, products.group[columns], np.float64)
+    squares = np.einsum("opf,opf->op", own, own) * products.interact(columns, columns)
+    return squares[:, column] * rows.data**2

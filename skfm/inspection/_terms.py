@@ -12,18 +12,18 @@ BLOCK_NUMBERS = 1 << 21  # factors that are multiplied at a time
 
 def count_terms(rows, polynomial):
     """How many terms each row has, as floats: there may be very many."""
-    count = np.zeros(rows.shape[0])
+    count, products = np.zeros(rows.shape[0]), polynomial.products
     np.add.at(count, rows_of(rows), polynomial.has_linear[rows.indices])
     n_entries = n_entries_by_row(rows)
-    for degree in np.unique(polynomial.degrees):
-        count += _count_pairs(rows, polynomial) if degree == 2 else comb(n_entries, degree)
+    for degree in np.unique(products.degrees):
+        count += _count_pairs(rows, products) if degree == 2 else comb(n_entries, degree)
     return count
 
 
-def _count_pairs(rows, polynomial):
-    partners = polynomial.partners.astype(np.float64)
+def _count_pairs(rows, products):
+    partners = products.partners.astype(np.float64)
     sizes = np.zeros((rows.shape[0], len(partners)))
-    np.add.at(sizes, (rows_of(rows), polynomial.group[rows.indices]), 1)
+    np.add.at(sizes, (rows_of(rows), products.group[rows.indices]), 1)
     return ((sizes @ partners) * sizes - sizes * partners.diagonal()).sum(axis=1) / 2
 
 
@@ -47,19 +47,15 @@ def find_terms(rows, polynomial):
     linear = np.flatnonzero(polynomial.has_linear[rows.indices])
     columns, values = rows.indices[linear], rows.data[linear].astype(np.float64)
     yield of_entry[linear], columns[:, None], polynomial.linear_terms(columns, values)
-    for degree in np.unique(polynomial.degrees):
-        for sets in _sets_of_entries(rows, of_entry, int(degree), _sets_at_a_time(polynomial)):
+    sets_at_a_time = BLOCK_NUMBERS // polynomial.products.n_numbers
+    for degree in np.unique(polynomial.products.degrees):
+        for sets in _sets_of_entries(rows, of_entry, int(degree), sets_at_a_time):
             columns = rows.indices[sets]
             if degree == 2:
-                chosen = polynomial.interact(*columns.T)
+                chosen = polynomial.products.interact(*columns.T)
                 sets, columns = sets[chosen], columns[chosen]
             values = rows.data[sets].astype(np.float64)
-            yield of_entry[sets[:, 0]], columns, polynomial.products(columns, values)
-
-
-def _sets_at_a_time(polynomial):
-    n_outputs, _, n_components = polynomial.factors.shape
-    return BLOCK_NUMBERS // max(n_outputs * n_components, 1)
+            yield of_entry[sets[:, 0]], columns, polynomial.product_terms(columns, values)
 
 
 def _sets_of_entries(rows, of_entry, size, largest):

@@ -2,6 +2,7 @@
 
 import numpy as np
 from skl2onnx.common.utils_classifier import get_label_classes
+from sklearn.utils.validation import check_is_fitted
 
 from skfm.onnx._fitted import fitted_model, posterior_mean, posterior_samples
 from skfm.onnx._graph import Graph
@@ -35,9 +36,23 @@ def convert_classifier(scope, operator, container):
 
 
 def convert_bayesian_regressor(scope, operator, container):
-    graph = Graph(scope, operator, container)
-    output = _output(graph, *posterior_mean(operator.raw_operator, graph.dtype))
-    graph("Identity", output, output=operator.outputs[0].full_name)
+    graph, estimator = Graph(scope, operator, container), operator.raw_operator
+    check_is_fitted(estimator)
+    if estimator._chain_state.interactions.kind == "plain":
+        mean = _output(graph, *posterior_mean(estimator, graph.dtype))
+    else:
+        mean = _mean_of_samples(graph, estimator)
+    graph("Identity", mean, output=operator.outputs[0].full_name)
+
+
+def _mean_of_samples(graph, estimator):
+    """The mean of the samples' outputs, in the units of y, computed from all of them."""
+    transform = estimator._target_transform
+    center, parameters, interactions = posterior_samples(estimator, graph.dtype)
+    outputs = _output(graph, center, parameters, interactions)
+    n_samples = parameters.intercept.size
+    mean = graph("MatMul", outputs, np.full((n_samples, 1), transform.unit / n_samples))
+    return graph("Add", mean, np.atleast_1d(transform.shift))
 
 
 def convert_bayesian_classifier(scope, operator, container):

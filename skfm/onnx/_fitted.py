@@ -39,16 +39,19 @@ def posterior_samples(estimator, dtype):
         new, state.group, state.interactions, state.key
     )
     center = state.scaling.centers(n_features)
-    return center, Parameters(samples.intercept, linear, factors), state.interactions
+    parameters = Parameters(samples.intercept, linear, factors, samples.field_pairs)
+    return center, parameters, state.interactions
 
 
 def posterior_mean(estimator, dtype):
     """The same for the mean of the samples' outputs, in the units of y.
 
-    It is the output of a single factorization machine that has the components of all samples. Of
-    pairs, only the inner products count: there, as many components as features are enough.
+    It is the output of a single plain factorization machine that has the components of all
+    samples. Of pairs, only the inner products count: there, as many components as features are
+    enough.
     """
-    center, (intercept, linear, factors), interactions = posterior_samples(estimator, dtype)
+    center, samples, interactions = posterior_samples(estimator, dtype)
+    intercept, linear, factors, _ = samples
     transform = estimator._target_transform
     n_samples, n_features, _ = factors.shape
     size = (transform.unit / n_samples) ** (1 / interactions.degrees)

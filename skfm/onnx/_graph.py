@@ -53,6 +53,19 @@ class Graph:
         """The sum of one or more values of the same shape."""
         return self("Sum", *terms) if len(terms) > 1 else terms[0]
 
+    def columns(self, X, columns, n_columns):
+        """Some of the columns of X, in ascending order.
+
+        Columns side by side, such as those of a one-hot field, are a slice, which onnxruntime
+        copies ten times as fast as columns that it gathers.
+        """
+        if columns.size == n_columns:
+            return X
+        first, last = columns[0], columns[-1] + 1
+        if last - first == columns.size:
+            return self("Slice", X, np.array([first]), np.array([last]), np.array([1]))
+        return self("Gather", X, columns, axis=1)
+
     def sum_components(self, value, n_outputs, n_components):
         """Sums (n_rows, n_outputs) of values of shape (n_rows, n_outputs * n_components)."""
         shape = np.array([0, n_outputs, n_components])  # 0: as many rows as there are

@@ -2,7 +2,8 @@
 
 onnxruntime multiplies dense matrices only, so rows are dense. With ``s_f = sum_j x_j v_jf``, all
 pairs sum up to ``1/2 sum_f (s_f^2 - sum_j (x_j v_jf)^2)``. If there are interaction groups, each
-has such sums of its own, which are multiplied with those of its partners.
+has such sums of its own, which are multiplied with those of its partners; _field_products.py does
+that for models with parameters of pairs of fields.
 
 The products of d features are elementary symmetric polynomials. Newton's identities compute them
 from power sums: with ``p_i = (-1)^(i-1) sum_j (x_j v_jf)^i`` and ``e_0 = 1``, they are
@@ -11,37 +12,46 @@ from power sums: with ``p_i = (-1)^(i-1) sum_j (x_j v_jf)^i`` and ``e_0 = 1``, t
 
 import numpy as np
 
+from skfm.onnx._field_products import twice_field_products
+
 
 def raw_output(graph, X, parameters, interactions):
     """The name of the raw outputs, of shape (n_rows, n_outputs)."""
-    intercept, linear, factors = parameters
+    intercept, linear, factors, field_pairs = parameters
     terms = [graph("Add", graph("MatMul", X, linear.T), intercept)]
     if factors.shape[2] and interactions.are_pairs and interactions.partners.any():
-        terms.append(_pairs(graph, X, factors, interactions))
+        terms.append(_pairs(graph, X, factors, field_pairs, interactions))
     elif factors.shape[2] and not interactions.are_pairs:
         terms.append(_higher_degrees(graph, X, factors, interactions.degrees))
     return graph.sum(terms)
 
 
-def _pairs(graph, X, factors, interactions):
+def _pairs(graph, X, factors, field_pairs, interactions):
     """The sum of the products of all pairs of features whose interaction groups are partners."""
+    if interactions.kind == "plain":
+        twice = _twice_group_products(graph, X, factors, interactions)
+    else:
+        twice = twice_field_products(graph, X, factors, field_pairs, interactions)
+    with_itself = interactions.self_interactions(slice(None))
+    if with_itself.any():
+        squares = (np.square(factors, dtype=np.float64) * with_itself).sum(axis=2)
+        twice = graph("Sub", twice, graph("MatMul", graph("Mul", X, X), squares.T))
+    return graph("Mul", twice, np.array(0.5))
+
+
+def _twice_group_products(graph, X, factors, interactions):
     group, partners = interactions.interaction_group, interactions.partners
     n_outputs, _, n_components = factors.shape
     sums = {}
     for c in np.flatnonzero(partners.any(axis=1)):
         columns = np.flatnonzero(group == c)
-        x = X if columns.size == group.size else graph("Gather", X, columns, axis=1)
+        x = graph.columns(X, columns, group.size)
         sums[c] = graph("MatMul", x, as_table(factors[:, columns]))
     products = [
         graph("Mul", sums[c], graph.sum([sums[d] for d in np.flatnonzero(partners[c])]))
         for c in sums
     ]
-    twice = graph.sum_components(graph.sum(products), n_outputs, n_components)
-    with_itself = partners.diagonal()[group]
-    if with_itself.any():
-        squares = np.square(factors, dtype=np.float64).sum(axis=2) * with_itself
-        twice = graph("Sub", twice, graph("MatMul", graph("Mul", X, X), squares.T))
-    return graph("Mul", twice, np.array(0.5))
+    return graph.sum_components(graph.sum(products), n_outputs, n_components)
 
 
 def _higher_degrees(graph, X, factors, degrees):

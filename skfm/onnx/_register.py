@@ -8,7 +8,7 @@ from skfm import (
     FMRegressor,
     MFRecommender,
 )
-from skfm.preprocessing import EventEncoder, UserItemEncoder
+from skfm.preprocessing import EventEncoder, TableEncoder, UserItemEncoder
 
 LABELS = {
     "zipmap": [True, False, "columns"],
@@ -24,11 +24,16 @@ ENCODER = (
     "it looks up the history of users in a log, for which ONNX has no operators. Encode the rows "
     "in Python and convert the last step of the pipeline, or use a OneHotEncoder"
 )
+TABLE = (
+    "ONNX has no operators for its tables. Encode the rows in Python and convert the last step of "
+    "the pipeline, or use a OneHotEncoder"
+)
 NOT_CONVERTED = {
     FMRecommender: RECOMMENDER,
     MFRecommender: RECOMMENDER,
     EventEncoder: ENCODER,
     UserItemEncoder: ENCODER,
+    TableEncoder: TABLE,
 }
 
 

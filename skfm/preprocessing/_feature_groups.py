@@ -21,11 +21,11 @@ def feature_groups(transformer: Estimator) -> NDArray[np.str_]:
     transformer : object
         Fitted `ColumnTransformer`, `FeatureUnion`, `Pipeline`, `OneHotEncoder` or other
         transformer. Each part of a `ColumnTransformer` or a `FeatureUnion` is a group with the
-        name of the part. An `EventEncoder` has a group for each field, and a `OneHotEncoder` or a
-        one-hot `KBinsDiscretizer` has a group for each input column; within another transformer,
-        their names are appended to the name of the part after two underscores. The groups of a
-        `Pipeline` are those of its last step that does more than scale columns. Any other
-        transformer is a single group.
+        name of the part. A `TableEncoder` or an `EventEncoder` has a group for each field, and a
+        `OneHotEncoder` or a one-hot `KBinsDiscretizer` has a group for each input column; within
+        another transformer, their names are appended to the name of the part after two
+        underscores. The groups of a `Pipeline` are those of its last step that does more than
+        scale columns. Any other transformer is a single group.
 
     Returns
     -------

@@ -23,7 +23,7 @@ class Table:
         else:
             if sparse.issparse(X):
                 raise ValueError("X must be a log with a row for each event, not a sparse matrix.")
-            X = np.asarray(X) if hasattr(X, "__array__") else _rows_as_array(X)
+            X = np.asarray(X) if hasattr(X, "__array__") else rows_as_array(X)
             self.shape = X.shape
         if self.shape and self.shape[0] == 0:
             raise ValueError("X is an empty log: it has no rows.")
@@ -48,7 +48,7 @@ class Table:
         return self.data.iloc[:, position] if self.from_pandas else self.data[self.names[position]]
 
 
-def _rows_as_array(X):
+def rows_as_array(X):
     """An array of objects: with a common type, numbers next to strings would become strings."""
     listed = isinstance(X, (list, tuple)) and all(isinstance(row, (list, tuple)) for row in X)
     if not listed or len(lengths := set(map(len, X))) != 1:

@@ -13,27 +13,33 @@ BATCH_BYTES = 2 << 20  # of the layers of a batch's rows
 LEAST_SIZE = 64  # rows of a batch, however many bytes they have
 
 
-def auto_batch_size(n_rows, update, row_bytes=0):
+def auto_batch_size(n_rows, update, interactions=None, itemsize=8):
     """The mini-batch size for ``batch_size="auto"``.
 
     Small data is one batch, so that a weight of 2 equals a repeated row and the order of rows does
-    not matter. Larger batches still fit into the processor's cache, if the layers of a row have
-    that many bytes. SGD needs small ones.
+    not matter. Larger batches still fit into the processor's cache, also if each row has a layer
+    for each field. SGD needs small ones.
     """
-    if update is SGD and n_rows > 1024:
-        return 128
     size = 1024 if n_rows < 400_000 else 2048 if n_rows < 800_000 else 4096
+    if update is SGD and n_rows > 1024:
+        size = 128
+    if interactions is None or interactions.kind == "plain":
+        return size
+    row_bytes = interactions.n_layers * interactions.n_components * itemsize
     return min(size, max(BATCH_BYTES // max(row_bytes, 1), LEAST_SIZE))
+
+
+def batch_size_for(problem, settings, n_rows):
+    """`auto_batch_size` for the first ``n_rows`` rows of the problem's stream."""
+    update, interactions = UPDATES[settings.solver], problem.interactions
+    return auto_batch_size(n_rows, update, interactions, problem.data.itemsize)
 
 
 def make_planner(problem, settings, rng):
     """The planner for a problem, with the mini-batch size of the settings."""
     batch_size = settings.batch_size
     if batch_size == "auto":
-        interactions = problem.interactions
-        n_numbers = interactions.n_layers * interactions.n_components
-        row_bytes = n_numbers * problem.data.itemsize if interactions.kind != "plain" else 0
-        batch_size = auto_batch_size(problem.n_rows, UPDATES[settings.solver], row_bytes)
+        batch_size = batch_size_for(problem, settings, problem.n_rows)
     return Planner(problem, batch_size, rng)
 
 

@@ -9,6 +9,7 @@ from skfm._kernels import losses
 from skfm._kernels.quadratic_bounds import quadratic_upper_bounds
 from skfm._kernels.structs import Prior
 from skfm._solvers.fm.empirical_bayes import PenaltySearch
+from skfm._solvers.fm.field_weights import FieldWeights
 from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.penalties import FIND_NONE
 from skfm._solvers.fm.sweeps import Sweeper
@@ -27,11 +28,13 @@ class _Descent:
         self.settings = settings
         self.sweeper = Sweeper(problem, settings.n_threads)
         self.intercept = start.intercept.copy()
-        self.models = [
-            self.sweeper.model(linear, factors)
-            for linear, factors in zip(start.linear, start.factors, strict=True)
-        ]
         n_outputs, _, n_components = start.factors.shape
+        field_pairs = np.broadcast_to(start.field_pairs, (n_outputs, *start.field_pairs.shape[1:]))
+        self.models = [
+            self.sweeper.model(*parameters)
+            for parameters in zip(start.linear, start.factors, field_pairs, strict=True)
+        ]
+        self.field_weights = FieldWeights(self.sweeper)
         dtype = start.factors.dtype
         self.prior = Prior(
             np.zeros(problem.n_used, np.uint32),
@@ -56,6 +59,7 @@ class _Descent:
             self.intercept.copy(),
             np.stack([model.linear for model in self.models]),
             np.stack([model.factors[:, :n_components] for model in self.models]),
+            np.stack([model.field_pairs for model in self.models]),
         )
 
     def _sum_rows(self, output):
@@ -80,6 +84,7 @@ class _Descent:
             total += np.square(model.linear, dtype=np.float64) @ problem.linear_penalty / 2
             squares = np.einsum("jf,jf->j", model.factors, model.factors, dtype=np.float64)
             total += squares @ problem.factor_penalty / 2
+            total += problem.interactions.penalty(model.field_pairs[None])
         self.objective = float(total / problem.total_weight)
 
     def outputs(self):
@@ -119,6 +124,7 @@ class _Descent:
         for output, model in enumerate(self.models):
             model.linear[:] = parameters.linear[output]
             model.factors[:, : model.n_components] = parameters.factors[output]
+            model.field_pairs[:] = parameters.field_pairs[output]
         self.measure()
 
     def _sweep_output(self, output):
@@ -142,6 +148,7 @@ class _Descent:
         nothing = np.empty((0, 0))
         fit_linear = settings.fit_linear
         self.sweeper.sweep(rows, self.models[output], self.prior, 1.0, nothing, fit_linear)
+        self.field_weights.update(self.models[output], rows)
         np.add(goal, rows.error, out=raw)
 
 

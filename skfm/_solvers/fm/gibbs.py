@@ -11,6 +11,7 @@ from scipy.special import log_ndtr, ndtri_exp
 
 from skfm._kernels.structs import Prior
 from skfm._solvers.fm.coordinate_descent import shift
+from skfm._solvers.fm.field_weights import FieldWeights
 from skfm._solvers.fm.level_noise import find_level_noise
 from skfm._solvers.fm.priors import GroupPrecisions, Hyperprior, expected_precision
 from skfm._solvers.fm.rescaling import draw_log_scale, normal_likelihood, probit_likelihood
@@ -50,6 +51,8 @@ class Draw(Versioned):
     # See level_noise.py; empty if the noise is homoscedastic.
     level_precision: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_used,)
     freedom: np.ndarray = field(default_factory=lambda: np.empty(0))  # (n_groups,)
+    # Of pairs of fields, if the model is field-weighted.
+    field_pairs: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))  # (n_pairs, 1)
 
     @property
     def factors(self):
@@ -90,7 +93,8 @@ class Chain:
         self.sweeper = Sweeper(problem, settings.n_threads)
         dtype = problem.data.dtype
         linear, factors = draw.linear.astype(dtype), draw.factors.astype(dtype)
-        self.model = self.sweeper.model(linear, factors)
+        self.model = self.sweeper.model(linear, factors, draw.field_pairs)
+        self.field_weights = FieldWeights(self.sweeper)
         self.intercept = draw.intercept
         self.noise_precision = draw.noise_precision
         # Parameters that no feature has, or that are not fitted, are 0.
@@ -128,6 +132,7 @@ class Chain:
             self.group_precision,
             self.common_precision,
             *(() if self.level_noise is None else self.level_noise.state()),
+            field_pairs=self.model.field_pairs.copy(),
         )
 
     def scalars(self):
@@ -136,7 +141,10 @@ class Chain:
         found = {"intercept": self.intercept}
         if self.signs is None:
             found["noise_precision"] = self.noise_precision
-        for name, values in (("coef", linear), ("components", factors)):
+        values_of = {"coef": linear, "components": factors}
+        if self.field_weights.n_weights:
+            values_of["field_weights"] = self.model.field_pairs
+        for name, values in values_of.items():
             squares = np.square(values, dtype=np.float64)
             found[name] = float(np.sqrt(squares.mean())) if values.size else 0.0
         return found
@@ -183,6 +191,8 @@ class Chain:
         if self.iteration % REFRESH == 0 or self.signs is not None:
             self._refresh()
         if self.iteration > N_HELD:
+            if self.field_weights.n_weights:
+                self._draw_field_weights(rng)
             self._rescale(rng)
         return loss / self.total_weight
 
@@ -268,33 +278,73 @@ class Chain:
             )
             output += np.expm1(degree * log_scale) * part
             scales[self.kinds[degree]] = np.exp(log_scale)
-        if (scales != 1).any():
-            linear, factors = self._linear(), self._factors()
-            linear *= scales[-1]
-            factors *= scales[:-1]
-            self.group_mean = self.group_mean * scales
-            self.group_precision = self.group_precision / scales**2
-            self.common_precision = self.common_precision / scales**2
+        if (scales != 1).any() or self.field_weights.n_weights:
+            self._multiply(scales)
             self._refresh()
+
+    def _multiply(self, scales):
+        """Multiply each coordinate of the parameters, and change their priors accordingly."""
+        linear, factors = self._linear(), self._factors()
+        linear *= scales[-1]
+        factors *= scales[:-1]
+        self.group_mean = self.group_mean * scales
+        self.group_precision = self.group_precision / scales**2
+        self.common_precision = self.common_precision / scales**2
+
+    def _draw_field_weights(self, rng):
+        """Draw the weights of pairs of fields; updates the errors of the rows, not their sums."""
+        noise = rng.standard_normal((1, self.field_weights.n_weights))
+        self.field_weights.update(self.model, self.rows, self.noise_precision, noise)
+        self._exchange_scale(rng)
+
+    def _exchange_scale(self, rng):
+        """Multiply the weights of pairs by a number, and the factors by its inverse square root.
+
+        This only changes the interactions within fields. It is a step like those of `_rescale`
+        along the direction in which the data say next to nothing.
+        """
+        factors, has_within = self.kinds[2], self.field_weights.has_within
+        common = self.common_precision[factors]
+        if has_within:
+            output = self.goal + self.rows.error.astype(np.float64)
+            within = self._contribution(2, field_pairs=np.zeros_like(self.model.field_pairs))
+            log_likelihood = self._likelihood(output, within)
+
+        def log_density(x):
+            log_p = self.field_weights.log_prior(self.model, x)
+            log_p += self.precisions.log_prior(common, -x / 2)
+            return log_p + log_likelihood(np.expm1(-x)) if has_within else log_p
+
+        log_scale = draw_log_scale(log_density, rng)
+        self.field_weights.multiply(self.model, np.exp(log_scale))
+        scales = np.ones(self.exists.shape[1])
+        scales[factors] = np.exp(-log_scale / 2)
+        self._multiply(scales)
+        if has_within:
+            self.rows.error[:] += np.expm1(-log_scale) * within
 
     def _parts(self, output):
         """The contributions of the parameters of each degree to the outputs."""
-        linear, factors = self.model.linear, self.model.factors
         *degrees, last = self.kinds
         parts, rest = {}, output - self.intercept
         for degree in degrees:
-            part_model = self.model._replace(
-                linear=np.zeros_like(linear), factors=np.zeros_like(factors)
-            )
-            if degree == 1:
-                part_model.linear[:] = linear
-            else:
-                part_model.factors[:, self.kinds[degree]] = factors[:, self.kinds[degree]]
-            raw = np.empty_like(self.raw)
-            self.sweeper.sum_rows(part_model, 0.0, np.empty_like(self.rows.sums), raw)
-            parts[degree] = raw.astype(np.float64)
+            parts[degree] = self._contribution(degree)
             rest = rest - parts[degree]
         return {**parts, last: rest}
+
+    def _contribution(self, degree, **parameters):
+        """The outputs of the parameters of a degree alone, with others in place of some."""
+        linear, factors = self.model.linear, self.model.factors
+        part_model = self.model._replace(
+            linear=np.zeros_like(linear), factors=np.zeros_like(factors), **parameters
+        )
+        if degree == 1:
+            part_model.linear[:] = linear
+        else:
+            part_model.factors[:, self.kinds[degree]] = factors[:, self.kinds[degree]]
+        raw = np.empty_like(self.raw)
+        self.sweeper.sum_rows(part_model, 0.0, np.empty_like(self.rows.sums), raw)
+        return raw.astype(np.float64)
 
     def _likelihood(self, output, part):
         """The log likelihood if a part of the outputs changes."""
@@ -324,4 +374,12 @@ def first_draw(problem, group, n_groups, init_scale, intercept, rng):
     theta = np.column_stack([factors, np.zeros(problem.n_used, factors.dtype)])
     precision = expected_precision(problem, group, n_groups)
     common = np.ones(precision.shape[1])
-    return Draw(intercept, theta, 1.0, np.zeros_like(precision), precision, common)
+    return Draw(
+        intercept,
+        theta,
+        1.0,
+        np.zeros_like(precision),
+        precision,
+        common,
+        field_pairs=problem.interactions.first_field_pairs(1)[0],
+    )

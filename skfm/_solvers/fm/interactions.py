@@ -103,9 +103,19 @@ class Interactions(Versioned):
         return make(self.n_components, PAIR_PENALTY / total_weight)
 
     @property
+    def n_vectors(self):
+        """The number of vectors of factors that a feature has."""
+        return len(self.partners) if self.kind == "aware" else 1
+
+    @property
     def n_components_per_field(self):
         """The number of components of the vector that a feature has for one partner field."""
-        return self.n_components // (len(self.partners) if self.kind == "aware" else 1)
+        return self.n_components // self.n_vectors
+
+    @property
+    def expected_square(self):
+        """The prior expectation of the square of what multiplies the products of pairs."""
+        return 1 + 1 / PAIR_PENALTY if self.kind == "weighted" else 1.0
 
     @property
     def has_field_pairs(self):

@@ -116,7 +116,8 @@ def expected_precision(problem, group, n_groups):
     n_entries = np.maximum(entries, 1)
     is_used = entries > 0
     row_length = max(n_entries[is_used].sum(), 1.0)
-    degrees = np.append(problem.interactions.degrees, 1)
+    interactions = problem.interactions
+    degrees = np.append(interactions.degrees, 1)
     n_terms = np.array(
         [
             math.prod(max(row_length - i, 1.0) / (i + 1) for i in range(degree))
@@ -124,4 +125,5 @@ def expected_precision(problem, group, n_groups):
         ]
     )
     n_terms[:-1] *= [np.count_nonzero(degrees[:-1] == degree) for degree in degrees[:-1]]
+    n_terms[:-1] *= interactions.expected_square / interactions.n_vectors
     return n_entries[:, None] * (max(is_used.sum(), 1) / row_length) * n_terms ** (1 / degrees)

@@ -30,10 +30,14 @@ class FieldBlocks:
 
 
 def find_relation_blocks(problem):
-    """The relation blocks of each field that has them, and the rows without these fields."""
+    """The relation blocks of each field that has them, and the rows without these fields.
+
+    There are none if other fields do not all interact in the same way with those of a block.
+    """
     rows = problem.scaled_source()
-    field = problem.interactions.field
-    if not problem.interactions.are_pairs or not field.any():
+    interactions = problem.interactions
+    field = interactions.field
+    if not interactions.are_pairs or interactions.kind != "plain" or not field.any():
         return [], rows
     n_rows, found = problem.n_rows, []
     sizes = np.zeros(field.max() + 1, np.int64)

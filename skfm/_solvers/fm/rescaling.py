@@ -7,6 +7,9 @@ all factors of a degree, or all linear weights, and their groups' means by a num
 precisions by its inverse square. This is a generalized Gibbs step (Liu, Sabatti 2000) with the
 same purpose as parameter expansion (Liu, Wu 1999). The change of the outputs is known in closed
 form.
+
+In field-weighted models, another move multiplies the weights of pairs of fields by a number and
+the factors by its inverse square root: outputs hardly change.
 """
 
 import numpy as np

@@ -5,11 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from skfm._kernels.update_rules import LINEAR_SLOTS
-from skfm._solvers.fm.batches import auto_batch_size
+from skfm._solvers.fm.batches import batch_size_for
 from skfm._solvers.fm.minibatch import make_trainer
 from skfm._solvers.fm.optimizer import SMALLER_STEPS, Optimizer
 from skfm._solvers.fm.optimizer_state import (
-    UPDATES,
     accumulated,
     averages_gradients,
     factor_slot,
@@ -31,9 +30,9 @@ def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):
     training on the chunk is repeated from its start with smaller steps.
     """
     if settings.batch_size == "auto":  # a small chunk of a long stream is not small data
-        update, n_rows = UPDATES[settings.solver], problem.n_rows
+        n_rows = problem.n_rows
         n_so_far = n_rows + round(problem.seen_weight - problem.total_weight)
-        batch_size = min(auto_batch_size(n, update) for n in (n_rows, n_so_far))
+        batch_size = min(batch_size_for(problem, settings, n) for n in (n_rows, n_so_far))
         settings = replace(settings, batch_size=batch_size)
     for _ in range(MAX_RESTARTS + 1):
         optimizer = Optimizer(problem, start, settings, memory.copy())
