@@ -68,24 +68,36 @@ def _split_table(frame, y, name, stratify=None):
     return _encode(train, test, np.asarray(y_train), np.asarray(y_test), name)
 
 
-def load_access(home):
+def read_access(home):
     frame = pd.read_csv(home / "amazonaccess/data/train.csv")
-    y = frame.pop("ACTION")
+    return frame, frame.pop("ACTION")
+
+
+def load_access(home):
+    frame, y = read_access(home)
     return _split_table(frame, y, "access", stratify=y)
 
 
-def load_criteo(home):
+def read_criteo(home):
     frame = pd.read_csv(home / "kaggle-2014-criteo/train.tiny.csv").drop(columns="Id")
-    y = frame.pop("Label")
+    return frame, frame.pop("Label")
+
+
+def load_criteo(home):
+    frame, y = read_criteo(home)
     for name in [column for column in frame if column.startswith("I")]:
         frame[name] = pd.qcut(frame[name], 8, labels=False, duplicates="drop")
     return _split_table(frame.fillna("none").astype(str), y, "criteo", stratify=y)
 
 
-def load_ipinyou(home):
+def read_ipinyou(home):
+    """X, y, X_test, y_test."""
     files = [home / f"deep-ctr/data/{part}.fm.txt" for part in ("train", "test")]
-    X, y = load_svmlight_file(str(files[0]))
-    X_test, y_test = load_svmlight_file(str(files[1]))
+    return [part for file in files for part in load_svmlight_file(str(file))]
+
+
+def load_ipinyou(home):
+    X, y, X_test, y_test = read_ipinyou(home)
     n = max(X.shape[1], X_test.shape[1])
     X.resize(X.shape[0], n)
     X_test.resize(X_test.shape[0], n)
@@ -112,7 +124,7 @@ def load_likes(home):
     return _split_table(pairs, (ratings >= 4).astype(int), "likes")
 
 
-def load_clicks(home=None):
+def draw_clicks():
     """Of 400 users and 120 advertisements in five places, drawn from a planted machine."""
     rng = np.random.default_rng(0)
     sizes = {"user": 400, "ad": 120, "place": 5}
@@ -124,8 +136,11 @@ def load_clicks(home=None):
         factors = rng.normal(scale=0.75, size=(n, 4))[frame[name]]
         total, squares = total + factors, squares + factors**2
     raw += (total**2 - squares).sum(axis=1) / 2
-    y = (rng.random(len(frame)) < 1 / (1 + np.exp(-raw))).astype(int)
-    return _split_table(frame, y, "clicks")
+    return frame, (rng.random(len(frame)) < 1 / (1 + np.exp(-raw))).astype(int)
+
+
+def load_clicks(home=None):
+    return _split_table(*draw_clicks(), "clicks")
 
 
 def load_filmtrust(home):
