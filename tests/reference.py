@@ -869,13 +869,24 @@ def between_fields(kind, pairs, n_fields, n_components):
 
 
 def field_objective(
-    parameters, X, y, weight, loss_kind, alpha, alpha_linear, kind, fields, allowed
+    parameters,
+    X,
+    y,
+    weight,
+    loss_kind,
+    alpha,
+    alpha_linear,
+    kind,
+    fields,
+    allowed,
+    alpha_fields=1e-3,
 ):
     """The same as `objective` of such models, and its gradient.
 
-    The parameters of pairs are the fourth part of ``parameters``; half their squared distance from
-    `plain_pairs` is added. With a vector ``v_ij`` of feature i for the field of feature j, the
-    product of two features is ``v_ij' M_ij v_ji`` for all kinds.
+    The parameters of pairs are the fourth part of ``parameters``; their squared distance from
+    `plain_pairs` is added, times ``alpha_fields`` and half the total weight. With a vector
+    ``v_ij`` of feature i for the field of feature j, the product of two features is
+    ``v_ij' M_ij v_ji`` for all kinds.
     """
     intercept, coef, components, pairs = parameters
     weight = ones_if_none(weight, X)
@@ -894,9 +905,10 @@ def field_objective(
     counts = np.array([allowed[a, b] for a, b in combinations(range(n_fields), 2)], dtype=float)
     distance = distance * counts[:, None]
     total = weight @ losses(loss_kind, Z, y) + alpha_linear / 2 * (coef**2).sum()
-    total += (penalties * components**2).sum() / 2 + (distance**2).sum() / 2
+    of_distance = alpha_fields * weight.sum()
+    total += (penalties * components**2).sum() / 2 + of_distance * (distance**2).sum() / 2
     d = weight[:, None] * loss_gradient(loss_kind, Z, y)
-    of_components, of_pairs = penalties * components, distance.copy()
+    of_components, of_pairs = penalties * components, of_distance * distance
     for c in range(n_outputs):
         slopes = (X.T @ (d[:, c, None] * X)) * mask
         steps = slopes[:, :, None] * right[c]

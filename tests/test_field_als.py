@@ -252,7 +252,8 @@ def terms_of(model, X, y, weight):
     weight = None if weight is None else weight.astype(float)
     allowed = model._interactions.partners
     kind = model.field_interactions
-    return X, y, weight, loss, model.alpha, model.alpha_linear, kind, FIELDS, allowed
+    penalties = model.alpha, model.alpha_linear
+    return X, y, weight, loss, *penalties, kind, FIELDS, allowed, model.alpha_fields
 
 
 @pytest.mark.parametrize("mask", MASKS)

@@ -133,7 +133,8 @@ def as_reference(model, X, y, weight=None):
         unit = np.sqrt(np.average((y - mean) ** 2, weights=weight))
         y, intercept, coef = (y - mean) / unit, (intercept - mean) / unit, coef / unit
         components = components / np.sqrt(unit)
-    data = X, y, weight, loss, model.alpha, model.alpha_linear, kind, fields, allowed
+    penalties = model.alpha, model.alpha_linear
+    data = X, y, weight, loss, *penalties, kind, fields, allowed, model.alpha_fields
     return (intercept, coef, components, pairs), data
 
 
@@ -303,11 +304,16 @@ SLOW_TWINS_IN_FULL = [
 ]
 
 
+def total_weight(y, weight):
+    return len(y) if weight is None else weight.sum()
+
+
 @cache
 def least_objective(kind, loss, n_classes, mask, weighted):
     """As L-BFGS finds it from a random start, without any fit."""
     X, y, weight = rows_for(loss, n_classes, weighted)
     model = model_for(kind, n_classes, loss=loss, max_iter=1, **GIVEN, **MASKS[mask])
+    model.set_params(alpha_fields=1 / total_weight(y, weight))
     parameters, data = as_reference(quietly(model.fit, X, y, weight), X, y, weight)
     return reference.best_field_objective(parameters, data, n_starts=1)
 
@@ -322,11 +328,11 @@ def test_fit_reaches_the_optimum(kind, solver, loss, n_classes, mask, weighted):
     from another start."""
     X, y, weight = rows_for(loss, n_classes, weighted)
     model = model_for(kind, n_classes, loss=loss, solver=solver, learning_rate=RATES[solver])
-    model.set_params(**GIVEN, **LONG, **MASKS[mask])
+    n = total_weight(y, weight)
+    model.set_params(**GIVEN, **LONG, **MASKS[mask], alpha_fields=1 / n)
     quietly(model.fit, X, y, weight)
     parameters, data = as_reference(model, X, y, weight)
     found = reference.field_objective(parameters, *data)[0]
-    n = len(y) if weight is None else weight.sum()
     assert_allclose(model.loss_curve_[-1], found / n, rtol=0.02)
     assert found <= SLACK * reference.best_field_objective(parameters, data, n_starts=0)
     assert found <= (SLACK + 0.02) * least_objective(kind, loss, n_classes, mask, weighted)

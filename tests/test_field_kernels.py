@@ -55,6 +55,7 @@ def make_interactions(kind, table, n_components):
         FIELDS,
         kind,
         np.arange(len(allowed)),
+        alpha_fields=1e-3,
     )
 
 
@@ -130,7 +131,7 @@ def test_the_objective_is_that_of_the_outputs_and_has_its_gradient(kind, loss, n
     expected = weight @ reference.losses(loss, Z, y)
     expected += 0.7 / 2 * (model[1] ** 2).sum()
     expected += 0.3 / 2 * (np.sqrt(weight @ (X != 0)) * model[2] ** 2).sum()
-    expected += (np.array(counts)[:, None] * distance**2).sum() / 2
+    expected += 1e-3 * weight.sum() * (np.array(counts)[:, None] * distance**2).sum() / 2
     assert_allclose(total, expected)
     vector = reference.flatten(model)
 

@@ -1427,6 +1427,7 @@ BAD_PARAMETERS = {
     "fit_lower": ["no", None, 0],
     "interactions": ["ab", 3, [("a", "b")], {"a": "b"}],
     "field_interactions": ["x", None, 2, True, ["aware"]],
+    "alpha_fields": [-1.0, "x", None, np.nan, [1.0]],
     "feature_fields": [[0], "ab", [0, np.nan, 1], [[0, 1, 2]], 3, [0, "a", None]],
     "feature_groups": [[0], "ab", [0, np.nan, 1], [[0, 1, 2]], 3, [0, "a", None]],
     "init_scale": [-1.0, None, "0.1", np.nan, np.inf],

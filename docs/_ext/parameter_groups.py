@@ -20,7 +20,7 @@ GROUPS = {
     """,
     "Items and users": "item_features item_ids item_fields item_identity user_fields",
     "Features": "blocks user item time context attributes n_last n_bins n_folds dtype",
-    "Regularization": "alpha alpha_linear alpha_bias alpha_l1 alpha_l21 nu",
+    "Regularization": "alpha alpha_linear alpha_bias alpha_l1 alpha_l21 alpha_fields nu",
     "Training": """
         solver learning_rate initial_accumulator batch_size max_iter n_burn_in tol
         n_iter_no_change init_scale negatives max_draws warm_start

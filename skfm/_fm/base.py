@@ -82,6 +82,7 @@ class BaseFM(FittedFM):
         "degree": [DEGREE],
         "fit_lower": [BOOLEAN],
         "field_interactions": [KIND],
+        "alpha_fields": [NON_NEGATIVE],
         "learning_rate": [AUTO, POSITIVE],
         "initial_accumulator": [POSITIVE],
         "batch_size": [AUTO, POSITIVE_INTEGER],
@@ -109,6 +110,7 @@ class BaseFM(FittedFM):
         alpha_linear,
         alpha_l1,
         alpha_l21,
+        alpha_fields,
         degree,
         fit_lower,
         interactions,
@@ -141,6 +143,7 @@ class BaseFM(FittedFM):
         self.alpha_linear = alpha_linear
         self.alpha_l1 = alpha_l1
         self.alpha_l21 = alpha_l21
+        self.alpha_fields = alpha_fields
         self.degree = degree
         self.fit_lower = fit_lower
         self.interactions = interactions

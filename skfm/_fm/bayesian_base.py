@@ -53,6 +53,7 @@ class BaseBayesianFM(EstimatorOfFeatures):
     signs of labels, and ``_first_intercept()``, where the chain starts.
     """
 
+    alpha_fields = None  # the weights of pairs of fields have a prior instead
     _constraints: ClassVar[dict] = {
         "n_components": [RANK],
         "max_iter": [POSITIVE_INTEGER],

@@ -41,4 +41,5 @@ class EstimatorOfFeatures(CallbackSupport, VersionedEstimator, PrintableEstimato
             interactions=self.interactions,
             fit_linear=self.fit_linear,
             field_interactions=self.field_interactions,
+            alpha_fields=self.alpha_fields,
         )

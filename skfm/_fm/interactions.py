@@ -40,6 +40,7 @@ def check_interactions(
     interactions,
     fit_linear,
     field_interactions="plain",
+    alpha_fields=None,
 ):
     """What the parameters of these names ask for, given the features' labels or None."""
     degree = int(degree)
@@ -83,7 +84,14 @@ def check_interactions(
     degrees = np.repeat(degrees, int(n_components) * n_copies)
     interaction_group = interaction_group.astype(_smallest_type(len(partners)), copy=False)
     return Interactions(
-        degrees, interaction_group, partners, has_linear, field, field_interactions, labels
+        degrees,
+        interaction_group,
+        partners,
+        has_linear,
+        field,
+        field_interactions,
+        labels,
+        None if alpha_fields is None else float(alpha_fields),
     )
 
 

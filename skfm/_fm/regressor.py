@@ -84,6 +84,12 @@ class FMRegressor(RegressorMixin, BaseFM):
     alpha_l21 : float, dict or list of float, default=0.0
         Group lasso regularization strength of the factors, non-negative, for "ftrl":
         ``alpha_l21 * sqrt(n_j) * ||v_j||``. It sets all factors of unimportant features to 0.
+    alpha_fields : float, default=1e-3
+        L2 regularization strength of the weights or matrices of pairs of fields, non-negative. The
+        penalty is `alpha_fields`, times half the total sample weight, times the squared distance
+        from the plain model (see Notes). It also keeps weights from growing and vectors from
+        shrinking, which would evade `alpha`. Tune it if `field_interactions` is "weighted" or
+        "matrixed": from 1e-4, if fields interact very differently, to 1e-2.
     degree : int, default=2
         Maximum degree of the interactions, from 2 to 10. A degree of 3 adds the interactions of
         three features, a degree of 4 also those of four, and so on [6]_. Each degree has
@@ -236,8 +242,8 @@ class FMRegressor(RegressorMixin, BaseFM):
     - "matrixed": ``v_i' M_ab v_j``, with a matrix ``M_ab`` [9]_;
     - "aware": ``<v_i[b], v_j[a]>``, where each feature has a vector for each partner field [10]_.
 
-    Weights and matrices start at 1 and at the identity matrix, and half their squared distance
-    from there is added to the objective, so that few rows lead to a model near the plain one.
+    Weights and matrices start at 1 and at the identity matrix, and are penalized by their
+    squared distance from there; see `alpha_fields`.
 
     References
     ----------
@@ -298,6 +304,7 @@ class FMRegressor(RegressorMixin, BaseFM):
         alpha_linear: Penalty = "auto",
         alpha_l1: Penalty = 0.0,
         alpha_l21: Penalty = 0.0,
+        alpha_fields: Float = 1e-3,
         degree: Int = 2,
         fit_lower: bool = True,
         interactions: Sequence[Sequence[Any]] | None = None,
@@ -331,6 +338,7 @@ class FMRegressor(RegressorMixin, BaseFM):
             alpha_linear=alpha_linear,
             alpha_l1=alpha_l1,
             alpha_l21=alpha_l21,
+            alpha_fields=alpha_fields,
             degree=degree,
             fit_lower=fit_lower,
             interactions=interactions,

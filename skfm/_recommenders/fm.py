@@ -294,7 +294,7 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         "n_jobs": N_JOBS,
         "verbose": VERBOSE,
     }
-    field_interactions = "plain"
+    field_interactions, alpha_fields = "plain", None
     degree, fit_lower = 2, True  # what is ranked by products of more features does not split
     # Ids of users that come with the events are meant for `score`: it need not ask for them.
     __metadata_request__score: ClassVar = {"groups": True}

@@ -84,7 +84,8 @@ class _Descent:
             total += np.square(model.linear, dtype=np.float64) @ problem.linear_penalty / 2
             squares = np.einsum("jf,jf->j", model.factors, model.factors, dtype=np.float64)
             total += squares @ problem.factor_penalty / 2
-            total += problem.interactions.penalty(model.field_pairs[None])
+            pairs = model.field_pairs[None]
+            total += problem.interactions.penalty(pairs, problem.total_weight)
         self.objective = float(total / problem.total_weight)
 
     def outputs(self):

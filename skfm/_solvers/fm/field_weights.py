@@ -6,7 +6,6 @@ import numpy as np
 from scipy import sparse
 
 from skfm._kernels.field_weights import add_step, gather_products, solve_step
-from skfm._solvers.fm.interactions import PAIR_PENALTY
 from skfm._utils.threads import share
 
 # Weights that are solved for together. The costs of the products grow with their square, and a
@@ -25,6 +24,7 @@ class FieldWeights:
     def __init__(self, sweeper):
         interactions = sweeper.problem.interactions
         self.sweeper = sweeper
+        self.penalty = interactions.pair_penalty(sweeper.problem.total_weight)
         self.fields = np.stack(np.triu_indices(len(interactions.partners), 1), axis=1)
         is_updated = interactions.partners[tuple(self.fields.T)]
         has_weights = interactions.kind == "weighted" and interactions.n_components > 0
@@ -55,7 +55,7 @@ class FieldWeights:
             before = weights[places].astype(np.float64)
             own_noise = noise[:, number * BLOCK_SIZE : (number + 1) * BLOCK_SIZE]
             gram, step = self._gather(model, rows, places), np.empty(places.size)
-            solve_step(gram, precision, PAIR_PENALTY, before - 1, own_noise, step)
+            solve_step(gram, precision, self.penalty, before - 1, own_noise, step)
             weights[places] = before + step
             self._add_step(model, rows, places, weights[places] - before)
 
@@ -63,7 +63,7 @@ class FieldWeights:
         """The log prior density if all weights are multiplied by a number, up to a constant, plus
         the logarithm of the Jacobian."""
         distance = np.exp(log_scale) * model.field_pairs[self.places].astype(np.float64) - 1
-        return self.n_weights * log_scale - PAIR_PENALTY / 2 * np.square(distance).sum()
+        return self.n_weights * log_scale - self.penalty / 2 * np.square(distance).sum()
 
     def multiply(self, model, scale):
         """Multiply all weights by a number."""

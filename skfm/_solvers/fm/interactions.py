@@ -14,9 +14,6 @@ from skfm._solvers.fm.parameters import NO_PAIRS
 from skfm._utils.memory import read_only
 from skfm._utils.pickling import Versioned
 
-# Of the parameters of pairs of fields: their prior has the variance 1, in units of the solver.
-PAIR_PENALTY = 1.0
-
 
 class Parts(NamedTuple):
     """Contributions of some features to the outputs of rows that have other features as well."""
@@ -42,6 +39,9 @@ class Interactions(Versioned):
     field: np.ndarray  # (n_features,), numbers
     kind: str = "plain"  # or "weighted", "matrixed" or "aware"; see _kernels/field_interactions.py
     labels: np.ndarray | None = None  # (n_fields,), of the fields, for these kinds
+    # L2 penalty of the parameters of pairs of fields, for each unit of weight of the rows; None
+    # for Gibbs sampling, where it is 1 for all rows together: a prior of variance 1.
+    alpha_fields: float | None = None
 
     def __setstate__(self, state):
         # Before pickles had a stamp, what is the same for all features was kept as such pairs.
@@ -100,7 +100,7 @@ class Interactions(Versioned):
         if self.kind == "aware":
             return structs.FieldAware(self.n_components_per_field)
         make = structs.FieldWeighted if self.kind == "weighted" else structs.FieldMatrixed
-        return make(self.n_components, PAIR_PENALTY / total_weight)
+        return make(self.n_components, self.pair_penalty(total_weight) / total_weight)
 
     @property
     def n_vectors(self):
@@ -115,7 +115,7 @@ class Interactions(Versioned):
     @property
     def expected_square(self):
         """The prior expectation of the square of what multiplies the products of pairs."""
-        return 1 + 1 / PAIR_PENALTY if self.kind == "weighted" else 1.0
+        return 1 + 1 / self.pair_penalty(1.0) if self.kind == "weighted" else 1.0
 
     @property
     def has_field_pairs(self):
@@ -132,13 +132,18 @@ class Interactions(Versioned):
             return np.tile(np.eye(n).ravel(), (n_outputs, n_pairs, 1))
         return np.zeros((n_outputs, 0, 0))
 
-    def penalty(self, field_pairs):
-        """The penalty of the parameters of pairs of fields: half their squared distance from the
-        plain model."""
+    def pair_penalty(self, total_weight):
+        """The L2 penalty of the parameters of pairs of fields, for rows of that total weight."""
+        return 1.0 if self.alpha_fields is None else self.alpha_fields * total_weight
+
+    def penalty(self, field_pairs, total_weight):
+        """The penalty term of the parameters of pairs of fields, by their distance from the plain
+        model."""
         if not self.has_field_pairs:
             return 0.0
         distance = field_pairs - self.first_field_pairs(len(field_pairs))
-        return PAIR_PENALTY / 2 * float(np.square(distance, dtype=np.float64).sum())
+        squares = float(np.square(distance, dtype=np.float64).sum())
+        return self.pair_penalty(total_weight) / 2 * squares
 
     def components_of_pairs(self):
         """The components of degree 2: each row has those that form one, a single one unless each

@@ -131,7 +131,7 @@ class Trainer:
             penalty(linear, factors, problem.linear_penalty, problem.factor_penalty)
             for linear, factors in zip(state.linear, state.factors, strict=True)
         )
-        total += problem.interactions.penalty(state.field_pairs[:, 0])
+        total += problem.interactions.penalty(state.field_pairs[:, 0], problem.seen_weight)
         if problem.has_lasso:
             lengths = np.sqrt(np.square(state.factors[:, :, 0], dtype=float).sum(axis=2))
             total += (np.abs(state.linear[:, :, 0]) @ problem.linear_lasso).sum()
