@@ -33,6 +33,12 @@ SPACES = {
         "alpha": ["auto", 0.5, 1, 2, 4, 8],
         "alpha_linear": ["auto", 1, 3, 10],
     },
+    "SkfmWeighted": {
+        "n_components": [4, 8, 16, 32],
+        "alpha": ["auto", 0.5, 1, 2, 4, 8],
+        "alpha_linear": ["auto", 1, 3, 10],
+        "alpha_fields": [3e-4, 1e-3, 3e-3, 1e-2],
+    },
     "SkfmBayesian": {"n_components": [2, 3, 4, 6, 10, 12, 16]},
     "SkfmStatistics": {"smooth": [1, 3, 10, 30], "n_components": [4, 8, 16]},
     "ModernFM": {
@@ -83,17 +89,21 @@ class Skfm:
         return model.predict_proba(X_test)[:, 1], None
 
 
+class SkfmWeighted(Skfm):
+    """The same model with one more parameter to tune."""
+
+
 class SkfmBayesian:
     package = "skfm"
 
-    def __init__(self, by_field):
-        self.by_field = by_field
+    def __init__(self, by_field, **fixed):
+        self.by_field, self.fixed = by_field, fixed
 
     def run(self, split, setting, n_iter):
         X, X_test, fields = split.one_hot
         groups = fields if self.by_field else "single"
         model = BayesianFMClassifier(feature_groups=groups, random_state=0, n_jobs=THREADS)
-        model.set_params(**setting).fit(X, split.y)
+        model.set_params(feature_fields=fields, **self.fixed, **setting).fit(X, split.y)
         return model.predict_proba(X_test)[:, 1], None
 
 
@@ -218,10 +228,11 @@ def available(tools):
 TOOLS = {
     "logistic regression": Linear(),
     "skfm FM": Skfm(),
-    "skfm FwFM": Skfm(field_interactions="weighted"),
+    "skfm FwFM": SkfmWeighted(field_interactions="weighted"),
     "skfm FFM": Skfm(field_interactions="aware"),
     "skfm Bayesian FM": SkfmBayesian(by_field=False),
     "skfm Bayesian FM, groups": SkfmBayesian(by_field=True),
+    "skfm Bayesian FwFM, groups": SkfmBayesian(by_field=True, field_interactions="weighted"),
     "skfm FM, target statistics": SkfmStatistics(FMClassifier()),
     "skfm Bayesian FM, target statistics": SkfmStatistics(BayesianFMClassifier()),
     "modern-fm FM": ModernFM("FMClassifier"),
