@@ -200,9 +200,11 @@ MODELS = {
         None,
     ),
     "TableEncoder, target statistics": (
-        lambda: TableEncoder({0: {"kind": "target", "cv": 2}}, random_state=0).fit(
-            as_objects(TABLE), LABELS
-        ),
+        lambda: TableEncoder(
+            {0: ["category", {"kind": "target", "cv": 2}], 1: "log_bins"},
+            crossed=[{"fields": ("x0", "x1"), "kind": "target", "cv": 2}],
+            random_state=0,
+        ).fit(as_objects(TABLE), LABELS),
         lambda model: model.transform(as_objects(TABLE[5:15])).toarray(),
         None,
     ),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from scipy.special import logit
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.model_selection import GridSearchCV, KFold, StratifiedKFold
@@ -426,7 +427,7 @@ def test_faults_in_crossed():
     with pytest.raises(ValueError, match="'size', of the kind 'number', cannot be crossed"):
         TableEncoder(numbers="number", crossed=[("user", "size")]).fit(table)
     with pytest.raises(
-        ValueError, match="Crossed fields may be 'category' or 'hashed'; got 'bag'"
+        ValueError, match="Crossed fields may be 'category', 'hashed', 'target'; got 'bag'"
     ):
         TableEncoder(crossed=[{"fields": ["user", "page"], "kind": "bag"}]).fit(table)
     with pytest.raises(ValueError, match=r"quantile bins of 'size' change from chunk to chunk"):
@@ -438,29 +439,101 @@ def test_faults_in_crossed():
 # Target statistics
 
 
+def slow_target_statistics(values, y, new, smooth, folds):
+    """Of training rows, from other folds, and of new rows: log-odds or means by TargetEncoder.
+
+    None, a missing value, has the overall mean.
+    """
+    is_class = not np.issubdtype(y.dtype, np.floating)
+    classes = np.unique(y) if is_class else [None]
+    values, new = np.array(values, object)[:, None], np.array(new, object)[:, None]
+    columns = []
+    for label in classes[1:] if len(classes) == 2 else classes:
+        target = (y == label).astype(float) if is_class else y
+
+        def statistics(train, rows, target=target):
+            overall = target[train].mean()
+            # TargetEncoder smooths toward the mean of its rows: those with missing values belong
+            # to them, as a value of their own.
+            filled = np.where(np.equal(values, None), "(missing)", values)
+            encoder = TargetEncoder(smooth=smooth, target_type="continuous")
+            encoder.fit(filled[train], target[train])
+            means = encoder.transform(np.where(np.equal(rows, None), "(missing)", rows))[:, 0]
+            seen = set(values[train, 0]) - {None}
+            means = np.where([value in seen for value in rows[:, 0]], means, overall)
+            if not is_class:
+                return means - overall
+            least = 0.5 / len(train)
+            return logit(means.clip(least, 1 - least)) - logit(overall)
+
+        cross_fitted = np.empty(len(y))
+        for train, test in folds.split(values, y):
+            cross_fitted[test] = statistics(train, values[test])
+        scaler = StandardScaler().fit(cross_fitted[:, None])
+        of_all = statistics(np.arange(len(y)), new)
+        columns.append([scaler.transform(part[:, None]) for part in (cross_fitted, of_all)])
+    return [np.hstack(parts) for parts in zip(*columns, strict=True)]
+
+
+TARGETS = {
+    "numbers": 1e3 + rng.normal(size=300),
+    "two classes": rng.choice(["no", "yes"], 300),
+    "three classes": rng.integers(3, size=300),
+}
+
+
+def folds_of(target, n):
+    return (KFold if target == "numbers" else StratifiedKFold)(n, shuffle=True, random_state=3)
+
+
 @pytest.mark.parametrize("smooth", ["auto", 0.0, 7.0])
-@pytest.mark.parametrize("target", ["numbers", "two classes", "three classes"])
-def test_target_statistics_are_those_of_target_encoder(target, smooth):
-    table = column(rng.integers(30, size=300).astype(str).astype(object))
-    y = {
-        "numbers": rng.normal(size=300),
-        "two classes": rng.choice(["no", "yes"], 300),
-        "three classes": rng.integers(3, size=300),
-    }[target]
+@pytest.mark.parametrize("target", TARGETS)
+def test_target_statistics_are_cross_fitted_and_standardized(target, smooth):
+    values = [*rng.integers(30, size=280).astype(str), *[None] * 20]
+    y, new = TARGETS[target], ["3", "unknown", None, "7"]
     kind = {"kind": "target", "smooth": smooth, "cv": 4}
     encoder = TableEncoder({"x": kind}, random_state=3)
-    X = encoder.fit_transform(table, y).toarray()
-    folds = (KFold if target == "numbers" else StratifiedKFold)(4, shuffle=True, random_state=3)
-    expected = np.empty(X.shape)
-    kind = {"numbers": "continuous", "two classes": "binary", "three classes": "multiclass"}
-    other = TargetEncoder(smooth=smooth, target_type=kind[target])
-    for train, test in folds.split(table, y):
-        expected[test] = other.fit(table.iloc[train], y[train]).transform(table.iloc[test])
-    assert_allclose(X, expected, atol=1e-14)
-    other.fit(table, y)
-    new = column(["3", "unknown", "7"])
-    assert_allclose(encoder.transform(new).toarray(), other.transform(new), atol=1e-14)
+    X = encoder.fit_transform(column(values), y).toarray()
+    expected, of_new = slow_target_statistics(values, y, new, smooth, folds_of(target, 4))
+    assert_allclose(X, expected, atol=1e-9)
+    assert_allclose(encoder.transform(column(new)).toarray(), of_new, atol=1e-9)
+    assert_allclose(X.mean(axis=0), 0, atol=1e-9)
+    assert_allclose(X.std(axis=0), 1)
     assert len(names(encoder)) == X.shape[1] == (3 if target == "three classes" else 1)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_target_statistics_of_crossed_fields(target):
+    table = pd.DataFrame(
+        {"user": rng.choice([*"abcdef", None], 300), "size": rng.choice([1.0, 2.0, 9.0], 300)}
+    )
+    y = TARGETS[target]
+    crossed = [("user", "size"), {"fields": ("user", "size"), "kind": "target"}]
+    encoder = TableEncoder(crossed=crossed, random_state=3)
+    X = encoder.fit_transform(table, y)
+    is_statistic = encoder.feature_fields_ == "user*size__target"
+    new = pd.DataFrame({"user": ["a", "new", None, "c"], "size": [9.0, 1.0, 2.0, 1.0]})
+
+    def as_pairs(table):
+        rows = table.astype(object).itertuples(index=False)
+        return [None if pd.isna(user) else f"{user} {size}" for user, size in rows]
+
+    # By default, ten rows and ten folds
+    expected = slow_target_statistics(as_pairs(table), y, as_pairs(new), 10, folds_of(target, 10))
+    assert_allclose(X[:, is_statistic].toarray(), expected[0], atol=1e-9)
+    assert_allclose(encoder.transform(new)[:, is_statistic].toarray(), expected[1], atol=1e-9)
+    assert encoder.encoding_[-1]["details"] == "18 combinations"
+    again = pickle.loads(pickle.dumps(encoder))
+    assert_array_equal(again.transform(new).toarray(), encoder.transform(new).toarray())
+
+
+@pytest.mark.parametrize("y", [np.arange(60) % 2, 1e6 + np.arange(60.0) ** 1.1, np.zeros(60)])
+@pytest.mark.parametrize("value", ["a", None])
+def test_target_statistics_of_a_constant_column_are_zero(value, y):
+    encoder = TableEncoder({"x": "target"}, random_state=0)
+    X = encoder.fit_transform(column([value] * 60), y).toarray()
+    assert_allclose(X, 0, atol=1e-9)
+    assert_allclose(encoder.transform(column(["a", "b", None])).toarray(), 0, atol=1e-9)
 
 
 def test_target_statistics_need_all_rows_and_a_target():
@@ -474,6 +547,8 @@ def test_target_statistics_need_all_rows_and_a_target():
         encoder.fit(table, [0, 1])
     encoder.fit(table, [0, 1, 0, 1])
     assert encoder.feature_fields_.tolist() == ["x", "x", "x__target"]
+    crossed = TableEncoder(crossed=[{"fields": ("x", "z"), "kind": "target"}])
+    assert crossed.__sklearn_tags__().target_tags.required and not hasattr(crossed, "partial_fit")
 
 
 # Chunks

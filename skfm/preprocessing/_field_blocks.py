@@ -278,17 +278,23 @@ class HashedCross(Block):
 
 def _combine(ids):
     """Combinations of ids as categories; a combination with an unknown id is an unknown one."""
+    codes, values = combine(ids)
+    if codes.min(initial=0) >= 0:
+        return Categories(codes, values)
+    return Categories(np.where(codes < 0, len(values), codes), [*values, (UNKNOWN,) * len(ids)])
+
+
+def combine(ids):
+    """Combinations of ids as categories; a combination with an unknown id is a missing one."""
     known = np.logical_and.reduce([part >= 0 for part in ids])
-    code, n = np.zeros(known.sum(), np.int64), 1
+    code = np.zeros(known.sum(), np.int64)
     first = np.zeros(min(code.size, 1), np.intp)
     for part in ids:
         part = part[known].astype(np.int64)
         if part.size:
             pairs = code * (part.max() + 1) + part
             _, first, code = np.unique(pairs, return_index=True, return_inverse=True)
-            n = first.size
     columns = [part[known][first].tolist() for part in ids]
-    codes = np.full(known.size, n, np.int32)
+    codes = np.full(known.size, -1, np.int32)
     codes[known] = code
-    values = list(zip(*columns, strict=True))
-    return Categories(codes, values if known.all() else [*values, (UNKNOWN,) * len(ids)])
+    return Categories(codes, list(zip(*columns, strict=True)))

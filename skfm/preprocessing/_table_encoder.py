@@ -39,10 +39,11 @@ from skfm.preprocessing._table_checks import check_columns
 from skfm.preprocessing._table_html import as_html_table
 from skfm.preprocessing._table_matrix import side_by_side
 from skfm.preprocessing._tables import InputTable
+from skfm.preprocessing._vocabulary import UNKNOWN
 
 
 def _learns_in_chunks(encoder):
-    if kinds.need_target(encoder.columns):
+    if kinds.need_target(encoder.columns, encoder.crossed):
         raise AttributeError(
             "partial_fit is not available, since target statistics need all rows at once; use fit "
             "or fit_transform."
@@ -110,9 +111,11 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         "hashed_bag"
             The same with hashed elements. Options: `sep`, `n_features`.
         "target"
-            The smoothed mean of the target for each value, as in scikit-learn's `TargetEncoder`
-            (see Notes). With more than two classes, there is one column for each class. Options:
-            `smooth` (default: "auto"), `cv` (default: 5), the number of folds, and `target_type`
+            The smoothed mean of the target for each value, standardized to mean 0 and variance 1;
+            for classes, the log-odds of this mean (see Notes). With more than two classes, there
+            is one column for each class. Options: `smooth` (default: 10), the number of rows with
+            the overall mean that are added to each value, or "auto", as in scikit-learn's
+            `TargetEncoder`; `cv` (default: 10), the number of folds; and `target_type`
             (default: "auto").
         "drop"
             No columns.
@@ -140,7 +143,8 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         ``("user", "when__hour")``. There is one column for each combination in the training data,
         or a fixed number of columns if `strings` is "hashed". To choose for each crossed field,
         pass a dict, such as ``{"fields": ("user", "page"), "kind": "hashed", "n_features":
-        65536}``. Fields of categories, hashes, bins and dates can be crossed.
+        65536}``. The kind "target" gives the statistics of each combination. Fields of
+        categories, hashes, bins and dates can be crossed.
     hash_seed : int, default=0
         Seed of the hash function. Its results are the same on every machine.
     random_state : int, RandomState instance or None, default=None
@@ -161,8 +165,9 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
     feature_fields_ : ndarray of str of shape (n_output_features,)
         Field of each output column: the name of the input column; ``column__part`` for parts of
         dates; ``column__kind`` for the second and further encodings of a column (``column__value``
-        for "bins_and_value"); and ``field*field`` for crossed fields. Columns of an array are
-        named x0, x1, ...
+        for "bins_and_value"); and ``field*field`` for crossed fields, or ``field*field__kind`` if
+        the same fields have been crossed as another kind. Columns of an array are named x0, x1,
+        ...
     feature_groups_ : ndarray of str of shape (n_output_features,)
         Group of each output column, for penalties or priors; the same as `feature_fields_`.
     n_features_in_ : int
@@ -210,7 +215,13 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
 
     **Target statistics** of training rows are cross-fitted by :meth:`fit_transform`: those of a
     row are computed from the other folds. :meth:`transform` uses the statistics of all training
-    rows, so ``fit_transform(X, y)`` differs from ``fit(X, y).transform(X)``.
+    rows, so ``fit_transform(X, y)`` differs from ``fit(X, y).transform(X)``. The means, smoothed
+    toward the overall mean, are those of scikit-learn's `TargetEncoder`. For two classes, the
+    statistic is ``logit(mean) - logit(overall mean)``, where the mean is that of the second class
+    in sorted order; for more classes, it is the same for each class against the others; for
+    numbers, it is ``mean - overall mean``. A missing value, a value that is not in the training
+    data, and a combination with such a value have the overall mean. Then, the statistics are
+    standardized by the mean and the standard deviation of those of the training rows.
 
     **Arrow.** With the extra ``tables``, that is with pyarrow, columns of Arrow, polars and
     pandas are read without a Python object for each row.
@@ -310,7 +321,7 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
             Table of pandas, polars or Arrow, any other object with an Arrow C stream
             (``__arrow_c_stream__``), or a two-dimensional array.
         y : array-like of shape (n_samples,), default=None
-            Target, for columns encoded as "target". Otherwise ignored.
+            Target, for fields encoded as "target". Otherwise ignored.
 
         Returns
         -------
@@ -346,7 +357,7 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         X : DataFrame, Arrow table, array-like or list of rows, of shape (n_samples, n_columns)
             Table, as for :meth:`fit`.
         y : array-like of shape (n_samples,), default=None
-            Target, for columns encoded as "target". Otherwise ignored.
+            Target, for fields encoded as "target". Otherwise ignored.
 
         Returns
         -------
@@ -509,7 +520,7 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
         tags.input_tags.categorical = True
-        tags.target_tags.required = kinds.need_target(self.columns)
+        tags.target_tags.required = kinds.need_target(self.columns, self.crossed)
         return tags
 
     # Learning
@@ -524,25 +535,24 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
             self._open(table, learning=True)
         own = [block for block in self._blocks if not hasattr(block, "members")]
         crosses = [block for block in self._blocks if hasattr(block, "members")]
-        targets = [block for block in own if block.needs_target]
         self._check_rows(table)
         if in_chunks:
             self._refuse_chunks(crosses)
-        y = self._check_target(y, table) if targets else None
+        if any(block.needs_target for block in self._blocks):
+            y = self._check_target(y, table)
         for block in own:  # errors come before anything is learned
             block.read(self._input(table, block))
         cross_fitted = {}
-        for block in own:
-            column = self._input(table, block)
-            block.learn(column)
-            if block.needs_target:
-                entries = block.fit_encode(column, y, self.random_state)
-                cross_fitted[block.field] = entries
-            block.finish()
-        for block in crosses:
-            if isinstance(block, Cross):
-                block.learn(self._input(table, block))
-            block.finish([self._by_field()[member] for member in block.members])
+        for block in [*own, *crosses]:  # crosses need what their members have learned
+            if not (block.is_stateless and block in crosses):
+                read = self._input(table, block)
+                block.learn(read)
+                if block.needs_target:
+                    cross_fitted[block.field] = block.fit_encode(read, y, self.random_state)
+            if block in crosses:
+                block.finish([self._by_field()[member] for member in block.members])
+            else:
+                block.finish()
         self._publish()
         return cross_fitted
 
@@ -591,7 +601,10 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
                         "crossed; fields of categories, hashes, bins and dates can."
                     )
             positions = [self._sources[member][0] for member in members]
-            self._add(make.of_cross("*".join(members), spec, list(members)), positions)
+            field = "*".join(members)
+            if field in self._sources and self._by_field()[field].kind != spec.kind:
+                field += f"__{spec.kind}"
+            self._add(make.of_cross(field, spec, list(members)), positions)
 
     def _add(self, block, positions):
         if block.field in self._sources:
@@ -649,8 +662,8 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
             "max_categories": self.max_categories,
             "n_features": n_features,
             "n_bins": int(self.n_bins),
-            "smooth": "auto",
-            "cv": 5,
+            "smooth": 10,
+            "cv": 10,
             "target_type": "auto",
         }
 
@@ -678,7 +691,7 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} requires y to be passed, but the target y is None: "
-                "columns encoded as 'target' need it."
+                "fields encoded as 'target' need it."
             )
         y = column_or_1d(y)
         check_consistent_length(y, np.empty((table.n_rows, 1)))
@@ -738,6 +751,10 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         pairs = zip(members, columns, strict=True)
         if isinstance(block, HashedCross):
             return [member.encode(column).columns for member, column in pairs]
+        if block.needs_target:
+            return [
+                np.where(column.missing, UNKNOWN, member.ids(column)) for member, column in pairs
+            ]
         return [member.ids(column) for member, column in pairs]
 
     def _open(self, table, *, learning=False):

@@ -25,7 +25,7 @@ from skfm.preprocessing._number_blocks import (
     QuantileBins,
     Standardized,
 )
-from skfm.preprocessing._target_block import Target
+from skfm.preprocessing._target_block import Target, TargetCross
 
 LARGEST_N_FEATURES = 2**30
 MIN_FREQUENCY = [NONE, POSITIVE_INTEGER, BETWEEN_0_AND_1]
@@ -79,7 +79,7 @@ KINDS = {
 }
 STRINGS = "category", "hashed"
 NUMBERS = "number", "quantile_bins", "log_bins", "bins_and_value", "category", "hashed"
-CROSSES = "category", "hashed"
+CROSSES = "category", "hashed", "target"
 
 
 class Spec(NamedTuple):
@@ -124,10 +124,12 @@ def _read_spec(entry, name):
     return Spec(kind, options)
 
 
-def need_target(columns):
-    """Whether some column is encoded by statistics of the target."""
+def need_target(columns, crossed):
+    """Whether some field is encoded by statistics of the target."""
+    given = {} if columns is None else columns
     try:
-        specs = [spec for value in columns.values() for spec in read_specs(value, "columns")]
+        specs = [spec for value in given.values() for spec in read_specs(value, "columns")]
+        specs += [spec for _, spec in read_crosses(crossed, "category")]
     except (AttributeError, TypeError, ValueError):
         return False  # fit will say what is wrong
     return any(spec.kind == "target" for spec in specs)
@@ -201,7 +203,8 @@ class BlockMaker:
         }
         if spec.kind == "hashed":
             return HashedCross(field, spec.kind, members, seed=self._seed, **options)
-        return Cross(field, spec.kind, members, **options)
+        make = TargetCross if spec.kind == "target" else Cross
+        return make(field, spec.kind, members, **options)
 
 
 _BLOCKS = {
@@ -235,7 +238,7 @@ def _read_cross(entry, default):
     spec = _read_spec({"kind": default, **options}, f"crossed for {shown(tuple(members))}")
     if spec.kind not in CROSSES:
         raise ValueError(
-            f"Crossed fields may be {' or '.join(map(repr, CROSSES))}; got {spec.kind!r} for "
+            f"Crossed fields may be {', '.join(map(repr, CROSSES))}; got {spec.kind!r} for "
             f"{shown(tuple(members))}."
         )
     return tuple(members), spec
