@@ -270,6 +270,27 @@ def _number_of_pair(n_fields, c, d):
 
 
 @jit_dispatch
+def multiplies_layers(kind):
+    """Whether mini-batches multiply a row's layers by the derivative of its loss beforehand.
+
+    That pays where a row has fewer layers than entries.
+    """
+    raise NotImplementedError
+
+
+@multiplies_layers.register(Plain)
+def _multiplies(kind):
+    return True
+
+
+@multiplies_layers.register(FieldWeighted)
+@multiplies_layers.register(FieldMatrixed)
+@multiplies_layers.register(FieldAware)
+def _does_not_multiply(kind):
+    return False
+
+
+@jit_dispatch
 def place_of_sums(kind, part, row):
     """Which of the copies of sums by interaction group are those of a row.
 

@@ -15,6 +15,7 @@ from skfm._kernels.barrier import meet
 from skfm._kernels.field_interactions import (
     make_layers,
     move_pairs,
+    multiplies_layers,
     place_of_sums,
     self_square,
     subtract_self,
@@ -124,11 +125,11 @@ def run_steps(
     kind = total.dtype.type
     zero, half, one = kind(0), kind(0.5), kind(1)
     row_is_unit, column_is_unit, weighted = row_value.size == 0, value.size == 0, weight.size > 0
-    base = np.uintp(0)
+    base, multiplies = np.uintp(0), True
     if interactions is not None:
         partners, interaction_group = interactions.partners, interactions.interaction_group
         n_layers, fields = interactions.n_layers, interactions.kind
-        max_rows = row_scratch.losses.size
+        max_rows, multiplies = row_scratch.losses.size, multiplies_layers(fields)
     loss = 0.0
     for batch in order:
         r0, f0 = rows.start[batch], columns.start[batch]
@@ -176,8 +177,9 @@ def run_steps(
                     for c in range(n_outputs):
                         g = row_weight * gradient[c, r]
                         gradient[c, r] = g
-                        for f in range(row_scratch.sums.shape[2]):
-                            row_scratch.sums[c, r, f] *= g
+                        if multiplies:
+                            for f in range(row_scratch.sums.shape[2]):
+                                row_scratch.sums[c, r, f] *= g
 
             elif step % 2 == 0:  # gather: the scratch space holds the parameters of one output
                 if not is_forward and n_outputs == 1:
@@ -329,6 +331,7 @@ def run_steps(
                                 g = x * slopes[r]
                                 slope += g
                                 curve += x * g
+                                h = x if multiplies else g
                                 if e + FOUR <= end:
                                     r2, r3, r4 = (
                                         np.uintp(entry_row[e + ONE]),
@@ -341,17 +344,20 @@ def run_steps(
                                     g2, g3, g4 = x2 * slopes[r2], x3 * slopes[r3], x4 * slopes[r4]
                                     slope += g2 + g3 + g4
                                     curve += x2 * g2 + x3 * g3 + x4 * g4
+                                    h2 = x2 if multiplies else g2
+                                    h3 = x3 if multiplies else g3
+                                    h4 = x4 if multiplies else g4
                                     for f in range(width):
                                         total[n, f] += (
-                                            x * sums[r, base + f]
-                                            + x2 * sums[r2, base + f]
-                                            + x3 * sums[r3, base + f]
-                                            + x4 * sums[r4, base + f]
+                                            h * sums[r, base + f]
+                                            + h2 * sums[r2, base + f]
+                                            + h3 * sums[r3, base + f]
+                                            + h4 * sums[r4, base + f]
                                         )
                                     e += FOUR
                                 else:
                                     for f in range(width):
-                                        total[n, f] += x * sums[r, base + f]
+                                        total[n, f] += h * sums[r, base + f]
                                     e += ONE
                             if interactions is not None:
                                 slope = slope if interactions.has_linear[j] else zero
