@@ -294,8 +294,8 @@ def rows_for(loss, n_classes, weighted):
     return X, y, weight
 
 
-# After this number of epochs; with four times as many, below 1.002. The learning rate of SGD decays,
-# and FTRL takes long for the hinge: they come near the optimum slowly.
+# After this number of epochs; with four times as many, below 1.002. The learning rate of SGD
+# decays, and FTRL takes long for the hinge: they come near the optimum slowly.
 SLACKS = {"sgd": 1.1, "ftrl": 1.04}
 
 
