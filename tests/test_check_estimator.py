@@ -97,10 +97,19 @@ MODELS = [
 ]
 OTHERS = [model for model in MODELS if repr(model) not in map(repr, FIRST)]
 ARRAY_API = "check_array_api_input"
+COMPARE_TRANSFORM = "check_transformer_general", "check_transformer_data_not_an_array"
 
 
 def run(check, estimator):
-    """One check may be skipped, where the array API is switched off: the last test is of it."""
+    """One check may be skipped, where the array API is switched off: the last test is of it.
+
+    Statistics of the target are cross-fitted by `fit_transform`, as its documentation says, so it
+    differs from `transform`. Checks that compare the two must find that, and nothing else.
+    """
+    if "target" in repr(estimator) and check.func.__name__ in COMPARE_TRANSFORM:
+        with pytest.raises(AssertionError, match="fit_transform and transform outcomes not con"):
+            check(estimator)
+        return
     try:
         check(estimator)
     except SkipTest:

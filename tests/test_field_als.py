@@ -274,7 +274,9 @@ def test_predictions_are_those_of_the_double_loop(kind, loss, n_classes, mask):
 
 FIRST = [("squared_error", 0), ("log_loss", 2)]
 OTHERS = [each for each in LOSSES if each not in FIRST]
-ROUGH = ("absolute_error", "quantile")  # L-BFGS finds no optimum, and als smooths them
+# L-BFGS finds no optimum, and als smooths them and may end in another local one.
+ROUGH = ("absolute_error", "quantile")
+ROUGH_SLACK = 0.1
 
 
 @pytest.mark.parametrize("mask, weighted", [("all", False), ("some", True)])
@@ -295,7 +297,7 @@ def test_fit_reaches_the_optimum(kind, loss, n_classes, mask, weighted):
     assert_allclose(reached / total_weight, model.loss_curve_[-1], rtol=tolerance)
     if size(True, False):
         best = reference.best_field_objective(parameters, data, 0 if loss in ROUGH else 2)
-        assert reached <= best * (1 + tolerance)
+        assert reached <= best * (1 + (ROUGH_SLACK if loss in ROUGH else tolerance))
 
 
 @pytest.mark.parametrize("loss, n_classes", [*FIRST, ("log_loss", 3), ("poisson", 0)])
