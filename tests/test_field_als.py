@@ -274,9 +274,7 @@ def test_predictions_are_those_of_the_double_loop(kind, loss, n_classes, mask):
 
 FIRST = [("squared_error", 0), ("log_loss", 2)]
 OTHERS = [each for each in LOSSES if each not in FIRST]
-# L-BFGS finds no optimum, and als smooths them and may end in another local one.
-ROUGH = ("absolute_error", "quantile")
-ROUGH_SLACK = 0.1
+ROUGH = ("absolute_error", "quantile")  # L-BFGS finds no optimum, and als smooths them
 
 
 @pytest.mark.parametrize("mask, weighted", [("all", False), ("some", True)])
@@ -287,8 +285,12 @@ ROUGH_SLACK = 0.1
 def test_fit_reaches_the_optimum(kind, loss, n_classes, mask, weighted):
     X, y, weight = make(loss, n_classes, weighted)
     options = {"loss": loss, "n_classes": n_classes, "interactions": MASKS[mask], **GIVEN}
-    options |= {"max_iter": size(500, 10), "tol": 1e-9, "init_scale": 0.5}
-    fits = [fit(kind, X, y, weight, random_state=seed, **options) for seed in range(size(2, 1))]
+    # At the kinks of rough losses, descent by coordinates is slow, and there are many local
+    # optima.
+    n_sweeps, n_starts, tol = (5000, 12, 0.0) if loss in ROUGH else (500, 2, 1e-9)
+    options |= {"max_iter": size(n_sweeps, 10), "tol": tol, "init_scale": 0.5}
+    starts = range(size(n_starts, 1))
+    fits = [fit(kind, X, y, weight, random_state=seed, **options) for seed in starts]
     model = min(fits, key=lambda model: model.loss_curve_[-1])
     parameters, data = parameters_of(model), terms_of(model, X, y, weight)
     reached = reference.field_objective(parameters, *data)[0]
@@ -297,7 +299,7 @@ def test_fit_reaches_the_optimum(kind, loss, n_classes, mask, weighted):
     assert_allclose(reached / total_weight, model.loss_curve_[-1], rtol=tolerance)
     if size(True, False):
         best = reference.best_field_objective(parameters, data, 0 if loss in ROUGH else 2)
-        assert reached <= best * (1 + (ROUGH_SLACK if loss in ROUGH else tolerance))
+        assert reached <= best * (1 + tolerance)
 
 
 @pytest.mark.parametrize("loss, n_classes", [*FIRST, ("log_loss", 3), ("poisson", 0)])

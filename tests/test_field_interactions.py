@@ -294,13 +294,10 @@ def rows_for(loss, n_classes, weighted):
     return X, y, weight
 
 
-# After this number of epochs; with four times as many, below 1.002. The learning rate of SGD
-# decays, and FTRL takes long for the hinge: they come near the optimum slowly.
-SLACKS = {"sgd": 1.1, "ftrl": 1.04}
-
-
-def slack_of(solver):
-    return SLACKS.get(solver, 1.02) if JIT else 1.5
+SLACK = 1.02 if JIT else 1.5  # after this number of epochs; with four times as many, below 1.002
+# The learning rate of SGD decays, which takes long for small gradients; FTRL does for the hinge.
+LONGER = {("sgd", loss): 10 for loss in ("log_loss", "squared_hinge", "quantile")}
+LONGER["ftrl", "squared_hinge"] = 2
 
 
 # The twins of these losses take seconds: a loop over rows, and many iterations.
@@ -336,13 +333,13 @@ def test_fit_reaches_the_optimum(kind, solver, loss, n_classes, mask, weighted):
     model = model_for(kind, n_classes, loss=loss, solver=solver, learning_rate=RATES[solver])
     n = total_weight(y, weight)
     model.set_params(**GIVEN, **LONG, **MASKS[mask], alpha_fields=1 / n)
+    model.set_params(max_iter=LONG["max_iter"] * LONGER.get((solver, loss), 1))
     quietly(model.fit, X, y, weight)
     parameters, data = as_reference(model, X, y, weight)
     found = reference.field_objective(parameters, *data)[0]
     assert_allclose(model.loss_curve_[-1], found / n, rtol=0.02)
-    slack = slack_of(solver)
-    assert found <= slack * reference.best_field_objective(parameters, data, n_starts=0)
-    assert found <= (slack + 0.02) * least_objective(kind, loss, n_classes, mask, weighted)
+    assert found <= SLACK * reference.best_field_objective(parameters, data, n_starts=0)
+    assert found <= (SLACK + 0.02) * least_objective(kind, loss, n_classes, mask, weighted)
 
 
 @pytest.mark.around(solver="adagrad", n_classes=0)
@@ -509,6 +506,34 @@ def test_streams_learn_and_meet_new_features(kind, solver):
         model.set_params(field_interactions="plain").partial_fit(X[:n], y[:n])
 
 
+@pytest.mark.parametrize("learn", ["fit", "partial_fit"])
+@pytest.mark.parametrize("kind", ["weighted", "matrixed"])
+def test_alpha_fields_keeps_the_model_near_the_plain_one(kind, learn):
+    """A stream uses the present value, as it does for other penalties."""
+    X, y = make()
+    model = model_for(kind, max_iter=size(30, 10), **GIVEN)
+    distances = []
+    for alpha_fields in (0.0, 1e-2, 1e2):
+        one = clone(model).set_params(alpha_fields=alpha_fields)
+        if learn == "fit":
+            quietly(one.fit, X, y)
+        else:
+            one.set_params(alpha_fields=0.0).partial_fit(X, y)
+            for _ in range(size(30, 10)):
+                one.set_params(alpha_fields=alpha_fields).partial_fit(X, y)
+        distances.append(np.square(parameters_of(one)[3] - start_of(one)).sum())
+    assert distances[0] > 1.01 * distances[1] > 1.01 * distances[2]
+    assert distances[2] < size(0.1, 0.5) * distances[0]
+
+
+def start_of(model):
+    """The weights or matrices with which the model is the plain one."""
+    shown = parameters_of(model)[3]
+    if model.field_interactions == "weighted":
+        return np.ones(shown.shape)
+    return np.broadcast_to(np.eye(shown.shape[-1]), shown.shape)
+
+
 @pytest.mark.parametrize("solver", MINIBATCH_SOLVERS)
 @pytest.mark.parametrize("kind", ["weighted", *in_full("matrixed")])
 def test_an_outlier_does_not_stop_the_parameters_of_pairs(kind, solver):
@@ -672,14 +697,15 @@ def slow_field_information(kind, X, factors, pairs, curvature, variances, fields
 def test_penalties_are_found(kind, solver, n_classes):
     X, y = make(n_classes)
     model = model_for(kind, n_classes, solver=solver, alpha="auto", alpha_linear="auto")
+    if solver == "sgd":  # its default takes thousands of epochs of a single batch
+        model.set_params(learning_rate=0.3)
     quietly(model.set_params(max_iter=size(150, 40)).fit, X, y)
     for penalties in (model.alpha_, model.alpha_linear_):
         assert penalties.shape == (X.shape[1],)
         assert (penalties > 0).all() and np.isfinite(penalties).all()
     linear = clone(model).set_params(n_components=0)
     quietly(linear.fit, X, y)
-    margin = size(0.02, -1) if solver != "sgd" else -0.02  # in so few epochs
-    assert model.score(X, y) > linear.score(X, y) + margin
+    assert model.score(X, y) > linear.score(X, y) + size(0.02, -1)
 
 
 # Saddle points

@@ -1,6 +1,7 @@
 """What FMRegressor and FMClassifier share: parameters, fit and partial_fit."""
 
 import copy
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar, Self
 
@@ -385,7 +386,8 @@ class BaseFM(FittedFM):
         if transform.is_constant and stream.memory.state is None:
             transform = self._make_target_transform(rows.y, rows.weight, more_will_come=True)
         rows = rows._replace(X=rows.X.astype(fitted.factors.dtype, copy=False))
-        features = Features(self._interactions, groups)
+        alpha_fields = float(self.alpha_fields)  # may change, as other penalties may
+        features = Features(replace(self._interactions, alpha_fields=alpha_fields), groups)
         found = self._found_penalties()
         earlier = stream.scaling
         run = self._plan(rows, transform, features, found, rng, 1, earlier=earlier, is_new=is_new)

@@ -52,8 +52,8 @@ class BayesianFMClassifier(ClassifierMixin, BaseBayesianFM):
         are made for tables of categories, where each column is a field: "weighted" draws a weight
         for each pair of fields (FwFM), and "aware" a vector of each feature for each partner field
         (FFM), which takes ``n_fields`` times the memory. See Notes of
-        :class:`BayesianFMRegressor`. Features of the same field
-        always interact by the product of their vectors. Only for ``degree=2``.
+        :class:`BayesianFMRegressor`. Features of the same field always interact by the product of
+        their vectors. Only for ``degree=2``.
     feature_fields : array-like of shape (n_features,), default=None
         Field of each feature, as a label, for `interactions`, `field_interactions` and
         `fit_linear`. None uses the fields that the encoders of :mod:`skfm.preprocessing` attach to

@@ -119,8 +119,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         have parameters of their own for each pair of fields. They are made for tables of
         categories, where each column is a field: "weighted" learns a weight for each pair of
         fields (FwFM), "matrixed" a matrix (FmFM), and "aware" a vector of each feature for each
-        partner field (FFM). See Notes. Features of the same field always interact by
-        the product of their vectors. Only for ``degree=2``; "als" cannot fit "matrixed".
+        partner field (FFM). See Notes. Features of the same field always interact by the product
+        of their vectors. Only for ``degree=2``; "als" cannot fit "matrixed".
     feature_fields : array-like of shape (n_features,), default=None
         Field of each feature, as a label, for `interactions`, `field_interactions` and
         `fit_linear`. None uses the fields that the encoders of :mod:`skfm.preprocessing` attach to
