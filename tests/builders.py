@@ -17,6 +17,7 @@ from skfm._solvers.fm.gibbs import Draw
 from skfm._solvers.fm.minibatch import Settings
 from skfm._solvers.fm.optimizer_state import UPDATES
 from skfm._solvers.fm.priors import Hyperprior
+from skfm._utils.plain_state import to_plain
 
 MINIBATCH_SOLVERS = list(UPDATES)
 SOLVERS = sorted([*MINIBATCH_SOLVERS, "als"])
@@ -165,6 +166,28 @@ def assert_same(one, other):
         assert first.dtype == second.dtype
         assert first.shape == second.shape
         assert_array_equal(first, second)
+
+
+def assert_same_values(one, other):
+    """Values are equal to the last bit, and have the same types."""
+    one, other = to_plain(one), to_plain(other)
+    if isinstance(one, np.ndarray):
+        assert isinstance(other, np.ndarray) and one.dtype == other.dtype
+        assert one.shape == other.shape
+        assert_array_equal(one, other)
+        if one.dtype.kind == "O":
+            assert list(map(type, one.ravel())) == list(map(type, other.ravel()))
+        return
+    assert type(one) is type(other)
+    if isinstance(one, dict):
+        assert list(one) == list(other)
+        one, other = list(one.values()), list(other.values())
+    if isinstance(one, (list, tuple)):
+        assert len(one) == len(other)
+        for part, other_part in zip(one, other, strict=True):
+            assert_same_values(part, other_part)
+    else:
+        assert one == other or one != one  # NaN
 
 
 # Chains of draws, and their calibration

@@ -24,6 +24,7 @@ from sklearn.model_selection import GridSearchCV
 
 from skfm import FMClassifier, FMRegressor
 from skfm._fm import outputs
+from skfm._kernels.field_interactions import BLOCK_ROWS
 from skfm._solvers.fm import trainer
 from skfm._solvers.fm.empirical_bayes import PenaltySearch
 from skfm._solvers.fm.interactions import Interactions
@@ -387,6 +388,19 @@ def test_any_number_of_threads_gives_the_same_bits(kind, solver, n_classes, busy
     for other in fits[1:]:
         assert_same(other, fits[0])
         assert_array_equal(raw(other, X), raw(fits[0], X))
+
+
+@pytest.mark.parametrize("n_classes", [0, *in_full(3)])
+@each_kind
+def test_threads_share_batches_of_several_blocks_of_rows(kind, n_classes, busy_threads):
+    """The last block of a batch, and the last batch, have fewer rows than the others."""
+    X, y = make(n_classes, 90)
+    batch_size = 2 * BLOCK_ROWS + 3
+    assert len(y) > batch_size and len(y) % batch_size % BLOCK_ROWS
+    model = model_for(kind, n_classes, batch_size=batch_size, max_iter=3)
+    fits = [quietly(clone(model).set_params(n_jobs=n).fit, X, y) for n in (1, 2, 3)]
+    for other in fits[1:]:
+        assert_same(other, fits[0])
 
 
 @pytest.mark.parametrize("n_classes", [0, *in_full(3)])

@@ -12,6 +12,7 @@ from functools import cache, partial
 import joblib
 import numpy as np
 import pytest
+from builders import assert_same_values
 from make_reference_models import ANSWER, FOLDER, NAMES, make, stem_of
 from numpy.testing import assert_allclose, assert_array_equal
 from saved_models import FEATURES, LABELS, LOG, MODELS, RATINGS, X, Y
@@ -21,13 +22,12 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from skfm import BayesianFMRegressor, FMRecommender, FMRegressor
-from skfm._utils.plain_state import to_plain
+from skfm._utils.archive import reading, write
+from skfm._utils.values import Decoder, Encoder
 from skfm.exceptions import InconsistentVersionError, InconsistentVersionWarning
 from skfm.inspection import explain, top_interactions
 from skfm.io import load_model, save_model
-from skfm.io._archive import reading, write
 from skfm.io._models import CLASSES
-from skfm.io._values import Decoder, Encoder
 from skfm.preprocessing import UserItemEncoder
 from skfm.recipes import make_recipe
 
@@ -75,28 +75,6 @@ def fitted(name):
         return pickle.dumps(MODELS[name][0]())
 
 
-def assert_same(one, other):
-    """Values are equal to the last bit, and have the same types."""
-    one, other = to_plain(one), to_plain(other)
-    if isinstance(one, np.ndarray):
-        assert isinstance(other, np.ndarray) and one.dtype == other.dtype
-        assert one.shape == other.shape
-        assert_array_equal(one, other)
-        if one.dtype.kind == "O":
-            assert list(map(type, one.ravel())) == list(map(type, other.ravel()))
-        return
-    assert type(one) is type(other)
-    if isinstance(one, dict):
-        assert list(one) == list(other)
-        one, other = list(one.values()), list(other.values())
-    if isinstance(one, (list, tuple)):
-        assert len(one) == len(other)
-        for part, other_part in zip(one, other, strict=True):
-            assert_same(part, other_part)
-    else:
-        assert one == other or one != one  # NaN
-
-
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", MODELS)
 def test_a_loaded_model_is_the_same_and_goes_on_alike(name, way, tmp_path):
@@ -107,11 +85,11 @@ def test_a_loaded_model_is_the_same_and_goes_on_alike(name, way, tmp_path):
         again = WAYS[way](model, tmp_path / "model")
     assert type(again) is type(model)
     assert_array_equal(ask(again), ask(model))
-    assert_same(again.__getstate__(), model.__getstate__())
+    assert_same_values(again.__getstate__(), model.__getstate__())
     if go_on is not None:
         again, model = go_on(again), go_on(model)
         assert_array_equal(ask(again), ask(model))
-        assert_same(again.__getstate__(), model.__getstate__())
+        assert_same_values(again.__getstate__(), model.__getstate__())
 
 
 # Files of skfm.io
@@ -146,7 +124,7 @@ def test_parameters_stay_as_they_were(tmp_path):
         tol=float("-inf"),
     )
     again = by_skfm(model, tmp_path / "model")
-    assert_same(again.get_params(), model.get_params())
+    assert_same_values(again.get_params(), model.get_params())
     assert_array_equal(again.random_state.normal(size=3), rng.normal(size=3))
     model = FMRecommender(item_features=sparse.csc_array(FEATURES))
     again = by_skfm(model, tmp_path / "model")
@@ -232,7 +210,7 @@ def test_values(place):
     encoder = Encoder()
     node = json.loads(json.dumps(encoder.encode(value, ("state", "x")), allow_nan=False))
     again = Decoder(encoder.arrays.__getitem__).decode(node)
-    assert_same(again, value)
+    assert_same_values(again, value)
     if isinstance(value, float):
         assert np.signbit(again) == np.signbit(value)
     if isinstance(value, np.ndarray) and value.dtype != object:
@@ -256,7 +234,7 @@ def test_names_of_arrays(tmp_path):
     write(tmp_path / "file", encoder.encode(value, ("state",)), encoder.arrays)
     assert set(encoder.arrays) == {"array", "array-1", "c", "array-3", "c/0"}
     with reading(tmp_path / "file") as reader:
-        assert_same(Decoder(reader.array).decode(reader.metadata()), value)
+        assert_same_values(Decoder(reader.array).decode(reader.metadata()), value)
 
 
 # Mapped files
@@ -342,7 +320,7 @@ def test_damaged_files(mmap_mode, tmp_path):
             n_errors += 1
         else:
             if mmap_mode is None:  # a byte that says nothing, such as padding or a date
-                assert_same(again.__getstate__(), expected)
+                assert_same_values(again.__getstate__(), expected)
     assert n_errors > 10
 
 
@@ -479,7 +457,7 @@ def test_a_mapped_file_may_be_replaced_while_it_is_loaded(tmp_path, monkeypatch)
             save_model(new, path)
             return super().__new__(cls, *arguments)
 
-    monkeypatch.setattr("skfm.io._archive.np.memmap", AfterAnotherSave)
+    monkeypatch.setattr("skfm._utils.archive.np.memmap", AfterAnotherSave)
     again = load_model(path, "r")
     monkeypatch.undo()
     assert_array_equal(again.predict(X), old.predict(X))
@@ -605,5 +583,5 @@ def test_pipelines_of_recipes(way, tmp_path):
     model.fit(log, Y)
     again = WAYS[way](model, tmp_path / "model")
     assert_array_equal(again.predict(log[::-1]), model.predict(log[::-1]))
-    assert_same(again[-1].__getstate__(), model[-1].__getstate__())
-    assert_same(again[0].__getstate__(), model[0].__getstate__())
+    assert_same_values(again[-1].__getstate__(), model[-1].__getstate__())
+    assert_same_values(again[0].__getstate__(), model[0].__getstate__())

@@ -831,7 +831,7 @@ def test_an_interrupted_call_changes_nothing(loss, n_classes, error, monkeypatch
         raise error("stopped")
 
     for model in states(loss, n_classes):
-        for name in ("_window", "measure", "parameters"):
+        for name in ("_arguments", "measure", "parameters"):
 
             def call(model, name=name):
                 with monkeypatch.context() as patch:

@@ -5,6 +5,7 @@ import multiprocessing
 import pickle
 import threading
 import warnings
+import weakref
 from types import SimpleNamespace
 
 import joblib
@@ -21,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MaxAbsScaler
 
 from skfm import BayesianFMRegressor, FMClassifier, FMRecommender, FMRegressor, MFRecommender
+from skfm._fm import base
 from skfm._solvers import training
 from skfm._solvers.fm import batches, minibatch
 from skfm._solvers.training import History
@@ -590,3 +592,27 @@ def test_warnings_point_at_the_users_line(estimator):
         line = use.__code__.co_firstlineno
         ours = [w for w in caught if w.category is ConvergenceWarning]
         assert {(w.filename, w.lineno) for w in ours} == {(__file__, line)}
+
+
+# Memory
+
+
+@pytest.mark.parametrize("estimator", [FMRegressor, FMClassifier])
+def test_the_start_is_freed_before_the_first_epoch(estimator, monkeypatch):
+    """The factors to start from are as large as those that are trained."""
+    make_start, run_epochs, starts, kept = base.random_start, minibatch.run_epochs, [], []
+
+    def noting_start(*arguments):
+        start = make_start(*arguments)
+        starts.append(weakref.ref(start.factors))
+        return start
+
+    def noting_kept(*arguments):
+        kept.append(starts[-1]() is not None)
+        return run_epochs(*arguments)
+
+    monkeypatch.setattr(base, "random_start", noting_start)
+    monkeypatch.setattr(minibatch, "run_epochs", noting_kept)
+    X, y = dense()
+    quietly(estimator(max_iter=2, random_state=0).fit, X, y > 0)
+    assert kept == [False]

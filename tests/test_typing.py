@@ -12,10 +12,29 @@ import pytest
 from sklearn.base import BaseEstimator
 
 import skfm
-from skfm import datasets, exceptions, inspection, metrics, model_selection, preprocessing, recipes
+from skfm import (
+    datasets,
+    exceptions,
+    inspection,
+    metrics,
+    model_selection,
+    preprocessing,
+    recipes,
+    streams,
+)
 from skfm._utils.parameters import Options
 
-MODULES = skfm, datasets, exceptions, inspection, metrics, model_selection, preprocessing, recipes
+MODULES = (
+    skfm,
+    datasets,
+    exceptions,
+    inspection,
+    metrics,
+    model_selection,
+    preprocessing,
+    recipes,
+    streams,
+)
 SCRIPT = Path(__file__).with_name("typed_script.py")
 OPTIONS = (
     "--config-file=",  # not the settings of this repository

@@ -1,6 +1,7 @@
 """What FMRegressor and FMClassifier share: parameters, fit and partial_fit."""
 
 import copy
+import os
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar, Self
@@ -13,6 +14,7 @@ from skfm._fm import training
 from skfm._fm.early_stopping import Listener, check_scoring, make_score, split, stops_early
 from skfm._fm.feature_groups import check_groups
 from skfm._fm.features import Features
+from skfm._fm.fit_stream import StreamFitting
 from skfm._fm.fitted import FittedFM
 from skfm._fm.interactions import DEGREE, KIND, NO_MATRICES
 from skfm._fm.penalties import (
@@ -23,7 +25,7 @@ from skfm._fm.penalties import (
     warn_if_linear,
     with_unseen,
 )
-from skfm._fm.rows import Rows
+from skfm._fm.rows import Rows, data_of_fit
 from skfm._fm.scaling import (
     from_solver,
     random_start,
@@ -31,12 +33,14 @@ from skfm._fm.scaling import (
     with_new_features,
 )
 from skfm._fm.stream import Stream, digest_of_chunk, settled_values
+from skfm._fm.streamed_rows import StreamedRows
 from skfm._fm.warm_start import WarmStart
 from skfm._solvers.fm import minibatch
 from skfm._solvers.fm.optimizer_state import UPDATES, get_parameters
 from skfm._solvers.fm.penalties import FIND_NONE, PenaltiesToFind
 from skfm._utils import validation
 from skfm._utils.callbacks import NO_TASKS, FitTasks, managing_callbacks
+from skfm._utils.checkpoint import open_checkpoint, repeatable
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.parameters import (
     AUTO,
@@ -68,12 +72,12 @@ def takes_steps(model):
     return True
 
 
-class BaseFM(FittedFM):
+class BaseFM(StreamFitting, FittedFM):
     """Subclasses say what targets mean and how parameters are shown.
 
     They have ``_to_numbers(y, name)``, which checks targets and turns them into numbers,
-    ``_make_target_transform(target, weight, more_will_come)``, which brings these into the
-    solver's units, and ``_show(intercept, coef, components)``.
+    ``_make_target_transform(targets, more_will_come)``, which brings `Targets` into the solver's
+    units, and ``_show(intercept, coef, components)``.
     """
 
     # Those of penalties, labels and interactions are checked together with what they depend on.
@@ -192,6 +196,7 @@ class BaseFM(FittedFM):
         X_val: MatrixLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Fit the model.
 
@@ -210,6 +215,12 @@ class BaseFM(FittedFM):
             Targets of the validation rows.
         sample_weight_val : array-like of shape (n_val,), default=None
             Sample weights of the validation rows.
+        checkpoint : path, default=None
+            A file for the state of training. It is written after each epoch, or less often if
+            that would take too much time. If the file exists, training continues from it; a fit
+            that was interrupted ends with the same parameters, bit for bit, as one that was not.
+            The file remains after the fit: delete it when the model is saved. See the
+            :doc:`user guide </solvers>`.
 
         Returns
         -------
@@ -220,13 +231,17 @@ class BaseFM(FittedFM):
         ------
         ValueError
             If a parameter or the data is invalid (NaN or infinity, inconsistent lengths, negative
-            weights, a single class), or if training diverges even with smaller learning rates.
+            weights, a single class), if training diverges even with smaller learning rates, or if
+            `checkpoint` is a damaged file or belongs to a fit with other data or parameters.
+        OSError
+            If `checkpoint` cannot be read or written.
         """
-        with all_or_nothing(self):
-            return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+        with all_or_nothing(self), repeatable(self.random_state, checkpoint):
+            held_out = X_val, y_val, sample_weight_val
+            return self._fit(X, y, sample_weight, held_out, checkpoint)
 
     @managing_callbacks
-    def _fit(self, X, y, sample_weight, held_out):
+    def _fit(self, X, y, sample_weight, held_out, checkpoint):
         self._check_parameters()
         has_score = stops_early(self.early_stopping, *held_out)
         sets_aside = has_score and held_out[0] is None
@@ -237,31 +252,44 @@ class BaseFM(FittedFM):
         all_rows = rows = self._check_rows(X, y, sample_weight, reset=True)
         interactions = self._check_interactions(fields, rows.X.shape[1])
         features = Features(interactions, groups)
-        rng = check_random_state(self.random_state)
-        rng_of_refit = copy.deepcopy(rng)
         self._set_classes(rows.y)
-        if has_score:
-            rows, held_out = self._hold_out(rows, held_out, rng)
-        else:
-            held_out = None
+        held_out = self._check_held_out(held_out) if has_score else None
+        data = {"warm_start": warm_start, "fields": fields, "groups": groups}
+        checkpoint = open_checkpoint(checkpoint, self, data_of_fit(all_rows, held_out) | data)
+        rng = checkpoint.random_state(check_random_state(self.random_state))
+        rng_of_refit = copy.deepcopy(rng)
+        if sets_aside:
+            rows, held_out = self._set_aside(rows, rng)
         options = {"warm_start": warm_start, "held_out": held_out, "tasks": tasks}
-        history = self._fit_rows(rows, features, rng, self.max_iter, **options)
-        self.n_iter_ = len(history.loss_curve)
-        self.loss_curve_ = history.loss_curve
+        options["checkpoint"] = checkpoint.stage("fit")
+        history = self._fit_rows(self._as_numbers(rows), features, rng, self.max_iter, **options)
+        self._keep_history(history)
         if sets_aside and self._refits(history):
-            self._fit_again(all_rows, features, rng_of_refit, history.best_epoch, tasks)
+            options = {"tasks": tasks, "checkpoint": checkpoint.stage("refit")}
+            self._fit_again(all_rows, features, rng_of_refit, history.best_epoch, options)
         tasks.end()
-        if not (history.converged or history.stopped):
-            warn_not_converged(self.max_iter, self.tol, "epochs")
+        self._warn_if_not_converged(history)
         return self
 
-    def _hold_out(self, rows, held_out, rng):
+    def _keep_history(self, history):
+        self.n_iter_ = len(history.loss_curve)
+        self.loss_curve_ = history.loss_curve
+
+    def _warn_if_not_converged(self, history):
+        if not (history.converged or history.stopped):
+            warn_not_converged(self.max_iter, self.tol, "epochs")
+
+    def _check_held_out(self, held_out):
+        """The given rows to validate with, None if they are to be set aside."""
+        if held_out[0] is None:
+            return None
+        try:
+            return self._check_rows(*held_out, reset=False)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"X_val, y_val or sample_weight_val: {error}") from error
+
+    def _set_aside(self, rows, rng):
         """Rows to train on, and rows to validate with."""
-        if held_out[0] is not None:
-            try:
-                return rows, self._check_rows(*held_out, reset=False)
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"X_val, y_val or sample_weight_val: {error}") from error
         seed = rng.randint(2**31 - 1)
         return split(rows, self.validation_fraction, stratify=is_classifier(self), seed=seed)
 
@@ -281,33 +309,44 @@ class BaseFM(FittedFM):
             and history.best_epoch <= history.n_before_saddle
         )
 
-    def _fit_again(self, rows, features, rng, max_iter, tasks):
+    def _fit_again(self, rows, features, rng, max_iter, options):
         """Replace the model by one of all rows, unless a callback stops that."""
         first = dict(vars(self))
-        options = {"tasks": tasks, "n_before": self.n_iter_}
-        history = self._fit_rows(rows, features, rng, max_iter, **options)
+        options = options | {"n_before": self.n_iter_}
+        history = self._fit_rows(self._as_numbers(rows), features, rng, max_iter, **options)
         if history.cancelled:
             vars(self).update(first)
         else:
             self.validation_scores_ = first["validation_scores_"]
 
     def _fit_rows(
-        self, rows, features, rng, max_iter, *, tasks, warm_start=None, held_out=None, n_before=0
+        self,
+        rows,
+        features,
+        rng,
+        max_iter,
+        *,
+        tasks,
+        checkpoint,
+        warm_start=None,
+        held_out=None,
+        n_before=0,
     ):
-        """Train on checked rows, and keep the result; returns the history.
+        """Train on rows of numbers, and keep the result; returns the history.
 
-        ``held_out`` are the rows to validate with, ``tasks`` the `FitTasks`, and ``n_before`` is
-        the number of epochs of the fit before, if this is the second one.
+        ``rows`` are `Rows` or `StreamedRows`, ``held_out`` those to validate with, ``tasks`` the
+        `FitTasks`, ``checkpoint`` that of `run_epochs`, and ``n_before`` the number of epochs of
+        the fit before, if this is the second one.
         """
-        rows = self._as_numbers(rows)
-        transform = self._make_target_transform(rows.y, rows.weight)
+        transform = self._make_target_transform(rows.targets)
         score = None if held_out is None else make_score(self, transform, held_out)
         found = FoundPenalties()
         if warm_start is not None:
-            shape = transform.intercept.size, rows.X.shape[1]
+            shape = transform.intercept.size, rows.n_features
             warm_start.check(shape, self.loss, features.interactions)
             found = warm_start.found
         run = self._plan(rows, transform, features, found, rng, max_iter)
+        del rows  # the problem has the targets and the weights that the solver needs
         run.settings.verbose &= n_before == 0  # a second fit on all rows is no news
         run.listener = self._make_listener(run, tasks, score, n_before)
         run.start = random_start(run.problem, transform, float(self.init_scale), rng)
@@ -317,7 +356,7 @@ class BaseFM(FittedFM):
         to_find = PenaltiesToFind(
             linear=is_option(self.alpha_linear, "auto"), factors=is_option(self.alpha, "auto")
         )
-        result = training.train(run, to_find, warm_start)
+        result = training.train(run, to_find, warm_start, checkpoint=checkpoint)
         self._keep(run, result, seen=set())
         self._found, self._searched = to_find, result.history.searched
         return result.history
@@ -369,7 +408,7 @@ class BaseFM(FittedFM):
     def _start_stream(self, rows, features):
         """Train on the first chunk of a stream; returns the history."""
         rng = check_random_state(self.random_state)
-        transform = self._make_target_transform(rows.y, rows.weight, more_will_come=True)
+        transform = self._make_target_transform(rows.targets, more_will_come=True)
         run = self._plan(rows, transform, features, FoundPenalties(), rng, max_iter=1)
         run.listener = self._make_listener(run, NO_TASKS)
         run.start = random_start(run.problem, transform, float(self.init_scale), rng)
@@ -384,7 +423,7 @@ class BaseFM(FittedFM):
         rng = copy.deepcopy(stream.rng)  # so that a call that fails has drawn nothing
         transform, (center, fitted) = stream.target_transform, self._centered_parameters()
         if transform.is_constant and stream.memory.state is None:
-            transform = self._make_target_transform(rows.y, rows.weight, more_will_come=True)
+            transform = self._make_target_transform(rows.targets, more_will_come=True)
         rows = rows._replace(X=rows.X.astype(fitted.factors.dtype, copy=False))
         alpha_fields = float(self.alpha_fields)  # may change, as other penalties may
         features = Features(replace(self._interactions, alpha_fields=alpha_fields), groups)
@@ -417,15 +456,17 @@ class BaseFM(FittedFM):
             self.alpha_linear,
             self.alpha_l1,
             self.alpha_l21,
-            groups=check_groups(features.groups, rows.X.shape[1]),
+            groups=check_groups(features.groups, rows.n_features),
             found=found,
             solver=self.solver,
         )
         settings = self._settings(transform, features.interactions, max_iter)
-        problem = training.state_problem(
-            rows, transform, penalties, features.interactions, settings, earlier, is_new
-        )
-        return training.Run(problem, penalties, transform, settings, rng)
+        known = rows, transform, penalties, features.interactions, settings
+        if isinstance(rows, StreamedRows):
+            problem, sample = training.state_streamed_problem(*known)
+        else:
+            problem, sample = training.state_problem(*known, earlier, is_new), None
+        return training.Run(problem, penalties, transform, settings, rng, sample=sample)
 
     def _settings(self, transform, interactions, max_iter):
         finds_rate = is_option(self.learning_rate, "auto")
@@ -470,7 +511,7 @@ class BaseFM(FittedFM):
         has_score = listener is not None and listener.score is not None
         if history.converged or (history.stopped and has_score):
             baseline, factors = run.transform.baseline, result.parameters.factors
-            warn_if_linear(problem, factors, baseline, self.alpha, self.alpha_l21)
+            warn_if_linear(run.observed, factors, baseline, self.alpha, self.alpha_l21)
         self._store_solution(result.parameters, run)
         is_auto = is_option(self.alpha, "auto")
         self.alpha_ = factor_penalties(problem) if is_auto else run.penalties.factors

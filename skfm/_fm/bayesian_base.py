@@ -1,6 +1,7 @@
 """What the Bayesian factorization machines share: parameters, fit, averages over samples."""
 
 import numbers
+import os
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -27,6 +28,7 @@ from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.fm.problem import make_problem
 from skfm._utils import validation
 from skfm._utils.callbacks import FitTasks, managing_callbacks
+from skfm._utils.checkpoint import open_checkpoint, repeatable
 from skfm._utils.equal_rows import merge_rows
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.parameters import (
@@ -114,7 +116,14 @@ class BaseBayesianFM(EstimatorOfFeatures):
             raise ValueError(f"{type(self).__name__} {remedy}")
         super()._check_parameters()
 
-    def fit(self, X: MatrixLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: MatrixLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> Self:
         """Draw samples from the posterior distribution.
 
         Parameters
@@ -126,6 +135,12 @@ class BaseBayesianFM(EstimatorOfFeatures):
         sample_weight : array-like of shape (n_samples,), default=None
             Sample weights. The likelihood of a row is raised to the power of its weight, so a row
             of weight 2 counts as two rows, and a row of weight 0 is ignored.
+        checkpoint : path, default=None
+            A file for the state of the chain. It is written after each iteration, or less often if
+            that would take too much time. If the file exists, the chain continues from it; a fit
+            that was interrupted ends with the same samples, bit for bit, as one that was not. The
+            file remains after the fit: delete it when the model is saved. See the
+            :doc:`user guide </solvers>`.
 
         Returns
         -------
@@ -136,7 +151,10 @@ class BaseBayesianFM(EstimatorOfFeatures):
         ------
         ValueError
             If a parameter or the data is invalid (NaN or infinity, inconsistent lengths, negative
-            weights, not two classes), or if values are too large for the computations.
+            weights, not two classes), if values are too large for the computations, or if
+            `checkpoint` is a damaged file or belongs to a fit with other data or parameters.
+        OSError
+            If `checkpoint` cannot be read or written.
 
         Warns
         -----
@@ -145,11 +163,11 @@ class BaseBayesianFM(EstimatorOfFeatures):
             quarter of the iterations after the burn-in is clearly lower, by more than 2 %, than
             over the quarter before. This is only checked with at least 20 such iterations.
         """
-        with all_or_nothing(self):
-            return self._fit(X, y, sample_weight)
+        with all_or_nothing(self), repeatable(self.random_state, checkpoint):
+            return self._fit(X, y, sample_weight, checkpoint)
 
     @managing_callbacks
-    def _fit(self, X, y, sample_weight):
+    def _fit(self, X, y, sample_weight, checkpoint):
         self._check_parameters()
         tasks = FitTasks(self, X, y, sample_weight, max_epochs=self.max_iter, name="iteration")
         before = getattr(self, "_chain_state", None) if self.warm_start else None
@@ -162,6 +180,9 @@ class BaseBayesianFM(EstimatorOfFeatures):
         labels, group = check_or_derive_groups(groups, rows.X, rows.weight)
         if before is not None:
             before.check(n_features, interactions, labels.size)
+        data = {"X": rows.X, "y": (rows.y, signs), "sample_weight": rows.weight}
+        data |= {"fields": fields, "groups": group, "warm_start": before}
+        checkpoint = open_checkpoint(checkpoint, self, data)
         digest = self._digest(rows, interactions, group)
         problem = make_problem(
             rows.X,
@@ -175,7 +196,8 @@ class BaseBayesianFM(EstimatorOfFeatures):
         if before is not None and before.digest == digest:
             start, n_burn_in, history = before.start(), 0, self._history()
         else:
-            start = self._start_chain(before, problem, group, labels.size)
+            rng = checkpoint.random_state(check_random_state(self.random_state))
+            start = self._start_chain(before, problem, group, labels.size, rng)
             n_burn_in, history = int(self.n_burn_in), ChainHistory([], {})
         settings = self._settings(interactions)
         chain = Chain(
@@ -198,7 +220,7 @@ class BaseBayesianFM(EstimatorOfFeatures):
             self._samples = history.samples.extended(self._max_bytes(), 0)
 
         options = {"max_bytes": self._max_bytes(), "unit": self._target_transform.unit}
-        options |= {"tasks": tasks, "store": store}
+        options |= {"tasks": tasks, "store": store, "checkpoint": checkpoint.stage("fit")}
         run_chain(chain, history, settings, n_burn_in=n_burn_in, **options)
         store_chain()
         self._keep(history)
@@ -234,13 +256,12 @@ class BaseBayesianFM(EstimatorOfFeatures):
             verbose=bool(self.verbose),
         )
 
-    def _start_chain(self, before, problem, group, n_groups):
+    def _start_chain(self, before, problem, group, n_groups, rng):
         if self.n_burn_in >= self.max_iter:
             raise ValueError(
                 f"n_burn_in={self.n_burn_in} must be less than max_iter={self.max_iter}: "
                 "predictions only use the samples after the burn-in."
             )
-        rng = check_random_state(self.random_state)
         intercept = self._first_intercept() if self.fit_intercept else 0.0
         init_scale = float(self.init_scale)
         return start_chain(before, problem, group, n_groups, init_scale, intercept, rng)

@@ -168,9 +168,8 @@ class BayesianFMClassifier(ClassifierMixin, BaseBayesianFM):
 
     def _make_target(self, labels, weight):
         self._rate = np.average(labels, weights=weight)
-        self._target_transform = targets.of_classes(
-            labels, weight, 2, "log_loss", self.fit_intercept
-        )
+        known = targets.Targets.in_memory(labels, weight)
+        self._target_transform = targets.of_classes(known, 2, "log_loss", self.fit_intercept)
         return labels.astype(np.float64), 2.0 * labels - 1
 
     def _first_intercept(self):

@@ -261,7 +261,8 @@ class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
         return np.asarray(y, dtype=np.float64)
 
     def _make_target(self, y, weight):
-        transform = targets.of_numbers(y, weight, "squared_error", 0.0, self.fit_intercept, False)
+        known = targets.Targets.in_memory(y, weight)
+        transform = targets.of_numbers(known, "squared_error", 0.0, self.fit_intercept, False)
         largest = min(float(np.finfo(weight.dtype).max) / 4, LARGEST_UNIT)
         if max(transform.unit, abs(transform.shift)) > largest:
             other = "" if weight.dtype == np.float64 else ", or pass X in float64"
@@ -276,8 +277,8 @@ class BayesianFMRegressor(RegressorMixin, BaseBayesianFM):
     def _first_intercept(self):
         return 0.0
 
-    def _fit(self, X, y, sample_weight):
-        super()._fit(X, y, sample_weight)
+    def _fit(self, X, y, sample_weight, checkpoint):
+        super()._fit(X, y, sample_weight, checkpoint)
         precision = self._samples.noise_precision.mean()
         with np.errstate(over="ignore"):  # where y is tiny
             precision = precision / self._target_transform.unit / self._target_transform.unit

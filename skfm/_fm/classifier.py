@@ -474,13 +474,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
         if self.class_weight is None:
             return weight
         labels = self._to_numbers(y, "y")
-        if validation.is_option(self.class_weight, "balanced"):
-            factors = _balanced(np.bincount(labels, weight, self.classes_.size))
-        else:
-            _check_numbers(self.class_weight)
-            factors = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        if not (np.isfinite(factors) & (factors > 0)).all():
-            raise ValueError("class_weight must give each class a positive, finite weight.")
+        factors = self._class_factors(np.bincount(labels, weight, self.classes_.size))
         weight = weight * factors[labels].astype(weight.dtype)
         total = weight.sum(dtype=np.float64)
         if not (weight > 0).all() or total > validation.largest_sum(weight.dtype):
@@ -489,9 +483,23 @@ class FMClassifier(ClassifierMixin, BaseFM):
             )
         return weight
 
-    def _make_target_transform(self, target, weight, more_will_come=False):
-        n_classes = self.classes_.size
-        return targets.of_classes(target, weight, n_classes, self.loss, self.fit_intercept)
+    def _class_factors(self, count):
+        """What the weights of the rows of each class are multiplied by.
+
+        ``count`` is the weight of the rows of each class.
+        """
+        if validation.is_option(self.class_weight, "balanced"):
+            factors = _balanced(count)
+        else:
+            _check_numbers(self.class_weight)
+            classes = self.classes_
+            factors = compute_class_weight(self.class_weight, classes=classes, y=classes)
+        if not (np.isfinite(factors) & (factors > 0)).all():
+            raise ValueError("class_weight must give each class a positive, finite weight.")
+        return factors
+
+    def _make_target_transform(self, known, more_will_come=False):
+        return targets.of_classes(known, self.classes_.size, self.loss, self.fit_intercept)
 
     def _show(self, intercept, coef, components):
         self.intercept_ = intercept

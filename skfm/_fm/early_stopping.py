@@ -10,6 +10,8 @@ import numpy as np
 from skfm._fm.fitted import without_checks_of
 from skfm._fm.outputs import centered_outputs
 from skfm._fm.rows import Rows
+from skfm._fm.streamed_rows import StreamedRows
+from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.training import NO_PROGRESS
 from skfm._utils.threads import n_threads
 
@@ -68,12 +70,19 @@ class Score(NamedTuple):
 
 
 def make_score(estimator, transform, rows):
-    """The score on validation rows, which are checked already."""
+    """The score on validation rows, which are checked already.
+
+    `StreamedRows` can only be scored by the loss.
+    """
+    if isinstance(rows, StreamedRows):
+        return Score("loss", partial(_minus_loss, estimator, transform, rows.blocks))
     target = estimator._to_numbers(rows.y, "y_val")
     scorer = check_scoring(estimator)
     if scorer is None:
         weight = estimator._make_weight(rows.y, rows.weight)
-        return Score("loss", _minus_loss(estimator, transform, rows.X, target, weight))
+        _in_units(transform, target)  # an error comes before training
+        blocks = [(rows.X, target, weight)]
+        return Score("loss", partial(_minus_loss, estimator, transform, lambda: blocks))
     weights = {} if (rows.weight == 1).all() else {"sample_weight": rows.weight}
 
     def compute():
@@ -91,24 +100,28 @@ def make_score(estimator, transform, rows):
     return Score(estimator.scoring, compute)
 
 
-def _minus_loss(estimator, transform, X, target, weight):
+def _minus_loss(estimator, transform, blocks):
+    """Minus the mean loss of all blocks of rows: X, numbers and weights."""
+    model = *estimator._centered_parameters(), estimator._interactions
+    loss, total_weight = 0.0, 0.0
+    for X, y, weight in blocks():
+        raw = centered_outputs(X, *model, n_threads(estimator.n_jobs))
+        loss += transform.total_loss(raw, _in_units(transform, y), weight)
+        total_weight += weight.sum(dtype=np.float64)
+    # Parameters may be so large that outputs overflow, where training diverges.
+    return -np.inf if np.isnan(loss) else -loss / total_weight
+
+
+def _in_units(transform, y):
+    """Targets of validation rows in the units of the solver."""
     with np.errstate(over="ignore"):
-        target = transform.apply(target)
+        target = transform.apply(y)
     if not np.isfinite(target).all():
         raise ValueError(
             "The values of y_val are far too large compared with those of y; scale both in the "
             "same way."
         )
-    threads = n_threads(estimator.n_jobs)
-
-    def compute():
-        model = *estimator._centered_parameters(), estimator._interactions
-        raw = centered_outputs(X, *model, threads)
-        score = -transform.mean_loss(raw, target, weight)
-        # Parameters may be so large that outputs overflow, where training diverges.
-        return -np.inf if np.isnan(score) else score
-
-    return compute
+    return target
 
 
 class Listener:
@@ -133,6 +146,17 @@ class Listener:
         self.scores = []
         self.n_without_progress = 0  # epochs in a row
         self.least_patience = 0  # epochs, whatever n_iter_no_change is
+
+    STATE = ("best_epoch", "cancelled", "scores", "n_without_progress")
+
+    def snapshot(self):
+        best = None if self.best is None else tuple(self.best)
+        return {"best": best, "state": {name: getattr(self, name) for name in self.STATE}}
+
+    def restore(self, snapshot):
+        vars(self).update(snapshot["state"])
+        best = snapshot["best"]
+        self.best = None if best is None else Parameters(*best)
 
     def begin(self):
         self.tasks.begin_epoch()

@@ -79,6 +79,22 @@ class Samples(Versioned):
             new[: longer.n_kept] = kept[: longer.n_kept]
         return longer
 
+    def snapshot(self):
+        """The draws without the room for others."""
+        arrays = {name: getattr(self, name)[: self.n_kept] for name in ARRAYS}
+        rest = {name: value for name, value in vars(self).items() if name not in ARRAYS}
+        return {"capacity": self.intercept.size, "arrays": arrays, "rest": rest}
+
+    @classmethod
+    def restored(cls, snapshot):
+        samples, arrays = cls.__new__(cls), snapshot["arrays"]
+        vars(samples).update(snapshot["rest"])
+        shapes = {name: array.shape[1:] for name, array in arrays.items()}
+        samples._allocate(snapshot["capacity"], shapes)
+        for name, array in arrays.items():
+            getattr(samples, name)[: samples.n_kept] = array
+        return samples
+
     def take(self, draw):
         """Keep a draw if it is its turn; returns whether it has only numbers in float32."""
         self.n_seen += 1

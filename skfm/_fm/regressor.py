@@ -421,12 +421,13 @@ class FMRegressor(RegressorMixin, BaseFM):
             )
         return y
 
-    def _make_target_transform(self, target, weight, more_will_come=False):
-        if self.loss == "poisson" and not (target.any() or more_will_come):
+    def _make_target_transform(self, known, more_will_come=False):
+        has_counts = more_will_come or any(y.any() for y, _ in known.parts())
+        if self.loss == "poisson" and not has_counts:
             raise ValueError("For loss='poisson', y must contain at least one positive count.")
         parameter = self.quantile if self.loss == "quantile" else self.epsilon
         return targets.of_numbers(
-            target, weight, self.loss, float(parameter), self.fit_intercept, more_will_come
+            known, self.loss, float(parameter), self.fit_intercept, more_will_come
         )
 
     def _show(self, intercept, coef, components):

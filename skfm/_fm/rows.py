@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from skfm._fm.target_transform import Targets
 from skfm._utils.equal_rows import first_columns
 from skfm._utils.validation import check_weight_of_steps
 
@@ -13,6 +14,15 @@ class Rows(NamedTuple):
     X: sparse.csr_matrix  # canonical
     y: np.ndarray  # labels as given, or numbers
     weight: np.ndarray  # of the dtype of X
+
+    @property
+    def n_features(self):
+        return self.X.shape[1]
+
+    @property
+    def targets(self):
+        """Those of rows of numbers."""
+        return Targets.in_memory(self.y, self.weight)
 
     def for_solver(self, solver):
         """Rows in the order that suits the solver, with weights that it can compute with.
@@ -28,6 +38,13 @@ class Rows(NamedTuple):
         else:
             check_weight_of_steps(weight)
         return Rows(X, y, without_ones(weight).astype(X.dtype, copy=False))
+
+
+def data_of_fit(rows, held_out):
+    """The values that identify the rows of a fit, by the names of its arguments."""
+    data = dict(zip(("X", "y", "sample_weight"), rows, strict=True))
+    names = "X_val", "y_val", "sample_weight_val"
+    return data | dict(zip(names, held_out or (None, None, None), strict=True))
 
 
 def without_ones(weight):

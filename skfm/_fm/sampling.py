@@ -99,17 +99,33 @@ class ChainHistory:
     trace: dict  # lists of numbers, by what they are; without the burn-in
     samples: Samples | None = None  # for predictions; None before the first one
 
+    def snapshot(self):
+        return {
+            "loss_curve": self.loss_curve,
+            "trace": self.trace,
+            "samples": None if self.samples is None else self.samples.snapshot(),
+        }
 
-def run_chain(chain, history, settings, *, n_burn_in, max_bytes, unit, tasks, store):
+    def restore(self, snapshot):
+        self.loss_curve, self.trace = snapshot["loss_curve"], snapshot["trace"]
+        samples = snapshot["samples"]
+        self.samples = None if samples is None else Samples.restored(samples)
+
+
+def run_chain(chain, history, settings, *, n_burn_in, max_bytes, unit, tasks, store, checkpoint):
     """Draw ``settings.max_iter`` times, and add to the history.
 
     ``unit`` is that of y, for losses; ``max_bytes`` is what the samples may take. ``tasks`` are
     `FitTasks`, whose ``store()`` is possible after the burn-in; only then, callbacks may stop.
+    ``checkpoint`` is that of `run_epochs`.
     """
     progress = Progress(settings, chain.problem.n_rows, "rows")
-    ending = History()
-    with progress.until_end(ending):
-        for number in range(1, settings.max_iter + 1):
+    of_this_fit = History()
+    parts = {"of_this_fit": of_this_fit, "chain": chain, "history": history}
+    checkpoint.restore(parts)
+    progress.continue_after(len(of_this_fit.loss_curve))
+    with progress.until_end(of_this_fit):
+        for number in of_this_fit.remaining(settings.max_iter):
             tasks.begin_epoch()
             with np.errstate(all="ignore"):  # the loss tells
                 loss = chain.step()
@@ -117,13 +133,14 @@ def run_chain(chain, history, settings, *, n_burn_in, max_bytes, unit, tasks, st
                 raise ValueError(DIVERGED)
             loss = loss * unit * unit
             history.loss_curve.append(float(loss))
+            of_this_fit.loss_curve.append(float(loss))
             progress.epoch(number, loss)
             if number > n_burn_in:
                 _keep_draw(chain, history, max_bytes, settings.max_iter - n_burn_in)
             may_stop = history.samples is not None
             if tasks.end_epoch(store if may_stop else None) and may_stop:
-                ending.stopped = True
-                break
+                of_this_fit.stopped = True
+            checkpoint.save(parts, has_ended=of_this_fit.has_ended(settings.max_iter))
     history.samples.trim()
 
 

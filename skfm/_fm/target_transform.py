@@ -43,59 +43,93 @@ class TargetTransform(Versioned):
                 "float64."
             )
 
-    def mean_loss(self, raw, target, weight):
-        """Mean loss of raw outputs of shape (n_rows, n_outputs)."""
+    def total_loss(self, raw, target, weight):
+        """Total loss of raw outputs of shape (n_rows, n_outputs)."""
         output = np.ascontiguousarray(((raw - self.shift) / self.unit).T, dtype=np.float64)
         loss = losses.make_loss(self.loss, self.loss_parameter, output.shape[0])
-        total = losses.total_loss(loss, output, target, weight)
-        return total / weight.sum(dtype=np.float64)
+        return losses.total_loss(loss, output, target, weight)
 
 
-def of_numbers(y, weight, loss, loss_parameter, fit_intercept, more_will_come):
+class Targets:
+    """Targets and weights in one or several parts.
+
+    Parameters
+    ----------
+    parts : callable
+        Returns an iterator over pairs of arrays: numbers or labels 0, 1, ..., and weights.
+    sample : callable
+        Returns such a pair for all rows or, where these are too many, for a random sample.
+    """
+
+    def __init__(self, parts, sample):
+        self.parts = parts
+        self.sample = sample
+
+    @classmethod
+    def in_memory(cls, y, weight):
+        return cls(lambda: iter([(y, weight)]), lambda: (y, weight))
+
+    def total(self, function=None):
+        """The weighted sum of a function of the targets, or the weight."""
+        if function is None:
+            return sum(weight.sum(dtype=np.float64) for _, weight in self.parts())
+        return sum(np.multiply(function(y), weight).sum() for y, weight in self.parts())
+
+    def mean(self, function):
+        return self.total(function) / self.total()
+
+
+def of_numbers(targets, loss, loss_parameter, fit_intercept, more_will_come):
     """The transform of a regression.
 
     Targets are standardized, so that penalties mean the same whatever their unit; counts are not,
     for which the raw output is the logarithm of the mean.
     """
-    y = np.asarray(y, dtype=np.float64)
     code = REGRESSION[loss]
-    start, unit, shift, is_constant = 0.0, 1.0, 0.0, False
+    start, unit, shift, is_constant, largest = 0.0, 1.0, 0.0, False, 1.0
     if loss == "poisson":
         if fit_intercept:
             # Where no row counts anything yet, half a count.
-            total = max(np.sum(y * weight, dtype=np.float64), 0.5 if more_will_come else 0.0)
-            start = np.log(total / weight.sum(dtype=np.float64))
+            total = max(targets.total(lambda y: y), 0.5 if more_will_come else 0.0)
+            start = np.log(total / targets.total())
     else:
-        largest = np.abs(y).max() or 1.0  # divided out first, so that no square overflows
-        y = y / largest
+        # Divided out first, so that no square overflows.
+        largest = max(np.abs(y).max() for y, _ in targets.parts()) or 1.0
         if fit_intercept:
-            shift = float(np.average(y, weights=weight))
-        unit = float(np.sqrt(np.average((y - shift) ** 2, weights=weight)))
+            shift = float(targets.mean(lambda y: y / largest))
+        unit = float(np.sqrt(targets.mean(lambda y: (y / largest - shift) ** 2)))
         is_constant = unit < 8 * np.finfo(np.float64).eps
         if is_constant:  # rounding is left
             unit = 1.0 if more_will_come else np.finfo(np.float64).eps
         if fit_intercept and loss != "squared_error":
             share = loss_parameter if loss == "quantile" else 0.5
-            start = weighted_quantile((y - shift) / unit, weight, share)
-        unit, shift, y = unit * largest, shift * largest, y * largest
+            y, weight = targets.sample()
+            start = weighted_quantile((y / largest - shift) / unit, weight, share)
+        unit, shift = unit * largest, shift * largest
     transform = TargetTransform(
         code, loss_parameter, np.array([start]), 0.0, unit, shift, is_constant
     )
-    weight = weight.astype(np.float64)
-    total = losses.constant_loss(code, loss_parameter, float(start), transform.apply(y), weight)
-    transform.baseline = total / weight.sum(dtype=np.float64)
+    total = sum(
+        losses.constant_loss(
+            code, loss_parameter, float(start), transform.apply(y), weight.astype(np.float64)
+        )
+        for y, weight in targets.parts()
+    )
+    transform.baseline = total / targets.total()
     return transform
 
 
-def of_classes(labels, weight, n_classes, loss, fit_intercept):
-    """The transform of a classification, ``labels`` being 0, 1, ...
+def of_classes(targets, n_classes, loss, fit_intercept):
+    """The transform of a classification, whose targets are labels 0, 1, ...
 
     Two classes are one output, more are as many: by softmax for the log loss, else each against
     the rest. The intercept starts where it is best alone; a class that these rows lack counts as
     one of them.
     """
-    seen = np.bincount(labels, weights=weight, minlength=n_classes)
-    rate = np.where(seen > 0, seen, np.mean(weight)) if fit_intercept else np.ones(n_classes)
+    seen = sum(np.bincount(labels, w, minlength=n_classes) for labels, w in targets.parts())
+    rate = seen if fit_intercept else np.ones(n_classes)
+    if not rate.all():
+        rate = np.where(rate > 0, rate, np.mean(targets.sample()[1]))
     rate, seen = rate / rate.sum(), seen / seen.sum()
     if loss == "log_loss":
         baseline = float(-seen @ np.log(rate))

@@ -12,7 +12,10 @@ from skfm._solvers.fm.optimizer_state import OptimizerMemory
 from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.fm.problem import Problem, make_problem
+from skfm._solvers.fm.streamed import make_streamed_problem
 from skfm._solvers.training import History
+from skfm._utils.checkpoint import NO_CHECKPOINT
+from skfm._utils.validation import check_weight_of_steps
 
 
 @dataclass
@@ -26,6 +29,12 @@ class Run:
     rng: np.random.RandomState
     listener: Listener | None = None
     start: Parameters | None = None  # the solver's, until the solver takes them
+    sample: Problem | None = None  # of a sample of the rows, if these are not in memory
+
+    @property
+    def observed(self):
+        """The problem of rows in memory: all rows, or a sample of them."""
+        return self.problem if self.sample is None else self.sample
 
     def take_start(self):
         """The parameters to start from, which nobody else keeps: they may be large."""
@@ -57,27 +66,62 @@ def state_problem(rows, transform, penalties, interactions, settings, earlier=No
     )
 
 
-def train(run, to_find, warm_start=None, *, keeps_state=False):
+def state_streamed_problem(rows, transform, penalties, interactions, settings):
+    """The training problem for rows of numbers in files, and that of a sample of them."""
+    transform.check_size(rows.dtype)
+    problem, sample = make_streamed_problem(
+        rows.for_solver(transform),
+        transform.loss,
+        penalties,
+        interactions,
+        may_center=settings.fit_intercept,
+        is_cumulative=settings.solver == "ftrl",
+    )
+    check_weight_of_steps(np.array([problem.total_weight], rows.dtype))
+    return problem, sample
+
+
+def train(run, to_find, warm_start=None, *, keeps_state=False, checkpoint=NO_CHECKPOINT):
     """Train until convergence, or for ``max_iter`` epochs.
 
     ``warm_start`` is given if a fit has left the parameters to start from.
     ``keeps_state`` says whether to keep the optimizer's memory whole instead of a summary.
+    ``checkpoint`` is that of `run_epochs`.
     """
-    options = {
-        "is_fitted": warm_start is not None,
-        "listener": run.listener,
-        "finds": to_find,
-        "searched": None if warm_start is None else warm_start.searched,
-    }
+    is_fitted = warm_start is not None
+    searched = warm_start.searched if is_fitted else None
     problem, settings, baseline = run.problem, run.settings, run.transform.baseline
     if run.transform.is_constant and not keeps_state:
         baseline = 1.0  # the unit of the solver is as small as rounding errors
+    # Without **: until such a call returns, Python keeps all its arguments, also the start.
     if settings.solver == "als":
-        result = coordinate_descent.train(problem, run.take_start(), settings, baseline, **options)
+        result = coordinate_descent.train(
+            problem,
+            run.take_start(),
+            settings,
+            baseline,
+            is_fitted=is_fitted,
+            listener=run.listener,
+            finds=to_find,
+            searched=searched,
+            checkpoint=checkpoint,
+        )
         return Result(*result, memory=None)
-    options["memory"] = None if warm_start is None else warm_start.memory
-    options["keeps_state"] = keeps_state
-    result = minibatch.train(problem, run.take_start(), settings, run.rng, baseline, **options)
+    result = minibatch.train(
+        problem,
+        run.take_start(),
+        settings,
+        run.rng,
+        baseline,
+        is_fitted=is_fitted,
+        keeps_state=keeps_state,
+        memory=warm_start.memory if is_fitted else None,
+        listener=run.listener,
+        finds=to_find,
+        searched=searched,
+        sample=run.sample,
+        checkpoint=checkpoint,
+    )
     return Result(*result)
 
 

@@ -29,6 +29,10 @@ from skfm._kernels._jit import jit, jit_dispatch, jit_inner
 from skfm._kernels.structs import FieldAware, FieldMatrixed, FieldWeighted, Plain
 from skfm._kernels.update_rules import move_intercept
 
+# Rows of a batch whose layers are made together. Loops over the components of all of them are long
+# enough for SIMD, and their sums are few enough for the processor's first cache.
+BLOCK_ROWS = 32
+
 
 @jit_dispatch
 def make_layers(kind, partners, pairs, layers, sums):
@@ -313,29 +317,171 @@ def _place_of_row(kind, part, row):
 
 
 @jit_dispatch
-def add_slopes(kind, partners, first, last, sums, slope, slopes):
-    """Add the gradients of a row by the parameters of the pairs ``first:last``.
+def rows_together(kind):
+    """The number of rows of a batch whose layers mini-batches make together."""
+    raise NotImplementedError
 
-    ``slope`` is the derivative of its loss by the output. Several numbers that are to be added may
-    stand for one gradient, component by component; see `total_slope`.
+
+@rows_together.register(Plain)
+@rows_together.register(FieldMatrixed)
+@rows_together.register(FieldAware)
+def _one_row(kind):
+    return 1
+
+
+@rows_together.register(FieldWeighted)
+def _block_of_rows(kind):
+    return BLOCK_ROWS
+
+
+@jit_inner
+def whole_blocks(kind, bound, start, stop):
+    """A bound of a share of the rows ``start:stop``, moved to where a block of rows begins."""
+    return bound if bound == stop else bound - (bound - start) % rows_together(kind)
+
+
+@jit_dispatch
+def make_layers_of_block(kind, partners, pairs, layers, sums, raw):
+    """Do for a block of rows what `make_layers` does for a row.
+
+    ``layers`` (n_rows, n_layers * width) are replaced in place, and the interactions are added to
+    the outputs ``raw``. ``sums`` (BLOCK_ROWS * n_layers, width) is space for `sum_slopes`.
     """
     raise NotImplementedError
 
 
-@add_slopes.register(FieldWeighted)
-def _add_weight_slopes(kind, partners, first, last, sums, slope, slopes):
-    n_layers, width = np.uintp(sums.shape[0]), np.uintp(sums.shape[1])
+@make_layers_of_block.register(Plain)
+@make_layers_of_block.register(FieldMatrixed)
+@make_layers_of_block.register(FieldAware)
+def _has_no_blocks(kind, partners, pairs, layers, sums, raw):
+    pass
+
+
+@make_layers_of_block.register(FieldWeighted)
+def _weighted_layers_of_block(kind, partners, pairs, layers, sums, raw):
+    _weighted_layers_field_by_field(
+        partners, pairs, layers, sums.reshape(partners.shape[0], -1), raw
+    )
+
+
+@jit_inner(allocates=True)
+def _weighted_layers_field_by_field(partners, pairs, layers, sums, raw):
+    """The sums of a block are kept field by field: row c has those of field c of all rows.
+
+    Loops are over a whole block, also if it has fewer rows, so that a row's bits do not depend on
+    its place in it.
+    """
+    n_rows, n_layers = np.uintp(layers.shape[0]), np.uintp(sums.shape[0])
+    size = np.uintp(sums.shape[1])
+    width = size // np.uintp(BLOCK_ROWS)
+    zero, half = raw.dtype.type(0), raw.dtype.type(0.5)
+    weights = np.empty((partners.shape[0], partners.shape[0]), raw.dtype)
+    layer, products = np.empty(sums.shape[1], raw.dtype), np.empty(sums.shape[1], raw.dtype)
     p = np.uintp(0)
     for c in range(n_layers):
+        weights[c, c] = raw.dtype.type(1) if partners[c, c] else zero
         for d in range(c + np.uintp(1), n_layers):
-            if first <= p < last:
-                for f in range(width):
-                    slopes[p, f] += slope * sums[c, f] * sums[d, f]
+            weight = pairs[p, 0] if partners[c, d] else zero
+            weights[c, d] = weights[d, c] = weight
             p += np.uintp(1)
+        for r in range(n_rows):
+            for f in range(width):
+                sums[c, r * width + f] = layers[r, c * width + f]
+        for i in range(n_rows * width, size):
+            sums[c, i] = zero
+    for i in range(size):
+        products[i] = zero
+    for c in range(n_layers):
+        _weighted_sum(weights[c], sums, layer)
+        for i in range(size):
+            products[i] += layer[i] * sums[c, i]
+        for r in range(n_rows):
+            for f in range(width):
+                layers[r, c * width + f] = layer[r * width + f]
+    for r in range(n_rows):
+        total = zero
+        for f in range(width):
+            total += products[r * width + f]
+        raw[r] += half * total
 
 
-@add_slopes.register(FieldMatrixed)
-def _add_matrix_slopes(kind, partners, first, last, sums, slope, slopes):
+@jit_inner
+def _weighted_sum(weights, sums, total):
+    """Write the sum of the rows of ``sums``, each multiplied by its weight, four at a time."""
+    n_layers, size = np.uintp(sums.shape[0]), np.uintp(sums.shape[1])
+    one, two, three, four = np.uintp(1), np.uintp(2), np.uintp(3), np.uintp(4)
+    for i in range(size):
+        total[i] = 0
+    d = np.uintp(0)
+    while d < n_layers:
+        a = weights[d]
+        if d + four <= n_layers:
+            a2, a3, a4 = weights[d + one], weights[d + two], weights[d + three]
+            for i in range(size):
+                total[i] += (
+                    a * sums[d, i]
+                    + a2 * sums[d + one, i]
+                    + a3 * sums[d + two, i]
+                    + a4 * sums[d + three, i]
+                )
+            d += four
+        else:
+            for i in range(size):
+                total[i] += a * sums[d, i]
+            d += one
+
+
+@jit_dispatch
+def sum_slopes(kind, first, last, n_layers, sums, gradient, slopes):
+    """Add the gradients of a batch by the parameters of the pairs ``first:last`` to ``slopes``.
+
+    ``sums`` are those that the rows' layers were made from, and ``gradient`` (n_rows,) the
+    derivatives of the rows' losses by the output.
+    """
+    raise NotImplementedError
+
+
+@sum_slopes.register(FieldWeighted)
+def _sum_weight_slopes(kind, first, last, n_layers, sums, gradient, slopes):
+    block = np.uintp(BLOCK_ROWS * n_layers)
+    for b in range(np.uintp((gradient.size + BLOCK_ROWS - 1) // BLOCK_ROWS)):
+        of_block = sums[b * block : (b + np.uintp(1)) * block].reshape(n_layers, -1)
+        of_rows = gradient[b * np.uintp(BLOCK_ROWS) : (b + np.uintp(1)) * np.uintp(BLOCK_ROWS)]
+        _add_weight_slopes(first, last, of_block, of_rows, slopes)
+
+
+@jit_inner(allocates=True)
+def _add_weight_slopes(first, last, sums, gradient, slopes):
+    n_layers, size = np.uintp(sums.shape[0]), np.uintp(sums.shape[1])
+    width = size // np.uintp(BLOCK_ROWS)
+    multiplied = np.zeros(sums.shape[1], sums.dtype)
+    p = np.uintp(0)
+    for c in range(n_layers):
+        n_partners = n_layers - c - np.uintp(1)
+        if p < last and first < p + n_partners:
+            for r in range(np.uintp(gradient.size)):
+                for f in range(width):
+                    multiplied[r * width + f] = gradient[r] * sums[c, r * width + f]
+            for d in range(c + np.uintp(1), n_layers):
+                if first <= p < last:
+                    total = sums.dtype.type(0)
+                    for i in range(size):
+                        total += multiplied[i] * sums[d, i]
+                    slopes[p, 0] += total
+                p += np.uintp(1)
+        else:
+            p += n_partners
+
+
+@sum_slopes.register(FieldMatrixed)
+def _sum_matrix_slopes(kind, first, last, n_layers, sums, gradient, slopes):
+    for r in range(gradient.size):
+        of_row = sums[r * n_layers : (r + 1) * n_layers]
+        _add_matrix_slopes(kind, first, last, of_row, gradient[r], slopes)
+
+
+@jit_inner
+def _add_matrix_slopes(kind, first, last, sums, slope, slopes):
     n_layers, n = np.uintp(sums.shape[0]), np.uintp(kind.n_components)
     p = np.uintp(0)
     for c in range(n_layers):
@@ -346,25 +492,6 @@ def _add_matrix_slopes(kind, partners, first, last, sums, slope, slopes):
                     for g in range(n):
                         slopes[p, f * n + g] += value * sums[d, g]
             p += np.uintp(1)
-
-
-@jit_dispatch
-def total_slope(kind, slopes, number):
-    """The gradient by the parameter ``number`` of a pair, from what `add_slopes` has written."""
-    raise NotImplementedError
-
-
-@total_slope.register(FieldWeighted)
-def _sum_slopes(kind, slopes, number):
-    total = slopes[0] * 0
-    for f in range(slopes.size):
-        total += slopes[f]
-    return total
-
-
-@total_slope.register(FieldMatrixed)
-def _single_slope(kind, slopes, number):
-    return slopes[number]
 
 
 @jit_dispatch
@@ -387,7 +514,7 @@ def _identity(kind, number):
 def move_pairs(kind, update, partners, part, n_parts, sums, gradient, weight, slopes, slots):
     """Update part ``part`` of ``n_parts`` of the parameters of pairs after a batch.
 
-    ``sums`` (n_rows * n_layers, width) are those of all rows by interaction group, ``gradient``
+    ``sums`` (n * n_layers, width) are those of all rows by interaction group, ``gradient``
     (n_rows,) the derivatives of their losses, and ``weight`` is the total weight of the rows.
     ``slopes`` is work space with a row for each pair, ``slots`` (n_slots, n_pairs, n) are the
     parameters and their state.
@@ -410,17 +537,14 @@ def _move_all_pairs(kind, update, partners, part, n_parts, sums, gradient, weigh
     for p in range(first, last):
         for number in range(slopes.shape[1]):
             slopes[p, number] = 0
-    for r in range(gradient.size):
-        of_row = sums[r * n_layers : (r + 1) * n_layers]
-        add_slopes(kind, partners, first, last, of_row, gradient[r], slopes)
+    sum_slopes(kind, first, last, n_layers, sums, gradient, slopes)
     p = np.uintp(0)
     for c in range(n_layers):
         for d in range(c + 1, n_layers):
             if first <= p < last and partners[c, d]:
                 for number in range(slots.shape[2]):
                     distance = slots[0, p, number] - start_of_pair(kind, number)
-                    slope = total_slope(kind, slopes[p], number)
-                    slope += kind.penalty * weight * distance
+                    slope = slopes[p, number] + kind.penalty * weight * distance
                     move_intercept(update, slots[:, p, number], slope, weight)
             p += np.uintp(1)
 

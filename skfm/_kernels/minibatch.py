@@ -14,11 +14,14 @@ from skfm._kernels._jit import jit, jit_inner
 from skfm._kernels.barrier import meet
 from skfm._kernels.field_interactions import (
     make_layers,
+    make_layers_of_block,
     move_pairs,
     multiplies_layers,
     place_of_sums,
+    rows_together,
     self_square,
     subtract_self,
+    whole_blocks,
 )
 from skfm._kernels.interactions import add_feature, differentiate_output
 from skfm._kernels.losses import find_row_loss
@@ -129,7 +132,9 @@ def run_steps(
     if interactions is not None:
         partners, interaction_group = interactions.partners, interactions.interaction_group
         n_layers, fields = interactions.n_layers, interactions.kind
-        max_rows, multiplies = row_scratch.losses.size, multiplies_layers(fields)
+        multiplies, block_rows = multiplies_layers(fields), rows_together(fields)
+        max_rows = row_scratch.losses.size  # for each output, up to the end of its last block
+        max_rows = (max_rows + block_rows - 1) // block_rows * block_rows
     loss = 0.0
     for batch in order:
         r0, f0 = rows.start[batch], columns.start[batch]
@@ -160,7 +165,7 @@ def run_steps(
                             partners,
                             part,
                             n_parts,
-                            row_scratch.group_sums[a : a + (r1 - r0) * n_layers],
+                            row_scratch.group_sums[a : a + max_rows * n_layers],
                             gradient[c, : r1 - r0],
                             total_weight,
                             row_scratch.pair_slopes,
@@ -169,6 +174,8 @@ def run_steps(
 
             elif step == n_forward:  # losses and derivatives; multiply the rows' sums by these
                 a, b = share(row_ptr, r0, r1, ROW_COST, part, n_parts)
+                if interactions is not None:
+                    a, b = whole_blocks(fields, a, r0, r1), whole_blocks(fields, b, r0, r1)
                 for i in range(np.uintp(a), np.uintp(b)):
                     r = i - np.uintp(r0)
                     row_weight = weight[i] if weighted else one
@@ -215,6 +222,8 @@ def run_steps(
 
             elif is_forward:  # raw outputs; the rows' layers are kept for the backward pass
                 a, b = share(row_ptr, r0, r1, ROW_COST, part, n_parts)
+                if interactions is not None:
+                    a, b = whole_blocks(fields, a, r0, r1), whole_blocks(fields, b, r0, r1)
                 sums = row_scratch.sums[output]
                 intercept = kind(state.intercept[output, 0])
                 if interactions is not None and partners.size == 0:
@@ -245,8 +254,10 @@ def run_steps(
                         together = e + FOUR <= end
                         if interactions is not None:
                             base = np.uintp(layer[n])
-                            for t in range(e + ONE, min(e + FOUR, end)):
-                                together = together and layer[np.uintp(entry_feature[t])] == base
+                            for t in range(ONE, FOUR):  # the last one first: it differs most
+                                if together:
+                                    other = np.uintp(entry_feature[e + FOUR - t])
+                                    together = layer[other] == base
                         if together:
                             n2, n3, n4 = (
                                 np.uintp(entry_feature[e + ONE]),
@@ -272,6 +283,21 @@ def run_steps(
                                 sums[r, base + f] += x * local_factors[n, 0, f]
                             e += ONE
                     square = zero
+                    if interactions is not None and block_rows > 1:
+                        raw[output, r] = intercept + z
+                        n_done = r % np.uintp(block_rows) + ONE
+                        if n_done == block_rows or i + ONE == b:
+                            first_row = np.int64(r + ONE - n_done)
+                            place = (output * max_rows + first_row) * n_layers
+                            make_layers_of_block(
+                                fields,
+                                partners,
+                                state.field_pairs[output, 0],
+                                sums[first_row : np.int64(r) + 1],
+                                row_scratch.group_sums[place : place + block_rows * n_layers],
+                                raw[output, first_row : np.int64(r) + 1],
+                            )
+                        continue
                     if interactions is not None:
                         place = place_of_sums(fields, part, output * max_rows + np.int64(r))
                         square = make_layers(

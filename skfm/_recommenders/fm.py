@@ -1,6 +1,7 @@
 """Learning to rank: the items that a context wants first, by their features."""
 
 import numbers
+import os
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -51,6 +52,7 @@ from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.ranking import training as ranking
 from skfm._utils import validation
 from skfm._utils.callbacks import FitTasks, managing_callbacks
+from skfm._utils.checkpoint import open_checkpoint, repeatable
 from skfm._utils.equal_rows import merge_rows
 from skfm._utils.estimator import all_or_nothing, unchanged_by_errors
 from skfm._utils.ids import join_ids
@@ -357,7 +359,14 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         tags.target_tags.required = True
         return tags
 
-    def fit(self, X: MatrixLike, y: ColumnLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit(
+        self,
+        X: MatrixLike,
+        y: ColumnLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> Self:
         """Fit the model to events.
 
         Parameters
@@ -369,6 +378,12 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
             Chosen item of each event: its name in `item_features` or `item_ids`, if there are any.
         sample_weight : array-like of shape (n_events,), default=None
             Weights of the events.
+        checkpoint : path, default=None
+            A file for the state of training. It is written after each epoch, or less often if
+            that would take too much time. If the file exists, training continues from it; a fit
+            that was interrupted ends with the same parameters, bit for bit, as one that was not.
+            The file remains after the fit: delete it when the model is saved. See the
+            :doc:`user guide </solvers>`.
 
         Returns
         -------
@@ -379,13 +394,16 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         ------
         ValueError
             If a parameter or the data is invalid (NaN or infinity, items in y without features, a
-            single item, duplicate names), or if training diverges.
+            single item, duplicate names), if training diverges, or if `checkpoint` is a damaged
+            file or belongs to a fit with other data or parameters.
+        OSError
+            If `checkpoint` cannot be read or written.
         """
-        with all_or_nothing(self):
-            return self._fit(X, y, sample_weight)
+        with all_or_nothing(self), repeatable(self.random_state, checkpoint):
+            return self._fit(X, y, sample_weight, checkpoint)
 
     @managing_callbacks
-    def _fit(self, X, y, sample_weight):
+    def _fit(self, X, y, sample_weight, checkpoint):
         self._check_parameters()
         tasks = FitTasks(self, X, y, sample_weight, max_epochs=self.max_iter)
         fields = given_or_carried(self.feature_fields, X, "feature_fields")
@@ -402,7 +420,9 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
         fields = check_labels(fields, X.shape[1], "feature_fields", "column of X")
         interactions = self._check_both_fields(fields.astype(object), items.fields)
         validation.check_weight_of_steps(weight)
-        rng = check_random_state(self.random_state)
+        data = {"X": X, "y": y, "sample_weight": weight, "fields": fields, "items": features}
+        checkpoint = open_checkpoint(checkpoint, self, data)
+        rng = checkpoint.random_state(check_random_state(self.random_state))
         settings = self._settings(X.shape[0], interactions.fit_linear)
         if X.shape[0] <= settings.batch_size:
             # A row of weight 2 and two rows draw the same then.
@@ -433,7 +453,7 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
 
         baseline, listener = ranking.BASELINES[self.loss], tasks.listener(store)
         parameters, history = ranking.train(
-            sides, choices, start, settings, rng, baseline, listener
+            sides, choices, start, settings, rng, baseline, listener, checkpoint.stage("fit")
         )
         store(len(history.loss_curve), parameters)
         self.loss_curve_ = history.loss_curve

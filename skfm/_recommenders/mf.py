@@ -1,6 +1,7 @@
 """Matrix factorization of users x items: ratings and implicit feedback."""
 
 import numbers
+import os
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -22,6 +23,7 @@ from skfm._solvers.mf.principal_axes import principal_axes, rotate
 from skfm._solvers.mf.problem import ITEM, USER
 from skfm._utils import sparse_entries, validation
 from skfm._utils.callbacks import CallbackSupport, FitTasks, managing_callbacks
+from skfm._utils.checkpoint import open_checkpoint, repeatable
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.memory import largest_squared
 from skfm._utils.parameters import (
@@ -320,7 +322,9 @@ class MFRecommender(
             unobserved_weight=auto.unobserved_weight,
         )
 
-    def fit(self, X: MatrixLike, y: Any = None) -> Self:
+    def fit(
+        self, X: MatrixLike, y: Any = None, *, checkpoint: str | os.PathLike[str] | None = None
+    ) -> Self:
         """Learn the items' vectors.
 
         Parameters
@@ -330,6 +334,12 @@ class MFRecommender(
             float64. Duplicate entries of sparse input are summed.
         y : None
             Ignored.
+        checkpoint : path, default=None
+            A file for the state of training. It is written after each iteration, or less often if
+            that would take too much time. If the file exists, training continues from it; a fit
+            that was interrupted ends with the same parameters, bit for bit, as one that was not.
+            The file remains after the fit: delete it when the model is saved. See the
+            :doc:`user guide </solvers>`.
 
         Returns
         -------
@@ -339,8 +349,11 @@ class MFRecommender(
         Raises
         ------
         ValueError
-            If a parameter or X is invalid (NaN or infinity, negative confidences, no entries), or
-            if training diverges.
+            If a parameter or X is invalid (NaN or infinity, negative confidences, no entries), if
+            training diverges, or if `checkpoint` is a damaged file or belongs to a fit with other
+            data or parameters.
+        OSError
+            If `checkpoint` cannot be read or written.
 
         Warns
         -----
@@ -348,11 +361,11 @@ class MFRecommender(
             If X looks like a log of ids. With explicit feedback, also if all ratings are equal, or
             if duplicate entries are summed.
         """
-        with all_or_nothing(self):
-            return self._fit(X, y)
+        with all_or_nothing(self), repeatable(self.random_state, checkpoint):
+            return self._fit(X, y, checkpoint)
 
     @managing_callbacks
-    def _fit(self, X, y):
+    def _fit(self, X, y, checkpoint):
         self._check_parameters()
         tasks = FitTasks(self, X, y, max_epochs=self.max_iter, name="iteration")
         is_implicit = self.feedback == "implicit"
@@ -366,10 +379,11 @@ class MFRecommender(
         names = getattr(self, "feature_names_in_", None)
         warn_of_misuse(X, csr, names, is_explicit=not is_implicit)
         check_penalties(csr, model)
+        checkpoint = open_checkpoint(checkpoint, self, {"X": csr})
+        rng = checkpoint.random_state(check_random_state(self.random_state))
         mean, scale = (0.0, 1.0) if is_implicit else find_units(csr.data, model.has_bias)
         self._publish(mean_=mean, scale_=scale)
         csr = standardise(csr, self.mean_, self.scale_)
-        rng = check_random_state(self.random_state)
         items = model.table(csr.shape[1], ITEM, csr.dtype)
         factors = model.factors(items)
         factors[...] = rng.standard_normal(factors.shape) * (
@@ -388,11 +402,11 @@ class MFRecommender(
             self._store(model, items.copy())
             self.n_iter_ = number
 
-        listener = tasks.listener(store)
+        options = {"listener": tasks.listener(store), "checkpoint": checkpoint.stage("fit")}
         if self.solver == "sgd":
-            items, history = sgd.train(model, csr, items, settings, rng, progress, listener)
+            items, history = sgd.train(model, csr, items, settings, rng, progress, **options)
         else:
-            items, history = als.train(model, csr, items, settings, progress, listener)
+            items, history = als.train(model, csr, items, settings, progress, **options)
         self._store(model, items)
         self.alpha_, self.unobserved_weight_ = model.alpha, model.unobserved_weight
         self.n_iter_ = len(history.loss_curve)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from skfm._kernels.losses import POISSON
+from skfm._utils.checkpoint import NO_CHECKPOINT
 from skfm._utils.warnings import warn
 
 MAX_RESTARTS = 6
@@ -27,6 +28,24 @@ class History:
     cancelled: bool = False  # by the user's callback
     best_epoch: int = 0  # by the validation score; 0 is none
     searched: tuple | None = None  # the state of the search for penalties
+
+    def remaining(self, max_iter):
+        """The numbers of the epochs that are left, until training ends."""
+        while not self.has_ended(max_iter):
+            yield len(self.loss_curve) + 1
+
+    def has_ended(self, max_iter):
+        return self.converged or self.stopped or len(self.loss_curve) >= max_iter
+
+    def snapshot(self):
+        return {
+            "loss_curve": self.loss_curve,
+            "converged": self.converged,
+            "stopped": self.stopped,
+        }
+
+    def restore(self, snapshot):
+        vars(self).update(snapshot)
 
 
 def advice(problem, *others):
@@ -64,6 +83,11 @@ class _Monitor:
     So the parameters to keep are measured once more at the end.
     """
 
+    COUNTERS = (
+        *("best", "epoch", "best_epoch", "may_converge", "n_above_limit", "n_without_progress"),
+        *("restarts", "newton_objective", "may_improve", "n_before_saddle"),
+    )
+
     def __init__(self, trainer, baseline, tol, patience):
         self.trainer = trainer
         self.tol = tol
@@ -80,6 +104,16 @@ class _Monitor:
         self.newton_objective = np.inf  # the least one after Newton steps
         self.may_improve = False  # by a further Newton step
         self.n_before_saddle = np.inf
+
+    def snapshot(self):
+        counters = {name: getattr(self, name) for name in self.COUNTERS}
+        return {"counters": counters, "best_parameters": tuple(self.best_parameters)}
+
+    def restore(self, snapshot):
+        """Restore the state after an epoch; the trainer's is restored already."""
+        vars(self).update(snapshot["counters"])
+        self.best_parameters = type(self.before)(*snapshot["best_parameters"])
+        self.before = self.trainer.parameters()
 
     def after_epoch(self, loss, shrinkage):
         """Take note of an epoch; returns whether training has converged."""
@@ -197,7 +231,15 @@ class _Monitor:
         warn(f"{message} {self.trainer.remedy}", RuntimeWarning)
 
 
-def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
+def run_epochs(
+    trainer,
+    baseline,
+    settings,
+    progress,
+    listen=None,
+    search=None,
+    checkpoint=NO_CHECKPOINT,
+):
     """Train until the objective converges; returns the parameters to keep and the history.
 
     ``trainer`` has ``penalty()`` and ``epoch()`` (its mean loss), ``measure()`` and
@@ -221,11 +263,18 @@ def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
     ``search``, if given, may change the objective before each epoch, as a `PenaltySearch` does;
     then ``trainer.adapt_to_new_objective()`` is called. Training does not converge before the last
     change.
+
+    If there is a ``checkpoint``, training continues from it, and it is written after each epoch.
+    Then ``trainer``, ``listen`` and ``search`` have snapshots.
     """
     monitor = _Monitor(trainer, baseline, settings.tol, settings.n_iter_no_change)
     history = History()
+    parts = {"history": history, "trainer": trainer, "monitor": monitor}
+    parts |= _given(listener=listen, search=search)
+    checkpoint.restore(parts)
+    progress.continue_after(len(history.loss_curve))
     with progress.until_end(history):
-        for number in range(1, settings.max_iter + 1):
+        for number in history.remaining(settings.max_iter):
             has_changed = search is not None and search.update_before(number, trainer)
             if has_changed:
                 trainer.adapt_to_new_objective()
@@ -238,7 +287,7 @@ def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
                 listen.begin()
             shrinkage = trainer.penalty()
             loss = trainer.epoch()
-            history.loss_curve.append(loss + shrinkage)
+            history.loss_curve.append(float(loss + shrinkage))
             progress.epoch(number, loss + shrinkage)
             history.converged = monitor.after_epoch(loss, shrinkage)
             if listen is not None:
@@ -246,14 +295,49 @@ def run_epochs(trainer, baseline, settings, progress, listen=None, search=None):
                 if stop == NO_PROGRESS and not history.converged:
                     stop = monitor.may_converge and not monitor.leave_saddle()
                 history.stopped = bool(stop)
-            if history.converged or history.stopped:
-                break
+            checkpoint.save(parts, has_ended=history.has_ended(settings.max_iter))
     history.n_before_saddle = monitor.n_before_saddle
     return monitor.finish(), history
 
 
+def _given(**parts):
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+@dataclass
+class _Stalling:
+    """Whether the objective of sweeps still falls."""
+
+    best: float = np.inf
+    n_without_progress: int = 0  # sweeps in a row
+
+    def snapshot(self):
+        return dict(vars(self))
+
+    def restore(self, snapshot):
+        vars(self).update(snapshot)
+
+    def after_sweep(self, objective, tol, may_converge):
+        """Take note of a sweep; returns how many in a row have brought no progress."""
+        fell = objective < self.best - least_progress(tol, objective)
+        self.n_without_progress = 0 if fell else self.n_without_progress + 1
+        self.n_without_progress *= may_converge
+        self.best = min(self.best, objective) if may_converge else np.inf
+        return self.n_without_progress
+
+
 def run_sweeps(
-    sweep, settings, progress, check, *, patience=1, parameters=None, listen=None, search=None
+    sweep,
+    settings,
+    progress,
+    check,
+    *,
+    patience=1,
+    parameters=None,
+    listen=None,
+    search=None,
+    checkpoint=NO_CHECKPOINT,
+    parts=None,
 ):
     """Repeat sweeps, which lower the objective, until it converges; returns the history.
 
@@ -261,12 +345,15 @@ def run_sweeps(
     is not finite. Training stops when ``patience`` sweeps in a row have not lowered the objective
     by more than ``tol``, or when ``listen`` says so, as in `run_epochs`. ``search(number)``, if
     given, is called before each sweep, may change the objective, and returns whether it will do so
-    again.
+    again. The ``checkpoint`` is that of `run_epochs`; ``parts`` are the objects by name that the
+    sweeps and the search change.
     """
-    history = History()
-    best, n_without_progress = np.inf, 0
+    history, stalling = History(), _Stalling()
+    parts = {"history": history, "stalling": stalling} | (parts or {}) | _given(listen=listen)
+    checkpoint.restore(parts)
+    progress.continue_after(len(history.loss_curve))
     with progress.until_end(history):
-        for number in range(1, settings.max_iter + 1):
+        for number in history.remaining(settings.max_iter):
             may_converge = search is None or not search(number)
             if listen is not None:
                 listen.begin()
@@ -274,14 +361,10 @@ def run_sweeps(
             history.loss_curve.append(objective)
             progress.epoch(number, objective)
             check(objective)
-            fell = objective < best - least_progress(settings.tol, objective)
-            n_without_progress = 0 if fell else n_without_progress + 1
-            n_without_progress *= may_converge
-            best = min(best, objective) if may_converge else np.inf
-            history.converged = n_without_progress >= patience and settings.tol > 0
+            n_stalled = stalling.after_sweep(objective, settings.tol, may_converge)
+            history.converged = n_stalled >= patience and settings.tol > 0
             if listen is not None:
                 stop = listen(number, objective, parameters())
                 history.stopped = bool(stop) and (may_converge or stop != NO_PROGRESS)
-            if history.converged or history.stopped:
-                break
+            checkpoint.save(parts, has_ended=history.has_ended(settings.max_iter))
     return history

@@ -171,6 +171,12 @@ class EpochListener:
     def begin(self):
         self.tasks.begin_epoch()
 
+    def snapshot(self):
+        return {}
+
+    def restore(self, snapshot):
+        """There is nothing to restore: callbacks keep their state themselves."""
+
     def __call__(self, number, objective, parameters):
         is_finite = np.isfinite(objective)  # else training starts again with smaller steps
         return self.tasks.end_epoch(

@@ -26,9 +26,13 @@ class Progress:
         self.stream = sys.stderr if settings.verbose else None
         isatty = getattr(self.stream, "isatty", None)
         self.is_terminal = isatty is not None and isatty()
-        self.number = 0
+        self.number = self.n_before = 0
         self.started = _training_clock()
         self.shown = time.perf_counter()
+
+    def continue_after(self, n_epochs):
+        """Take note that so many epochs were trained before, by an interrupted fit."""
+        self.n_before = n_epochs
 
     def epoch(self, number, loss):
         if self.stream is None:
@@ -53,7 +57,11 @@ class Progress:
 
     def _write(self, ending=None):
         epoch = f"Epoch {self.number}/{self.n_epochs}"
-        speed = self.number * self.n_rows / max(_training_clock() - self.started, 1e-9)
+        speed = (
+            (self.number - self.n_before)
+            * self.n_rows
+            / max(_training_clock() - self.started, 1e-9)
+        )
         figures = f"loss {self.loss:.6g}, {speed:,.0f} {self.name}/s"
         if ending is not None:
             figures += f", {ending}"

@@ -10,16 +10,16 @@ import sklearn
 
 import skfm
 from skfm import preprocessing
+from skfm._utils.archive import reading, write
 from skfm._utils.callbacks import without_callbacks
 from skfm._utils.estimator import VersionedEstimator, is_fitted
 from skfm._utils.messages import shown
 from skfm._utils.parameters import NONE, Options, check_parameter
 from skfm._utils.plain_state import from_plain, to_plain
+from skfm._utils.values import Decoder, Encoder
 from skfm._utils.warnings import warn
 from skfm._version import __version__
 from skfm.exceptions import InconsistentVersionError
-from skfm.io._archive import reading, write
-from skfm.io._values import Decoder, Encoder
 
 FORMAT = "skfm model"
 FORMAT_VERSION = 1

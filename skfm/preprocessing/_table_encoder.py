@@ -667,6 +667,11 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
             "target_type": "auto",
         }
 
+    @property
+    def _has_learned_all(self):
+        """Whether further rows would change nothing: all is hashed, and all types are known."""
+        return NULL not in self._types and all(block.is_stateless for block in self._blocks)
+
     def _check_rows(self, table):
         is_enough = table.names is not None and all(block.is_stateless for block in self._blocks)
         if table.n_rows == 0 and not is_enough and not hasattr(self, "feature_fields_"):

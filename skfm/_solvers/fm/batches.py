@@ -1,5 +1,7 @@
 """Shuffled rows, cut into mini-batches, which are planned window by window."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from skfm._kernels.batches import plan_batches
@@ -41,6 +43,23 @@ def make_planner(problem, settings, rng):
     if batch_size == "auto":
         batch_size = batch_size_for(problem, settings, problem.n_rows)
     return Planner(problem, batch_size, rng)
+
+
+class Planned(NamedTuple):
+    """A planned window."""
+
+    number: int
+    window: Window
+    rows: np.ndarray  # their numbers
+
+    @property
+    def n_batches(self):
+        return self.window.rows.start.size - 1
+
+    @property
+    def max_pairs(self):
+        """The most distinct features of a batch."""
+        return int(np.diff(self.window.columns.start).max())
 
 
 class Planner:
@@ -90,6 +109,20 @@ class Planner:
     def max_pairs(self):
         """Upper bound of the distinct features of a batch."""
         return max(1, min(self._longest, self.problem.n_used))
+
+    def epoch(self, rng):
+        """Yields all windows in random order, as `Planned`."""
+        for number in rng.permutation(self.n_windows):
+            yield self._planned(number)
+
+    def in_order(self):
+        """Yields all windows as `Planned`, for a computation without training."""
+        for number in range(self.n_windows):
+            yield self._planned(number)
+
+    def _planned(self, number):
+        rows, _ = self.rows(number)
+        return Planned(number, self.window(number), rows)
 
     def window(self, number):
         if number in self._kept:

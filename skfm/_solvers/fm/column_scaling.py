@@ -74,9 +74,13 @@ class ColumnSums(NamedTuple):
     square: np.ndarray  # of centered values
 
 
-def measure_columns(X, weight, center):
-    """Sums over the rows of each column; ``weight`` is empty where every row weighs 1."""
-    sums = ColumnSums(*np.zeros((3, X.shape[1])))
+def measure_columns(X, weight, center, sums=None):
+    """Sums over the rows of each column; ``weight`` is empty where every row weighs 1.
+
+    They are added to ``sums``, if given.
+    """
+    if sums is None:
+        sums = ColumnSums(*np.zeros((3, X.shape[1])))
     indptr = X.indptr.astype(np.int64)
     measure_features(indptr, read_only(X.indices), read_only(X.data), weight, center, *sums)
     if not np.isfinite(sums.square).all():
@@ -89,53 +93,81 @@ def measure_columns(X, weight, center):
 
 
 class UsedColumns(NamedTuple):
-    """The columns that a problem uses: rows with their entries alone, and what was measured."""
+    """The columns that a problem uses, and what was measured."""
 
-    X: sparse.csr_matrix
     used: np.ndarray
     count: np.ndarray  # as in `ColumnSums`, of these columns
     square: np.ndarray
     center: np.ndarray
     mean_row_length: float
+    n_features: int  # in all
 
 
 def choose_columns(X, weight, total_weight, *, may_center, earlier):
-    """Choose the columns that are used, and their centers; ``earlier`` is a `Scaling` or None."""
+    """Choose the columns that are used, and their centers; ``earlier`` is a `Scaling` or None.
+
+    Returns the rows with the entries of these columns alone, and the `UsedColumns`.
+    """
     center = np.zeros(X.shape[1])
     if earlier is not None:
         X, center = fill(X, earlier.centered), earlier.centers(X.shape[1])
     sums = measure_columns(X, weight, center)
     if earlier is None and may_center:
         center, sums = center_columns(X, weight, sums, total_weight)
-    # Features whose squares underflow cannot matter, and count as unused.
-    is_used = sums.square > 1e6 * np.finfo(X.dtype).tiny * sums.count
+    is_used = that_matter(sums, X.dtype)
     mean_row_length = float(sums.count[is_used].sum() / total_weight)
     if earlier is not None:
         is_used[earlier.used] = True
     if ((sums.count > 0) & ~is_used).any():
         X = only_columns(X, is_used)
+    return X, used_columns(is_used, sums, center, mean_row_length)
+
+
+def that_matter(sums, dtype):
+    """Which columns matter: not those whose squares underflow, which count as unused."""
+    return sums.square > 1e6 * np.finfo(dtype).tiny * sums.count
+
+
+def used_columns(is_used, sums, center, mean_row_length):
     used = np.flatnonzero(is_used)
-    return UsedColumns(X, used, sums.count[used], sums.square[used], center[used], mean_row_length)
+    return UsedColumns(
+        used, sums.count[used], sums.square[used], center[used], mean_row_length, is_used.size
+    )
 
 
 def center_columns(X, weight, sums, total_weight):
     """The centers of columns that are far from zero in every row, and the sums after centering."""
-    count, total, square = sums
-    center = np.zeros(X.shape[1])
-    full = np.flatnonzero(count > (1 - 1e-9) * total_weight)
+    full = full_columns(sums.count, total_weight)
     if full.size:  # including rows of negligible weight
         full = full[np.bincount(X.indices, minlength=X.shape[1])[full] == X.shape[0]]
-    mean = total[full] / count[full]
-    spread = np.maximum(square[full] / count[full] - mean**2, 0)
-    is_far = mean**2 > FAR**2 * spread
-    far = full[is_far]
-    if not far.size:
+    center = far_centers(sums, full, X.dtype)
+    if not center.any():
         return center, sums
-    center[far] = mean[is_far].astype(X.dtype)
-    centered = measure_columns(X, weight, center).square
-    constant = far[centered[far] <= 1e-24 * square[far]]
-    center[constant] = 0  # centered, it would be zero
-    return center, sums._replace(square=np.where(center != 0, centered, square))
+    return without_constants(center, sums, measure_columns(X, weight, center).square)
+
+
+def full_columns(count, total_weight):
+    """The columns with entries in all rows, but perhaps some of negligible weight."""
+    return np.flatnonzero(count > (1 - 1e-9) * total_weight)
+
+
+def far_centers(sums, full, dtype):
+    """Centers of the columns that are far from zero, among those with entries in all rows."""
+    center = np.zeros(sums.count.size)
+    mean = sums.total[full] / sums.count[full]
+    spread = np.maximum(sums.square[full] / sums.count[full] - mean**2, 0)
+    is_far = mean**2 > FAR**2 * spread
+    center[full[is_far]] = mean[is_far].astype(dtype)
+    return center
+
+
+def without_constants(center, sums, centered):
+    """The centers but those of constant columns, and the sums with the ``centered`` squares.
+
+    A constant column would be zero if it were centered.
+    """
+    center = np.where(centered <= 1e-24 * sums.square, 0.0, center)
+    return center, sums._replace(square=np.where(center != 0, centered, sums.square))
 
 
 def least_sizes(given, interactions, count, square, used):

@@ -14,6 +14,7 @@ from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.penalties import FIND_NONE
 from skfm._solvers.fm.sweeps import Sweeper
 from skfm._solvers.training import advice, loss_limit, run_sweeps
+from skfm._utils.checkpoint import NO_CHECKPOINT
 from skfm._utils.progress import Progress
 
 MAX_TRIES = 20  # of shorter steps
@@ -87,6 +88,21 @@ class _Descent:
             pairs = model.field_pairs[None]
             total += problem.interactions.penalty(pairs, problem.total_weight)
         self.objective = float(total / problem.total_weight)
+
+    def snapshot(self):
+        """What sweeps change; the state of the rows is a function of the parameters."""
+        return {
+            "parameters": tuple(self.parameters()),
+            "boost": self.boost,
+            "has_weights": self.rows.root.size > 0,
+        }
+
+    def restore(self, snapshot):
+        self._set(Parameters(*snapshot["parameters"]))
+        self.reached = self.parameters()
+        self.boost = snapshot["boost"]
+        if snapshot["has_weights"]:
+            self._weigh()
 
     def outputs(self):
         return self.raw
@@ -181,6 +197,7 @@ def train(
     listener=None,
     finds=FIND_NONE,
     searched=None,
+    checkpoint=NO_CHECKPOINT,
 ):
     """Minimize the objective from ``start``; returns parameters and history.
 
@@ -212,6 +229,8 @@ def train(
         parameters=lambda: descent.reached,
         listen=listener,
         search=search_on,
+        checkpoint=checkpoint,
+        parts={"search": search, "descent": descent},
     )
     history.searched = search.searched(len(history.loss_curve))
     if not is_fitted and descent.mean_loss() > loss_limit(baseline):

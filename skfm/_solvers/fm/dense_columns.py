@@ -41,7 +41,8 @@ class DenseColumns:
                 add_products(0, len(rows), np.sqrt(weight)[:, None] * rows, total[output])
         if not self.fits_intercept:
             total[:, -1, :] = total[:, :, -1] = 0
-        return total if sample is None else total * (self.problem.n_rows / sample.size)
+        n_rows = self.problem.n_rows if sample is None else sample.size
+        return total * (self.problem.n_rows * self.problem.represented / n_rows)
 
     def variances(self, information, precision):
         """Posterior variances of the weights of one output, for priors of the given precisions."""
@@ -61,6 +62,7 @@ class DenseColumns:
         gradient = np.zeros((len(linear), self.columns.size + 1))
         for chosen, rows in self._chunks():
             gradient += np.einsum("or,rc->oc", slope[:, chosen], rows)
+        gradient *= problem.represented
         gradient[:, :-1] += penalty * linear[:, self.columns]
         intercepts, steps = np.zeros(len(linear)), np.zeros(linear.shape)
         for output, information in enumerate(self.information(curvature)):

@@ -128,7 +128,7 @@ class PenaltySearch:
         self.finds = finds._replace(factors=finds.factors and self.pairs.size > 0)
         is_standardized = problem.loss in STANDARDIZED
         length = max(problem.mean_row_length, 1.0)
-        shape = problem.n_used, problem.total_weight
+        shape = problem.n_used, problem.seen_weight
         of_factors = _start_factor(problem.loss, *shape) * FACTORS[is_standardized] * length
         of_weights = starting_penalties(problem.loss, length, *shape).linear
         self.start = Precisions(of_factors, of_weights)
@@ -146,7 +146,7 @@ class PenaltySearch:
             warm = max(warm, -(-LEAST_STEPS // n_batches))
             every = max(EVERY, -(-LEAST_STEPS // (6 * n_batches)))
         due = [warm + every * number + 1 - earlier.n_epochs for number in range(N_UPDATES)]
-        self.due = due if any(self.finds) and problem.total_weight < HUGE else []
+        self.due = due if any(self.finds) and problem.seen_weight < HUGE else []
         self.dense = DenseColumns(problem, settings) if self.due else None
         self.sample = _sample_rows(problem) if self.due else None
         self.sample_count = None if self.sample is None else self._count_in_sample()
@@ -158,6 +158,32 @@ class PenaltySearch:
     def searched(self, n_epochs):
         """The state after ``n_epochs`` epochs of this fit."""
         return Searched(self.n_epochs_before + n_epochs, self.precisions, self.class_dispersion)
+
+    def snapshot(self):
+        """What updates change, including the problem's penalties."""
+        return {
+            "precisions": None if self.precisions is None else tuple(self.precisions),
+            "class_dispersion": self.class_dispersion,
+            "variances": self.variances,
+            "correction": self.correction,
+            "penalties": self._found(),
+        }
+
+    def restore(self, snapshot):
+        precisions, variances = snapshot["precisions"], snapshot["variances"]
+        self.precisions = None if precisions is None else Precisions(*precisions)
+        self.class_dispersion = snapshot["class_dispersion"]
+        self.variances = None if variances is None else variances.copy()  # updates write to it
+        self.correction = snapshot["correction"]
+        self.problem.set_penalties(**snapshot["penalties"])
+
+    def _found(self):
+        """The problem's penalties that are to be found, as `Problem.set_penalties` takes them."""
+        problem, finds = self.problem, self.finds
+        return {
+            "linear": problem.linear_penalty if finds.linear else None,
+            "factors": problem.factor_penalty if finds.factors else None,
+        }
 
     def update_before(self, epoch, trainer):
         """Update the penalties if they are due before this epoch; returns whether they were."""
@@ -193,7 +219,7 @@ class PenaltySearch:
                 of_linear[output, dense] = self.dense.variances(information / dispersion, priors)
         has_linear = problem.interactions.has_linear[problem.used]
         used = of_factors.n_determined + (1 - precisions.linear * of_linear)[:, has_linear].sum()
-        self.correction = 1 / max(1 - free * used / (problem.total_weight * len(raw)), LEAST_LEFT)
+        self.correction = 1 / max(1 - free * used / (problem.seen_weight * len(raw)), LEAST_LEFT)
         dispersion = self._dispersion(measured)
         if problem.loss in CLASSES and not is_first:
             self.class_dispersion = dispersion
@@ -343,10 +369,13 @@ def _updated_precision(size, squares, start):
 
 
 def _sample_rows(problem):
-    """A fixed sample of rows if there are more than MOST_ENTRIES entries, else None."""
+    """A fixed sample of rows if there are more than MOST_ENTRIES entries, else None.
+
+    If the rows of the problem are a sample themselves, these are never None.
+    """
     share = MOST_ENTRIES / max(problem.indices.size, 1)
     if share >= 1:
-        return None
+        return None if problem.represented == 1 else np.arange(problem.n_rows)
     order = np.random.default_rng(0).permutation(problem.n_rows)
     return np.sort(order[: max(int(share * problem.n_rows), 1)])
 

@@ -73,6 +73,11 @@ class Chain:
     then a latent variable with this sign and unit variance around the output (Albert, Chib 1993).
     """
 
+    SCALARS_AND_PRIORS = (
+        *("iteration", "intercept", "noise_precision"),
+        *("group_mean", "group_precision", "common_precision"),
+    )
+
     def __init__(self, problem, group, draw, iteration, settings, key, signs=None):
         self.problem = problem
         self.settings = settings
@@ -134,6 +139,27 @@ class Chain:
             *(() if self.level_noise is None else self.level_noise.state()),
             field_pairs=self.model.field_pairs.copy(),
         )
+
+    def snapshot(self):
+        """The whole state: sums of the rows, too, since most steps only update them."""
+        level_noise = self.level_noise
+        return {name: getattr(self, name) for name in self.SCALARS_AND_PRIORS} | {
+            "arrays": self._arrays(),
+            "level_noise": () if level_noise is None else level_noise.state(),
+        }
+
+    def restore(self, snapshot):
+        for name in self.SCALARS_AND_PRIORS:
+            setattr(self, name, snapshot[name])
+        for array, values in zip(self._arrays(), snapshot["arrays"], strict=True):
+            array[...] = values
+        if self.level_noise is not None:
+            self.level_noise.restore(snapshot["level_noise"])
+
+    def _arrays(self):
+        """Those that steps write to."""
+        model = self.model
+        return model.linear, model.factors, model.field_pairs, *self.rows, self.goal, self.raw
 
     def scalars(self):
         """A few numbers by which to judge convergence; see diagnostics.py."""

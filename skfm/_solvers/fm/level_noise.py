@@ -65,6 +65,9 @@ class LevelNoise:
         """Copies of the precisions and the degrees of freedom, as a `Draw` has them."""
         return self.precision[:-1].copy(), self.freedom.copy()
 
+    def restore(self, state):
+        self.precision[:-1], self.freedom[:] = state
+
     def of_rows(self):
         """The product of the precisions of each row's levels."""
         product = self.precision[self.fields[0].of_row]

@@ -2,15 +2,19 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from skfm._kernels import minibatch as kernels
 from skfm._kernels.losses import ABSOLUTE_ERROR, QUANTILE, make_loss
-from skfm._solvers.fm.batches import make_planner
+from skfm._solvers.fm.batches import Planner, make_planner
 from skfm._solvers.fm.empirical_bayes import PenaltySearch
 from skfm._solvers.fm.optimizer import Optimizer
 from skfm._solvers.fm.optimizer_state import UPDATES
 from skfm._solvers.fm.penalties import FIND_NONE
-from skfm._solvers.fm.trainer import Trainer
+from skfm._solvers.fm.streamed import make_streamed_batches
+from skfm._solvers.fm.trainer import Observed, Trainer
 from skfm._solvers.training import advice, loss_limit, run_epochs
+from skfm._utils.checkpoint import NO_CHECKPOINT
 from skfm._utils.progress import Progress
 
 # Learning rates, chosen by benchmarks/default_neighbours.py.
@@ -62,6 +66,12 @@ class RowSteps:
     def end_epoch(self, loss):
         pass
 
+    def snapshot(self):
+        return None
+
+    def restore(self, snapshot):
+        pass
+
     def begin_measurement(self):
         pass
 
@@ -75,11 +85,22 @@ class RowSteps:
         return kernels.run_steps(*arguments)
 
 
-def make_trainer(problem, optimizer, settings, rng):
-    """A trainer for regression or classification."""
-    steps = RowSteps(problem, settings.loss_parameter, optimizer.state.factors.shape[0])
-    planner = make_planner(problem, settings, rng)
-    return Trainer(problem, optimizer, planner, steps, settings, rng)
+def make_trainer(problem, optimizer, settings, rng, sample=None):
+    """A trainer for regression or classification.
+
+    If the rows are read from files, ``problem`` is a `StreamedProblem`, and ``sample`` the problem
+    of a sample of them.
+    """
+    if sample is None:
+        planner = make_planner(problem, settings, rng)
+        observed = Observed(problem, planner)
+    else:
+        planner = make_streamed_batches(problem, settings)
+        order = np.random.RandomState(0)  # of no effect on results
+        observed = Observed(sample, Planner(sample, planner.batch_size, order))
+    n_outputs = optimizer.state.factors.shape[0]
+    steps = RowSteps(observed.problem, settings.loss_parameter, n_outputs)
+    return Trainer(problem, optimizer, planner, steps, settings, rng, observed)
 
 
 def train(
@@ -95,6 +116,8 @@ def train(
     listener=None,
     finds=FIND_NONE,
     searched=None,
+    sample=None,
+    checkpoint=NO_CHECKPOINT,
 ):
     """Minimize the objective from ``start``; returns parameters, history and memory.
 
@@ -104,15 +127,16 @@ def train(
     state or a summary.
 
     ``listener``, if given, is called as `run_epochs` says, and may choose other parameters.
+    ``sample`` is the problem of a sample of the rows, if ``problem`` is a `StreamedProblem`.
     ``finds`` says which penalties are to be found, continuing from what earlier fits have
-    ``searched``; they are those of the problem at the end.
+    ``searched``; they are those of the problem at the end. ``checkpoint`` is that of `run_epochs`.
     """
     if memory is not None:
         memory = memory.of_one_epoch(UPDATES[settings.solver])
     count = None if memory is None else problem.count
     optimizer = Optimizer(problem, start, settings, memory, count)
     del start  # no longer needed, and perhaps large
-    trainer = make_trainer(problem, optimizer, settings, rng)
+    trainer = make_trainer(problem, optimizer, settings, rng, sample)
     if is_fitted:  # on data that has changed, the start may be worse than the intercept
         loss, _ = trainer.measure()
         if settings.fit_intercept and loss > loss_limit(baseline):
@@ -124,8 +148,11 @@ def train(
     if listener is not None:
         listener.least_patience = -(-LEAST_PATIENCE // trainer.n_batches)
     progress = Progress(settings, problem.n_rows, "rows")
-    search = PenaltySearch(problem, settings, finds, trainer.n_batches, searched)
-    parameters, history = run_epochs(trainer, baseline, settings, progress, listener, search)
+    observed = trainer.observed.problem
+    search = PenaltySearch(observed, settings, finds, trainer.n_batches, searched)
+    parameters, history = run_epochs(
+        trainer, baseline, settings, progress, listener, search, checkpoint
+    )
     history.searched = search.searched(len(history.loss_curve))
     if listener is not None:
         parameters = listener.choose(parameters)

@@ -86,6 +86,21 @@ class Optimizer:
         if not sums_squares(self.update):
             self._current_rate /= np.sqrt(1 + self.n_epochs / DECAY_EPOCHS)
 
+    def snapshot(self):
+        return {
+            "state": tuple(self.state),
+            "n_epochs": self.n_epochs,
+            "learning_rate": self.learning_rate,
+            "current_rate": self._current_rate,
+        }
+
+    def restore(self, snapshot):
+        for array, values in zip(self.state, snapshot["state"], strict=True):
+            array[...] = values
+        self.n_epochs = snapshot["n_epochs"]
+        self.learning_rate = snapshot["learning_rate"]
+        self._current_rate = snapshot["current_rate"]
+
     def parameters(self):
         return get_parameters(self.state, self.n_components)
 

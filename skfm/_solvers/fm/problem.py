@@ -71,6 +71,11 @@ class Problem:
         return float(self.weight.sum()) if self.weight.size else float(self.n_rows)
 
     @property
+    def represented(self):
+        """How many rows each row stands for: more than one in a sample."""
+        return self.seen_weight / self.total_weight
+
+    @property
     def has_lasso(self):
         return self.penalty_share.shape[1] > 2
 
@@ -217,10 +222,47 @@ def make_problem(
     """
     total_weight = weight.sum(dtype=np.float64) if weight.size else float(X.shape[0])
     may_center = may_center and interactions.may_center
-    columns = choose_columns(X, weight, total_weight, may_center=may_center, earlier=earlier)
-    X, used, count, square, center, mean_row_length = columns
-    dtype = X.dtype
-    position = np.zeros(X.shape[1], dtype=np.uint32)
+    X, columns = choose_columns(X, weight, total_weight, may_center=may_center, earlier=earlier)
+    with np.errstate(over="ignore"):  # an infinite loss raises an error later
+        target = target.astype(X.dtype)
+    return Problem(
+        indptr=X.indptr.astype(np.int64),
+        indices=read_only(X.indices),
+        data=read_only(X.data),
+        target=target,
+        weight=weight,
+        **state_columns(
+            columns,
+            X.dtype,
+            total_weight,
+            loss,
+            penalties,
+            interactions,
+            earlier=earlier,
+            is_new=is_new,
+            is_cumulative=is_cumulative,
+        ),
+    )
+
+
+def state_columns(
+    columns,
+    dtype,
+    total_weight,
+    loss,
+    penalties,
+    interactions,
+    *,
+    earlier=None,
+    is_new=True,
+    is_cumulative=False,
+):
+    """The part of a problem that is not rows, as a dict: `make_problem` explains it.
+
+    ``columns`` are the `UsedColumns`, and ``total_weight`` is that of the rows.
+    """
+    used, count, square, center, mean_row_length, n_features = columns
+    position = np.zeros(n_features, dtype=np.uint32)
     position[used] = np.arange(used.size)
     size = np.maximum(
         np.sqrt(square) / np.sqrt(np.maximum(count, TINY)),
@@ -235,14 +277,7 @@ def make_problem(
     start = starting_penalties(loss, mean_row_length, used.size, seen_weight)
     penalty = scaled_penalties(penalties, start, used, np.sqrt(count), 1 / size, dtype)
     share = _share_of_rows(penalty, count, count_before, is_cumulative)
-    with np.errstate(over="ignore"):  # an infinite loss raises an error later
-        target = target.astype(dtype)
-    return Problem(
-        indptr=X.indptr.astype(np.int64),
-        indices=read_only(X.indices),
-        data=read_only(X.data),
-        target=target,
-        weight=weight,
+    return dict(
         loss=loss,
         interactions=interactions,
         used=used,

@@ -42,7 +42,8 @@ def descent_directions(problem, slope):
         return
     chosen = slice(None, None, -(-problem.n_rows // N_ROWS))
     rows = problem.scaled_rows(chosen)
-    for output, output_slope in enumerate(slope[:, chosen] * (problem.n_rows / rows.shape[0])):
+    represented = problem.n_rows * problem.represented / rows.shape[0]
+    for output, output_slope in enumerate(slope[:, chosen] * represented):
         direction = _least_eigenvector(_curvature(problem, chosen, output_slope))
         if direction is not None:
             zeros = np.zeros(problem.n_used)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skfm._kernels.field_interactions import BLOCK_ROWS
 from skfm._kernels.minibatch import FEATURE_CHUNK
 from skfm._kernels.structs import FeatureSums, Local, RowScratch, Scratch
 from skfm._utils.memory import aligned_zeros
@@ -16,7 +17,8 @@ def make_scratch(state, n_layers, n_penalties, *, n_rows, n_pairs, n_threads, ke
     dtype = state.factors.dtype
     n_together = n_threads * FEATURE_CHUNK
     _, _, n_field_pairs, n = state.field_pairs.shape
-    n_kept = n_outputs * n_rows if keeps_sums else n_threads
+    n_whole = -(-n_rows // BLOCK_ROWS) * BLOCK_ROWS
+    n_kept = n_outputs * n_whole if keeps_sums else n_threads
     return Scratch(
         Local(
             linear=np.zeros((n_pairs, state.linear.shape[2]), dtype),
@@ -31,7 +33,7 @@ def make_scratch(state, n_layers, n_penalties, *, n_rows, n_pairs, n_threads, ke
             gradient=np.zeros((n_outputs, n_rows), dtype),
             losses=np.zeros(n_rows),
             group_sums=aligned_zeros((n_kept * n_layers, width), dtype),
-            pair_slopes=np.zeros((n_field_pairs, max(n, width)), dtype),
+            pair_slopes=np.zeros((n_field_pairs, n), dtype),
         ),
         FeatureSums(
             slope=np.zeros(n_together, dtype),

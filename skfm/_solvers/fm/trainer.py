@@ -1,5 +1,6 @@
 """One training run by mini-batches: epochs, Newton steps, and steps away from saddle points."""
 
+from contextlib import closing
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -9,8 +10,10 @@ from skfm._kernels.barrier import NOBODY
 from skfm._kernels.features import penalty
 from skfm._kernels.structs import Rule
 from skfm._solvers.fm import saddle_points
+from skfm._solvers.fm.batches import Planner
 from skfm._solvers.fm.dense_columns import DenseColumns
 from skfm._solvers.fm.empirical_bayes import weighted_curvatures
+from skfm._solvers.fm.problem import Problem
 from skfm._solvers.fm.scratch import make_scratch
 from skfm._utils.memory import plain
 from skfm._utils.threads import Barrier, run_together
@@ -33,6 +36,12 @@ class BatchSteps(Protocol):
     def end_epoch(self, loss):
         """Finish an epoch of this mean loss."""
 
+    def snapshot(self):
+        """What epochs change besides the optimizer's state; ``restore`` takes it."""
+
+    def restore(self, snapshot):
+        """Restore that."""
+
     def begin_measurement(self):
         """Prepare a computation of losses without training."""
 
@@ -46,8 +55,18 @@ class BatchSteps(Protocol):
         """Call the kernel."""
 
 
+class Observed(NamedTuple):
+    """Rows in memory that stand for all rows where more than the mean loss is needed.
+
+    They are all rows, or a sample of them if the rows are read from files.
+    """
+
+    problem: Problem
+    planner: Planner
+
+
 class Outputs(NamedTuple):
-    """Results of the present parameters for all rows."""
+    """Results of the present parameters for the observed rows."""
 
     raw: np.ndarray  # (n_outputs, n_rows)
     slope: np.ndarray  # (n_outputs, n_rows), derivatives of the weighted losses by raw outputs
@@ -62,16 +81,19 @@ class Trainer:
     problem : Problem
     optimizer : Optimizer
         The parameters, their update rule and the learning rate.
-    planner : Planner
+    planner : Planner or StreamedBatches
         The batches.
     steps : BatchSteps
         How batches are computed.
     settings : Settings
     rng : RandomState
+    observed : Observed, optional
+        By default, the rows of the problem.
     """
 
-    def __init__(self, problem, optimizer, planner, steps, settings, rng):
+    def __init__(self, problem, optimizer, planner, steps, settings, rng, observed=None):
         self.problem = problem
+        self.observed = observed or Observed(problem, planner)
         self.optimizer = optimizer
         self.planner = planner
         self.steps = steps
@@ -80,12 +102,17 @@ class Trainer:
         self.finds_rate = settings.finds_rate
         self.interactions = problem.interactions.record(problem.used, problem.seen_weight)
         self.n_threads = count_threads(settings.n_threads, planner.batch_size)
+        self._make_room(planner.max_pairs)
+
+    def _make_room(self, n_pairs):
+        """Scratch space for batches of so many distinct features."""
+        problem = self.problem
         self.scratch = make_scratch(
-            optimizer.state,
+            self.optimizer.state,
             problem.interactions.n_layers,
             problem.penalty_share.shape[1],
-            n_rows=planner.batch_size,
-            n_pairs=planner.max_pairs,
+            n_rows=self.planner.batch_size,
+            n_pairs=n_pairs,
             n_threads=self.n_threads,
             keeps_sums=problem.interactions.has_field_pairs,
         )
@@ -102,6 +129,19 @@ class Trainer:
     def learning_rate(self):
         return self.optimizer.learning_rate
 
+    def snapshot(self):
+        """What epochs change."""
+        return {
+            "optimizer": self.optimizer.snapshot(),
+            "steps": self.steps.snapshot(),
+            "random_state": self.rng.get_state(legacy=False),
+        }
+
+    def restore(self, snapshot):
+        self.optimizer.restore(snapshot["optimizer"])
+        self.steps.restore(snapshot["steps"])
+        self.rng.set_state(snapshot["random_state"])
+
     def slow_down(self):
         self.optimizer.slow_down()
 
@@ -114,12 +154,12 @@ class Trainer:
     def set_parameters(self, parameters, *, forget):
         self.optimizer.set_parameters(parameters, forget=forget)
 
-    def measure_at(self, parameters):
+    def measure_at(self, parameters, planner=None):
         """`measure` for other parameters; restores the state."""
         state = self.optimizer.state
         kept = [array.copy() for array in state]
         self.set_parameters(parameters, forget=False)
-        measured = self.measure()
+        measured = self.measure(planner)
         for array, values in zip(state, kept, strict=True):
             array[...] = values
         return measured
@@ -143,21 +183,26 @@ class Trainer:
         self.steps.begin_epoch(self.rng)
         self.optimizer.begin_epoch(self.problem.total_weight / self.problem.seen_weight)
         total = 0.0
-        for number in self.rng.permutation(self.planner.n_windows):
-            row_start, arguments = self._window(number)
-            order = self.rng.permutation(row_start.size - 1)
-            total += self._run(order, self.steps.n_steps, arguments)
+        with closing(self.planner.epoch(self.rng)) as windows:
+            for planned in windows:
+                arguments = self._arguments(planned)
+                order = self.rng.permutation(planned.n_batches)
+                total += self._run(order, self.steps.n_steps, arguments)
         loss = total / self.problem.total_weight
         self.steps.end_epoch(loss)
         return loss
 
-    def _window(self, number):
-        """Where a window's batches begin, and the kernel's arguments from the barrier on."""
-        window, settings = self.planner.window(number), self.settings
+    def _arguments(self, planned):
+        """The kernel's arguments for a window, from the barrier on."""
+        number, window, _ = planned
+        n_pairs = planned.max_pairs
+        if n_pairs > self.scratch.local.penalty.shape[0]:  # more than before, in a stream
+            self._make_room(n_pairs)
+        settings = self.settings
         rule = Rule(
             self.steps.loss, self.optimizer.rule, settings.fit_intercept, settings.fit_linear
         )
-        return window.rows.start, (
+        return (
             plain(window),
             plain(self.optimizer.state),
             self.problem.penalty_share,
@@ -183,27 +228,33 @@ class Trainer:
         run_together(work, n_threads, Barrier)
         return losses[0]
 
-    def measure(self):
-        """Mean loss and objective of the present parameters; changes nothing."""
-        losses = self.scratch.rows.losses
-        total = sum(losses[: rows.size].sum() for rows in self._each_batch())
-        loss = total / self.problem.total_weight
+    def measure(self, planner=None):
+        """Mean loss and objective of the present parameters; changes nothing.
+
+        They are those of the rows of a planner, or of all rows.
+        """
+        problem = self.problem if planner is None else planner.problem
+        total = 0.0
+        for rows in self._each_batch(planner or self.planner):
+            total += self.scratch.rows.losses[: rows.size].sum()
+        loss = total / problem.total_weight
         return loss, loss + self.penalty()
 
     def outputs(self):
-        """Raw outputs of the present parameters (n_outputs, n_rows); changes nothing."""
+        """Raw outputs of the present parameters (n_outputs, n_observed); changes nothing."""
         return self._compute_outputs().raw
 
-    def _each_batch(self):
+    def _each_batch(self, planner):
         """Compute each batch; yields its rows while the scratch space holds their results."""
         self.steps.begin_measurement()
-        for number in range(self.planner.n_windows):
-            row_start, arguments = self._window(number)
-            rows, _ = self.planner.rows(number)
-            for batch in range(row_start.size - 1):
-                order = np.array([batch])
-                self.steps.run(order, 0, self.steps.n_forward_steps, 0, 1, NOBODY, *arguments)
-                yield rows[row_start[batch] : row_start[batch + 1]]
+        with closing(planner.in_order()) as windows:
+            for planned in windows:
+                arguments, start = self._arguments(planned), planned.window.rows.start
+                for batch in range(planned.n_batches):
+                    order = np.array([batch])
+                    n_steps = self.steps.n_forward_steps
+                    self.steps.run(order, 0, n_steps, 0, 1, NOBODY, *arguments)
+                    yield planned.rows[start[batch] : start[batch + 1]]
 
     def leave_saddle(self):
         """Leave the saddle point near zero factors, if there is a direction of descent.
@@ -220,10 +271,10 @@ class Trainer:
             return False
         before = self._compute_outputs()
         least = before.objective
-        for output, steps in saddle_points.descent_directions(self.problem, before.slope):
+        for output, steps in saddle_points.descent_directions(self.observed.problem, before.slope):
             for step in steps:
                 moved = self._with_component(parameters, output, step)
-                _, objective = self.measure_at(moved)
+                _, objective = self.measure_at(moved, self.observed.planner)
                 if not objective < least - self.settings.tol:
                     break
                 best, least = moved, objective
@@ -234,7 +285,7 @@ class Trainer:
 
     @cached_property
     def dense(self):
-        return DenseColumns(self.problem, self.settings)
+        return DenseColumns(self.observed.problem, self.settings)
 
     def take_newton_step(self):
         """Take a Newton step of the intercepts and the linear weights of dense columns.
@@ -244,18 +295,20 @@ class Trainer:
         if not self.steps.has_row_losses or not self.dense.columns.size:
             return np.inf
         before = self._compute_outputs()
-        curvature, _ = weighted_curvatures(self.problem, self.settings.loss_parameter, before.raw)
         step, linear_step = self.dense.newton_steps(
-            curvature, before.slope, self.parameters().linear
+            self._curvature(before), before.slope, self.parameters().linear
         )
         return self._step(step, linear_step, before.objective)
 
     def move_intercept(self):
         """Take a Newton step of the intercept alone, if it lowers the objective."""
         before = self._compute_outputs()
-        curvature, _ = weighted_curvatures(self.problem, self.settings.loss_parameter, before.raw)
-        total = np.maximum(curvature.sum(axis=1), np.finfo(np.float64).tiny)
+        total = np.maximum(self._curvature(before).sum(axis=1), np.finfo(np.float64).tiny)
         self._step(-before.slope.sum(axis=1) / total, 0.0, before.objective)
+
+    def _curvature(self, outputs):
+        problem, loss_parameter = self.observed.problem, self.settings.loss_parameter
+        return weighted_curvatures(problem, loss_parameter, outputs.raw)[0]
 
     def _step(self, step, linear_step, start):
         """Take a step of intercepts and linear weights, halved until it lowers the objective.
@@ -268,20 +321,21 @@ class Trainer:
                 intercept=before.intercept + share * step,
                 linear=before.linear + share * linear_step,
             )
-            _, objective = self.measure_at(moved)
+            _, objective = self.measure_at(moved, self.observed.planner)
             if objective < start:
                 self.set_parameters(moved, forget=False)
                 return objective
         return start
 
     def _compute_outputs(self):
-        raw = np.empty((self.scratch.rows.output.shape[0], self.problem.n_rows))
+        problem, planner = self.observed
+        raw = np.empty((self.scratch.rows.output.shape[0], problem.n_rows))
         slope, total = np.empty(raw.shape), 0.0
-        for rows in self._each_batch():
+        for rows in self._each_batch(planner):
             raw[:, rows] = self.scratch.rows.output[:, : rows.size]
             slope[:, rows] = self.scratch.rows.gradient[:, : rows.size]
             total += self.scratch.rows.losses[: rows.size].sum()
-        return Outputs(raw, slope, total / self.problem.total_weight + self.penalty())
+        return Outputs(raw, slope, total / problem.total_weight + self.penalty())
 
     def _with_component(self, parameters, output, component):
         """The parameters with the smallest component for pairs replaced by another one."""

@@ -10,6 +10,7 @@ from skfm._solvers.mf import problem
 from skfm._solvers.mf.principal_axes import principal_axes, rotate
 from skfm._solvers.mf.problem import ITEM, USER
 from skfm._solvers.training import run_sweeps
+from skfm._utils.checkpoint import NO_CHECKPOINT
 from skfm._utils.threads import share
 
 N_STEPS = 2  # of conjugate gradients in each half-step
@@ -81,10 +82,22 @@ def fold_in(model, csr, items, squares, n_threads):
     return users
 
 
-def train(model, csr, items, settings, progress, listener=None):
+class _Tables(list):
+    """The tables of the users and of the items, which sweeps change in place."""
+
+    def snapshot(self):
+        return {"users": self[USER], "items": self[ITEM]}
+
+    def restore(self, snapshot):
+        self[USER][...] = snapshot["users"]
+        self[ITEM][...] = snapshot["items"]
+
+
+def train(model, csr, items, settings, progress, listener=None, checkpoint=NO_CHECKPOINT):
     """Factorize by alternating between users and items; returns the items and the history.
 
-    ``listener``, if given, gets the items' table after each sweep, as `run_sweeps` says.
+    ``listener``, if given, gets the items' table after each sweep, as `run_sweeps` says,
+    and ``checkpoint`` is that of `run_sweeps`.
     ``items`` is their table to start from. For implicit feedback, both tables are rotated before
     each half-step, so that the columns of the fixed factors are orthogonal: the loss of all
     unobserved entries is then a separate L2 penalty of each coordinate.
@@ -94,7 +107,7 @@ def train(model, csr, items, settings, progress, listener=None):
         _rows(model, csr, settings.n_threads),
         _rows(model, by_column, settings.n_threads),
     ]
-    tables = [model.table(csr.shape[0], USER, csr.dtype), items]
+    tables = _Tables([model.table(csr.shape[0], USER, csr.dtype), items])
 
     def sweep():
         for side in (USER, ITEM):
@@ -108,6 +121,8 @@ def train(model, csr, items, settings, progress, listener=None):
         problem.check_finite,
         parameters=lambda: tables[ITEM],
         listen=listener,
+        checkpoint=checkpoint,
+        parts={"tables": tables},
     )
     return tables[ITEM], history
 

@@ -6,6 +6,8 @@ the other (DSGD: Gemulla, Nijkamp, Haas, Sismanis 2011). The grid depends on the
 number of threads does not change the result.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from skfm._kernels import mf_sgd as kernels
@@ -13,6 +15,7 @@ from skfm._kernels.mf_sgd import BIAS, BIAS_SHARE, BIAS_SQUARES, N_SCALARS, SHAR
 from skfm._kernels.structs import Grid, Side
 from skfm._solvers.mf.problem import ITEM, USER
 from skfm._solvers.training import run_epochs
+from skfm._utils.checkpoint import NO_CHECKPOINT
 from skfm._utils.memory import aligned_zeros, read_only
 from skfm._utils.threads import share
 
@@ -20,6 +23,13 @@ BLOCK_BYTES = 1 << 21  # factors of a block: about what fits into a core's own c
 VECTOR = 8  # factors are padded with zeros to a multiple of this
 SMALL = 400_000  # entries below which more threads cost more time than they save
 N_PARTS = 4  # at least, where several threads share the data
+
+
+class _Parameters(NamedTuple):
+    """Pairs of factors and biases."""
+
+    users: tuple
+    items: tuple
 
 
 class _Part:
@@ -57,6 +67,13 @@ class _Part:
         self.state.scalars[:, BIAS] = bias
         if forget:
             self.state.scalars[:, [BIAS_SQUARES, SQUARES]] = 1
+
+    def snapshot(self):
+        return tuple(self.state)
+
+    def restore(self, snapshot):
+        for array, values in zip(self.state, snapshot, strict=True):
+            array[...] = values
 
     def penalty(self):
         return kernels.penalty(self.state, self.strength, float(self.model.alpha_bias))
@@ -131,8 +148,22 @@ class _Trainer:
         seeds = self.rng.randint(1, 2**63 - 1, size=count.size, dtype=np.int64)
         kernels.shuffle_blocks(self.block_start, seeds.astype(np.uint64), self.grid)
 
+    def snapshot(self):
+        """What epochs change."""
+        return {
+            "sides": [part.snapshot() for part in self.sides],
+            "learning_rate": self.learning_rate,
+            "random_state": self.rng.get_state(legacy=False),
+        }
+
+    def restore(self, snapshot):
+        for part, values in zip(self.sides, snapshot["sides"], strict=True):
+            part.restore(values)
+        self.learning_rate = snapshot["learning_rate"]
+        self.rng.set_state(snapshot["random_state"])
+
     def parameters(self):
-        return [part.get() for part in self.sides]
+        return _Parameters(*(part.get() for part in self.sides))
 
     def set_parameters(self, parameters, *, forget):
         for part, values in zip(self.sides, parameters, strict=True):
@@ -176,10 +207,11 @@ class _Trainer:
         return loss, loss + self.penalty()
 
 
-def train(model, csr, items, settings, rng, progress, listener=None):
+def train(model, csr, items, settings, rng, progress, listener=None, checkpoint=NO_CHECKPOINT):
     """Factorize from the items' table and random users; returns the items and the history.
 
-    ``listener``, if given, gets the items' table after each epoch, as `run_epochs` says.
+    ``listener``, if given, gets the items' table after each epoch, as `run_epochs` says,
+    and ``checkpoint`` is that of `run_epochs`.
     """
     users = model.table(csr.shape[0], USER, csr.dtype)
     spread = model.factors(items).std()
@@ -193,5 +225,7 @@ def train(model, csr, items, settings, rng, progress, listener=None):
         return items
 
     listener = None if listener is None else listener.converting(table_of_items)
-    parameters, history = run_epochs(trainer, baseline, settings, progress, listener)
+    parameters, history = run_epochs(
+        trainer, baseline, settings, progress, listener, checkpoint=checkpoint
+    )
     return table_of_items(parameters), history

@@ -52,6 +52,15 @@ class ItemRegression:
         self.given, self.trained = _only(self.rows, self.mask), _only(self.rows, ~self.mask)
         self.without_one_hot = _only(self.rows, ~is_one_hot)
 
+    def snapshot(self):
+        """What estimates start from."""
+        return [(group.shrinkage, group.linear_shrinkage) for group in self.groups]
+
+    def restore(self, snapshot):
+        for group, (shrinkage, linear_shrinkage) in zip(self.groups, snapshot, strict=True):
+            group.shrinkage = shrinkage.copy()
+            group.linear_shrinkage = linear_shrinkage.copy()
+
     def contributions(self, linear, factors):
         """Outputs and layers of the regressed features alone, for each item."""
         parts = self.interactions.parts(self.given, self.features, linear, factors)

@@ -29,6 +29,7 @@ from skfm._solvers.fm.trainer import Trainer, count_threads
 from skfm._solvers.ranking.item_regression import ItemRegression
 from skfm._solvers.ranking.negative_sampling import cumulative_shares, index_seen
 from skfm._solvers.training import run_epochs
+from skfm._utils.checkpoint import NO_CHECKPOINT
 from skfm._utils.memory import aligned_zeros, plain, read_only
 from skfm._utils.progress import Progress
 
@@ -209,6 +210,13 @@ class PairSteps:
         if self.regression is not None and np.isfinite(loss):
             self._regress()
 
+    def snapshot(self):
+        return None if self.regression is None else self.regression.snapshot()
+
+    def restore(self, snapshot):
+        if self.regression is not None:
+            self.regression.restore(snapshot)
+
     def begin_measurement(self):
         """Use a fixed seed, so that all measurements sample the same negatives."""
         self.seed = self.fixed_seed
@@ -298,11 +306,11 @@ def make_trainer(sides, choices, start, settings, rng):
     return Trainer(sides.problem, optimizer, planner, steps, settings, rng)
 
 
-def train(sides, choices, start, settings, rng, baseline, listener=None):
+def train(sides, choices, start, settings, rng, baseline, listener=None, checkpoint=NO_CHECKPOINT):
     """Minimize the objective from ``start``; returns parameters and history.
 
-    ``listener``, if given, is called as `run_epochs` says.
+    ``listener``, if given, is called as `run_epochs` says. ``checkpoint`` is that of `run_epochs`.
     """
     trainer = make_trainer(sides, choices, start, settings, rng)
     progress = Progress(settings, sides.problem.n_rows, "rows")
-    return run_epochs(trainer, baseline, settings, progress, listener)
+    return run_epochs(trainer, baseline, settings, progress, listener, checkpoint=checkpoint)

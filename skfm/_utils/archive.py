@@ -43,9 +43,12 @@ OF_DAMAGE = (
 )
 
 
-def write(file, metadata, arrays):
-    """Write metadata and named arrays; a path changes only when all of it is written."""
-    with _creating(file) as stream, zipfile.ZipFile(stream, "w") as archive:
+def write(file, metadata, arrays, *, sync=False):
+    """Write metadata and named arrays; a path changes only when all of it is written.
+
+    With ``sync``, this is true even if the system crashes.
+    """
+    with _creating(file, sync) as stream, zipfile.ZipFile(stream, "w") as archive:
         text = json.dumps(metadata, allow_nan=False, separators=(",", ":"))
         with _new_member(archive, stream, METADATA) as member:
             member.write(text.encode())
@@ -55,12 +58,15 @@ def write(file, metadata, arrays):
 
 
 @contextmanager
-def _creating(file):
+def _creating(file, sync):
     """A seekable stream for the bytes of a new file."""
     if isinstance(file, (str, os.PathLike)):
         path = Path(os.path.realpath(file))  # a link stays a link
         with replacing(path) as draft, draft.open("wb") as stream:
             yield stream
+            if sync:
+                stream.flush()
+                os.fsync(stream.fileno())
     elif hasattr(file, "write") and not isinstance(file, io.TextIOBase):
         stream = io.BytesIO()
         yield stream
@@ -151,8 +157,11 @@ class Reader:
 
 
 @contextmanager
-def reading(file, mmap_mode=None):
-    """A `Reader`; errors about what it reads become a ValueError with the name of the file."""
+def reading(file, mmap_mode=None, writer="skfm.io.save_model"):
+    """A `Reader`; errors about what it reads become a ValueError with the name of the file.
+
+    ``writer`` is what should have written the file.
+    """
     is_path = isinstance(file, (str, os.PathLike))
     if not is_path and not _is_seekable(file):
         raise TypeError(f"file must be a path or a seekable binary file object; got {file!r}.")
@@ -174,7 +183,7 @@ def reading(file, mmap_mode=None):
                 raise  # the system's; EINVAL is a directory that refers to before the start
             name = os.fspath(file) if is_path else "The file"
             raise ValueError(
-                f"{name} was not written by skfm.io.save_model, or is truncated or damaged "
+                f"{name} was not written by {writer}, or is truncated or damaged "
                 f"({type(error).__name__}: {error})."
             ) from error
 

@@ -1,0 +1,168 @@
+"""Fits on rows in files, which need not fit into memory."""
+
+import os
+from collections.abc import Callable
+from typing import Any, Protocol, Self
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+
+from skfm._fm.early_stopping import check_scoring, stops_early
+from skfm._fm.features import Features
+from skfm._fm.streamed_rows import StreamedRows, as_given, count_labels
+from skfm._solvers.fm.streamed import fit_in_memory
+from skfm._utils.callbacks import FitTasks, managing_callbacks
+from skfm._utils.checkpoint import open_checkpoint, repeatable
+from skfm._utils.estimator import all_or_nothing
+from skfm._utils.validation import is_option
+
+NO_ROWS = (None, None, None)
+
+
+class RowsOfFiles(Protocol):
+    """A `skfm.streams.Rows`."""
+
+    def encoded(self) -> Any:
+        """The `EncodedRows`."""
+
+
+class StreamFitting:
+    """The method `fit_stream` of `FMRegressor` and `FMClassifier`."""
+
+    # What it needs of `BaseFM`.
+    random_state: Any
+    _check_parameters: Callable[[], None]
+    _fit: Callable[..., Any]
+
+    def fit_stream(
+        self,
+        rows: RowsOfFiles,
+        *,
+        rows_val: RowsOfFiles | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """Fit the model to rows in files or another source, which need not fit into memory.
+
+        The objective is that of `fit`. A first pass over the encoded rows measures the columns and
+        the targets; then each epoch reads all rows in a new random order, about eight million
+        entries of X at a time. Fewer entries are read at once and passed to `fit`.
+
+        Newton steps of columns with entries in most rows, the estimates for ``alpha="auto"``, and
+        the start of losses of quantiles use a random sample of two million entries. The memory
+        needed does not depend on the number of rows. Read more in the
+        :doc:`user guide </streams>`.
+
+        Parameters
+        ----------
+        rows : skfm.streams.Rows
+            Training rows.
+        rows_val : skfm.streams.Rows, default=None
+            Validation rows for early stopping, encoded in the same way. If `scoring` is not
+            "loss", they must fit into memory.
+        checkpoint : path, default=None
+            File from which to continue training that was killed or interrupted, as for `fit`.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If `rows` or `rows_val` is not a `skfm.streams.Rows`.
+        ValueError
+            As for `fit`. For rows that do not fit into memory, also if ``solver="als"``, which
+            needs all rows at once, or if ``early_stopping=True`` without `rows_val`.
+        """
+        self._check_parameters()
+        with all_or_nothing(self), repeatable(self.random_state, checkpoint):
+            encoded, held_out = _encoded(rows, "rows"), None
+            if rows_val is not None:
+                held_out = _encoded(rows_val, "rows_val")
+                _check_columns(encoded, held_out)
+            if fit_in_memory(encoded.piece_entries):
+                validation = NO_ROWS if held_out is None else _in_memory(held_out)
+                return self._fit(*_in_memory(encoded), validation, checkpoint)
+            return self._fit_stream(encoded, held_out, checkpoint)
+
+    @managing_callbacks
+    def _fit_stream(self, encoded, held_out, checkpoint):
+        if is_option(self.solver, "als"):
+            raise ValueError(
+                "solver='als' requires all rows at once, and rows are too many for that; use a "
+                "gradient-based solver, such as 'adagrad'."
+            )
+        given = NO_ROWS if held_out is None else (held_out, held_out, None)
+        if stops_early(self.early_stopping, *given) and held_out is None:
+            raise ValueError(
+                "early_stopping=True requires rows_val if the rows do not fit into memory; pass "
+                "validation rows, or set early_stopping=False."
+            )
+        tasks = FitTasks(self, encoded, max_epochs=self.max_iter)
+        warm_start = self._warm_start() if self.warm_start else None
+        fields, groups = self._labels_of_features(encoded)
+        # Encoders return matrices without names, to `fit` and to `predict`.
+        self.n_features_in_ = encoded.n_features
+        vars(self).pop("feature_names_in_", None)
+        features = Features(self._check_interactions(fields, encoded.n_features), groups)
+        data = {"warm_start": warm_start, "fields": fields, "groups": groups}
+        data |= {"rows": encoded.checksums}
+        data |= {"rows_val": None if held_out is None else held_out.checksums}
+        checkpoint = open_checkpoint(checkpoint, self, data)
+        rng = checkpoint.random_state(check_random_state(self.random_state))
+        factors = None
+        if is_classifier(self):
+            labels, count = count_labels(encoded, check_classification_targets)
+            self._set_classes(labels)
+            if self.class_weight is not None:
+                factors = self._class_factors(count)
+        elif encoded.labels is not None:
+            raise ValueError(
+                "y must contain numbers for a regression (got strings); convert it, or use a "
+                "classifier if these are labels."
+            )
+        streamed = StreamedRows(encoded, lambda y: self._to_numbers(y, "y"), factors)
+        options = {"warm_start": warm_start, "tasks": tasks}
+        options["checkpoint"] = checkpoint.stage("fit")
+        if held_out is not None:
+            options["held_out"] = self._validation_rows(held_out, factors)
+        history = self._fit_rows(streamed, features, rng, self.max_iter, **options)
+        self._keep_history(history)
+        tasks.end()
+        self._warn_if_not_converged(history)
+        return self
+
+    def _validation_rows(self, encoded, factors):
+        if check_scoring(self) is None and not fit_in_memory(encoded.piece_entries):
+            return StreamedRows(encoded, lambda y: self._to_numbers(y, "y_val"), factors)
+        return self._check_rows(*_in_memory(encoded), reset=False)
+
+
+def _encoded(rows, name):
+    if not hasattr(rows, "encoded"):
+        raise TypeError(f"{name} must be a skfm.streams.Rows; got a {type(rows).__name__}.")
+    return rows.encoded()
+
+
+def _in_memory(encoded):
+    """X with the labels of its columns, y and the weights."""
+    X, y, weight = encoded.read_all()
+    return X, as_given(encoded, y), weight
+
+
+def _check_columns(encoded, held_out):
+    n, n_val = encoded.n_features, held_out.n_features
+    names, names_val = encoded.feature_names, held_out.feature_names
+    if n != n_val:
+        difference = f"rows_val have {n_val} features, but rows have {n}"
+    elif names is not None and names_val is not None and not np.array_equal(names, names_val):
+        difference = "rows_val have other features than rows"
+    else:
+        return
+    raise ValueError(
+        f"{difference}; encode both in the same way: pass the fitted encoder of rows, "
+        "rows.encoder_, to rows_val."
+    )

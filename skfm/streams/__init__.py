@@ -1,0 +1,6 @@
+"""Training and prediction with rows that need not fit into memory."""
+
+from skfm.streams._predictions import predict_stream
+from skfm.streams._rows import Rows
+
+__all__ = ["Rows", "predict_stream"]
