@@ -112,13 +112,15 @@ class SkfmStatistics:
 
     package = "skfm"
 
-    def __init__(self, model):
-        self.model = model
+    def __init__(self, model, by_field=False):
+        self.model, self.by_field = model, by_field
 
     def run(self, split, setting, n_iter):
         setting = {"smooth": 3} | setting
-        X, X_test, _ = split.with_target_statistics(setting.pop("smooth"))
+        X, X_test, fields = split.with_target_statistics(setting.pop("smooth"))
         model = clone(self.model).set_params(random_state=0, n_jobs=THREADS, **setting)
+        if self.by_field:
+            model.set_params(feature_groups=fields, feature_fields=fields)
         return model.fit(X, split.y).predict_proba(X_test)[:, 1], None
 
 
@@ -235,6 +237,9 @@ TOOLS = {
     "skfm Bayesian FwFM, groups": SkfmBayesian(by_field=True, field_interactions="weighted"),
     "skfm FM, target statistics": SkfmStatistics(FMClassifier()),
     "skfm Bayesian FM, target statistics": SkfmStatistics(BayesianFMClassifier()),
+    "skfm Bayesian FwFM, groups, target statistics": SkfmStatistics(
+        BayesianFMClassifier(field_interactions="weighted"), by_field=True
+    ),
     "modern-fm FM": ModernFM("FMClassifier"),
     "modern-fm FwFM": ModernFM("FwFMClassifier"),
     "modern-fm FFM": ModernFM("FFMClassifier"),

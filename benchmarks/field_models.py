@@ -18,15 +18,13 @@ figure comes from the same run, repeats of both sides alternate, medians are sho
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import warnings
 from pathlib import Path
 
 import numpy as np
-from fm_epoch import child_status, seconds
+from fm_epoch import child_status, load_rows, run_child, save_rows, seconds
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
@@ -89,9 +87,6 @@ class Skfm:
             **self.penalties,
         ).fit(X, y)
 
-    def predict_proba(self, model, X):
-        return model.predict_proba(X)
-
 
 class ModernFM:
     def __init__(self, kind, n_jobs=1, l2=1e-5, batch_size=1):
@@ -112,19 +107,16 @@ class ModernFM:
             random_state=0,
         ).fit(X, y, field_ids=FIELDS)
 
-    def predict_proba(self, model, X):
-        return model.predict_proba(X)
-
 
 def tune(make, values, data, n_epochs):
     """The value for which the inner split's log loss is least."""
     X, y = data[0][:TUNED_ON], data[1][:TUNED_ON]
-    cut = TUNED_ON * 4 // 5
+    cut = len(y) * 4 // 5
     losses = []
     for value in values:
         tool = make(value)
         model = tool.fit(X[:cut], y[:cut], n_epochs)
-        losses.append(log_loss(y[cut:], tool.predict_proba(model, X[cut:])))
+        losses.append(log_loss(y[cut:], model.predict_proba(X[cut:])))
     return values[int(np.argmin(losses))]
 
 
@@ -138,7 +130,7 @@ def measure(tools, data, n_epochs, repeats):
             once, _ = seconds(tool.fit, X, y, 1)
             total, model = seconds(tool.fit, X, y, n_epochs)
             times[tool].append((total / n_epochs, (total - once) / (n_epochs - 1)))
-            losses[tool] = log_loss(y_new, tool.predict_proba(model, X_new))
+            losses[tool] = log_loss(y_new, model.predict_proba(X_new))
     print(f"{'':<36}{'threads':>8}{'epoch, all in':>15}{'epoch':>8}{'log loss':>10}")
     medians = {}
     for tool in tools:
@@ -175,10 +167,7 @@ def child_memory(folder, kind):
     """Peak memory that a fit adds to a process that holds the input, in bytes."""
     small = sparse.eye_array(50, N_FIELDS * N_LEVELS, format="csr", dtype=np.float32)
     Skfm(kind).fit(small, np.arange(50) % 2, 1)
-    X = sparse.csr_matrix(
-        tuple(np.load(folder / f"{name}.npy") for name in ("data", "indices", "indptr"))
-    )
-    y = np.load(folder / "y.npy")
+    X, y = load_rows(folder)
     before = child_status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
     model = Skfm(kind).fit(X, y, 2)
@@ -192,15 +181,9 @@ def measure_memory(data):
     X, y, *_ = data
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part in ("data", "indices", "indptr"):
-            np.save(folder / f"{part}.npy", getattr(X, part))
-        np.save(folder / "y.npy", y)
+        save_rows(X, y, folder)
         for kind in COMPONENTS:
-            command = [sys.executable, __file__, "--child", kind, "--folder", str(folder)]
-            output = subprocess.run(
-                command, env=dict(os.environ), check=True, capture_output=True, text=True
-            ).stdout
-            found = json.loads(output)
+            found = run_child(kind, folder, script=__file__)
             ratio = (found["added"] - found["state"]) / found["input"]
             print(
                 f"Memory of a fit, {kind}: {found['added'] / 1e6:.0f} MB, which is parameters and "

@@ -189,15 +189,28 @@ def busy_core(data, n_epochs):
 # --- measured in processes of their own -----------------------------------------------------
 
 
-def run_child(task, folder, cache=None):
+def run_child(task, folder, cache=None, script=__file__):
     environment = dict(os.environ)
     if cache is not None:
         environment["NUMBA_CACHE_DIR"] = str(cache)
-    command = [sys.executable, __file__, "--child", task, "--folder", str(folder)]
+    command = [sys.executable, script, "--child", task, "--folder", str(folder)]
     output = subprocess.run(
         command, env=environment, check=True, capture_output=True, text=True
     ).stdout
     return json.loads(output)
+
+
+def save_rows(X, y, folder):
+    for part in ("data", "indices", "indptr"):
+        np.save(folder / f"{part}.npy", getattr(X, part))
+    np.save(folder / "y.npy", y)
+
+
+def load_rows(folder):
+    X = sparse.csr_matrix(
+        tuple(np.load(folder / f"{name}.npy") for name in ("data", "indices", "indptr"))
+    )
+    return X, np.load(folder / "y.npy")
 
 
 def child_status(key):
@@ -212,10 +225,7 @@ def child_memory(folder):
     FMClassifier(COMPONENTS, max_iter=1).fit(tiny, np.arange(50) % 2)
 
     before = child_status("VmRSS")
-    X = sparse.csr_matrix(
-        tuple(np.load(folder / f"{name}.npy") for name in ("data", "indices", "indptr"))
-    )
-    y = np.load(folder / "y.npy")
+    X, y = load_rows(folder)
     # Peaks from here on: the reset needs Linux.
     Path("/proc/self/clear_refs").write_text("5")
     model = FMClassifier(COMPONENTS, max_iter=2).fit(X, y)
@@ -256,9 +266,7 @@ def measure_processes(data):
     X, y, *_ = data
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for part in ("data", "indices", "indptr"):
-            np.save(folder / f"{part}.npy", getattr(X, part))
-        np.save(folder / "y.npy", y)
+        save_rows(X, y, folder)
         if sys.platform == "linux":
             memory = run_child("memory", folder)
             base = memory["input"] + memory["state"]

@@ -149,6 +149,8 @@ def main():
     parser.add_argument("--settings", type=int, default=6)
     parser.add_argument("--keep", type=Path, help="folder of predictions, to resume a run")
     options = parser.parse_args()
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
     tools = available({name: TOOLS[name] for name in options.tools})
     warnings.simplefilter("ignore")
     measured = {}
