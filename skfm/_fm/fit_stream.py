@@ -52,7 +52,7 @@ class StreamFitting:
         Newton steps of columns with entries in most rows, the estimates for ``alpha="auto"``, and
         the start of losses of quantiles use a random sample of two million entries. The memory
         needed does not depend on the number of rows. Read more in the
-        :doc:`user guide </streams>`.
+        :doc:`user guide </larger_than_memory>`.
 
         Parameters
         ----------
