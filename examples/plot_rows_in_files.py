@@ -11,7 +11,7 @@ probabilities to another one. This needs pyarrow: ``python -m pip install "skfm[
 # A folder of files
 # -----------------
 # There are ten days, with few clicks here, so that the example takes seconds. Whether an
-# advertisement is clicked depends on who sees it where, and some days have more clicks than others.
+# advertisement is clicked depends on who sees it where; some days have more clicks than others.
 
 import tempfile
 from pathlib import Path
@@ -88,9 +88,9 @@ print(probabilities.head(3))
 # %%
 # Compare with a fit in memory
 # ----------------------------
-# Rows with up to eight million entries are read at once, and passed to ``fit``: then the models are
-# the same. With more rows, each epoch reads them in another random order, and the models differ
-# slightly, as after a fit with another ``random_state``.
+# Rows with up to eight million entries are read at once, and passed to ``fit``: then the models
+# are the same. With more rows, each epoch reads them in another random order, and the models
+# differ slightly, as after a fit with another ``random_state``.
 
 training = pd.concat([pd.read_parquet(path) for path in paths[:8]], ignore_index=True)
 validation, test = pd.read_parquet(paths[8]), pd.read_parquet(paths[9])
