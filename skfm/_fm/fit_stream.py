@@ -104,7 +104,7 @@ class StreamFitting:
                 "early_stopping=True requires rows_val if the rows do not fit into memory; pass "
                 "validation rows, or set early_stopping=False."
             )
-        tasks = FitTasks(self, encoded, max_epochs=self.max_iter)
+        tasks = FitTasks(self, None, max_epochs=self.max_iter)  # no rows that callbacks could see
         warm_start = self._warm_start() if self.warm_start else None
         fields, groups = self._labels_of_features(encoded)
         # Encoders return matrices without names, to `fit` and to `predict`.
