@@ -17,6 +17,7 @@ from skfm._solvers.fm.gibbs import Draw
 from skfm._solvers.fm.minibatch import Settings
 from skfm._solvers.fm.optimizer_state import UPDATES
 from skfm._solvers.fm.priors import Hyperprior
+from skfm._utils.fingerprint import digest
 from skfm._utils.plain_state import to_plain
 
 MINIBATCH_SOLVERS = list(UPDATES)
@@ -228,3 +229,12 @@ def p_value(ranks, n_draws=3):
     """Of all numbers together, by Bonferroni."""
     counts = [np.bincount(column, minlength=n_draws + 1) for column in ranks.T]
     return len(counts) * min(stats.chisquare(count).pvalue for count in counts)
+
+
+def assert_same_fit(one, other):
+    """The same bits in everything that two estimators keep."""
+    # In the order of names: a callback sees some attributes before others.
+    state, other_state = (dict(sorted(model.__getstate__().items())) for model in (one, other))
+    assert_same_values(state, other_state)
+    for name, value in state.items():  # -0.0 is not 0.0
+        assert digest(value) == digest(other_state[name]), name

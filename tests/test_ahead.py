@@ -1,6 +1,9 @@
 """one_ahead: a thread computes the next element while the caller uses this one."""
 
+import _thread
+import gc
 import threading
+import time
 
 import pytest
 import sklearn
@@ -69,3 +72,26 @@ def test_the_thread_has_the_configuration_of_scikit_learn():
     with sklearn.config_context(assume_finite=True):
         assert list(one_ahead(elements())) == [True]
     assert list(one_ahead(elements())) == [False]
+
+
+def test_control_c_while_an_element_is_computed():
+    """It is not hidden by an error, and what is left is closed."""
+    started, closed = threading.Event(), threading.Event()
+
+    def elements():
+        try:
+            started.set()
+            for _ in range(2):  # ends the wait for the element, then that for the thread
+                time.sleep(0.2)
+                _thread.interrupt_main()
+            time.sleep(0.2)
+            yield 1
+        finally:
+            closed.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        pytest.skip("only the main thread is interrupted")
+    with pytest.raises(KeyboardInterrupt):
+        next(one_ahead(elements()))
+    gc.collect()  # the traceback, which refers to the iterator
+    wait_for(closed)

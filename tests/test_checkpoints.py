@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import sklearn
-from builders import SOLVERS, assert_same_values, settings_for
+from builders import SOLVERS, assert_same_fit, settings_for
 from helpers import in_full, needs_jit, run_python, size
 from scipy import sparse
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -148,14 +148,6 @@ def fit_in_parts(model, X, y, path, lengths=(1, 2, 4), **options):
     raise AssertionError("training does not get on")
 
 
-def assert_same_fit(one, other):
-    # In the order of names: a callback sees some attributes before others.
-    state, other_state = (dict(sorted(model.__getstate__().items())) for model in (one, other))
-    assert_same_values(state, other_state)
-    for name, value in state.items():  # -0.0 is not 0.0
-        assert digest(value) == digest(other_state[name]), name
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("solver", ["adagrad", *in_full(*SOLVERS[1:])])
 @pytest.mark.parametrize("case", CASES)
@@ -185,6 +177,13 @@ def events(dtype):
     rng = np.random.default_rng(0)
     contexts = np.eye(30, dtype=dtype)[rng.integers(30, size=300)]
     return contexts, rng.integers(10, size=300)
+
+
+def telling_events(dtype):
+    """The kind of the chosen item depends on the context."""
+    rng = np.random.default_rng(0)
+    context = rng.integers(30, size=600)
+    return np.eye(30, dtype=dtype)[context], context % 3 * 10 + rng.integers(10, size=600)
 
 
 ITEM_FEATURES = np.random.default_rng(1).integers(2, size=(10, 4)).astype(float)
@@ -226,6 +225,11 @@ WITHOUT_LISTENERS = {
         FMRecommender,
         {"batch_size": 50, "item_features": ITEM_FEATURES, "item_ids": np.arange(10)},
         events,
+    ),
+    "ranking of items with telling features": (
+        FMRecommender,
+        {"batch_size": 50, "item_features": np.repeat(np.eye(3), 10, axis=0)},
+        telling_events,
     ),
     "warp": (FMRecommender, {"batch_size": 50, "loss": "warp"}, events),
 }
@@ -308,6 +312,41 @@ def test_a_finished_fit_is_not_trained_again(path):
     again.callback = None
     assert_same_fit(again, whole)
     assert path.read_bytes() == content
+
+
+IN_USE = r"Another fit is using the file checkpoint; wait until .* another path.*fit\.ckpt"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", ["regression", "chain", "implicit", "ranking"])
+def test_one_fit_at_a_time(case, path, monkeypatch):
+    """The second one fails, also with other data, and changes nothing."""
+    if case == "regression":
+        make, parameters, data = FMRegressor, {}, regression
+    else:
+        make, parameters, of_dtype = WITHOUT_LISTENERS[case]
+        data = lambda: of_dtype(np.float64)  # noqa: E731
+    model = make(**({"n_components": 3, "max_iter": 8, "random_state": 0} | parameters))
+    whole = copy.copy(model).fit(*data())
+    write, errors = checkpoints.Checkpoint.write, []
+
+    def write_during_another_fit(checkpoint, snapshots):
+        write(checkpoint, snapshots)
+        before = path.read_bytes()
+        for n_components in (3, 4):
+            other = copy.copy(model).set_params(n_components=n_components)
+            with pytest.raises(BlockingIOError, match=IN_USE):
+                other.fit(*data(), checkpoint=path)
+            assert not hasattr(other, "n_features_in_")
+        assert path.read_bytes() == before
+        errors.append(None)
+
+    monkeypatch.setattr(checkpoints.Checkpoint, "write", write_during_another_fit)
+    assert_same_fit(copy.copy(model).fit(*data(), checkpoint=path), whole)
+    assert len(errors) > 2
+    assert os.listdir(path.parent) == [path.name]
+    monkeypatch.undo()
+    assert_same_fit(copy.copy(model).fit(*data(), checkpoint=path), whole)
 
 
 @pytest.mark.filterwarnings("ignore")

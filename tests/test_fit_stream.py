@@ -358,6 +358,19 @@ def test_a_checkpoint_continues(small_blocks, tmp_path):
         )
 
 
+def test_callbacks_of_scikit_learn_see_no_rows(small_blocks):
+    pytest.importorskip("sklearn.callback")
+    from sklearn.callback import ScoringMonitor
+
+    X, raw = make_clicks(3000)
+    model, monitor = FMRegressor(4, max_iter=3, random_state=0), ScoringMonitor(scoring="r2")
+    whole = FMRegressor(4, max_iter=3, random_state=0).fit_stream(Encoded(X, raw))
+    model.set_callbacks(monitor).fit_stream(Encoded(X, raw))
+    assert_same(model, whole)
+    log = monitor.get_logs().data_as_pandas
+    assert len(log) == 4 and "r2" not in log
+
+
 def test_partial_fit_continues(small_blocks):
     X, raw = make_clicks(3500)
     model = FMRegressor(4, max_iter=30, random_state=0).fit_stream(Encoded(X[:3000], raw[:3000]))

@@ -487,6 +487,21 @@ def test_arrays_of_another_length(y, weight, message):
         Rows(Counted((np.eye(2), y, weight))).encoded()
 
 
+@pytest.mark.parametrize("shape", [(2, 2), ()])
+def test_targets_and_weights_of_another_shape(shape):
+    values, message = np.ones(shape), r"must have one value for each row; got an array of shape"
+    with pytest.raises(ValueError, match=rf"The target {message} .*chunk 0, row 0"):
+        Rows(Counted((np.eye(2), values))).encoded()
+    with pytest.raises(ValueError, match=rf"sample_weight' {message} .*chunk 0, row 0"):
+        Rows(Counted((np.eye(2), np.ones(2), values))).encoded()
+
+
+def test_targets_and_weights_in_a_single_column():
+    values = np.array([[3.0], [2.0]])
+    _, y, weight = Rows(Counted((np.eye(2), values, values))).encoded().read_all()
+    assert y.tolist() == weight.tolist() == [3, 2]
+
+
 def test_strings_without_an_encoder():
     source = Counted((np.array([["a", "b"]], object), [1]))
     with pytest.raises(ValueError, match=r"not numbers .*Pass an encoder.*chunk 0, row 0"):

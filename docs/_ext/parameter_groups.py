@@ -19,7 +19,11 @@ GROUPS = {
         unobserved_weight noise_by_level
     """,
     "Items and users": "item_features item_ids item_fields item_identity user_fields",
-    "Features": "blocks user item time context attributes n_last n_bins n_folds dtype",
+    "Features": """
+        columns strings numbers blocks user item time context attributes n_last min_frequency
+        max_categories n_features total_n_features n_bins n_folds crossed hash_seed sparse_output
+        dtype
+    """,
     "Regularization": "alpha alpha_linear alpha_bias alpha_l1 alpha_l21 alpha_fields nu",
     "Training": """
         solver learning_rate initial_accumulator batch_size max_iter n_burn_in tol

@@ -40,7 +40,7 @@ from skfm._solvers.fm.optimizer_state import UPDATES, get_parameters
 from skfm._solvers.fm.penalties import FIND_NONE, PenaltiesToFind
 from skfm._utils import validation
 from skfm._utils.callbacks import NO_TASKS, FitTasks, managing_callbacks
-from skfm._utils.checkpoint import open_checkpoint, repeatable
+from skfm._utils.checkpoint import open_checkpoint, using_checkpoint
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.parameters import (
     AUTO,
@@ -234,9 +234,9 @@ class BaseFM(StreamFitting, FittedFM):
             weights, a single class), if training diverges even with smaller learning rates, or if
             `checkpoint` is a damaged file or belongs to a fit with other data or parameters.
         OSError
-            If `checkpoint` cannot be read or written.
+            If `checkpoint` cannot be read or written, or another fit is using it.
         """
-        with all_or_nothing(self), repeatable(self.random_state, checkpoint):
+        with all_or_nothing(self), using_checkpoint(checkpoint, self.random_state):
             held_out = X_val, y_val, sample_weight_val
             return self._fit(X, y, sample_weight, held_out, checkpoint)
 

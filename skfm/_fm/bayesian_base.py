@@ -28,7 +28,7 @@ from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.fm.problem import make_problem
 from skfm._utils import validation
 from skfm._utils.callbacks import FitTasks, managing_callbacks
-from skfm._utils.checkpoint import open_checkpoint, repeatable
+from skfm._utils.checkpoint import open_checkpoint, using_checkpoint
 from skfm._utils.equal_rows import merge_rows
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.parameters import (
@@ -154,7 +154,7 @@ class BaseBayesianFM(EstimatorOfFeatures):
             weights, not two classes), if values are too large for the computations, or if
             `checkpoint` is a damaged file or belongs to a fit with other data or parameters.
         OSError
-            If `checkpoint` cannot be read or written.
+            If `checkpoint` cannot be read or written, or another fit is using it.
 
         Warns
         -----
@@ -163,7 +163,7 @@ class BaseBayesianFM(EstimatorOfFeatures):
             quarter of the iterations after the burn-in is clearly lower, by more than 2 %, than
             over the quarter before. This is only checked with at least 20 such iterations.
         """
-        with all_or_nothing(self), repeatable(self.random_state, checkpoint):
+        with all_or_nothing(self), using_checkpoint(checkpoint, self.random_state):
             return self._fit(X, y, sample_weight, checkpoint)
 
     @managing_callbacks

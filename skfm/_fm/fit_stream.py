@@ -14,7 +14,7 @@ from skfm._fm.features import Features
 from skfm._fm.streamed_rows import StreamedRows, as_given, count_labels
 from skfm._solvers.fm.streamed import fit_in_memory
 from skfm._utils.callbacks import FitTasks, managing_callbacks
-from skfm._utils.checkpoint import open_checkpoint, repeatable
+from skfm._utils.checkpoint import open_checkpoint, using_checkpoint
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.validation import is_option
 
@@ -52,7 +52,7 @@ class StreamFitting:
         Newton steps of columns with entries in most rows, the estimates for ``alpha="auto"``, and
         the start of losses of quantiles use a random sample of two million entries. The memory
         needed does not depend on the number of rows. Read more in the
-        :doc:`user guide </streams>`.
+        :doc:`user guide </larger_than_memory>`.
 
         Parameters
         ----------
@@ -76,9 +76,12 @@ class StreamFitting:
         ValueError
             As for `fit`. For rows that do not fit into memory, also if ``solver="als"``, which
             needs all rows at once, or if ``early_stopping=True`` without `rows_val`.
+        OSError
+            If a file of rows or `checkpoint` cannot be read or written, or another fit is using
+            `checkpoint`.
         """
         self._check_parameters()
-        with all_or_nothing(self), repeatable(self.random_state, checkpoint):
+        with all_or_nothing(self), using_checkpoint(checkpoint, self.random_state):
             encoded, held_out = _encoded(rows, "rows"), None
             if rows_val is not None:
                 held_out = _encoded(rows_val, "rows_val")
@@ -101,7 +104,7 @@ class StreamFitting:
                 "early_stopping=True requires rows_val if the rows do not fit into memory; pass "
                 "validation rows, or set early_stopping=False."
             )
-        tasks = FitTasks(self, encoded, max_epochs=self.max_iter)
+        tasks = FitTasks(self, None, max_epochs=self.max_iter)  # no rows that callbacks could see
         warm_start = self._warm_start() if self.warm_start else None
         fields, groups = self._labels_of_features(encoded)
         # Encoders return matrices without names, to `fit` and to `predict`.

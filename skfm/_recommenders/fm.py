@@ -52,7 +52,7 @@ from skfm._solvers.fm.penalties import Penalties
 from skfm._solvers.ranking import training as ranking
 from skfm._utils import validation
 from skfm._utils.callbacks import FitTasks, managing_callbacks
-from skfm._utils.checkpoint import open_checkpoint, repeatable
+from skfm._utils.checkpoint import open_checkpoint, using_checkpoint
 from skfm._utils.equal_rows import merge_rows
 from skfm._utils.estimator import all_or_nothing, unchanged_by_errors
 from skfm._utils.ids import join_ids
@@ -397,9 +397,9 @@ class FMRecommender(RecommenderMixin, EstimatorOfFeatures):
             single item, duplicate names), if training diverges, or if `checkpoint` is a damaged
             file or belongs to a fit with other data or parameters.
         OSError
-            If `checkpoint` cannot be read or written.
+            If `checkpoint` cannot be read or written, or another fit is using it.
         """
-        with all_or_nothing(self), repeatable(self.random_state, checkpoint):
+        with all_or_nothing(self), using_checkpoint(checkpoint, self.random_state):
             return self._fit(X, y, sample_weight, checkpoint)
 
     @managing_callbacks

@@ -23,7 +23,7 @@ from skfm._solvers.mf.principal_axes import principal_axes, rotate
 from skfm._solvers.mf.problem import ITEM, USER
 from skfm._utils import sparse_entries, validation
 from skfm._utils.callbacks import CallbackSupport, FitTasks, managing_callbacks
-from skfm._utils.checkpoint import open_checkpoint, repeatable
+from skfm._utils.checkpoint import open_checkpoint, using_checkpoint
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
 from skfm._utils.memory import largest_squared
 from skfm._utils.parameters import (
@@ -353,7 +353,7 @@ class MFRecommender(
             training diverges, or if `checkpoint` is a damaged file or belongs to a fit with other
             data or parameters.
         OSError
-            If `checkpoint` cannot be read or written.
+            If `checkpoint` cannot be read or written, or another fit is using it.
 
         Warns
         -----
@@ -361,7 +361,7 @@ class MFRecommender(
             If X looks like a log of ids. With explicit feedback, also if all ratings are equal, or
             if duplicate entries are summed.
         """
-        with all_or_nothing(self), repeatable(self.random_state, checkpoint):
+        with all_or_nothing(self), using_checkpoint(checkpoint, self.random_state):
             return self._fit(X, y, checkpoint)
 
     @managing_callbacks

@@ -1,5 +1,6 @@
 """Work that is done in a thread while its previous result is used."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from sklearn import config_context, get_config
@@ -13,9 +14,10 @@ def one_ahead(iterator):
     Not more than two elements are in memory at once. Errors are those of the iterator.
     """
     iterator, config = iter(iterator), get_config()  # of scikit-learn, which is that of a thread
+    is_used = threading.Lock()  # the iterator
 
     def step():
-        with config_context(**config):
+        with config_context(**config), is_used:
             return next(iterator, _END)
 
     try:
@@ -25,5 +27,9 @@ def one_ahead(iterator):
                 coming = pool.submit(step)
                 yield element
     finally:
-        if hasattr(iterator, "close"):
-            iterator.close()
+        # Control-C may end the wait for the thread while it computes an element. Nobody can close
+        # the iterator then; it closes itself with its last reference, which the thread has.
+        if is_used.acquire(blocking=False):
+            if hasattr(iterator, "close"):
+                iterator.close()
+            is_used.release()

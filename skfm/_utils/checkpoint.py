@@ -20,6 +20,7 @@ import numpy as np
 
 from skfm._utils.archive import reading, write
 from skfm._utils.fingerprint import Trait, differences, digest, fingerprint
+from skfm._utils.lock import exclusive
 from skfm._utils.plain_state import from_plain, to_plain
 from skfm._utils.values import Decoder, Encoder
 from skfm.exceptions import InconsistentVersionError
@@ -28,6 +29,9 @@ FORMAT = "skfm checkpoint"
 FORMAT_VERSION = 1
 TRAINING_PER_WRITING = 20  # seconds of training between two writes, for each that a write takes
 REMEDY = "Delete it to start again, or choose another path for checkpoint."
+IN_USE = (
+    "Another fit is using the file checkpoint; wait until it has ended, or choose another path"
+)
 
 
 class _NoCheckpoint:
@@ -78,19 +82,24 @@ def _checked_path(path):
 
 
 @contextmanager
-def repeatable(random_state, path):
-    """Let a fit with a checkpoint that fails leave the user's `RandomState` as it was.
+def using_checkpoint(path, random_state):
+    """Reserve the file of a fit, or None, for the time of the fit.
 
-    So the same call continues the fit instead of starting another one.
+    A fit that fails leaves the user's `RandomState` as it was. So the same call continues the fit
+    instead of starting another one.
     """
-    is_ours_to_restore = path is not None and isinstance(random_state, np.random.RandomState)
-    before = random_state.get_state(legacy=False) if is_ours_to_restore else None
-    try:
+    if path is None:
         yield
-    except BaseException:
-        if before is not None:
-            random_state.set_state(before)
-        raise
+        return
+    is_ours_to_restore = isinstance(random_state, np.random.RandomState)
+    before = random_state.get_state(legacy=False) if is_ours_to_restore else None
+    with exclusive(_checked_path(path), IN_USE):
+        try:
+            yield
+        except BaseException:
+            if before is not None:
+                random_state.set_state(before)
+            raise
 
 
 class Checkpoint:

@@ -172,7 +172,7 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
         Group of each output column, for penalties or priors; the same as `feature_fields_`.
     n_features_in_ : int
         Number of columns of the training table.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of these columns. Defined only if all of them are strings.
 
     See Also

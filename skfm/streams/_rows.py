@@ -351,10 +351,10 @@ class Rows:
             if chunk.sample_weight is not None:
                 name = repr(self.sample_weight or "sample_weight")
                 weight = read_weight(chunk.sample_weight, name, dtype, chunk.origin)
-                _check_length(weight, X, name, chunk.origin)
+                _check_shape(weight, X, name, chunk.origin)
                 kept = weight > 0 if drop else kept
             if chunk.y is not None and targets is not None:
-                _check_length(chunk.y, X, self._target_name(), chunk.origin)
+                _check_shape(chunk.y, X, self._target_name(), chunk.origin)
                 y = targets.read(chunk.y, kept, chunk.origin)
             if not kept.all():
                 X, weight = _selected(X, kept), weight[kept]
@@ -495,7 +495,12 @@ def _continued(seen, chunks):
         yield from chunks
 
 
-def _check_length(values, X, what, origin):
+def _check_shape(values, X, what, origin):
+    if getattr(values, "ndim", 1) != 1:  # columns of Arrow always have one dimension
+        raise ValueError(
+            f"{what} must have one value for each row; got an array of shape {values.shape} in "
+            f"the chunk that starts at {origin.of_row(0)}. Choose one of its columns."
+        )
     if len(values) != X.shape[0]:
         raise ValueError(
             f"{what} has {len(values)} values for {X.shape[0]} rows of X, in the chunk that "

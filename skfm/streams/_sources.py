@@ -83,7 +83,7 @@ class _Calls:
                 )
             X, *others = chunk
             y, weight = (
-                None if other is None else np.asarray(other) for other in (*others, None)[:2]
+                None if other is None else _column(other) for other in (*others, None)[:2]
             )
             yield Chunk(X, y, weight, Origin([0], [f"chunk {number}"], [0]))
         self._check_number(number + 1)
@@ -97,6 +97,12 @@ class _Calls:
                 f"first time, and now {n_chunks}. It must return a fresh iterator over the same "
                 "rows each time it is called."
             )
+
+
+def _column(values):
+    """Values of a function as an array; those of a single column have one dimension."""
+    values = np.asarray(values)
+    return values.ravel() if values.ndim == 2 and values.shape[1] == 1 else values
 
 
 class _Tables:
