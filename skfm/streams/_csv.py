@@ -4,6 +4,7 @@ import re
 from contextlib import contextmanager
 
 from skfm._utils.files import opening
+from skfm.preprocessing._columns import NUMBER, STRING
 from skfm.streams._tables import pyarrow
 
 BLOCK_BYTES = 2**20  # read at once; types are inferred from the first block
@@ -11,24 +12,29 @@ _IN_COLUMN = re.compile(r"In CSV column #(\d+): Row #(\d+): (?:CSV )?(.*)", re.D
 _IN_ROW = re.compile(r"CSV parse error: Row #(\d+): (.*)", re.DOTALL)
 
 
-def sample_schema(path, types, columns):
-    """Names of all columns, and their types by the first block or as given.
+def sample_schema(path, types, kinds, columns):
+    """Names of all columns, and their types: as given, as their kinds demand, or inferred.
 
     Columns that are not among ``columns`` may have any type.
     """
     pa = pyarrow()
     with _opened(path) as reader:
-        schema = reader.schema
+        found = list(zip(reader.schema.names, reader.schema.types, strict=True))
     known = {}
-    for name in schema.names if columns is None else columns:
+    for name, kind in found:
+        if columns is not None and name not in columns:
+            continue
+        # Bytes that are not UTF-8, and strings instead of numbers, are errors below.
         if name in types:
             known[name] = types[name]
-        elif name in schema.names and pa.types.is_binary(schema.field(name).type):
-            known[name] = pa.string()  # has bytes that are not UTF-8: this is an error below
+        elif kinds.get(name) == STRING or pa.types.is_binary(kind):
+            known[name] = pa.string()
+        elif kinds.get(name) == NUMBER and pa.types.is_string(kind):
+            known[name] = pa.float64()
     if known:
         with _opened(path, known, list(known)):
             pass
-    return pa.schema([(field.name, known.get(field.name, field.type)) for field in schema])
+    return pa.schema([(name, known.get(name, kind)) for name, kind in found])
 
 
 def batches(path, schema, columns):
@@ -48,7 +54,9 @@ def _opened(path, types=None, columns=None):
             # In one thread, errors name rows. Batches are not read in several anyway.
             read_options=csv.ReadOptions(block_size=BLOCK_BYTES, use_threads=False),
             convert_options=csv.ConvertOptions(
-                column_types=types or {}, include_columns=columns or []
+                column_types=types or {},
+                include_columns=columns or [],
+                strings_can_be_null=True,  # as for numbers, and as by pandas
             ),
         )
         with reader:

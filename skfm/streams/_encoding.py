@@ -15,7 +15,6 @@ from skfm._utils.messages import shown
 from skfm._utils.sparse import LARGEST_INT32, check_sparse
 from skfm._utils.validation import as_csr
 from skfm.preprocessing import TableEncoder
-from skfm.preprocessing._columns import STRING
 from skfm.preprocessing._index_encoder import IndexedRows, IndexEncoder, RowError
 
 NO_ROWS = "The source has no rows."
@@ -52,13 +51,12 @@ def needed_columns(encoder):
     return None if names is None else list(names)
 
 
-def text_columns(encoder):
-    """Names of the columns that contained strings when a TableEncoder was fitted."""
+def column_kinds(encoder):
+    """What the columns contained when a TableEncoder was fitted: their names, and kinds."""
     encoder = _first_step(encoder)
     if not (isinstance(encoder, TableEncoder) and needed_columns(encoder)):
-        return []
-    pairs = zip(encoder.feature_names_in_, encoder._types, strict=True)
-    return [name for name, kind in pairs if kind == STRING]
+        return {}
+    return dict(zip(encoder.feature_names_in_, encoder._types, strict=True))
 
 
 def n_features_of(encoder):

@@ -117,11 +117,12 @@ class Rows:
     **Rows of weight 0** are not stored. The others are shuffled within each chunk, so that a
     training run can read them a few thousand at a time.
 
-    **Types of CSV columns** are inferred from the first megabyte of each file, as by pyarrow. A
-    column with different kinds of values there becomes strings; a later value of another type
-    raises an error that names the row. A column of digits, such as ids and postcodes with leading
-    zeros, becomes numbers, unless `column_types` says "string", or `encoder` is a TableEncoder
-    that was fitted on strings.
+    **CSV files** have the names of the columns in their first line. Empty fields, and NA, NaN and
+    null, are missing values, as for pandas. Types are inferred from the first megabyte of each
+    file: a column with different kinds of values there becomes strings, and a later value of
+    another type raises an error that names the row. A column of digits, such as ids and postcodes
+    with leading zeros, becomes numbers, unless `column_types` says "string". Columns have the
+    types that a fitted TableEncoder has seen in training.
 
     **Caches.** The rows are the same if the files have the same names, sizes and times of
     modification. Sources that are not files cannot be compared: their cache is used again only by
@@ -324,7 +325,7 @@ class Rows:
             self.source,
             columns=columns,
             column_types=self.column_types,
-            text_columns=_encoding.text_columns(encoder),
+            column_kinds=_encoding.column_kinds(encoder),
         )
 
     def _start(self, *, may_learn=True):

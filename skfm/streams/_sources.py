@@ -10,7 +10,7 @@ from skfm.streams._tables import Dataset, LazyFrame, Table
 from skfm.streams._text_files import TextFiles
 
 
-def open_source(source, *, columns=None, column_types=None, text_columns=()):
+def open_source(source, *, columns=None, column_types=None, column_kinds=None):
     """A source that can be read as often as needed.
 
     Parameters
@@ -20,8 +20,8 @@ def open_source(source, *, columns=None, column_types=None, text_columns=()):
         Names of the columns of tables to read. None are all.
     column_types : dict of str to str or DataType, default=None
         Types of columns of Parquet and CSV files.
-    text_columns : list of str, default=()
-        Columns of CSV files that contain strings unless `column_types` says otherwise.
+    column_kinds : dict of str to str, default=None
+        Kinds of values in columns of CSV files, as far as they are known.
     """
     if isinstance(source, (str, os.PathLike)):
         source = [source]
@@ -30,7 +30,7 @@ def open_source(source, *, columns=None, column_types=None, text_columns=()):
             raise TypeError("A list as a source must contain paths; pass rows as a table.")
         paths, kind = find_files(source)
         if kind == TABLES:
-            return TableFiles(paths, columns, column_types or {}, text_columns)
+            return TableFiles(paths, columns, column_types or {}, column_kinds or {})
     if column_types:
         raise ValueError(
             "column_types are for Parquet and CSV files; other sources have types by themselves."

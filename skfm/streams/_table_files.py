@@ -20,15 +20,15 @@ class TableFiles(Tables):
     columns : list of str or None
     types : dict of str to str or DataType
         Types of some columns.
-    text_columns : list of str
-        Columns of CSV files that contain strings, without a type in ``types``.
+    kinds : dict of str to str
+        Kinds of values in columns of CSV files, as far as they are known.
     """
 
-    def __init__(self, paths, columns, types, text_columns):
+    def __init__(self, paths, columns, types, kinds):
         super().__init__(columns)
         self._paths, self._status = paths, FileStatus(paths)
         self._types = {name: _read_type(name, kind) for name, kind in types.items()}
-        self._text_columns = text_columns
+        self._kinds = kinds
         self._schema = None
 
     def fingerprint(self):
@@ -77,8 +77,7 @@ class TableFiles(Tables):
 
             yield parquet.read_schema(path)
         else:
-            texts = dict.fromkeys(self._text_columns, pyarrow().string())
-            yield _csv.sample_schema(path, texts | self._types, self._columns)
+            yield _csv.sample_schema(path, self._types, self._kinds, self._columns)
 
     def _common(self, name, kind, other, path):
         """The type of a column that has these two types."""
@@ -144,7 +143,7 @@ def _read_type(name, kind):
         return kind
     try:
         return pa.type_for_alias(kind)
-    except (ValueError, TypeError):
+    except (AttributeError, TypeError, ValueError):
         raise ValueError(
             f"column_types[{name!r}] must be a DataType of pyarrow or its name, such as 'string', "
             f"'int64', 'float64', 'bool', 'date32' or 'timestamp[s]'; got {shown(kind)}."

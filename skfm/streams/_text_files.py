@@ -29,10 +29,12 @@ class TextFiles:
             with opening(path) as (stream, _):
                 for text in sparse_text.chunks(stream):
                     rows = self._parse(text, path, n_lines)
+                    X = IndexedRows(rows.counts, rows.fields, rows.features, rows.values)
+                    if not self._has_fields:
+                        _check_increasing(X, path, n_rows)
+                    yield Piece(path, rows.labels.size, (X, rows.labels))
                     n_lines += text.count(b"\n")
                     n_rows += rows.labels.size
-                    X = IndexedRows(rows.counts, rows.fields, rows.features, rows.values)
-                    yield Piece(path, rows.labels.size, (X, rows.labels))
             if n_rows == 0:
                 raise ValueError(f"{path} is empty: it has no rows.")
 
@@ -40,32 +42,35 @@ class TextFiles:
         if not self._has_fields:
             text = sparse_text.without_comments(text)
         try:
-            return self._checked(text)
+            return self._finite(text)
         except ValueError:
             message = sparse_text.first_mistake(text, self._refusal, path, n_lines)
             raise ValueError(message) from None
 
     def _refusal(self, text):
         try:
-            self._checked(text)
+            self._finite(text)
         except ValueError as error:
             return str(error)
         return None
 
-    def _checked(self, text):
+    def _finite(self, text):
         rows = sparse_text.parse(text, has_fields=self._has_fields)
         sparse_text.check_finite(rows)
-        if not self._has_fields:
-            _check_increasing(rows)
         return rows
 
 
-def _check_increasing(rows):
-    """What `sklearn.datasets.load_svmlight_file` demands."""
-    is_first = np.zeros(rows.features.size + 1, dtype=bool)
-    is_first[np.append(0, np.cumsum(rows.counts))] = True
-    if (np.diff(rows.features)[~is_first[1:-1]] <= 0).any():
-        raise ValueError("the features of a line must be in increasing order, without duplicates")
+def _check_increasing(X, path, n_rows):
+    """What `sklearn.datasets.load_svmlight_file` demands of each row."""
+    is_first = np.zeros(X.features.size + 1, dtype=bool)
+    is_first[np.append(0, np.cumsum(X.counts))] = True
+    wrong = (np.diff(X.features) <= 0) & ~is_first[1:-1]
+    if wrong.any():
+        entry = int(wrong.argmax()) + 1
+        raise ValueError(
+            f"{path}, row {n_rows + X.row_of(entry)}: feature {X.features[entry]} follows feature "
+            f"{X.features[entry - 1]}; the features of a row must be sorted and unique."
+        )
 
 
 def _cut(rows, start, stop):
