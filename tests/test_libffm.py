@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import lzma
 import os
 import stat
 import threading
@@ -18,6 +19,7 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 from sklearn.datasets import load_svmlight_file
 
+from skfm._utils import sparse_text
 from skfm.datasets import _libffm, _libffm_reader, _libffm_writer, dump_libffm, load_libffm
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -87,7 +89,7 @@ def same(loaded, expected):
 
 
 def chunks_of(n_bytes):
-    return mock.patch.object(_libffm_reader, "CHUNK_BYTES", n_bytes)
+    return mock.patch.object(sparse_text, "CHUNK_BYTES", n_bytes)
 
 
 # Eighths, whose sums are exact in any order.
@@ -216,7 +218,7 @@ def test_huge_ids_are_exact(field):
 
 
 def test_huge_features_are_exact():  # as columns they would need a lot of memory
-    rows = _libffm_reader.parse(f"1 0:{2**31 + 1}:1 1:{2**53 + 1}:1\n".encode())
+    rows = sparse_text.parse(f"1 0:{2**31 + 1}:1 1:{2**53 + 1}:1\n".encode())
     assert_array_equal(rows.features, [2**31 + 1, 2**53 + 1])
     text = f"1 0:1:1\n1 1:{10**17}:1\n".encode()
     with pytest.raises(ValueError, match=rf"line 2, '1:{10**17}:1': .*memory.*renumber or hash"):
@@ -251,6 +253,7 @@ def test_paths(tmp_path):
         "a.txt.gz": gzip.compress(SMALL),
         "b.GZ": gzip.compress(SMALL),
         "c.bz2": bz2.compress(SMALL),
+        "d.xz": lzma.compress(SMALL),
     }
     for name, content in contents.items():
         path = tmp_path / name
@@ -358,7 +361,7 @@ def test_a_bad_word_among_many_is_found_quickly():
     lines = [b"1 " + b" ".join(b"0:%d:1" % j for j in range(1000)) for _ in range(100)]
     lines[70] = lines[70].replace(b"0:900:1", b"1:900:1")
     with (
-        mock.patch.object(_libffm_reader, "parse", wraps=_libffm_reader.parse) as parse,
+        mock.patch.object(_libffm_reader, "parse", wraps=sparse_text.parse) as parse,
         pytest.raises(ValueError, match="line 71, '1:900:1': feature 900 occurs in"),
     ):
         load(b"\n".join(lines))
@@ -592,9 +595,9 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("kind", ["gz", "bz2"])
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
 def test_damaged_compressed_files(tmp_path, kind, damage):
-    packed = {"gz": gzip, "bz2": bz2}[kind]
+    packed = {"gz": gzip, "bz2": bz2, "xz": lzma}[kind]
     text = b"".join(b"%d 0:%d:1\n" % (row % 2, row * 7 % 1000) for row in range(2000))
     path = tmp_path / f"rows.{kind}"
     path.write_bytes(DAMAGES[damage](packed.compress(text)))
@@ -605,21 +608,21 @@ def test_damaged_compressed_files(tmp_path, kind, damage):
 
 
 def test_errors_of_the_system_stay_as_they_are(tmp_path):
-    for name in ("none.ffm", "none.gz", "none.bz2"):
+    for name in ("none.ffm", "none.gz", "none.bz2", "none.xz"):
         with pytest.raises(FileNotFoundError, match=name):
             load_libffm(tmp_path / name)
     with open(tmp_path / "rows", "wb") as file, pytest.raises(io.UnsupportedOperation):
         load_libffm(file)
 
 
-@pytest.mark.parametrize("name", ["a.ffm", "a.ffm.gz", "a.bz2", "A.GZ"])
+@pytest.mark.parametrize("name", ["a.ffm", "a.ffm.gz", "a.bz2", "a.xz", "A.GZ"])
 def test_written_paths(tmp_path, name):
     X, y, fields = load(SMALL)
     path = tmp_path / name
     for target in (path, str(path)):
         dump_libffm(X, y, target, fields=fields)
         content = path.read_bytes()
-        packed = {".gz": gzip, ".bz2": bz2}.get(path.suffix.lower())
+        packed = {".gz": gzip, ".bz2": bz2, ".xz": lzma}.get(path.suffix.lower())
         assert (packed.decompress(content) if packed else content) == SMALL
         assert packed is not gzip or content[3:8] == bytes(5)  # neither name nor time inside
         same(load_libffm(path), expect(SMALL))

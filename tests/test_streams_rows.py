@@ -225,16 +225,12 @@ def test_numbers_are_not_encoded(convert):
 
 
 @pytest.mark.parametrize("fields", [np.array(["a", "a", "b"]), np.array([0, 0, 1])])
-@pytest.mark.parametrize("where", ["attribute", "chunk"])
-def test_fields_of_a_source_without_an_encoder(fields, where):
-    """Matrices may carry fields, and files of libffm have them."""
+@pytest.mark.parametrize("chunk_rows", [2, 100])
+def test_fields_of_a_source_without_an_encoder(fields, chunk_rows):
+    """Matrices may carry fields, also if they are cut or joined."""
     X = sparse.csr_matrix(np.eye(3, dtype=np.float32))
-    rows = Rows(Counted((X, [1, 2, 3], [1.0, 0.0, 1.0])))
-    if where == "attribute":
-        X.feature_fields = fields
-    else:
-        chunks = rows._opened.chunks
-        rows._opened.chunks = lambda n_rows: (c._replace(fields=fields) for c in chunks(n_rows))
+    X.feature_fields = fields
+    rows = Rows(Counted(*[(X, [1, 2, 3], [1.0, 0.0, 1.0])] * 2), chunk_rows=chunk_rows)
     assert_array_equal(rows.encoded().feature_fields, fields)
     assert rows.encoded().feature_fields.dtype == fields.dtype
     assert rows.encoded().feature_groups is None
@@ -612,7 +608,7 @@ USUAL = {"a": ["x", "y", "z"], "click": [0, 1, 0]}
         ((USUAL, USUAL | {"a": [1, 2, 3]}), r"'a' of .*1.parquet has the type int64, but"),
         ((USUAL, b""), r"1.parquet cannot be read: it is empty, truncated"),
         ((USUAL, b"PAR1 and so on"), r"1.parquet cannot be read: it is empty, truncated"),
-        (("a,click\n7,0\n8,1\n", "a,click\nx,0\n8,1\n"), r"1.csv cannot be read: .*'x'"),
+        (("a,b\n7,0\n", "a,click\n7,0\n"), r"1.csv has no column 'b', but .*0.csv has it"),
         (("a,click\n7,0\n8,1\n", "a,click\n7,0,1\n"), r"1.csv cannot be read: .*Expected 2"),
         (("a,click\n7,0\n8,1\n", ""), r"1.csv cannot be read: it is empty"),
     ],
@@ -650,5 +646,5 @@ def test_a_function_that_returns_the_same_iterator():
     chunks = iter([(np.eye(3), np.arange(3))] * 2)
     rows = Rows(lambda: chunks)
     assert rows.encoded().n_rows == 6
-    with pytest.raises(ValueError, match=r"2 chunks the first time, and now 0\. It must return"):
+    with pytest.raises(ValueError, match=r"6 rows the first time, and now 0\. It must return"):
         list(rows.chunks())

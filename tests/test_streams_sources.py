@@ -1,11 +1,14 @@
 """Sources: chunks of given numbers of rows, and where each row comes from."""
 
+import sys
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from scipy import sparse
 
+from skfm.streams._functions import _part
 from skfm.streams._sources import open_source
 
 pa = pytest.importorskip("pyarrow")
@@ -35,6 +38,11 @@ SOURCES = {
     ),
     "table": lambda folder: TABLE,
     "frame": lambda folder: pytest.importorskip("pandas") and TABLE.to_pandas(),
+    "polars": lambda folder: pytest.importorskip("polars").from_arrow(TABLE),
+    "lazy": lambda folder: pytest.importorskip("polars").scan_parquet(folder / "*.parquet"),
+    "duckdb": lambda folder: pytest.importorskip("duckdb").sql(
+        f"select * from read_parquet('{folder}/*.parquet')"
+    ),
 }
 
 
@@ -79,6 +87,194 @@ def test_streams_are_read_once():
     assert sum(chunk.X.num_rows for chunk in source.chunks(10)) == 100
     with pytest.raises(ValueError, match=r"read only once.*Pass a table"):
         next(source.chunks(10))
+
+
+class Streams:
+    """An object with an Arrow C stream for each pass, or fewer."""
+
+    def __init__(self, *tables):
+        self.tables = list(tables)
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        if not self.tables:
+            raise RuntimeError("released")
+        return self.tables.pop(0).__arrow_c_stream__(requested_schema)
+
+
+@pytest.mark.skipif(not hasattr(pa.RecordBatchReader, "from_stream"), reason="an older pyarrow")
+@pytest.mark.parametrize(
+    "tables, message",
+    [
+        ([TABLE], r"A Streams can be read only once, .*\(released\)\. Pass a table"),
+        (
+            [TABLE, TABLE[:0]],
+            r"a Streams, returned 100 rows the first time, and now 0\..*only once",
+        ),
+    ],
+)
+def test_streams_that_other_objects_give_once(tables, message):
+    source = open_source(Streams(*tables))
+    assert sum(chunk.X.num_rows for chunk in source.chunks(10)) == 100
+    with pytest.raises(ValueError, match=message):
+        list(source.chunks(10))
+    source = open_source(Streams(TABLE, TABLE))
+    for _ in range(2):
+        assert sum(chunk.X.num_rows for chunk in source.chunks(10)) == 100
+
+
+def test_streams_are_read_batch_by_batch():
+    """A query whose result does not fit into memory is never a table as a whole."""
+    taken = []
+
+    def batches():
+        for batch in TABLE.to_batches(max_chunksize=10):
+            taken.append(batch.num_rows)
+            yield batch
+
+    class Query:
+        def __arrow_c_stream__(self, requested_schema=None):
+            reader = pa.RecordBatchReader.from_batches(TABLE.schema, batches())
+            return reader.__arrow_c_stream__(requested_schema)
+
+    next(open_source(Query()).chunks(10))
+    assert len(taken) <= 2
+
+
+def test_a_relation_of_duckdb_left_early():
+    """Its connection has one result at a time: a pass that is left must free it."""
+    duckdb = pytest.importorskip("duckdb")
+    from skfm.preprocessing import TableEncoder
+    from skfm.streams import Rows
+
+    connection = duckdb.connect()
+    relation = connection.sql("select i % 7 as a, i % 2 as y from range(500000) t(i)")
+    rows = Rows(relation, target="y", encoder=TableEncoder(numbers="hashed", n_features=16))
+    assert rows.encoder_.n_features_in_ == 1
+    assert rows.encoded().n_rows == 500_000
+
+
+def test_lazy_queries_of_polars_without_batches():
+    LazyFrame = type("LazyFrame", (), {"__module__": "polars.lazyframe.frame"})
+    with pytest.raises(TypeError, match=r"Update polars, or .* source.sink_parquet\(path\)"):
+        open_source(LazyFrame())
+
+
+def test_without_pyarrow(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for source in (TABLE, TABLE.to_pandas()):
+        with pytest.raises(ImportError, match=r"install pyarrow: pip install 'skfm\[streams\]'"):
+            list(open_source(source).chunks(3))
+
+
+# Functions
+
+
+def cut(values, sizes):
+    starts = np.append(0, np.cumsum(sizes))
+    return [_part(values, start, stop) for start, stop in pairwise(starts)]
+
+
+def as_frame(library):
+    return lambda: (
+        pytest.importorskip(library)
+        and {
+            "pandas": TABLE.to_pandas,
+            "polars": lambda: pytest.importorskip("polars").from_arrow(TABLE),
+        }[library]()
+    )
+
+
+CONTAINERS = {
+    "array": lambda: np.arange(300.0).reshape(100, 3),
+    "csr": lambda: sparse.random(100, 5, 0.3, format="csr", random_state=0),
+    "csc": lambda: sparse.random(100, 5, 0.3, format="csc", random_state=0),
+    "csr_array": lambda: sparse.csr_array(np.arange(300.0).reshape(100, 3)),
+    "arrow": lambda: TABLE,
+    "pandas": as_frame("pandas"),
+    "polars": as_frame("polars"),
+}
+SIZES = {"long": [60, 40], "short": [1] * 100, "mixed": [0, 3, 50, 1, 46, 0], "one": [100]}
+
+
+def contents(X):
+    if sparse.issparse(X):
+        return X.toarray().tolist()
+    if isinstance(X, np.ndarray):
+        return X.tolist()
+    return pa.table(X).to_pydict()
+
+
+@pytest.mark.parametrize("has_weight", [True, False])
+@pytest.mark.parametrize("n_rows", [1, 7, 100, 1000])
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("kind", CONTAINERS)
+@pytest.mark.pairwise
+def test_chunks_of_functions_are_cut_and_joined(kind, sizes, n_rows, has_weight):
+    X = CONTAINERS[kind]()
+    y, weight = np.arange(100), np.linspace(0, 1, 100)
+    whole = X.tocsr() if sparse.issparse(X) else X
+    columns = [cut(values, SIZES[sizes]) for values in (whole, y, weight)]
+    if kind == "csc":
+        columns[0] = [part.tocsc() for part in columns[0]]
+    pieces = list(zip(*columns[: 3 if has_weight else 2], strict=True))
+    source = open_source(lambda: iter(pieces))
+    chunks = list(source.chunks(n_rows))
+    assert [chunk.X.shape[0] for chunk in chunks[:-1]] == [n_rows] * (len(chunks) - 1)
+    assert sum(chunk.X.shape[0] for chunk in chunks) == 100
+    assert_array_equal(np.concatenate([chunk.y for chunk in chunks]), y)
+    for number, chunk in enumerate(chunks):
+        rows = slice(number * n_rows, (number + 1) * n_rows)
+        assert contents(chunk.X) == contents(_part(whole, rows.start, min(rows.stop, 100)))
+        if has_weight:
+            assert_array_equal(chunk.sample_weight, weight[rows])
+        else:
+            assert chunk.sample_weight is None
+    starts = np.append(0, np.cumsum(SIZES[sizes]))
+    places = [chunk.origin.of_row(i) for chunk in chunks for i in range(chunk.X.shape[0])]
+    for row in (0, 1, 59, 60, 99):
+        number = np.searchsorted(starts, row, side="right") - 1
+        assert places[row] == f"chunk {number}, row {row - starts[number]}"
+
+
+FITTING = {
+    "dtype of X": (np.ones((2, 2)), np.ones((2, 2), np.float32)),
+    "width": (np.ones((2, 2)), np.ones((2, 3))),
+    "container": (np.ones((2, 2)), sparse.csr_matrix(np.ones((2, 2)))),
+    "lists": ([[1, 2], [3, 4]], [[1, 2], [3, 4]]),
+    "names": (pa.table({"a": [1, 2]}), pa.table({"b": [1, 2]})),
+    "types": (pa.table({"a": [1, 2]}), pa.table({"a": [1.5, 2]})),
+}
+
+
+@pytest.mark.parametrize("which", [*FITTING, "dtype of y", "weight", "fields"])
+def test_chunks_that_differ_are_not_joined(which):
+    """Nothing is converted: what is wrong with them is found as for long ones."""
+    X, other = FITTING.get(which, (sparse.eye(2, format="csr"), sparse.eye(2, format="csr")))
+    chunks = [[X, [1, 2]], [other, [1, 2]]]
+    if which == "dtype of y":
+        chunks[1][1] = [2**53 + 1, 0.5]
+    if which == "weight":
+        chunks[1].append([1.0, 2.0])
+    if which == "fields":
+        other.feature_fields = np.array([0, 1])
+    found = list(open_source(lambda: map(tuple, chunks)).chunks(10))
+    assert len(found) == 2
+    assert [chunk.origin.of_row(1) for chunk in found] == ["chunk 0, row 1", "chunk 1, row 1"]
+
+
+@pytest.mark.parametrize("y", [[1, 2, 3], [[1], [2]], np.int64(1)])
+def test_targets_of_another_shape(y):
+    with pytest.raises(
+        ValueError, match=r"The target has .* for 2 rows of X, in .*chunk 0, row 0"
+    ):
+        list(open_source(lambda: iter([(np.eye(2), y)])).chunks(10))
+
+
+def test_tiny_chunks_cost_little():
+    X, y = np.ones((1, 4)), np.ones(1)
+    chunks = list(open_source(lambda: ((X, y) for _ in range(5000))).chunks(5000))
+    assert len(chunks) == 1
+    assert len(chunks[0].origin.starts) == 5000
 
 
 def test_errors(folder):

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
 from skfm._utils import validation
+from skfm._utils.files import creating, opening
 from skfm._utils.parameters import (
     AUTO,
     BOOLEAN,
@@ -20,9 +21,9 @@ from skfm._utils.parameters import (
     check_parameter,
 )
 from skfm._utils.sparse import check_sparse, in_configured_interface
+from skfm._utils.sparse_text import chunks
 from skfm._utils.typing import FloatArray, FloatDType, Int, IntArray, MatrixLike, SparseMatrix
-from skfm.datasets._files import creating, opening
-from skfm.datasets._libffm_reader import Reader, chunks
+from skfm.datasets._libffm_reader import Reader
 from skfm.datasets._libffm_writer import check_fields, check_labels, require_finite, write_rows
 
 
@@ -44,8 +45,8 @@ def load_libffm(
     Parameters
     ----------
     file : str, path-like or binary file object
-        File to read. Paths that end in ``.gz`` or ``.bz2`` are decompressed. A file object is
-        read to its end, but not closed.
+        File to read. Paths that end in ``.gz``, ``.bz2`` or ``.xz`` are decompressed. A file
+        object is read to its end, but not closed.
     n_features : int, default=None
         Number of features. By default, it is inferred from the largest feature in the file. To
         load a test file with the same columns as a training file, pass the number of features of
@@ -157,8 +158,8 @@ def dump_libffm(
     y : array-like of shape (n_rows,)
         Labels, which must be numbers.
     file : str, path-like or binary file object
-        File to write. Paths that end in ``.gz`` or ``.bz2`` are compressed. If an error occurs,
-        the file at a path remains unchanged. A file object is not closed.
+        File to write. Paths that end in ``.gz``, ``.bz2`` or ``.xz`` are compressed. If an error
+        occurs, the file at a path remains unchanged. A file object is not closed.
     fields : array-like of shape (n_features,)
         Field of each column of X, an integer of at least 0. The fields of columns without entries
         are ignored.

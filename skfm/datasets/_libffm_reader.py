@@ -1,42 +1,10 @@
-"""Text in the format of libffm, read chunk by chunk.
-
-NumPy parses all rows of a chunk at once. If a chunk is refused, the same parser tries halves of it
-until one word is left, which the error then names together with its line.
-"""
-
-from typing import NamedTuple
+"""Text in the format of libffm, read chunk by chunk."""
 
 import numpy as np
 from scipy import sparse
 
 from skfm._utils.sparse import LARGEST_INT32, index_type
-
-CHUNK_BYTES = 2**21  # read and parsed at once
-N_DIGITS = 19  # of the largest int64
-LARGEST_INT64 = np.iinfo(np.int64).max
-NEWLINE, ZERO, COLON = b"\n0:"
-# True for the bytes between numbers: colons, and what bytes.split() takes for white space.
-GAPS = bytes(byte in b": \t\n\r\v\f" for byte in range(256))
-NO_LABEL = "the first word of a line must be a label: a finite number"
-NO_ENTRY = "must be field:feature:value with integers of at least 0 for field and feature"
-
-
-def chunks(stream):
-    """Whole lines, about CHUNK_BYTES at once."""
-    while chunk := stream.read(CHUNK_BYTES):
-        if not isinstance(chunk, bytes):
-            raise TypeError("file must be a binary file object; open it in mode 'rb'.")
-        yield chunk + stream.readline()
-
-
-class Rows(NamedTuple):
-    """What is in a text: arrays of shape (n_rows,), then arrays of shape (n_entries,)."""
-
-    counts: np.ndarray  # of entries
-    labels: np.ndarray
-    fields: np.ndarray
-    features: np.ndarray
-    values: np.ndarray
+from skfm._utils.sparse_text import LARGEST_INT64, check_finite, first_mistake, parse
 
 
 class Reader:
@@ -57,7 +25,7 @@ class Reader:
 
     def add(self, chunk):
         if self._refusal(chunk):
-            raise ValueError(self._first_mistake(chunk))
+            raise ValueError(first_mistake(chunk, self._refusal, self.name, self.n_lines))
         self.n_lines += chunk.count(b"\n")
 
     def finish(self):
@@ -90,28 +58,6 @@ class Reader:
             )
         return X, y, table
 
-    def _first_mistake(self, chunk):
-        """The first word of a chunk that is refused, where it is, and why."""
-        number, line, _ = self._first_refused(chunk.split(b"\n"), b"\n".join)
-        word, *entries = line.split()
-        reason = NO_LABEL
-        if not self._refusal(word):
-            _, word, reason = self._first_refused(entries, lambda some: b" ".join([b"0", *some]))
-        text = word.decode("ascii", "backslashreplace")
-        text = f"{text[:60]}..." if len(text) > 60 else text
-        return f"{self.name}, line {self.n_lines + 1 + number}, '{text}': {reason}."
-
-    def _first_refused(self, pieces, join):
-        """The first piece of a refused text: its number, itself, and why it is refused."""
-        number = 0
-        while len(pieces) > 1:
-            half = len(pieces) // 2
-            if self._refusal(join(pieces[:half])):
-                pieces = pieces[:half]
-            else:
-                number, pieces = number + half, pieces[half:]
-        return number, pieces[0], self._refusal(join(pieces))
-
     def _refusal(self, text):
         """Keep the rows in a text; returns the reason if this is not possible, else None."""
         try:
@@ -121,8 +67,7 @@ class Reader:
         return None
 
     def _take(self, rows):
-        if not (np.isfinite(rows.labels).all() and np.isfinite(rows.values).all()):
-            raise ValueError("the value must be a finite number")
+        check_finite(rows)
         with np.errstate(over="ignore"):
             values = rows.values.astype(self.dtype, copy=False)
         if not np.isfinite(values).all():
@@ -200,70 +145,6 @@ def _split_features(features, fields, table):
         features = features.astype(np.int64, copy=False)
     features[others] = columns
     return features, np.concatenate([table, of_field[new]])
-
-
-def parse(text):
-    """The rows in a text, all at once; a ValueError says what some word in it should be."""
-    padded = b"\n%b\n" % text  # so that there are gaps before the first number and after the last
-    text = np.frombuffer(padded, dtype=np.uint8)
-    gap = np.frombuffer(padded.translate(GAPS), dtype=np.bool_)
-    edges = np.flatnonzero(gap[1:] != gap[:-1]) + 1
-    starts, stops = edges[::2], edges[1::2]
-    past = np.searchsorted(starts, np.flatnonzero(text == NEWLINE))
-    counts = np.diff(past)  # of numbers in each line
-    is_label = np.zeros(starts.size, dtype=bool)
-    is_label[past[:-1][counts > 0]] = True
-    counts = counts[counts > 0]
-    if (counts % 3 != 1).any():
-        raise ValueError(NO_ENTRY)
-    first, last = starts[~is_label].reshape(-1, 3).T, stops[~is_label].reshape(-1, 3).T
-    # Two colons for each entry, and no others.
-    joined = (text[last[:2]] == COLON) & (first[1:] - last[:2] == 1)
-    if not joined.all() or np.count_nonzero(text == COLON) != joined.size:
-        raise ValueError(NO_ENTRY)
-    return Rows(
-        counts // 3,
-        _floats(text, starts[is_label], stops[is_label]),
-        _ids(text, first[0], last[0]),
-        _ids(text, first[1], last[1]),
-        _floats(text, first[2], last[2]),
-    )
-
-
-def _ids(text, starts, stops):
-    """Numbers made of digits only."""
-    lengths = stops - starts
-    total = np.zeros(starts.size, dtype=np.int64)
-    for k in range(lengths.max(initial=0)):
-        digit = text[stops - (k + 1)] - np.uint8(ZERO)  # below "0" wraps around to large ones
-        digit[lengths <= k] = 0
-        if (digit > 9).any():
-            raise ValueError(NO_ENTRY)
-        if k < N_DIGITS:
-            total += np.multiply(digit, 10**k, dtype=np.int64)
-        elif digit.any():
-            total[digit > 0] = -1
-    if ((total < 0) | (total == LARGEST_INT64)).any():  # numbers of 19 digits may have wrapped
-        raise ValueError("field or feature is too large for 64 bits")
-    return total
-
-
-def _floats(text, starts, stops):
-    """Any numbers. Single digits are so frequent that they have a way of their own."""
-    digit = text[starts] - np.uint8(ZERO)
-    parsed = digit.astype(np.float64)
-    rest = np.flatnonzero((stops - starts > 1) | (digit > 9))
-    starts, sizes = starts[rest], stops[rest] - starts[rest] + 1  # with the gap behind
-    ends = np.cumsum(sizes)
-    places = np.arange(sizes.sum()) + np.repeat(starts - (ends - sizes), sizes)
-    words = text[places].tobytes()
-    try:
-        if b"_" in words:  # which float would take
-            raise ValueError
-        parsed[rest] = np.fromiter(map(float, words.split()), np.float64, count=rest.size)
-    except ValueError:
-        raise ValueError("the value must be a number") from None
-    return parsed
 
 
 def _shrunk(ids, *types):

@@ -20,6 +20,7 @@ from skfm._utils.values import Decoder, Encoder
 from skfm._utils.warnings import warn
 from skfm._version import __version__
 from skfm.exceptions import InconsistentVersionError
+from skfm.preprocessing._index_encoder import IndexEncoder
 
 FORMAT = "skfm model"
 FORMAT_VERSION = 1
@@ -29,7 +30,7 @@ CLASSES = {
     for module in (skfm, preprocessing)
     for name in module.__all__
     if inspect.isclass(getattr(module, name))
-}
+} | {"skfm.streams.IndexEncoder": IndexEncoder}
 
 
 def save_model(model: Any, file: str | os.PathLike[str] | IO[bytes]) -> None:

@@ -15,6 +15,7 @@ from skfm._utils.messages import shown
 from skfm._utils.sparse import LARGEST_INT32, check_sparse
 from skfm._utils.validation import as_csr
 from skfm.preprocessing import TableEncoder
+from skfm.preprocessing._index_encoder import IndexedRows, IndexEncoder, RowError
 
 NO_ROWS = "The source has no rows."
 PASSTHROUGH = "passthrough"  # as scikit-learn calls a step that does nothing
@@ -50,6 +51,30 @@ def needed_columns(encoder):
     return None if names is None else list(names)
 
 
+def column_kinds(encoder):
+    """What the columns contained when a TableEncoder was fitted: their names, and kinds."""
+    encoder = _first_step(encoder)
+    if not (isinstance(encoder, TableEncoder) and needed_columns(encoder)):
+        return {}
+    return dict(zip(encoder.feature_names_in_, encoder._types, strict=True))
+
+
+def n_features_of(encoder):
+    """The number of features of a fitted encoder of ours; None if it is unknown."""
+    if isinstance(encoder, IndexEncoder):
+        return encoder.n_features_
+    fields = getattr(encoder, "feature_fields_", None)
+    return None if fields is None else len(fields)
+
+
+def names_of(encoder):
+    """Names of the features of an encoder, or their numbers in the files; None if unknown."""
+    if isinstance(encoder, IndexEncoder):
+        return encoder._feature_numbers
+    get_names = getattr(encoder, "get_feature_names_out", None)
+    return None if get_names is None else get_names()
+
+
 def is_table(X):
     """Whether X has named columns."""
     return hasattr(X, "columns") or hasattr(X, "__arrow_c_stream__")
@@ -82,14 +107,18 @@ def learned(encoder, chunks, dtype, *, may_learn=True):
     first = next(chunks, None)
     if first is None:
         raise ValueError(NO_ROWS)
-    if encoder is None and not is_table(first.X):
+    if encoder is None and not (is_table(first.X) or isinstance(first.X, IndexedRows)):
         return None, [first]
     if not may_learn:
         raise ValueError(
             "The encoder of the rows is not fitted, but the model needs features as in training. "
             "Pass the fitted encoder to these Rows: encoder=training_rows.encoder_."
         )
-    encoder = TableEncoder(dtype=dtype) if encoder is None else clone(encoder)
+    if encoder is None:
+        is_indexed = isinstance(first.X, IndexedRows)
+        encoder = IndexEncoder() if is_indexed else TableEncoder(dtype=dtype)
+    else:
+        encoder = clone(encoder)
     if not hasattr(encoder, "partial_fit"):
         raise TypeError(
             f"encoder, a {type(encoder).__name__}, must be fitted, since it cannot learn chunk by "
@@ -113,7 +142,7 @@ def _learn(encoder, chunk):
 
 
 class naming_chunk:
-    """Adds to errors about a chunk where it starts."""
+    """Adds to errors about a chunk where it starts, or where the row is that is wrong."""
 
     def __init__(self, origin):
         self.origin = origin
@@ -122,6 +151,8 @@ class naming_chunk:
         return self
 
     def __exit__(self, kind, error, traceback):
+        if isinstance(error, RowError):
+            raise ValueError(f"{error} (In {self.origin.of_row(error.row)}.)") from error
         if isinstance(error, (TypeError, ValueError)):
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(
@@ -131,18 +162,29 @@ class naming_chunk:
 
 def as_input(estimator, X):
     """X in a container that an estimator reads: only our encoders read Arrow tables."""
-    estimator = getattr(estimator, "best_estimator_", estimator)
-    while isinstance(estimator, Pipeline) and estimator.steps:
-        estimator = estimator.steps[0][1]
+    estimator = _first_step(estimator)
+    if isinstance(X, IndexedRows) and not isinstance(estimator, IndexEncoder):
+        raise TypeError(
+            f"The rows of svmlight and libffm files cannot be encoded by a "
+            f"{type(estimator).__name__}. Leave encoder=None for training; for other files, pass "
+            "encoder=training_rows.encoder_."
+        )
     is_ours = type(estimator).__module__.startswith("skfm.preprocessing")
     if is_ours or not is_arrow(X):
         return X
     if importlib.util.find_spec("pandas") is None:
         raise ImportError(
             f"To pass rows of an Arrow table to a {type(estimator).__name__}, install pandas: pip "
-            "install 'skfm[tables]'."
+            "install pandas."
         )
     return X.to_pandas()
+
+
+def _first_step(estimator):
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    while isinstance(estimator, Pipeline) and estimator.steps:
+        estimator = estimator.steps[0][1]
+    return estimator
 
 
 def is_arrow(X):
@@ -158,9 +200,13 @@ def encode(encoder, chunk, dtype):
     if encoder is not None:
         with naming_chunk(chunk.origin):
             X = encoder.transform(as_input(encoder, X))
+    elif isinstance(X, IndexedRows):
+        raise ValueError(
+            "The columns of svmlight and libffm files depend on how their features are numbered. "
+            "Leave encoder=None for training; for other files, also for predictions, pass "
+            "Rows(..., encoder=training_rows.encoder_)."
+        )
     labels = {name: getattr(X, name, None) for name in LABELS_OF_FEATURES}
-    if chunk.fields is not None:
-        labels["feature_fields"] = chunk.fields
     X = _as_matrix(X, dtype, chunk.origin, encoder)
     for name, values in labels.items():
         if values is not None:

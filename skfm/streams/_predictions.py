@@ -74,7 +74,7 @@ def predict_stream(
         File to write to, whose name ends with ``.parquet`` or ``.csv``. Its columns are
         ``prediction``; ``probability_<class>`` for each class; or ``decision``, or
         ``decision_<class>`` for more than two classes. A file that exists is replaced when the new
-        one is complete; an error leaves it as it was. Needs the extra ``tables``.
+        one is complete; an error leaves it as it was. Needs the extra ``streams``.
 
     Returns
     -------
@@ -170,7 +170,7 @@ def _writing(output):
         from pyarrow import csv, parquet
     except ImportError as error:
         raise ImportError(
-            "To write predictions to a file, install pyarrow: pip install 'skfm[tables]'."
+            "To write predictions to a file, install pyarrow: pip install 'skfm[streams]'."
         ) from error
     open_writer = {".parquet": parquet.ParquetWriter, ".csv": csv.CSVWriter}[suffix]
     writer = None

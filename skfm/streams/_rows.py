@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -52,16 +52,22 @@ class Rows:
     source : str, path, list of these, table or callable
         Where the rows come from:
 
-        - a path, a glob pattern such as ``"clicks/*.parquet"``, or a list of these, of Parquet or
-          CSV files, whose extension is ``.parquet``, ``.csv`` or ``.csv.gz``;
+        - a path, a glob pattern such as ``"clicks/*.parquet"``, or a list of these, of files of
+          tables: Parquet (``.parquet``) or CSV (``.csv``);
+        - the same for files of labels and numbered features: svmlight (``.svm``, ``.svmlight``,
+          ``.libsvm``) or libffm (``.ffm``, ``.libffm``);
         - a Dataset of pyarrow;
-        - a table of pandas, polars or Arrow, or another object with an Arrow C stream that can be
-          read repeatedly;
+        - a table of pandas, polars or Arrow, a LazyFrame of polars, or another object with an
+          Arrow C stream that can be read repeatedly, such as a relation of DuckDB;
         - a function without arguments that returns a fresh iterator of chunks: pairs ``(X, y)`` or
-          triples ``(X, y, sample_weight)``, where X is an array, a sparse matrix or a table.
+          triples ``(X, y, sample_weight)``, where X is an array, a sparse matrix or a table. Long
+          chunks are cut to `chunk_rows`, and short ones are joined if they have the same types.
+
+        Text files may be compressed: ``.gz``, ``.bz2`` or ``.xz`` follows the extension. Tables
+        and Parquet and CSV files need the extra ``streams``.
     target : str, default=None
         Name of the column with the target: numbers, booleans or strings. None for sources that
-        have targets by themselves, such as functions, and for prediction.
+        have targets by themselves, such as functions and svmlight files, and for prediction.
     sample_weight : str, default=None
         Name of the column with the sample weights. None for weights of 1, or those of a function.
     encoder : transformer or "passthrough", default=None
@@ -70,8 +76,13 @@ class Rows:
         is cloned, and learns in a pass over the rows by its `partial_fit`, as
         :class:`~skfm.preprocessing.TableEncoder` does; if it encodes all columns as "hashed",
         there is nothing to learn, and this pass ends after the first chunk. None is a
-        ``TableEncoder()`` for tables. Arrays and sparse matrices, which None does not encode, and
-        tables with "passthrough" must contain numbers.
+        ``TableEncoder()`` for tables, and an :class:`IndexEncoder` for svmlight and libffm files.
+        Arrays and sparse matrices, which None does not encode, and tables with "passthrough" must
+        contain numbers.
+    column_types : dict, default=None
+        Types of columns of Parquet and CSV files, by the names of the columns: types of pyarrow,
+        or their names, such as ``{"postcode": "string", "price": "float64"}``. The types of other
+        columns of CSV files are inferred; see the notes.
     chunk_rows : int, default=100_000
         Number of rows that are read and encoded at once. A few chunks are in memory at the same
         time.
@@ -95,6 +106,7 @@ class Rows:
     See Also
     --------
     predict_stream : Predictions for all rows of a source.
+    IndexEncoder : From numbered features in files to columns.
     skfm.preprocessing.TableEncoder : From columns to features.
 
     Notes
@@ -104,6 +116,13 @@ class Rows:
 
     **Rows of weight 0** are not stored. The others are shuffled within each chunk, so that a
     training run can read them a few thousand at a time.
+
+    **CSV files** have the names of the columns in their first line. Empty fields, and NA, NaN and
+    null, are missing values, as for pandas. Types are inferred from the first megabyte of each
+    file: a column with different kinds of values there becomes strings, and a later value of
+    another type raises an error that names the row. A column of digits, such as ids and postcodes
+    with leading zeros, becomes numbers, unless `column_types` says "string". Columns have the
+    types that a fitted TableEncoder has seen in training.
 
     **Caches.** The rows are the same if the files have the same names, sizes and times of
     modification. Sources that are not files cannot be compared: their cache is used again only by
@@ -150,6 +169,7 @@ class Rows:
         target: str | None = None,
         sample_weight: str | None = None,
         encoder: Any | Literal["passthrough"] = None,
+        column_types: Mapping[str, Any] | None = None,
         chunk_rows: Int = 100_000,
         cache: str | os.PathLike[str] | None = None,
         dtype: FloatDType = np.float32,
@@ -158,6 +178,7 @@ class Rows:
         self.target = target
         self.sample_weight = sample_weight
         self.encoder = encoder
+        self.column_types = column_types
         self.chunk_rows = chunk_rows
         self.cache = cache
         self.dtype = dtype
@@ -192,8 +213,7 @@ class Rows:
     def n_features(self) -> int | None:
         if self._encoded is not None:
             return self._encoded.n_features
-        fields = getattr(self._known_encoder(), "feature_fields_", None)
-        return None if fields is None else len(fields)
+        return _encoding.n_features_of(self._known_encoder())
 
     @property
     def n_rows(self) -> int | None:
@@ -283,16 +303,30 @@ class Rows:
                 )
         if self.target is not None and self.target == self.sample_weight:
             raise ValueError(f"target and sample_weight are the same column, {self.target!r}.")
+        if not (self.column_types is None or isinstance(self.column_types, Mapping)):
+            raise TypeError(
+                "column_types must be a dict from names of columns to types, or None; got "
+                f"{shown(self.column_types)}."
+            )
         if self.cache is not None and not isinstance(self.cache, (str, os.PathLike)):
             raise TypeError(f"cache must be a path or None; got {shown(self.cache)}.")
         _encoding.check_encoder(self.encoder)
 
-    def _open(self, wanted=None):
-        """The source, of which only the columns that are needed are read."""
-        wanted = wanted or _encoding.needed_columns(self.encoder)
+    def _open(self, model=None):
+        """The source, of which only the columns that are needed are read.
+
+        The encoder needs them, or else a model that has its own.
+        """
+        encoder = self.encoder if model is None else model
+        wanted = _encoding.needed_columns(encoder)
         own = [name for name in (self.target, self.sample_weight) if name is not None]
         columns = None if wanted is None else list(dict.fromkeys([*wanted, *own]))
-        return open_source(self.source, columns=columns)
+        return open_source(
+            self.source,
+            columns=columns,
+            column_types=self.column_types,
+            column_kinds=_encoding.column_kinds(encoder),
+        )
 
     def _start(self, *, may_learn=True):
         """A pass over all chunks, with an encoder that has learned what it needs."""
@@ -386,6 +420,7 @@ class Rows:
             "encoder": self._encoder_fingerprint(),
             "target": self.target,
             "sample_weight": self.sample_weight,
+            "column_types": {name: str(kind) for name, kind in (self.column_types or {}).items()},
             "chunk_rows": int(self.chunk_rows),
             "dtype": np.dtype(self.dtype).name,
         }
@@ -458,8 +493,7 @@ class Rows:
 
     def _name_features(self):
         """Names of the features, as far as the encoder knows them."""
-        get_names = getattr(self.encoder_, "get_feature_names_out", None)
-        return None if get_names is None else get_names()
+        return _encoding.names_of(self.encoder_)
 
 
 def inputs_for(model, rows):
@@ -473,7 +507,7 @@ def inputs_for(model, rows):
         yield from ((chunk.X, chunk.origin) for chunk in chunks)
         return
     wanted = _encoding.needed_columns(model)
-    for chunk in one_ahead(rows._open(wanted).chunks(int(rows.chunk_rows))):
+    for chunk in one_ahead(rows._open(model).chunks(int(rows.chunk_rows))):
         chunk = rows._split(chunk, wanted)
         is_table = _encoding.is_table(chunk.X)
         X = chunk.X if is_table else _encoding.encode(None, chunk, np.dtype(rows.dtype))

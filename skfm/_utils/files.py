@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import lzma
 import os
 import zlib
 from contextlib import contextmanager
@@ -10,7 +11,8 @@ from pathlib import Path
 
 from skfm._kernels._atomic import replacing
 
-OF_DECOMPRESSORS = (EOFError, OSError, gzip.BadGzipFile, zlib.error)
+OF_DECOMPRESSORS = (EOFError, OSError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
+OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}  # by the end of the name
 
 
 @contextmanager
@@ -18,7 +20,7 @@ def opening(file):
     """A stream of bytes and its name for messages."""
     if isinstance(file, (str, os.PathLike)):
         path = Path(file)
-        opener = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix.lower(), open)
+        opener = OPENERS.get(path.suffix.lower(), open)
         with _naming(path), opener(path, "rb") as stream:
             yield stream, str(path)
     elif hasattr(file, "read") and hasattr(file, "readline"):
@@ -33,7 +35,7 @@ def _naming(file):
     """What a decompressor says of damaged data, with the name of the file."""
     try:
         yield
-    except (EOFError, OSError, zlib.error) as error:
+    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         if type(error) not in OF_DECOMPRESSORS or getattr(error, "errno", None) is not None:
             raise  # the system's, or the file object's own
         raise ValueError(
@@ -66,4 +68,6 @@ def _compressed(stream, path):
         return gzip.GzipFile("", "wb", fileobj=stream, mtime=0)
     if path.suffix.lower() == ".bz2":
         return bz2.BZ2File(stream, "wb")
+    if path.suffix.lower() == ".xz":
+        return lzma.LZMAFile(stream, "wb")
     return stream
