@@ -262,11 +262,16 @@ def test_chunks_that_differ_are_not_joined(which):
     assert [chunk.origin.of_row(1) for chunk in found] == ["chunk 0, row 1", "chunk 1, row 1"]
 
 
-@pytest.mark.parametrize("y", [[1, 2, 3], [[1], [2]], np.int64(1)])
-def test_targets_of_another_shape(y):
-    with pytest.raises(
-        ValueError, match=r"The target has .* for 2 rows of X, in .*chunk 0, row 0"
-    ):
+@pytest.mark.parametrize(
+    "y, message",
+    [
+        ([1, 2, 3], "has 3 values for 2 rows of X, in"),
+        ([[1, 1], [2, 2]], r"must have one value for each row; got an array of shape \(2, 2\)"),
+        (np.int64(1), r"must have one value for each row; got an array of shape \(\)"),
+    ],
+)
+def test_targets_of_another_shape(y, message):
+    with pytest.raises(ValueError, match=rf"The target {message} .*chunk 0, row 0"):
         list(open_source(lambda: iter([(np.eye(2), y)])).chunks(10))
 
 

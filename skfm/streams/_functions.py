@@ -7,6 +7,7 @@ from scipy import sparse
 
 from skfm._utils.messages import shown
 from skfm.streams._chunks import CountedRows, Piece, recut
+from skfm.streams._targets import check_shape
 
 LABELS = "feature_fields", "feature_groups"  # attributes of matrices
 
@@ -42,12 +43,8 @@ class Functions:
                 None if other is None else _column(other) for other in (*others, None)[:2]
             )
             for values, what in ((y, "The target"), (weight, "'sample_weight'")):
-                if values is not None and (values.ndim != 1 or len(values) != n_rows):
-                    found = f"{len(values)} values" if values.ndim == 1 else f"{values.ndim}-d"
-                    raise ValueError(
-                        f"{what} has {found} for {n_rows} rows of X, in the chunk that starts at "
-                        f"{name}, row 0."
-                    )
+                if values is not None:
+                    check_shape(values, n_rows, what, f"{name}, row 0")
             total += n_rows
             yield Piece(name, n_rows, (X, y, weight))
         self._counted.check(total)

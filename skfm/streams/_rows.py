@@ -26,7 +26,7 @@ from skfm.streams import _encoding
 from skfm.streams._cache import CacheWriter, EncodedRows
 from skfm.streams._folder import drafting, explaining_full_disks, open_cache, publish
 from skfm.streams._sources import open_source
-from skfm.streams._targets import Targets, read_weight
+from skfm.streams._targets import Targets, check_shape, read_weight
 
 ENCODER = "encoder.npz"
 
@@ -385,10 +385,10 @@ class Rows:
             if chunk.sample_weight is not None:
                 name = repr(self.sample_weight or "sample_weight")
                 weight = read_weight(chunk.sample_weight, name, dtype, chunk.origin)
-                _check_shape(weight, X, name, chunk.origin)
+                check_shape(weight, X.shape[0], name, chunk.origin.of_row(0))
                 kept = weight > 0 if drop else kept
             if chunk.y is not None and targets is not None:
-                _check_shape(chunk.y, X, self._target_name(), chunk.origin)
+                check_shape(chunk.y, X.shape[0], self._target_name(), chunk.origin.of_row(0))
                 y = targets.read(chunk.y, kept, chunk.origin)
             if not kept.all():
                 X, weight = _selected(X, kept), weight[kept]
@@ -527,19 +527,6 @@ def _continued(seen, chunks):
     with closing(chunks):
         yield from seen
         yield from chunks
-
-
-def _check_shape(values, X, what, origin):
-    if getattr(values, "ndim", 1) != 1:  # columns of Arrow always have one dimension
-        raise ValueError(
-            f"{what} must have one value for each row; got an array of shape {values.shape} in "
-            f"the chunk that starts at {origin.of_row(0)}. Choose one of its columns."
-        )
-    if len(values) != X.shape[0]:
-        raise ValueError(
-            f"{what} has {len(values)} values for {X.shape[0]} rows of X, in the chunk that "
-            f"starts at {origin.of_row(0)}."
-        )
 
 
 def _called(source):

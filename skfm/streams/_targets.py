@@ -186,3 +186,17 @@ def _column(values, name):
     import pyarrow as pa
 
     return InputTable(pa.table([values], [name])).column(0)
+
+
+def check_shape(values, n_rows, what, start):
+    """Raise an error if targets or weights do not match the rows of a chunk."""
+    if getattr(values, "ndim", 1) != 1:  # columns of Arrow always have one dimension
+        raise ValueError(
+            f"{what} must have one value for each row; got an array of shape {values.shape} in "
+            f"the chunk that starts at {start}. Choose one of its columns."
+        )
+    if len(values) != n_rows:
+        raise ValueError(
+            f"{what} has {len(values)} values for {n_rows} rows of X, in the chunk that starts "
+            f"at {start}."
+        )
