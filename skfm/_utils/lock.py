@@ -23,7 +23,7 @@ def exclusive(path, message):
     some network file systems, nobody is kept out.
     """
     real = Path(os.path.realpath(path))  # a link and what it refers to are one file
-    lock = real.with_name(f"{real.name}.lock")
+    lock = real.with_name(f"{real.name}.skfm-lock")  # users may have a lock that ends with .lock
     try:
         stream = _locked(lock)
     except BlockingIOError as error:
