@@ -2,5 +2,6 @@
 
 from skfm.streams._predictions import predict_stream
 from skfm.streams._rows import Rows
+from skfm.streams._user_items import read_user_item_matrix
 
-__all__ = ["Rows", "predict_stream"]
+__all__ = ["Rows", "predict_stream", "read_user_item_matrix"]

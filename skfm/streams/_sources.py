@@ -225,7 +225,8 @@ class _Files(_Tables):
     def _read_parquet(self, path, n_rows):
         from pyarrow import parquet
 
-        with parquet.ParquetFile(path) as file:
+        # Buffers that are filled in advance are not freed until the end of the file.
+        with parquet.ParquetFile(path, pre_buffer=False) as file:
             self._check_columns(file.schema_arrow.names, path)
             if self._columns is None:
                 self._check_same_columns(file.schema_arrow.names, path)
