@@ -176,6 +176,14 @@ def test_round_trip(drawn):
         assert_same(encoder.transform(again), X)
 
 
+def test_sums_are_computed_from_left_to_right():
+    values = np.random.default_rng(0).normal(size=1000)
+    log = [(0, int(place % 3), value) for place, value in enumerate(values)]
+    X = summing().fit_transform(log)
+    entries, _ = slow_entries(log, "sum")
+    assert [X[pair] for pair in entries] == list(entries.values())
+
+
 # Forms of input
 
 

@@ -297,3 +297,12 @@ def test_errors(folder):
         open_source(3)
     with pytest.raises(TypeError, match="pairs"):
         next(open_source(lambda: iter([np.eye(3)])).chunks(3))
+
+
+def test_a_file_is_never_in_memory_as_a_whole(tmp_path):
+    table = pa.table({"x": np.random.default_rng(0).normal(size=1_000_000)})
+    parquet.write_table(table, tmp_path / "x.parquet", row_group_size=20_000)
+    before, most = pa.total_allocated_bytes(), 0
+    for _ in open_source(tmp_path / "x.parquet").chunks(10_000):
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < table.nbytes / 4

@@ -168,11 +168,11 @@ def _refuse_missing(column, name, suspects=None):
     refuse_rows(find_missing(column, suspects), f"{_of(name)} are missing (None or NaN)")
 
 
-def refuse_rows(wrong, what):
+def refuse_rows(wrong, what, place="row {}".format):
+    """Raise an error if rows are wrong; ``place`` says where a row is."""
     if np.any(wrong):
-        raise ValueError(
-            f"{np.sum(wrong)} {what}, the first in row {np.argmax(wrong)}; drop these rows."
-        )
+        first = place(int(np.argmax(wrong)))
+        raise ValueError(f"{np.sum(wrong)} {what}, the first in {first}; drop these rows.")
 
 
 def read_ids(ids, name):

@@ -23,7 +23,7 @@ from skfm.preprocessing._columns import (
 )
 
 _NOT_A_TIME = np.iinfo(np.int64).min
-_IS_VIEW = getattr(pa.types, "is_string_view", lambda kind: False)
+is_view = getattr(pa.types, "is_string_view", lambda kind: False)
 
 
 def object_column(name, array):
@@ -42,10 +42,8 @@ def object_column(name, array):
 
 def arrow_column(name, array):
     """The column of a chunked array."""
+    array = without_runs(array)
     kind = array.type
-    if pa.types.is_run_end_encoded(kind):
-        array = pa.chunked_array([pc.run_end_decode(chunk) for chunk in array.chunks])
-        kind = array.type
     if pa.types.is_dictionary(kind):
         return _dictionary_column(name, array, True)
     if _is_string(kind) and len(array) <= FEW:
@@ -54,7 +52,7 @@ def arrow_column(name, array):
 
 
 def _dictionary_column(name, array, is_categorical):
-    joined = _combine(array.unify_dictionaries())
+    joined = combine(array.unify_dictionaries())
     indices = joined.indices
     if not pa.types.is_int32(indices.type):
         indices = indices.cast(pa.int64())
@@ -81,11 +79,11 @@ class ArrowColumn(Column):
         array = self.array
         if self.type == NULL:
             return Categories(np.full(len(array), -1, np.int32), [])
-        if _IS_VIEW(array.type):
+        if is_view(array.type):
             array = array.cast(pa.large_string())
         elif pa.types.is_decimal(array.type):
             array = array.cast(pa.float64())
-        encoded = _combine(array.dictionary_encode())
+        encoded = combine(array.dictionary_encode())
         codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
         converted, values = merge(encoded.dictionary.to_pylist())
         if self.type == STRING and len(values) == converted.size:  # nothing was merged
@@ -108,7 +106,7 @@ class ArrowColumn(Column):
         if self.type == NULL:
             empty = ArrayColumn(self.name, np.empty(0, dtype=object))
             return Lists(np.zeros(len(self) + 1, np.int64), np.ones(len(self), bool), empty)
-        array = _combine(self.array)
+        array = combine(self.array)
         lengths = pc.list_value_length(array).fill_null(0).to_numpy(zero_copy_only=False)
         missing = array.is_null().to_numpy(zero_copy_only=False)
         elements = arrow_column(self.name, _chunked(pc.list_flatten(array)))
@@ -125,6 +123,12 @@ class ArrowColumn(Column):
             return super().hashes(seed)
         parts = [_hash_strings(chunk, seed) for chunk in self.array.chunks]
         return np.concatenate([np.empty(0, np.uint64), *parts])
+
+
+def without_runs(array):
+    if not pa.types.is_run_end_encoded(array.type):
+        return array
+    return pa.chunked_array([pc.run_end_decode(chunk) for chunk in array.chunks])
 
 
 def _find_type(kind, name):
@@ -148,14 +152,14 @@ def _find_type(kind, name):
 
 
 def _is_string(kind):
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or _IS_VIEW(kind)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or is_view(kind)
 
 
 def _chunked(array):
     return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
 
 
-def _combine(array):
+def combine(array):
     """A chunked array as one array."""
     if array.num_chunks == 1:
         return array.chunk(0)

@@ -7,8 +7,8 @@ import numpy as np
 from scipy import sparse
 
 from skfm._utils.pickling import Versioned
-from skfm._utils.sparse import index_type
 from skfm.preprocessing._log_table import Table
+from skfm.preprocessing._pairs import Entries, as_csr, as_dtype, combine
 
 
 @dataclass
@@ -105,36 +105,15 @@ class Events:
 
     def to_csr(self, shape, duplicates, dtype):
         """Matrix with one entry for each pair of row and column."""
-        n_rows, n_columns = shape
-        pairs = self._pairs(n_columns)
-        # Both sorts are stable: of events at the same time, the one further down is the last.
-        if duplicates == "last" and self.times is not None:
-            order = np.lexsort((self.times, pairs))
-        else:
-            order = np.argsort(pairs, kind="stable")
-        pairs, values = pairs[order], self.values[order]
-        new = np.ones(pairs.size, dtype=bool)
-        new[1:] = pairs[1:] != pairs[:-1]
-        first = np.flatnonzero(new)
-        counts = np.diff(np.append(first, pairs.size))
-        with np.errstate(over="ignore", invalid="ignore"):
-            if duplicates == "last":
-                values = values[first + counts - 1]
-            else:
-                values = np.add.reduceat(values, first)
-            if duplicates == "mean":
-                values /= counts
-            values = values.astype(dtype, copy=False)
-        if not np.isfinite(values).all():
-            raise ValueError(
-                f"A value, or the sum of a user's values for an item, is too large for "
-                f"{np.dtype(dtype).name}; scale the values"
-                f"{', or set dtype=np.float64' if dtype == np.float32 else ''}."
-            )
-        rows, columns = np.divmod(pairs[first], n_columns)
-        indptr = np.append(0, np.cumsum(np.bincount(rows, minlength=n_rows)))
-        index = index_type(first.size, n_columns)
-        return sparse.csr_matrix((values, columns.astype(index), indptr.astype(index)), shape)
+        n_columns = shape[1]
+        times = self.times if duplicates == "last" else None
+        events = Entries(self._pairs(n_columns), self.values, times)
+        entries = combine([events], "last" if duplicates == "last" else "sum")
+        values = entries.values
+        if duplicates == "mean":
+            values = values / entries.count()
+        rows, columns = np.divmod(entries.keys, n_columns)
+        return as_csr(rows, columns, as_dtype(values, dtype), shape)
 
     def _pairs(self, n_columns):
         """Each pair of row and column as one number."""

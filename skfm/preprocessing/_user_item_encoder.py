@@ -93,6 +93,10 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
     column_names_ : list or None
         Names of the columns of the training log; None if it was not a DataFrame.
 
+    See Also
+    --------
+    skfm.streams.read_user_item_matrix : The same for logs in files that do not fit into memory.
+
     Notes
     -----
     The matrix has a different number of rows than the log. The encoder can therefore not be a step
@@ -198,7 +202,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
             log = read_log(open_log(X), self._columns_wanted())
             users, _ = Ids.learn(log.users, "user")
             items, _ = Ids.learn(log.items, "item")
-            self._keep(log, users, items)
+            self._keep(log.table, log.places, users, items, are_counts=_are_counts(log))
         return self
 
     def fit_transform(self, X: LogLike, y: None = None) -> SparseMatrix:
@@ -236,8 +240,9 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
             items, columns = Ids.learn(log.items, "item")
             events = Events(rows, columns, log.values, log.times)
             shape = len(users.ids), len(items.ids)
-            matrix = self._to_csr(events, shape, are_counts=_are_counts(log))
-            self._keep(log, users, items)
+            are_counts = _are_counts(log)
+            matrix = self._to_csr(events, shape, are_counts=are_counts)
+            self._keep(log.table, log.places, users, items, are_counts=are_counts)
             return in_configured_interface(matrix)
 
     def transform(self, X: LogLike) -> SparseMatrix:
@@ -464,16 +469,15 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
                     f"{role} must be the name or the position of a column of X; got None."
                 )
 
-    def _keep(self, log, users, items):
-        table = log.table
+    def _keep(self, table, places, users, items, *, are_counts):
         self._users, self._items = users, items
-        self._are_counts = _are_counts(log)
+        self._are_counts = are_counts
         self._from_pandas = table.from_pandas
         self._wanted = self._columns_wanted()
-        self._positions = log.places
+        self._positions = places
         self.user_ids_, self.item_ids_ = users.ids, items.ids
         self.n_columns_, self.column_names_ = table.shape[1], table.names
-        self.columns_ = {role: label(table, place) for role, place in log.places.items()}
+        self.columns_ = {role: label(table, place) for role, place in places.items()}
 
     def _shape(self):
         return len(self.user_ids_), len(self.item_ids_)
@@ -487,13 +491,16 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
         self._check_parameters()
         table = open_log(X)
         log = read_log(table, self._wanted_as_in_fit(table))
-        if ("value" in log.places) != ("value" in self.columns_):
-            n = self.n_columns_
-            raise ValueError(
-                f"X has {log.table.shape[1]} columns, but the encoder was fitted on {n} "
-                f"({', '.join(self.columns_)}): both logs must have values, or neither."
-            )
+        self._check_values_as_in_fit(table, log.places)
         return log
+
+    def _check_values_as_in_fit(self, table, places):
+        if ("value" in places) != ("value" in self.columns_):
+            raise ValueError(
+                f"X has {table.shape[1]} columns, but the encoder was fitted on "
+                f"{self.n_columns_} ({', '.join(self.columns_)}): both logs must have values, or "
+                "neither."
+            )
 
     def _wanted_as_in_fit(self, table):
         """The columns of the fit: by name if both logs have names, by position if only the
@@ -529,13 +536,7 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
             return events.to_csr(shape, "sum", self.dtype)
         matrix = events.to_csr(shape, "last", self.dtype)
         if matrix.nnz < events.rows.size:
-            warn(
-                f"{events.n_repeated(shape[1])} of {matrix.nnz} user-item pairs occur more than "
-                "once, and the last value of each pair is kept, as is usual for ratings. Set "
-                "duplicates='last' or 'mean' for ratings, or duplicates='sum' for counts and "
-                "amounts.",
-                UserWarning,
-            )
+            warn_of_repeated(events.n_repeated(shape[1]), matrix.nnz)
         return matrix
 
     def _find(self, known, column, name, ignored="to drop their events"):
@@ -563,6 +564,15 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
 def _are_counts(log):
     """Whether each event of a log counts 1: it has no values, or only ones."""
     return "value" not in log.places or bool((log.values == 1).all())
+
+
+def warn_of_repeated(n_repeated, n_pairs):
+    warn(
+        f"{n_repeated} of {n_pairs} user-item pairs occur more than once, and the last value of "
+        "each pair is kept, as is usual for ratings. Set duplicates='last' or 'mean' for ratings, "
+        "or duplicates='sum' for counts and amounts.",
+        UserWarning,
+    )
 
 
 def _are_names(names):

@@ -103,7 +103,8 @@ class TableFiles(Tables):
             return
         from pyarrow import parquet
 
-        with parquet.ParquetFile(path) as file:
+        # Buffers that are filled in advance are not freed until the end of the file.
+        with parquet.ParquetFile(path, pre_buffer=False) as file:
             yield from file.iter_batches(min(n_rows, BATCH_ROWS), columns=self._columns)
 
     def _conforming(self, batch, path, pa):
