@@ -12,8 +12,9 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from skfm._fm import target_transform as targets
-from skfm._fm.base import BaseFM, takes_steps
+from skfm._fm.base import BaseFM
 from skfm._fm.labels import check_classes
+from skfm._fm.partial_fit import takes_steps
 from skfm._utils import validation
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.parameters import Options
@@ -501,10 +502,12 @@ class FMClassifier(ClassifierMixin, BaseFM):
     def _make_target_transform(self, known, more_will_come=False):
         return targets.of_classes(known, self.classes_.size, self.loss, self.fit_intercept)
 
-    def _show(self, intercept, coef, components):
-        self.intercept_ = intercept
-        self.coef_ = coef
-        self.components_ = components[0] if intercept.size == 1 else components
+    def _shown(self, intercept, coef, components):
+        return {
+            "intercept_": intercept,
+            "coef_": coef,
+            "components_": components[0] if intercept.size == 1 else components,
+        }
 
     def decision_function(self, X: MatrixLike) -> FloatArray:
         """Compute the log-odds of the second class or, for multiclass problems, one score per

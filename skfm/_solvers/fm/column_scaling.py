@@ -208,6 +208,8 @@ def subtract(X, center):
 
 def fill(X, columns):
     """Add explicit zeros, so that every row has entries in these columns: centering needs them."""
+    if not columns.size:
+        return X
     is_wanted = np.zeros(X.shape[1], dtype=bool)
     is_wanted[columns] = True
     entries = np.flatnonzero(is_wanted[X.indices])
