@@ -70,4 +70,4 @@ class FeatureTable:
             out = aligned_zeros((array.shape[0], columns.size, *array.shape[2:]), array.dtype)
             return array.take(columns, axis=1, out=out, mode="clip")
 
-        return State(intercept, part(self.linear), part(self.factors), field_pairs)
+        return State(intercept.copy(), part(self.linear), part(self.factors), field_pairs.copy())
