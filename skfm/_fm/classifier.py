@@ -454,7 +454,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         self.classes_ = classes
 
     def _to_numbers(self, y, name):
-        check_classification_targets(y)
+        if y.dtype.kind not in "biu":  # integers always are labels
+            check_classification_targets(y)
         # Much quicker than return_inverse of unique().
         try:
             labels = find_sorted(self.classes_, y)

@@ -1,5 +1,6 @@
 """A stream between calls of `partial_fit`, in a form in which a chunk costs what it contains."""
 
+import copy
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -37,7 +38,8 @@ class OpenStream:
 
     settled: dict  # as in `Stream`
     target_transform: TargetTransform
-    rng: np.random.RandomState
+    random_state: dict  # that of the generator
+    generator: np.random.RandomState  # shared; a call sets its state first
     seen: set
     terms: Terms | None
     table: FeatureTable
@@ -60,7 +62,8 @@ class OpenStream:
         return cls(
             settled=stream.settled,
             target_transform=stream.target_transform,
-            rng=stream.rng,
+            random_state=stream.rng.get_state(legacy=False),
+            generator=copy.deepcopy(stream.rng),
             seen=set(stream.seen),
             terms=stream.terms,
             table=FeatureTable(scaling, memory.state, n_features),
@@ -86,20 +89,26 @@ class OpenStream:
             self.losses[n_before:] = [loss]
             self.changes = None
 
-    def after(self, problem, columns, result, rng, digest, elsewhere, penalties):
+    def rng(self):
+        """The shared generator, in the state that it has here."""
+        self.generator.set_state(self.random_state)
+        return self.generator
+
+    def after(self, problem, columns, result, digest, elsewhere, penalties):
         """The stream after a chunk, whose ``problem`` has these columns of X."""
         state = result.memory.state
         entries = Entries(columns, problem.count, problem.scale, state.linear, state.factors)
         terms = elsewhere.terms + penalty_terms(
-            state.linear[:, :, 0],
-            state.factors[:, :, 0],
+            np.arange(problem.n_used),
+            state.linear,
+            state.factors,
             np.sqrt(problem.count),
             1 / problem.scale.astype(np.float64),
             penalties.of(columns),
         )
         return replace(
             self,
-            rng=rng,
+            random_state=self.generator.get_state(legacy=False),
             terms=Terms(self._kinds(penalties), terms),
             n_epochs=result.memory.n_epochs,
             rate_factor=result.memory.rate_factor,
@@ -127,8 +136,9 @@ class OpenStream:
     def _terms_of(self, columns, penalties):
         table = self.table
         return penalty_terms(
-            table.linear[:, columns, 0],
-            table.factors[:, columns, 0],
+            columns,
+            table.linear,
+            table.factors,
             np.sqrt(table.count[columns]),
             1 / table.scale[columns].astype(np.float64),
             penalties.of(columns),
@@ -206,11 +216,12 @@ class OpenStream:
             self.settle()
             used = np.flatnonzero(self.table.is_used)
             scaling = self.table.scaling(used, np.arange(used.size), self.seen_weight)
-            state, seen = self.state_of(used), set(self.seen)
+            state, seen, rng = self.state_of(used), set(self.seen), copy.deepcopy(self.generator)
+        rng.set_state(self.random_state)
         memory = OptimizerMemory(state, self.n_epochs, self.rate_factor)
         scaling = replace(scaling, used=used)
         transform = self.target_transform
-        return Stream(self.settled, transform, scaling, memory, self.rng, seen, self.terms)
+        return Stream(self.settled, transform, scaling, memory, rng, seen, self.terms)
 
     @property
     def memory(self):

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from sklearn.utils import check_random_state
 
 from skfm._fm import field_parameters, training
@@ -20,6 +19,7 @@ from skfm._solvers.fm.penalties import FIND_NONE
 from skfm._solvers.training import History
 from skfm._utils.callbacks import NO_TASKS
 from skfm._utils.pickling import ORIGIN
+from skfm._utils.sparse import compact
 from skfm._utils.validation import is_option
 
 # Computed from an open stream when they are read.
@@ -93,7 +93,7 @@ class ChunkFitting:
             return super()._model_of(X)
         if any(name in vars(self) for name in SHOWN[:-2]):  # a user has set it
             return super()._model_of(X)
-        columns, X = _only_columns(X)
+        columns, X = compact(X)
         interactions = self._interactions.of(columns)
         return X, None, stream.fitted_of(columns, interactions), interactions
 
@@ -179,8 +179,8 @@ class ChunkFitting:
     def _continue_open_stream(self, stream, rows, groups, digest):
         """Train on a further chunk, at the cost of the columns that it has."""
         stream.settle()
-        table, rng = stream.table, copy.deepcopy(stream.rng)
-        columns, X = _only_columns(rows.X.astype(table.dtype, copy=False))
+        table, rng = stream.table, stream.rng()
+        columns, X = compact(rows.X.astype(table.dtype, copy=False))
         known = table.known(columns)
         whole = self._interactions_now()
         penalties = self._check_penalties(groups, table.n_features, stream.found)
@@ -204,7 +204,7 @@ class ChunkFitting:
         start_new_features(parameters, known, problem, float(self.init_scale), rng)
 
         def after(result):
-            return stream.after(problem, columns, result, rng, digest, elsewhere, penalties)
+            return stream.after(problem, columns, result, digest, elsewhere, penalties)
 
         def show(parameters):  # at the end, when the state before is no longer needed
             set_parameters(state, parameters, forget=False)
@@ -244,21 +244,3 @@ class ChunkFitting:
         names = (*names, "field_interactions", "fit_intercept", "fit_linear")
         names = (*names, *self._loss_parameters)
         return settled_values({name: getattr(self, name) for name in names})
-
-
-def _only_columns(X):
-    """The columns in which rows have entries, and the rows with these columns alone."""
-    n_columns = X.shape[1]
-    if X.nnz < n_columns // 16:
-        columns, places = np.unique(X.indices, return_inverse=True)
-    else:
-        occurs = np.zeros(n_columns, dtype=bool)
-        occurs[X.indices] = True
-        columns = np.flatnonzero(occurs)
-        place = np.empty(n_columns, X.indices.dtype)
-        place[columns] = np.arange(columns.size)
-        places = place[X.indices]
-    compact = X.data, places.astype(X.indices.dtype, copy=False), X.indptr
-    X = type(X)(compact, shape=(X.shape[0], columns.size))
-    X.has_canonical_format = True
-    return columns, X

@@ -36,6 +36,37 @@ def penalty(linear, factors, linear_penalty, factor_penalty):
 
 
 @jit
+def weighted_squares(columns, linear, factors, linear_weight, factor_weight):
+    """``1/2 sum_j a_j w_j^2`` and ``1/2 sum_j b_j |v_j|^2`` of one output, over some columns.
+
+    Weights have a value for each of the columns.
+    """
+    of_linear = of_factors = 0.0
+    for i in range(columns.size):
+        j = np.uintp(columns[i])
+        square = 0.0
+        for f in range(factors.shape[2]):
+            square += factors[j, 0, f] * factors[j, 0, f]
+        of_linear += linear_weight[i] * linear[j, 0] * linear[j, 0]
+        of_factors += factor_weight[i] * square
+    return of_linear / 2, of_factors / 2
+
+
+@jit
+def mark_columns(indices, occurs):
+    """Mark the columns of entries in ``occurs``."""
+    for e in range(indices.size):
+        occurs[np.uintp(indices[e])] = True
+
+
+@jit
+def look_up(numbers, table, result):
+    """``result = table[numbers]``, for numbers that are in its range."""
+    for e in range(numbers.size):
+        result[e] = table[np.uintp(numbers[e])]
+
+
+@jit
 def hash_words(words, seed):
     """A hash of 64-bit words in their order, in four lanes that the processor can overlap."""
     a, b, c, d = seed, seed ^ GAMMA, seed + GAMMA, ~seed

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skfm._kernels.features import weighted_squares
 from skfm._utils.memory import largest_squared
 from skfm._utils.plain_state import register_tuple
 
@@ -90,28 +91,31 @@ class Terms(NamedTuple):
     total: np.ndarray
 
 
-def penalty_terms(linear, factors, root, inverse_scale, given):
-    """The four penalty terms of scaled parameters: of L2 penalties of linear weights and of
-    factors, then of lasso penalties.
+def penalty_terms(columns, linear, factors, root, inverse_scale, given):
+    """The four penalty terms of the scaled parameters of some columns: of L2 penalties of linear
+    weights and of factors, then of lasso penalties.
 
     A penalty that is a number, or is estimated during training, is left out as a factor.
-    Parameters are those of all outputs, and the values of ``given`` those of these features.
+    ``linear`` and ``factors`` are those of a `structs.State` of all columns; the others have a
+    value for each of these columns.
     """
     ridge, factor_ridge, lasso, factor_lasso = given.by_name
-    squares = np.square(factors, dtype=np.float64).sum(axis=2)
 
-    def total(sizes, value, scale):
+    def weights(value, scale):
         if value is None:
-            return sizes.sum()
-        sizes = sizes * scale
-        return (sizes if np.ndim(value) == 0 else sizes * value).sum()
+            return np.ones(columns.size)
+        return scale if np.ndim(value) == 0 else scale * value
 
+    squared = inverse_scale**2
+    of_linear, of_factors = weights(ridge, squared), weights(factor_ridge, squared) * root
     terms = np.zeros(4)
-    terms[0] = total(np.square(linear, dtype=np.float64), ridge, inverse_scale**2) / 2
-    terms[1] = total(squares * root, factor_ridge, inverse_scale**2) / 2
+    for output in zip(linear, factors, strict=True):
+        terms[:2] += weighted_squares(columns, *output, of_linear, of_factors)
     if given.has_lasso:
-        terms[2] = total(np.abs(linear), lasso, inverse_scale)
-        terms[3] = total(np.sqrt(squares) * root, factor_lasso, inverse_scale)
+        size = np.abs(linear[:, columns, 0])
+        length = np.sqrt(np.square(factors[:, columns, 0], dtype=np.float64).sum(axis=2))
+        terms[2] = (size @ weights(lasso, inverse_scale)).sum()
+        terms[3] = (length @ (weights(factor_lasso, inverse_scale) * root)).sum()
     return terms
 
 
@@ -125,14 +129,15 @@ def scaled_penalties(given, start, used, root, inverse_scale, dtype):
     def ridge(value, start):
         return start if value is None else of_used(value, used) * inverse_scale**2
 
-    penalty = np.empty((used.size, 4))
+    penalty = np.zeros((used.size, 4))
     with np.errstate(over="ignore"):
         penalty[:, 0] = ridge(given.linear, start.linear)
         penalty[:, 1] = ridge(given.factors, start.factors) * root
-        penalty[:, 2] = of_used(given.linear_lasso, used) * inverse_scale
-        penalty[:, 3] = of_used(given.factor_lasso, used) * inverse_scale * root
+        if given.has_lasso:
+            penalty[:, 2] = of_used(given.linear_lasso, used) * inverse_scale
+            penalty[:, 3] = of_used(given.factor_lasso, used) * inverse_scale * root
     # Larger penalties have the same effect, parameters of 0, but their squares overflow.
-    return np.minimum(penalty, largest_squared(dtype))
+    return np.minimum(penalty, largest_squared(dtype), out=penalty)
 
 
 def of_used(value, used):

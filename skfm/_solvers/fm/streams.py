@@ -102,23 +102,25 @@ class Guard:
         self.before = self._watched(before)
 
     def _watched(self, state):
-        """The limited arrays: linear weights and factors, whose last axis are the features; then
-        what all rows share, intercepts and parameters of pairs of fields."""
+        """The limited arrays (n_outputs, n_used, ...) of linear weights and factors; then what
+        all rows share (n_outputs, 1, ...), intercepts and parameters of pairs of fields."""
         if not self.has_squares:
             return self._slots(state, "weight", "factor")
-        squares = accumulated(state, self.update)[:2]
-        return *squares, *self._shared_slots(state, "squares")
+        linear, factors = accumulated(state, self.update)[:2]
+        if factors.ndim > 2:
+            factors = np.moveaxis(factors, -1, 1)
+        return linear, factors, *self._shared_slots(state, "squares")
 
     def _slots(self, state, name, factor_name):
         return (
             linear_slot(state, self.update, name),
-            factor_slot(state, self.update, factor_name),
+            np.moveaxis(factor_slot(state, self.update, factor_name), -1, 1),
             *self._shared_slots(state, name),
         )
 
     def _shared_slots(self, state, name):
-        slots = intercept_slot, pair_slot
-        return tuple(slot(state, self.update, name) for slot in slots)
+        pairs = pair_slot(state, self.update, name)
+        return intercept_slot(state, self.update, name), pairs[:, None]
 
     def restrain(self, problem, n_batches):
         """Apply the limits after a chunk."""
@@ -133,21 +135,21 @@ class Guard:
             limited = np.flatnonzero(known > MUCH * np.maximum(count, 1))
             if not limited.size or not watched[part].size:
                 continue
-            if limited.size == known.size:
-                limited = slice(None)
-            count, known = count[limited], known[limited]
-            now, before = watched[part][..., limited], self.before[part][..., limited]
+            now, before = watched[part][:, limited], self.before[part][:, limited]
             if not self.has_squares:
                 low, high = before - LONGEST * n_batches, before + LONGEST * n_batches
+            elif averages:
+                low, high = None, before * GROWTH
             else:
-                growth = 1 + GROWTH * count / np.maximum(known, 1)
-                low, high = 0, before * (GROWTH if averages else growth)
-            beyond = (now < low) | (now > high)
+                growth = 1 + GROWTH * count[limited] / np.maximum(known[limited], 1)
+                shape = -1, *(1,) * (now.ndim - 2)
+                low, high = None, before * growth.astype(before.dtype).reshape(shape)
+            beyond = now > high if low is None else (now < low) | (now > high)
             if not beyond.any():
                 continue
-            watched[part][..., limited] = np.where(beyond, np.clip(now, low, high), now)
+            watched[part][:, limited] = np.where(beyond, np.clip(now, low, high), now)
             if means:
-                means[part][..., limited] = np.where(beyond, 0, means[part][..., limited])
+                means[part][:, limited] = np.where(beyond, 0, means[part][:, limited])
 
 
 def _count_in_chunk(problem):
