@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from skfm._fm.target_transform import TargetTransform
+from skfm._kernels.features import hash_words
 from skfm._solvers.fm.column_scaling import Scaling
 from skfm._solvers.fm.optimizer_state import OptimizerMemory
 from skfm._solvers.fm.penalties import Terms
+from skfm._utils.memory import read_only
 from skfm._utils.messages import shown
 from skfm._utils.pickling import Versioned
-from skfm._utils.validation import digest
 
 SMALLEST_KNOWN_CHUNK = 10  # rows: fewer may be the same as others by chance
 
@@ -77,4 +78,16 @@ def digest_of_chunk(rows):
     """What tells a chunk from others; None for one so small that it may occur twice by chance."""
     if rows.X.shape[0] < SMALLEST_KNOWN_CHUNK:
         return None
-    return digest(rows.X, rows.y, rows.weight)
+    X = rows.X
+    state = np.uint64(0)
+    with np.errstate(over="ignore"):  # of plain Python, where kernels are not compiled
+        for array in (X.indptr, X.indices, X.data, rows.y, rows.weight):
+            data = np.ascontiguousarray(array).view(np.uint8)
+            n_whole = data.size // 8 * 8
+            rest = np.zeros(16, np.uint8)  # what is left of the last word, and the size
+            rest[: data.size - n_whole] = data[n_whole:]
+            rest[8:] = np.array([data.size], np.uint64).view(np.uint8)
+            for part in (data[:n_whole], rest):
+                words = np.require(part.view(np.uint64), requirements="A")
+                state = np.uint64(hash_words(read_only(words), state))
+    return state.tobytes()

@@ -4,6 +4,7 @@
 kept. float32 stays float32, all other types become float64. No input is changed.
 """
 
+import hashlib
 import math
 import numbers
 from dataclasses import dataclass
@@ -13,8 +14,7 @@ from scipy import sparse
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_non_negative, validate_data
 
-from skfm._kernels.features import hash_words
-from skfm._utils.memory import largest_squared, read_only
+from skfm._utils.memory import largest_squared
 from skfm._utils.parameters import (
     BOOLEAN,
     FLOAT_TYPE,
@@ -256,18 +256,10 @@ def check_predictions(values):
 
 def digest(X, *arrays):
     """A hash of rows and their targets, which identifies them."""
-    state = np.uint64(0)
-    with np.errstate(over="ignore"):  # of plain Python, where kernels are not compiled
-        for array in (X.indptr, X.indices, X.data, *arrays):
-            data = np.ascontiguousarray(array).view(np.uint8)
-            n_whole = data.size // 8 * 8
-            rest = np.zeros(16, np.uint8)  # what is left of the last word, and how long it is
-            rest[: data.size - n_whole] = data[n_whole:]
-            rest[8:] = np.array([data.size], np.uint64).view(np.uint8)
-            for part in (data[:n_whole], rest):
-                words = np.require(part.view(np.uint64), requirements="A")
-                state = np.uint64(hash_words(read_only(words), state))
-    return state.tobytes()
+    state = hashlib.blake2b(digest_size=8)
+    for array in (X.indptr, X.indices, X.data, *arrays):
+        state.update(np.ascontiguousarray(array))
+    return state.digest()
 
 
 def check_number(value, name, kind, *, low=-math.inf, high=math.inf):
