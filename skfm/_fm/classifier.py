@@ -394,8 +394,10 @@ class FMClassifier(ClassifierMixin, BaseFM):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Rows, with the same columns in every call. Use chunks of at least several thousand rows
-            for speed, because each call also makes a few passes over the parameters.
+            Rows, with the same columns in every call. A call costs what its rows and their columns
+            cost, whatever the number of features, except for the first call after `fit`, and if
+            columns are far from zero in all rows. Chunks of thousands of rows are quicker for
+            each row.
         y : array-like of shape (n_samples,)
             Labels.
         classes : array-like of shape (n_classes,), default=None
