@@ -831,11 +831,12 @@ def test_an_interrupted_call_changes_nothing(loss, n_classes, error, monkeypatch
         raise error("stopped")
 
     for model in states(loss, n_classes):
-        for name in ("_arguments", "measure", "parameters"):
+        for names in (["_arguments"], ["measure", "measure_last"], ["parameters"]):
 
-            def call(model, name=name):
+            def call(model, names=names):
                 with monkeypatch.context() as patch:
-                    patch.setattr(minibatch.Trainer, name, stop)
+                    for name in names:
+                        patch.setattr(minibatch.Trainer, name, stop)
                     learn(model, *chunk)
 
             assert_refused(model, call, "stopped", error)
@@ -863,7 +864,7 @@ def test_an_interruption_in_the_middle_of_an_epoch_changes_nothing(monkeypatch):
 
     def call(model):
         with monkeypatch.context() as patch:
-            patch.setattr(minibatch.Trainer, "measure", lambda self: (1.0, 1.0))
+            patch.setattr(minibatch.Trainer, "measure_last", lambda self: 1.0)
             patch.setattr(minibatch.kernels, "run_steps", run_a_while)
             learn(model, *second)
 

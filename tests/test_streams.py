@@ -139,6 +139,7 @@ def test_memory_is_kept_and_pickled(tmp_path):
         if solver != "sgd":
             forgetful = FMRegressor(solver=solver, random_state=0).partial_fit(*parts[0])
             forgetful.partial_fit(*parts[1])
+            forgetful = pickle.loads(pickle.dumps(forgetful))
             forgetful._stream.memory.state = None
             forgetful.partial_fit(*parts[2])
             assert (forgetful.coef_ != model.coef_).any()

@@ -1,8 +1,7 @@
-"""What FMRegressor and FMClassifier share: parameters, fit and partial_fit."""
+"""What FMRegressor and FMClassifier share: parameters and fit."""
 
 import copy
 import os
-from dataclasses import replace
 from functools import partial
 from typing import ClassVar, Self
 
@@ -17,29 +16,24 @@ from skfm._fm.features import Features
 from skfm._fm.fit_stream import StreamFitting
 from skfm._fm.fitted import FittedFM
 from skfm._fm.interactions import DEGREE, KIND, NO_MATRICES
+from skfm._fm.partial_fit import ChunkFitting
 from skfm._fm.penalties import (
     FoundPenalties,
     check_penalties,
     factor_penalties,
     linear_penalties,
     warn_if_linear,
-    with_unseen,
 )
 from skfm._fm.rows import Rows, data_of_fit
-from skfm._fm.scaling import (
-    from_solver,
-    random_start,
-    to_solver,
-    with_new_features,
-)
-from skfm._fm.stream import Stream, digest_of_chunk, settled_values
+from skfm._fm.scaling import from_solver, random_start, to_solver
+from skfm._fm.stream import Stream
 from skfm._fm.streamed_rows import StreamedRows
 from skfm._fm.warm_start import WarmStart
 from skfm._solvers.fm import minibatch
-from skfm._solvers.fm.optimizer_state import UPDATES, get_parameters
-from skfm._solvers.fm.penalties import FIND_NONE, PenaltiesToFind
+from skfm._solvers.fm.optimizer_state import UPDATES
+from skfm._solvers.fm.penalties import PenaltiesToFind
 from skfm._utils import validation
-from skfm._utils.callbacks import NO_TASKS, FitTasks, managing_callbacks
+from skfm._utils.callbacks import FitTasks, managing_callbacks
 from skfm._utils.checkpoint import open_checkpoint, using_checkpoint
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.parameters import (
@@ -56,28 +50,18 @@ from skfm._utils.parameters import (
     Function,
     Options,
 )
-from skfm._utils.pickling import ORIGIN
 from skfm._utils.threads import n_threads
 from skfm._utils.typing import MatrixLike
 from skfm._utils.validation import is_option
 from skfm._utils.warnings import warn_not_converged
 
 
-def takes_steps(model):
-    if validation.is_option(model.solver, "als"):
-        raise AttributeError(
-            "solver='als' requires all rows at once; for partial_fit, use a gradient-based "
-            "solver, such as 'adagrad'."
-        )
-    return True
-
-
-class BaseFM(StreamFitting, FittedFM):
+class BaseFM(ChunkFitting, StreamFitting, FittedFM):
     """Subclasses say what targets mean and how parameters are shown.
 
     They have ``_to_numbers(y, name)``, which checks targets and turns them into numbers,
     ``_make_target_transform(targets, more_will_come)``, which brings `Targets` into the solver's
-    units, and ``_show(intercept, coef, components)``.
+    units, and ``_shown(intercept, coef, components)``.
     """
 
     # Those of penalties, labels and interactions are checked together with what they depend on.
@@ -173,12 +157,6 @@ class BaseFM(StreamFitting, FittedFM):
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
-
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        stream = vars(self).get("_stream")
-        if stream is not None:  # that of the original, if this is a shallow copy
-            self._stream = stream.copy()
 
     def _check_parameters(self):
         super()._check_parameters()
@@ -376,97 +354,31 @@ class BaseFM(StreamFitting, FittedFM):
             self._interactions,
         )
 
-    def _partial_fit(self, X, y, sample_weight):
-        """One epoch on a chunk of rows, from where `fit` or the last call has stopped."""
-        self._check_parameters()
-        if self.early_stopping is True:
-            raise ValueError(
-                "partial_fit does not support early stopping, because it passes over each chunk "
-                "only once; set early_stopping=False."
-            )
-        stream = getattr(self, "_stream", None)
-        if stream is None and ORIGIN in vars(self) and hasattr(self, "coef_"):
-            self._stream  # noqa: B018 -- the error says that another version did not keep it
-        fields, groups = self._labels_of_features(X)
-        rows = self._check_rows(X, y, sample_weight, reset=stream is None)
-        rows = self._as_numbers(rows)
-        digest = digest_of_chunk(rows)
-        if stream is None:
-            interactions = self._check_interactions(fields, rows.X.shape[1])
-            history = self._start_stream(rows, Features(interactions, groups))
-            self.loss_curve_ = history.loss_curve
-        else:
-            stream.check_settled(self._settled())
-            history = self._continue_stream(stream, rows, groups, digest not in stream.seen)
-            self.loss_curve_ = self.loss_curve_ + history.loss_curve
-        self.n_iter_ = len(self.loss_curve_)
-        # Last, and in place: copies would take longer and longer.
-        if digest is not None:
-            self._stream.seen.add(digest)
-        return self
-
-    def _start_stream(self, rows, features):
-        """Train on the first chunk of a stream; returns the history."""
-        rng = check_random_state(self.random_state)
-        transform = self._make_target_transform(rows.targets, more_will_come=True)
-        run = self._plan(rows, transform, features, FoundPenalties(), rng, max_iter=1)
-        run.listener = self._make_listener(run, NO_TASKS)
-        run.start = random_start(run.problem, transform, float(self.init_scale), rng)
-        # A chunk of a stream is too little to find penalties with.
-        result = training.train(run, FIND_NONE, keeps_state=True)
-        self._keep(run, result, seen=set())
-        self._found, self._searched = FIND_NONE, result.history.searched
-        return result.history
-
-    def _continue_stream(self, stream, rows, groups, is_new):
-        """Train on a further chunk; ``is_new`` says whether it was not seen before."""
-        rng = copy.deepcopy(stream.rng)  # so that a call that fails has drawn nothing
-        transform, (center, fitted) = stream.target_transform, self._centered_parameters()
-        if transform.is_constant and stream.memory.state is None:
-            transform = self._make_target_transform(rows.targets, more_will_come=True)
-        rows = rows._replace(X=rows.X.astype(fitted.factors.dtype, copy=False))
-        alpha_fields = float(self.alpha_fields)  # may change, as other penalties may
-        features = Features(replace(self._interactions, alpha_fields=alpha_fields), groups)
-        found = self._found_penalties()
-        earlier = stream.scaling
-        run = self._plan(rows, transform, features, found, rng, 1, earlier=earlier, is_new=is_new)
-        run.listener = self._make_listener(run, NO_TASKS, n_before=self.n_iter_)
-        problem, init_scale = run.problem, float(self.init_scale)
-        places = stream.places(problem)
-        memory = stream.memory.spread(places, problem.n_used)
-        if memory.state is None:
-            random = random_start(problem, transform, init_scale, rng)
-            fit_intercept = self.fit_intercept
-            start = to_solver(center, fitted, random, problem, transform, fit_intercept, places)
-        else:
-            start = get_parameters(memory.state, problem.interactions.n_components)
-            start = with_new_features(start, places, problem, init_scale, rng)
-        result = training.train_on_chunk(run, start, memory)
-        self._keep(run, result, seen=stream.seen)
-        return result.history
-
-    def _plan(self, rows, transform, features, found, rng, max_iter, *, earlier=None, is_new=True):
+    def _plan(self, rows, transform, features, found, rng, max_iter, **of_stream):
         """State the training problem for rows of numbers, and how to solve it.
 
-        ``found`` penalties take the place of "auto" ones. For a further chunk of a stream,
-        ``earlier`` is the scaling of the chunks before.
+        ``found`` penalties take the place of "auto" ones. ``of_stream`` are the arguments of
+        `make_problem` for a further chunk of a stream.
         """
-        penalties = check_penalties(
-            self.alpha,
-            self.alpha_linear,
-            self.alpha_l1,
-            self.alpha_l21,
-            groups=check_groups(features.groups, rows.n_features),
-            found=found,
-            solver=self.solver,
-        )
+        penalties = self._check_penalties(features.groups, rows.n_features, found)
         settings = self._settings(transform, features.interactions, max_iter)
         known = rows, transform, penalties, features.interactions, settings
         if isinstance(rows, StreamedRows):
             problem, sample = training.state_streamed_problem(*known)
         else:
-            problem, sample = training.state_problem(*known, earlier, is_new), None
+            problem, sample = training.state_problem(*known, **of_stream), None
         return training.Run(problem, penalties, transform, settings, rng, sample=sample)
+
+    def _check_penalties(self, groups, n_features, found):
+        return check_penalties(
+            self.alpha,
+            self.alpha_linear,
+            self.alpha_l1,
+            self.alpha_l21,
+            groups=check_groups(groups, n_features),
+            found=found,
+            solver=self.solver,
+        )
 
     def _settings(self, transform, interactions, max_iter):
         finds_rate = is_option(self.learning_rate, "auto")
@@ -488,15 +400,16 @@ class BaseFM(StreamFitting, FittedFM):
             finds_rate=finds_rate,
         )
 
-    def _make_listener(self, run, tasks, score=None, n_before=0):
+    def _make_listener(self, run, tasks, score=None, n_before=0, show=None):
         """The listener of a run, or None if there is neither a score nor a callback.
 
-        ``n_before`` is the number of epochs trained before, which callbacks count as well.
+        ``n_before`` is the number of epochs trained before, which callbacks count as well, and
+        ``show`` replaces that of a run on all features.
         """
         if score is None and self.callback is None and not tasks.are_watched:
             return None
         return Listener(
-            show=lambda parameters: self._store_solution(parameters, run),
+            show=show or (lambda parameters: self._store_solution(parameters, run)),
             score=score,
             callback=None if self.callback is None else partial(self.callback, self),
             tasks=tasks,
@@ -545,21 +458,6 @@ class BaseFM(StreamFitting, FittedFM):
         The parameter may have changed since.
         """
         return vars(self).get("_fitted_loss", self.loss)
-
-    def _found_penalties(self):
-        """Penalties that the last fit has found."""
-        found = getattr(self, "_found", FIND_NONE)
-        return FoundPenalties(
-            linear=with_unseen(self.alpha_linear_) if found.linear else None,
-            factors=with_unseen(self.alpha_) if found.factors else None,
-        )
-
-    def _settled(self):
-        """Parameters that cannot change between calls of `partial_fit`."""
-        names = ("loss", "solver", "n_components", "degree", "fit_lower", "interactions")
-        names = (*names, "field_interactions", "fit_intercept", "fit_linear")
-        names = (*names, *self._loss_parameters)
-        return settled_values({name: getattr(self, name) for name in names})
 
     def _check_rows(self, X, y, sample_weight, *, reset):
         checked = validation.validate_rows(

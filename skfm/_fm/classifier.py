@@ -12,8 +12,9 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 from skfm._fm import target_transform as targets
-from skfm._fm.base import BaseFM, takes_steps
+from skfm._fm.base import BaseFM
 from skfm._fm.labels import check_classes
+from skfm._fm.partial_fit import takes_steps
 from skfm._utils import validation
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.parameters import Options
@@ -393,8 +394,10 @@ class FMClassifier(ClassifierMixin, BaseFM):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Rows, with the same columns in every call. Use chunks of at least several thousand rows
-            for speed, because each call also makes a few passes over the parameters.
+            Rows, with the same columns in every call. A call costs what its rows and their columns
+            cost, whatever the number of features, except for the first call after `fit`, and if
+            columns are far from zero in all rows. Chunks of thousands of rows are quicker for
+            each row.
         y : array-like of shape (n_samples,)
             Labels.
         classes : array-like of shape (n_classes,), default=None
@@ -453,7 +456,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         self.classes_ = classes
 
     def _to_numbers(self, y, name):
-        check_classification_targets(y)
+        if y.dtype.kind not in "biu":  # integers always are labels
+            check_classification_targets(y)
         # Much quicker than return_inverse of unique().
         try:
             labels = find_sorted(self.classes_, y)
@@ -501,10 +505,12 @@ class FMClassifier(ClassifierMixin, BaseFM):
     def _make_target_transform(self, known, more_will_come=False):
         return targets.of_classes(known, self.classes_.size, self.loss, self.fit_intercept)
 
-    def _show(self, intercept, coef, components):
-        self.intercept_ = intercept
-        self.coef_ = coef
-        self.components_ = components[0] if intercept.size == 1 else components
+    def _shown(self, intercept, coef, components):
+        return {
+            "intercept_": intercept,
+            "coef_": coef,
+            "components_": components[0] if intercept.size == 1 else components,
+        }
 
     def decision_function(self, X: MatrixLike) -> FloatArray:
         """Compute the log-odds of the second class or, for multiclass problems, one score per

@@ -29,7 +29,7 @@ def without_checks_of(X, estimator):
 
 
 class FittedFM(ReadOnlyAttributes, EstimatorOfFeatures):
-    """Subclasses have ``_show(intercept, coef, components)``, which sets the public attributes.
+    """Subclasses have ``_shown(intercept, coef, components)``: the public attributes, by name.
 
     These can be changed, unless predictions use the parameters of centered columns instead.
     """
@@ -60,15 +60,18 @@ class FittedFM(ReadOnlyAttributes, EstimatorOfFeatures):
 
     def _store(self, parameters, centered, interactions):
         """Keep parameters in the units of X and y; ``centered`` is as in `from_solver`."""
-        intercept, linear, factors, field_pairs = parameters
-        self._interactions, self._centered = interactions, None
-        components = field_parameters.show_components(factors, interactions)
-        self._show(intercept, linear, components)
+        self._interactions, self._centered = interactions, centered
         for name in field_parameters.ATTRIBUTES:  # those of a fit with other field_interactions
             vars(self).pop(name, None)
-        vars(self).update(field_parameters.show(field_pairs, interactions))
-        self._centered = centered
+        vars(self).update(self._public_parameters(parameters, interactions))
         self._protect()
+
+    def _public_parameters(self, parameters, interactions):
+        """Parameters in the units of X and y as public attributes, by name."""
+        intercept, linear, factors, field_pairs = parameters
+        components = field_parameters.show_components(factors, interactions)
+        shown = self._shown(intercept, linear, components)
+        return shown | field_parameters.show(field_pairs, interactions)
 
     def _centered_parameters(self):
         """A center, and the parameters of the columns of X minus this center.
@@ -117,6 +120,10 @@ class FittedFM(ReadOnlyAttributes, EstimatorOfFeatures):
         check_is_fitted(self)
         if X is not vars(self).get(CHECKED_ROWS):
             X = validation.validate_X(self, X)
-        model = *self._centered_parameters(), self._interactions
+        X, *model = self._model_of(X)
         output = finite_outputs(X, *model, n_threads(self.n_jobs))
         return validation.check_predictions(output)
+
+    def _model_of(self, X):
+        """Rows, and what predicts them: a center, parameters and interactions of their columns."""
+        return X, *self._centered_parameters(), self._interactions

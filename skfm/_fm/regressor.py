@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 
 from skfm._fm import target_transform as targets
-from skfm._fm.base import BaseFM, takes_steps
+from skfm._fm.base import BaseFM
+from skfm._fm.partial_fit import takes_steps
 from skfm._utils import validation
 from skfm._utils.estimator import all_or_nothing
 from skfm._utils.parameters import BETWEEN_0_AND_1, POSITIVE, Options
@@ -387,8 +388,10 @@ class FMRegressor(RegressorMixin, BaseFM):
         Parameters
         ----------
         X : {array-like, sparse matrix, sparse array} of shape (n_samples, n_features)
-            Rows, with the same columns in every call. Use chunks of at least several thousand rows
-            for speed, because each call also makes a few passes over the parameters.
+            Rows, with the same columns in every call. A call costs what its rows and their columns
+            cost, whatever the number of features, except for the first call after `fit`, and if
+            columns are far from zero in all rows. Chunks of thousands of rows are quicker for
+            each row.
         y : array-like of shape (n_samples,)
             Targets. The first call should contain targets of a typical scale.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -430,10 +433,12 @@ class FMRegressor(RegressorMixin, BaseFM):
             known, self.loss, float(parameter), self.fit_intercept, more_will_come
         )
 
-    def _show(self, intercept, coef, components):
-        self.intercept_ = float(intercept[0])
-        self.coef_ = coef[0]
-        self.components_ = components[0]
+    def _shown(self, intercept, coef, components):
+        return {
+            "intercept_": float(intercept[0]),
+            "coef_": coef[0],
+            "components_": components[0],
+        }
 
     def predict(self, X: MatrixLike) -> NDArray[Any]:
         """Predict targets.

@@ -1,11 +1,24 @@
 """Parameters in the units of X and y, and in those of the solver."""
 
+from typing import NamedTuple
+
 import numpy as np
 
+from skfm._solvers.fm.interactions import Interactions
 from skfm._solvers.fm.parameters import Parameters
 from skfm._utils.memory import aligned_zeros
 
 FEATURES_TOGETHER = 1 << 14  # whose factors are converted at a time: float64 takes room
+
+
+class Columns(NamedTuple):
+    """What `from_solver` needs to know of a problem: its features, of which none is centered."""
+
+    used: np.ndarray
+    scale: np.ndarray
+    center: np.ndarray
+    n_features: int
+    interactions: Interactions
 
 
 def random_start(problem, transform, init_scale, rng):
@@ -59,19 +72,20 @@ def _move_center(parameters, shift, interactions):
     return Parameters(intercept, linear, factors, parameters.field_pairs)
 
 
-def with_new_features(parameters, places, problem, init_scale, rng):
-    """The solver's parameters with random factors of all features but those at these places."""
+def start_new_features(parameters, places, problem, init_scale, rng):
+    """Set random factors of all features but those at these places, in place."""
     factors = parameters.factors
     is_new = np.ones(problem.n_used, dtype=bool)
     is_new[places] = False
     n_outputs, n_new = factors.shape[0], np.count_nonzero(is_new)
-    factors[:, is_new] = problem.random_factors(n_outputs, n_new, init_scale, rng)
-    return parameters
+    if n_new:
+        factors[:, is_new] = problem.random_factors(n_outputs, n_new, init_scale, rng)
 
 
 def from_solver(parameters, problem, transform):
     """The solver's parameters in the units of X and y; features never seen get zeros.
 
+    ``problem`` is a `Problem` or `Columns`.
     The factors are stored feature by feature, as prediction reads them. Also returns the center,
     and the intercept and the linear weights of the columns minus this center, as a tuple, or None
     if no column is centered.
@@ -90,7 +104,7 @@ def from_solver(parameters, problem, transform):
             )
         linear = linear.astype(dtype)
         n_outputs, n_used, n_components = parameters.factors.shape
-        factors = aligned_zeros((n_outputs, problem.position.size, n_components), dtype)
+        factors = aligned_zeros((n_outputs, problem.n_features, n_components), dtype)
         for first in range(0, n_used, FEATURES_TOGETHER):
             part = slice(first, first + FEATURES_TOGETHER)
             factors[:, problem.used[part]] = _factors_in_units(
@@ -106,6 +120,14 @@ def from_solver(parameters, problem, transform):
     return fitted, centered
 
 
+def check_in_units(parameters, problem, transform):
+    """Raise the error of `from_solver`, without the conversion if no number can be too large."""
+    largest = max((np.abs(part).max(initial=0.0) for part in parameters), default=0.0)
+    largest *= max(transform.unit, 1.0) / min(problem.scale.min(initial=1.0), 1.0)
+    if not largest + abs(transform.shift) < np.finfo(parameters.factors.dtype).max / 2:
+        from_solver(parameters, problem, transform)
+
+
 def _factors_in_units(factors, part, problem, transform):
     """Factors of a part of the used features in the units of X and y."""
     in_y = factors[:, part] * transform.unit ** (1 / problem.interactions.degrees)
@@ -114,7 +136,7 @@ def _factors_in_units(factors, part, problem, transform):
 
 def _of_all(problem, values):
     """Values of the used features, along the last axis, and zeros for all others."""
-    whole = np.zeros((*values.shape[:-1], problem.position.size), dtype=values.dtype)
+    whole = np.zeros((*values.shape[:-1], problem.n_features), dtype=values.dtype)
     whole[..., problem.used] = values
     return whole
 

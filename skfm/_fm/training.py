@@ -48,7 +48,7 @@ class Result(NamedTuple):
     memory: OptimizerMemory | None  # of the optimizer; "als" has none
 
 
-def state_problem(rows, transform, penalties, interactions, settings, earlier=None, is_new=True):
+def state_problem(rows, transform, penalties, interactions, settings, **of_stream):
     """The training problem for rows of numbers; for the others see `make_problem`."""
     transform.check_size(rows.X.dtype)
     X, y, weight = rows.for_solver(settings.solver)
@@ -60,9 +60,8 @@ def state_problem(rows, transform, penalties, interactions, settings, earlier=No
         penalties,
         interactions,
         may_center=settings.fit_intercept,
-        earlier=earlier,
-        is_new=is_new,
         is_cumulative=settings.solver == "ftrl",
+        **of_stream,
     )
 
 

@@ -36,6 +36,58 @@ def penalty(linear, factors, linear_penalty, factor_penalty):
 
 
 @jit
+def weighted_squares(columns, linear, factors, linear_weight, factor_weight):
+    """``1/2 sum_j a_j w_j^2`` and ``1/2 sum_j b_j |v_j|^2`` of one output, over some columns.
+
+    Weights have a value for each of the columns.
+    """
+    of_linear = of_factors = 0.0
+    for i in range(columns.size):
+        j = np.uintp(columns[i])
+        square = 0.0
+        for f in range(factors.shape[2]):
+            square += factors[j, 0, f] * factors[j, 0, f]
+        of_linear += linear_weight[i] * linear[j, 0] * linear[j, 0]
+        of_factors += factor_weight[i] * square
+    return of_linear / 2, of_factors / 2
+
+
+@jit
+def mark_columns(indices, occurs):
+    """Mark the columns of entries in ``occurs``."""
+    for e in range(indices.size):
+        occurs[np.uintp(indices[e])] = True
+
+
+@jit
+def look_up(numbers, table, result):
+    """``result = table[numbers]``, for numbers that are in its range."""
+    for e in range(numbers.size):
+        result[e] = table[np.uintp(numbers[e])]
+
+
+@jit
+def hash_words(words, seed):
+    """A hash of 64-bit words in their order, in four lanes that the processor can overlap."""
+    a, b, c, d = seed, seed ^ GAMMA, seed + GAMMA, ~seed
+    shift, n = np.uint64(29), np.uintp(words.size)
+    whole = n - n % np.uintp(4)
+    for i in range(np.uintp(0), whole, np.uintp(4)):
+        a = (a ^ words[i]) * GAMMA
+        b = (b ^ words[i + np.uintp(1)]) * GAMMA
+        c = (c ^ words[i + np.uintp(2)]) * GAMMA
+        d = (d ^ words[i + np.uintp(3)]) * GAMMA
+        a, b, c, d = a ^ (a >> shift), b ^ (b >> shift), c ^ (c >> shift), d ^ (d >> shift)
+    for i in range(whole, n):
+        a = (a ^ words[i]) * GAMMA
+        a ^= a >> shift
+    for lane in (b, c, d):
+        a = (a ^ lane) * GAMMA
+        a ^= a >> shift
+    return a
+
+
+@jit
 def hash_rows(indptr, indices, bits, chosen, result):
     """Hash the entries of each row in the chosen columns.
 

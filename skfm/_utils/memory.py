@@ -1,5 +1,7 @@
 """Arguments as the kernels like them: where arrays start, what is written to, tuples, sizes."""
 
+import math
+
 import numpy as np
 
 LINE = 64  # bytes
@@ -7,7 +9,7 @@ LINE = 64  # bytes
 
 def aligned_zeros(shape, dtype):
     """Zeros that start at a cache line, so that a feature's factors cover as few as can be."""
-    size = int(np.prod(shape))
+    size = math.prod(shape)
     itemsize = np.dtype(dtype).itemsize
     raw = np.zeros(size + LINE // itemsize, dtype=dtype)
     offset = -raw.ctypes.data % LINE // itemsize

@@ -6,7 +6,11 @@ import numpy as np
 from scipy import sparse
 from sklearn import get_config
 
+from skfm._kernels.features import look_up, mark_columns
+from skfm._utils.memory import read_only
+
 LARGEST_INT32 = np.iinfo(np.int32).max
+FEW = 16  # times as many columns as entries: it is quicker to sort the entries
 REMEDY = "Load it again, or build it again from its rows, columns and values."
 
 
@@ -56,6 +60,25 @@ def in_configured_interface(X):
     array = sparse.csr_array(X)
     array.has_canonical_format = X.has_canonical_format
     return array
+
+
+def compact(X):
+    """The columns in which CSR rows have entries, and the rows with these columns alone."""
+    n_columns = X.shape[1]
+    if X.nnz < n_columns // FEW:
+        columns, indices = np.unique(X.indices, return_inverse=True)
+        indices = indices.astype(X.indices.dtype, copy=False)
+    else:
+        occurs, place = np.zeros(n_columns, dtype=bool), np.empty(n_columns, X.indices.dtype)
+        mark_columns(read_only(X.indices), occurs)
+        columns = np.flatnonzero(occurs)
+        place[columns] = np.arange(columns.size)
+        indices = np.empty_like(X.indices)
+        look_up(read_only(X.indices), place, indices)
+    has_order = X.has_canonical_format
+    X = type(X)((X.data, indices, X.indptr), shape=(X.shape[0], columns.size))
+    X.has_canonical_format = has_order
+    return columns, X
 
 
 def _check_compressed(X, name):

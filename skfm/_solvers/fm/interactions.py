@@ -67,15 +67,35 @@ class Interactions(Versioned):
     def are_pairs(self):
         return self.degrees.max(initial=2) == 2
 
+    def of(self, columns):
+        """The interactions of some of the features, as of a problem that has only these."""
+        return InteractionsOfSome(
+            self.degrees,
+            self.interaction_group[columns],
+            self.partners,
+            self.has_linear[columns],
+            self.field[columns],
+            self.kind,
+            self.labels,
+            self.alpha_fields,
+            whole=self,
+        )
+
+    @property
+    def needs_record(self):
+        """Whether kernels need to know more than that all pairs interact, with linear weights of
+        all features or of none."""
+        alike = self.has_linear.all() or not self.fit_linear
+        all_interact = self.partners.size == 1 and bool(self.partners.all())
+        return not (self.kind == "plain" and self.are_pairs and all_interact and alike)
+
     def record(self, features=slice(None), total_weight=np.inf):
         """The kernels' named tuple for these features, in this order.
 
-        None for all pairs, with linear weights of all features or of none. ``total_weight`` is
-        that of the rows among which the penalty of parameters of pairs of fields is shared.
+        None if they need none. ``total_weight`` is that of the rows among which the penalty of
+        parameters of pairs of fields is shared.
         """
-        alike = self.has_linear.all() or not self.fit_linear
-        all_interact = self.partners.size == 1 and bool(self.partners.all())
-        if self.kind == "plain" and self.are_pairs and all_interact and alike:
+        if not self.needs_record:
             return None
         interaction_group, has_linear = self.interaction_group[features], self.has_linear[features]
         if self.are_pairs:
@@ -234,6 +254,25 @@ class Interactions(Versioned):
         output = rows @ linear + (np.einsum("nef,nef->n", sums, layers) - squares) / 2
         flat = len(sums), n_groups * factors.shape[1]  # -1 cannot stand for it without rows
         return Parts(output.astype(factors.dtype), sums.reshape(flat), layers.reshape(flat))
+
+
+@dataclass
+class InteractionsOfSome(Interactions):
+    """Those of some features, computed by the same kernels as those of the ``whole``."""
+
+    whole: Interactions | None = None
+
+    @property
+    def fit_linear(self):
+        return self.whole.fit_linear
+
+    @property
+    def may_center(self):
+        return self.whole.may_center
+
+    @property
+    def needs_record(self):
+        return self.whole.needs_record
 
 
 def _without_empty_columns(rows):

@@ -30,8 +30,8 @@ class Optimizer:
     Parameters
     ----------
     problem : Problem
-    start : Parameters
-        Scaled parameters of the used features.
+    start : Parameters or None
+        Scaled parameters of the used features; None for those of the state in ``memory``.
     settings : Settings
     memory : OptimizerMemory, optional
         What a previous run has returned.
@@ -44,7 +44,7 @@ class Optimizer:
         self.problem = problem
         self.update = UPDATES[settings.solver]
         self.settings = settings
-        self.n_components = start.factors.shape[2]
+        self.n_components = problem.interactions.n_components
         memory = memory or OptimizerMemory(None, 0, 1.0)
         count = problem.count_before if count is None else count
         if memory.state is None:
@@ -57,7 +57,8 @@ class Optimizer:
                 self._restore_ftrl(count)
         else:
             self.state = memory.state
-            set_parameters(self.state, start, forget=False)
+            if start is not None:
+                set_parameters(self.state, start, forget=False)
         self.n_epochs = memory.n_epochs
         self.learning_rate = settings.learning_rate * memory.rate_factor
         self._current_rate = settings.learning_rate

@@ -10,7 +10,7 @@ from skfm._solvers.fm.column_scaling import TINY, Scaling, choose_columns, least
 from skfm._solvers.fm.empirical_bayes import starting_penalties
 from skfm._solvers.fm.interactions import Interactions
 from skfm._solvers.fm.parameters import NO_PAIRS
-from skfm._solvers.fm.penalties import scaled_penalties
+from skfm._solvers.fm.penalties import NOWHERE, scaled_penalties
 from skfm._utils.memory import largest_squared, read_only
 
 CHUNK = 1 << 20  # entries processed together
@@ -57,6 +57,12 @@ class Problem:
     penalty_share: np.ndarray  # (n_used, 2 or 4): these, for each unit of weight of a row with it
     mean_row_length: float  # weighted mean number of entries of a row
     seen_weight: float  # total weight, including earlier rows
+    penalty_elsewhere: float = 0.0  # of features of a stream that these rows do not have
+
+    @property
+    def n_features(self):
+        """The number of columns, used or not."""
+        return self.position.size
 
     @property
     def n_rows(self):
@@ -84,6 +90,8 @@ class Problem:
         """Whether every scaled value is 1, as in one-hot data."""
         if self.center.any():
             return False
+        if self.n_used and self.scale.min() == self.scale.max():  # without looking them up
+            return bool((self.data == self.scale[0]).all())
         chunks = range(0, self.data.size, CHUNK)
         return all(
             (self.data[part] == self.scale[self.position[self.indices[part]]]).all()
@@ -207,6 +215,7 @@ def make_problem(
     earlier=None,
     is_new=True,
     is_cumulative=False,
+    elsewhere=NOWHERE,
 ):
     """State the problem for a canonical CSR matrix without explicit zeros.
 
@@ -218,7 +227,7 @@ def make_problem(
     ``earlier`` is the scaling of the problem of earlier rows, if these rows continue a stream. Its
     features keep their units, and these rows add to its counts if ``is_new``. ``is_cumulative``
     says that each step of the solver applies the penalties of all rows so far (FTRL) instead of
-    those of the step's rows.
+    those of the step's rows. ``elsewhere`` are features of the stream that X leaves out.
     """
     total_weight = weight.sum(dtype=np.float64) if weight.size else float(X.shape[0])
     may_center = may_center and interactions.may_center
@@ -241,6 +250,7 @@ def make_problem(
             earlier=earlier,
             is_new=is_new,
             is_cumulative=is_cumulative,
+            elsewhere=elsewhere,
         ),
     )
 
@@ -256,6 +266,7 @@ def state_columns(
     earlier=None,
     is_new=True,
     is_cumulative=False,
+    elsewhere=NOWHERE,
 ):
     """The part of a problem that is not rows, as a dict: `make_problem` explains it.
 
@@ -274,7 +285,8 @@ def state_columns(
         size[known], count_before[known] = earlier.scale, earlier.count
         count = count * is_new + count_before
         seen_weight = total_weight * is_new + earlier.seen_weight
-    start = starting_penalties(loss, mean_row_length, used.size, seen_weight)
+    n_used = used.size + elsewhere.n_features
+    start = starting_penalties(loss, mean_row_length, n_used, seen_weight)
     penalty = scaled_penalties(penalties, start, used, np.sqrt(count), 1 / size, dtype)
     share = _share_of_rows(penalty, count, count_before, is_cumulative)
     return dict(
@@ -293,6 +305,7 @@ def state_columns(
         penalty_share=np.ascontiguousarray(share[:, : 4 if penalties.has_lasso else 2], dtype),
         mean_row_length=mean_row_length,
         seen_weight=seen_weight,
+        penalty_elsewhere=elsewhere.penalty(penalties, start),
     )
 
 

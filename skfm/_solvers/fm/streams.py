@@ -12,6 +12,7 @@ from skfm._solvers.fm.optimizer_state import (
     accumulated,
     averages_gradients,
     factor_slot,
+    get_parameters,
     intercept_slot,
     linear_slot,
     pair_slot,
@@ -27,6 +28,9 @@ MUCH = 4.0  # times the weight in the chunk; see `Guard`
 def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):
     """Train for one epoch on further rows of a stream; returns the same as `minibatch.train`.
 
+    ``start`` is None if the state in ``memory``, which is not changed, has the parameters to start
+    from.
+
     Chunks differ, so an increase of the loss is accepted. If the loss becomes far too large,
     training on the chunk is repeated from its start with smaller steps.
     """
@@ -37,34 +41,45 @@ def train_chunk(problem, start, settings, rng, baseline, memory, listener=None):
         settings = replace(settings, batch_size=batch_size)
     for _ in range(MAX_RESTARTS + 1):
         optimizer = Optimizer(problem, start, settings, memory.copy())
+        guard = Guard(optimizer, memory.state)
         trainer = make_trainer(problem, optimizer, settings, rng)
-        guard = Guard(optimizer.state, optimizer.update)
-        before, _ = trainer.measure()
-        if not before <= FAR_LOSS * max(baseline, 1.0):
-            raise ValueError(
-                "The rows of this chunk are too large for the model: its mean loss on them is "
-                f"{before:.3g}; that of a constant was {baseline:.3g}. Check X, y and "
-                "sample_weight for values that are much larger than in previous chunks."
-            )
         shrinkage = trainer.penalty()
-        objective = trainer.epoch() + shrinkage
-        after, objective_after = trainer.measure()
-        is_finite = np.isfinite(objective_after) and all(
-            np.isfinite(array).all() for array in optimizer.state
-        )
-        if is_finite and after <= loss_limit(max(baseline, before)):
+        loss = trainer.epoch()
+        is_finite = all(np.isfinite(array).all() for array in optimizer.state)
+        if _has_learned(trainer, loss, start, memory, baseline) and is_finite:
             guard.restrain(problem, trainer.n_batches)
             if listener is not None:
-                listener(1, objective, trainer.parameters())
+                listener(1, loss + shrinkage, trainer.parameters())
             left = optimizer.memory()
             left = replace(left, rate_factor=left.recovered())
-            return trainer.parameters(), History([objective]), left
+            return trainer.parameters(), History([loss + shrinkage]), left
         memory = replace(memory, rate_factor=memory.rate_factor / SMALLER_STEPS)
     rate = trainer.learning_rate
     raise ValueError(
         f"Training on this chunk diverged, at last with learning_rate={rate:.3g}. "
         + trainer.remedy
     )
+
+
+def _has_learned(trainer, loss, start, memory, baseline):
+    """Whether an epoch, in which rows had this mean ``loss`` before their steps, has not diverged.
+
+    It usually suffices to look at the batch trained last again. All rows are measured, with the
+    parameters before and after the epoch, only if one of these losses is suspicious.
+    """
+    before, after = loss, trainer.measure_last()
+    limit = loss_limit(baseline)
+    if trainer.n_batches > 1 and not (before <= limit and after <= limit):
+        after, _ = trainer.measure()
+        start = start or get_parameters(memory.state, trainer.optimizer.n_components)
+        before, _ = trainer.measure_at(start)
+    if not before <= FAR_LOSS * max(baseline, 1.0):
+        raise ValueError(
+            "The rows of this chunk are too large for the model: its mean loss on them is "
+            f"{before:.3g}; that of a constant was {baseline:.3g}. Check X, y and "
+            "sample_weight for values that are much larger than in previous chunks."
+        )
+    return after <= loss_limit(max(baseline, before))
 
 
 class Guard:
@@ -76,48 +91,68 @@ class Guard:
     SGD keeps no sums, but its steps are proportional to the gradients: its parameters change by at
     most LONGEST per batch. These limits apply to features whose weight in previous chunks is more
     than MUCH times their weight in this one.
+
+    ``before`` is the optimizer's state before the chunk, or None for a copy of its present one.
     """
 
-    def __init__(self, state, update):
-        self.state, self.update = state, update
-        self.has_squares = "squares" in LINEAR_SLOTS[update]
-        self.before = [np.copy(array) for array in self._watched()]
+    def __init__(self, optimizer, before=None):
+        self.state, self.update = optimizer.state, optimizer.update
+        self.has_squares = "squares" in LINEAR_SLOTS[self.update]
+        before = before or type(self.state)(*(array.copy() for array in self.state))
+        self.before = self._watched(before)
 
-    def _watched(self):
-        """The limited arrays: linear weights and factors, whose last axis are the features; then
-        what all rows share, intercepts and parameters of pairs of fields."""
+    def _watched(self, state):
+        """The limited arrays (n_outputs, n_used, ...) of linear weights and factors; then what
+        all rows share (n_outputs, 1, ...), intercepts and parameters of pairs of fields."""
         if not self.has_squares:
-            return self._slots("weight", "factor")
-        squares = accumulated(self.state, self.update)[:2]
-        return *squares, *self._shared_slots("squares")
+            return self._slots(state, "weight", "factor")
+        linear, factors = accumulated(state, self.update)[:2]
+        if factors.ndim > 2:
+            factors = np.moveaxis(factors, -1, 1)
+        return linear, factors, *self._shared_slots(state, "squares")
 
-    def _slots(self, name, factor_name):
+    def _slots(self, state, name, factor_name):
         return (
-            linear_slot(self.state, self.update, name),
-            factor_slot(self.state, self.update, factor_name),
-            *self._shared_slots(name),
+            linear_slot(state, self.update, name),
+            np.moveaxis(factor_slot(state, self.update, factor_name), -1, 1),
+            *self._shared_slots(state, name),
         )
 
-    def _shared_slots(self, name):
-        slots = intercept_slot, pair_slot
-        return tuple(slot(self.state, self.update, name) for slot in slots)
+    def _shared_slots(self, state, name):
+        pairs = pair_slot(state, self.update, name)
+        return intercept_slot(state, self.update, name), pairs[:, None]
 
     def restrain(self, problem, n_batches):
         """Apply the limits after a chunk."""
         of_rows = problem.total_weight
-        counts = problem.chunk_count(), problem.count_before
+        counts = _count_in_chunk(problem), problem.count_before
         for_all = np.array([of_rows]), np.array([problem.seen_weight - of_rows])
-        watched, averages = self._watched(), averages_gradients(self.update)
+        watched, averages = self._watched(self.state), averages_gradients(self.update)
         # First moments are only meaningful relative to the second ones.
-        means = self._slots("mean", "mean") if "mean" in LINEAR_SLOTS[self.update] else ()
+        has_means = "mean" in LINEAR_SLOTS[self.update]
+        means = self._slots(self.state, "mean", "mean") if has_means else ()
         for part, (count, known) in enumerate((counts, counts, for_all, for_all)):
-            now, before = watched[part], self.before[part]
+            limited = np.flatnonzero(known > MUCH * np.maximum(count, 1))
+            if not limited.size or not watched[part].size:
+                continue
+            now, before = watched[part][:, limited], self.before[part][:, limited]
             if not self.has_squares:
                 low, high = before - LONGEST * n_batches, before + LONGEST * n_batches
+            elif averages:
+                low, high = None, before * GROWTH
             else:
-                growth = 1 + GROWTH * count / np.maximum(known, 1)
-                low, high = 0, before * (GROWTH if averages else growth)
-            beyond = ((now < low) | (now > high)) & (known > MUCH * np.maximum(count, 1))
-            now[beyond] = np.clip(now, low, high)[beyond]
+                growth = 1 + GROWTH * count[limited] / np.maximum(known[limited], 1)
+                shape = -1, *(1,) * (now.ndim - 2)
+                low, high = None, before * growth.astype(before.dtype).reshape(shape)
+            beyond = now > high if low is None else (now < low) | (now > high)
+            if not beyond.any():
+                continue
+            watched[part][:, limited] = np.where(beyond, np.clip(now, low, high), now)
             if means:
-                means[part][beyond] = 0
+                means[part][:, limited] = np.where(beyond, 0, means[part][:, limited])
+
+
+def _count_in_chunk(problem):
+    """The weight of the rows of the chunk with each feature."""
+    count = problem.count - problem.count_before
+    return count if count.any() else problem.chunk_count()  # of a chunk that was seen before

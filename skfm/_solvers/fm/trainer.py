@@ -101,6 +101,7 @@ class Trainer:
         self.rng = rng
         self.finds_rate = settings.finds_rate
         self.interactions = problem.interactions.record(problem.used, problem.seen_weight)
+        self._last = None  # the batch trained last, as a window and its number there
         self.n_threads = count_threads(settings.n_threads, planner.batch_size)
         self._make_room(planner.max_pairs)
 
@@ -176,6 +177,7 @@ class Trainer:
             lengths = np.sqrt(np.square(state.factors[:, :, 0], dtype=float).sum(axis=2))
             total += (np.abs(state.linear[:, :, 0]) @ problem.linear_lasso).sum()
             total += (lengths @ problem.factor_lasso).sum()
+        total += problem.penalty_elsewhere
         return self.steps.adapt_penalty(total / problem.seen_weight)
 
     def epoch(self):
@@ -188,6 +190,7 @@ class Trainer:
                 arguments = self._arguments(planned)
                 order = self.rng.permutation(planned.n_batches)
                 total += self._run(order, self.steps.n_steps, arguments)
+                self._last = planned, order[-1]
         loss = total / self.problem.total_weight
         self.steps.end_epoch(loss)
         return loss
@@ -240,6 +243,15 @@ class Trainer:
         loss = total / problem.total_weight
         return loss, loss + self.penalty()
 
+    def measure_last(self):
+        """Mean loss of the batch that the last epoch has trained last, with the present
+        parameters; changes nothing."""
+        self.steps.begin_measurement()
+        planned, batch = self._last
+        rows = self._compute(planned, self._arguments(planned), batch)
+        weight = self.problem.weight[rows].sum() if self.problem.weight.size else rows.size
+        return self.scratch.rows.losses[: rows.size].sum() / weight
+
     def outputs(self):
         """Raw outputs of the present parameters (n_outputs, n_observed); changes nothing."""
         return self._compute_outputs().raw
@@ -249,12 +261,15 @@ class Trainer:
         self.steps.begin_measurement()
         with closing(planner.in_order()) as windows:
             for planned in windows:
-                arguments, start = self._arguments(planned), planned.window.rows.start
+                arguments = self._arguments(planned)
                 for batch in range(planned.n_batches):
-                    order = np.array([batch])
-                    n_steps = self.steps.n_forward_steps
-                    self.steps.run(order, 0, n_steps, 0, 1, NOBODY, *arguments)
-                    yield planned.rows[start[batch] : start[batch + 1]]
+                    yield self._compute(planned, arguments, batch)
+
+    def _compute(self, planned, arguments, batch):
+        """Compute a batch of a window; returns its rows."""
+        n_steps, start = self.steps.n_forward_steps, planned.window.rows.start
+        self.steps.run(np.array([batch]), 0, n_steps, 0, 1, NOBODY, *arguments)
+        return planned.rows[start[batch] : start[batch + 1]]
 
     def leave_saddle(self):
         """Leave the saddle point near zero factors, if there is a direction of descent.
