@@ -14,6 +14,7 @@ from itertools import chain, combinations
 import numpy as np
 import pandas as pd
 from scipy.special import logit
+from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler, TargetEncoder
 
 N_FOLDS = 10
@@ -26,10 +27,13 @@ def target_statistics(train, y, test, columns, smooth):
     keys = chain(((name,) for name in columns), pairs if len(pairs) <= MOST_PAIRS else ())
     both = pd.concat([train, test])
     values = np.column_stack([both.groupby(list(key), sort=False).ngroup() for key in keys])
-    encoder = TargetEncoder(
-        categories="auto", target_type="binary", smooth=smooth, cv=N_FOLDS, random_state=0
-    )
-    means = encoder.fit_transform(values[: len(train)], y), encoder.transform(values[len(train) :])
+    known, new, y = values[: len(train)], values[len(train) :], np.asarray(y)
+    encoder = TargetEncoder(target_type="binary", smooth=smooth)
+    # Not fit_transform: how it takes the folds differs between versions of scikit-learn.
+    cross_fitted = np.empty(known.shape)
+    for others, rows in StratifiedKFold(N_FOLDS, shuffle=True, random_state=0).split(known, y):
+        cross_fitted[rows] = encoder.fit(known[others], y[others]).transform(known[rows])
+    means = cross_fitted, encoder.fit(known, y).transform(new)
     odds = [logit(mean.clip(1e-4, 1 - 1e-4)) - logit(np.mean(y)) for mean in means]
     scaler = StandardScaler().fit(odds[0])
     return [scaler.transform(part) for part in odds]

@@ -551,6 +551,35 @@ def test_target_statistics_need_all_rows_and_a_target():
     assert crossed.__sklearn_tags__().target_tags.required and not hasattr(crossed, "partial_fit")
 
 
+@pytest.mark.parametrize(
+    ("y", "options", "message"),
+    [
+        ([1.0, 2.5, 3.0, 4.0, 5.5, 6.0], {}, "'x' .* cv=10, but y has 6 rows; pass cv=6 or less"),
+        ([*"uuuuvv"], {"cv": 5}, "'x' .* at most 4 rows of a class; pass cv=4 or less"),
+        ([*"abcdef"], {"cv": 2}, "at most 1 rows of a class; encode it as 'category'"),
+        ([1.0, None, 2.0, 3.0, np.nan, 1.0], {"cv": 2}, "2 targets in y are missing"),
+        ([*"uv", None, *"uvu"], {"cv": 2}, "1 targets in y are missing .* the first in row 2"),
+        ([1, 2, np.inf, 3, 4, 5], {"cv": 2}, "Input y contains infinity"),
+        ([*"uvuvuv"], {"cv": 2, "target_type": "continuous"}, "'x' .* y must contain numbers"),
+        ([*"uvwuvw"], {"cv": 2, "target_type": "binary"}, "'x' .* y has 3 classes; pass"),
+        (np.array(["u", 1] * 3, object), {"cv": 2, "target_type": "binary"}, "different types"),
+    ],
+)
+def test_targets_that_have_no_statistics(y, options, message):
+    table = column([*"aabbcc"])
+    encoder = TableEncoder({"x": {"kind": "target", **options}})
+    with pytest.raises(ValueError, match=message):
+        encoder.fit(table, y)
+    assert not hasattr(encoder, "feature_fields_")
+
+
+def test_target_statistics_of_rare_classes():
+    table, y = column([*"aabbcc"] * 4), [*"uv"] * 11 + ["v", "w"]
+    encoder = TableEncoder({"x": {"kind": "target", "cv": 4}})
+    encoded = encoder.fit_transform(table, y)
+    assert np.isfinite(encoded.toarray()).all() and encoded.shape == (24, 3)
+
+
 # Chunks
 
 

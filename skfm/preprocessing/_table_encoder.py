@@ -7,10 +7,11 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
-from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils import assert_all_finite, check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
+from skfm._utils.ids import find_missing, refuse_rows
 from skfm._utils.messages import shown
 from skfm._utils.parameters import (
     BOOLEAN,
@@ -700,6 +701,9 @@ class TableEncoder(VersionedEstimator, TransformerMixin, PrintableEstimator):
             )
         y = column_or_1d(y)
         check_consistent_length(y, np.empty((table.n_rows, 1)))
+        refuse_rows(find_missing(y), "targets in y are missing (None or NaN)")
+        if y.dtype.kind in "fc":
+            assert_all_finite(y, input_name="y")
         return y
 
     def _publish(self):

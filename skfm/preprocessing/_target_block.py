@@ -1,8 +1,11 @@
 """Fields of target statistics: cross-fitted for the training rows."""
 
+import warnings
+
 import numpy as np
 from scipy import sparse
 from scipy.special import logit
+from sklearn.utils import assert_all_finite
 from sklearn.utils.multiclass import type_of_target
 
 from skfm.preprocessing._field_blocks import Block, combine
@@ -31,16 +34,12 @@ class Target(Block):
 
     def fit_encode(self, column, y, random_state):
         """Learn the statistics of all rows; return those of each row from the other folds."""
-        from sklearn.model_selection import KFold, StratifiedKFold  # takes a while to import
-
         ids = self._vocabulary.ids(self.read(column))
-        targets, is_class = self._read_target(y)
+        targets, labels = self._read_target(y)
+        is_class = labels is not None
         self.n_columns = targets.shape[1]
-        folds = (StratifiedKFold if is_class else KFold)(
-            int(self.cv), shuffle=True, random_state=random_state
-        )
         encoded = np.empty(targets.shape)
-        for train, test in folds.split(ids, y):
+        for train, test in self._folds(labels, ids.size, random_state):
             encoded[test] = self._effects(ids[train], targets[train], is_class)[ids[test]]
         center, scale = encoded.mean(axis=0), encoded.std(axis=0)
         unit = 1.0 if is_class else targets.std()
@@ -51,21 +50,62 @@ class Target(Block):
     def encode(self, column):
         return sparse.csr_matrix(self._values[self._vocabulary.ids(self.read(column))])
 
-    def _read_target(self, y):
-        """Numbers, with a column of zeros and ones for each class; and whether there are classes.
+    def _folds(self, labels, n_rows, random_state):
+        """Training and test rows of each fold; ``labels`` are those of classes, or None."""
+        from sklearn.model_selection import KFold, StratifiedKFold  # takes a while to import
 
-        Of two classes, the second one has the only column.
+        n_folds = int(self.cv)
+        most = n_rows if labels is None else np.bincount(labels).max()
+        if n_folds > most:
+            rows = f"{n_rows} rows" if labels is None else f"at most {most} rows of a class"
+            remedy = f"pass cv={most} or less" if most > 1 else "encode it as 'category'"
+            raise ValueError(
+                f"The field {self.field!r} of kind 'target' needs as many rows as it has folds, "
+                f"cv={n_folds}, but y has {rows}; {remedy}."
+            )
+        folds = (KFold if labels is None else StratifiedKFold)(
+            n_folds, shuffle=True, random_state=random_state
+        )
+        with warnings.catch_warnings():  # in the folds without a class, its statistics are 0
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+            return list(folds.split(np.empty((n_rows, 1)), labels))
+
+    def _read_target(self, y):
+        """Numbers, with a column of zeros and ones for each class; and the labels as 0, 1, ...
+
+        There are no labels, but None, if the target is a number. Of two classes, the second one
+        has the only column.
         """
-        kind = type_of_target(y) if self.target_type == "auto" else self.target_type
+        is_auto = self.target_type == "auto"
+        kind = type_of_target(y, input_name="y") if is_auto else self.target_type
         self._classes = None
         if kind not in ("binary", "multiclass"):
-            y = np.asarray(y, dtype=np.float64)
-            return (y - y.mean())[:, None], False  # centered, for accuracy
-        classes, codes = np.unique(y, return_inverse=True)
+            y = self._as_numbers(y)
+            return (y - y.mean())[:, None], None  # centered, for accuracy
+        try:
+            classes, codes = np.unique(y, return_inverse=True)
+        except TypeError as error:
+            raise ValueError(f"y has labels of different types ({error}).") from error
         if kind == "binary":
-            return codes[:, None].astype(np.float64), True
+            if classes.size > 2:
+                raise ValueError(
+                    f"The field {self.field!r} has target_type='binary', but y has {classes.size} "
+                    "classes; pass target_type='multiclass' or 'continuous'."
+                )
+            return codes[:, None].astype(np.float64), codes
         self._classes = list(map(str, classes))
-        return np.eye(len(self._classes))[codes], True
+        return np.eye(len(self._classes))[codes], codes
+
+    def _as_numbers(self, y):
+        try:
+            numbers = np.asarray(y, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"The field {self.field!r} has target_type={self.target_type!r}, for which y must "
+                f"contain numbers ({error}); for labels, pass 'binary' or 'multiclass'."
+            ) from error
+        assert_all_finite(numbers, input_name="y")
+        return numbers
 
     def _effects(self, ids, targets, is_class):
         """By id, what is added to the overall mean; the last row is that of unknown values."""
