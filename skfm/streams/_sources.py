@@ -3,6 +3,7 @@
 import glob
 import os
 from bisect import bisect_right
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,6 +106,10 @@ class _Tables:
     def __init__(self, columns):
         self._columns = columns
 
+    def column_names(self):
+        """Names of all columns of the source, found without reading rows."""
+        raise NotImplementedError
+
     def _batches(self, n_rows):
         """Batches of at most about ``n_rows`` rows, each with the name of where it is from.
 
@@ -161,6 +166,17 @@ class _Files(_Tables):
         status = ((path, os.stat(path)) for path in self._paths)
         return "; ".join(f"{path}: {s.st_size} bytes, {s.st_mtime_ns} ns" for path, s in status)
 
+    def column_names(self):
+        _pyarrow()
+        from pyarrow import csv, parquet
+
+        path = self._paths[0]
+        with _naming(path):
+            if path.lower().endswith(".parquet"):
+                return parquet.read_schema(path).names
+            with csv.open_csv(path) as reader:
+                return reader.schema.names
+
     def _batches(self, n_rows):
         pa = _pyarrow()
         self._check_unchanged()
@@ -168,13 +184,8 @@ class _Files(_Tables):
             read = self._read_parquet if path.lower().endswith(".parquet") else self._read_csv
             batches = read(path, n_rows)
             while True:
-                try:
+                with _naming(path):
                     batch = next(batches, None)
-                except (pa.ArrowException, EOFError) as error:
-                    raise ValueError(
-                        f"{path} cannot be read: it is empty, truncated, damaged or of another "
-                        f"format ({error})."
-                    ) from error
                 if batch is None:
                     break
                 yield path, self._conforming(batch, path, pa)
@@ -248,6 +259,20 @@ class _Files(_Tables):
                 yield batch if self._columns is None else batch.select(self._columns)
 
 
+@contextmanager
+def _naming(path):
+    """Names the file in errors about its contents."""
+    try:
+        yield
+    except (_pyarrow().ArrowException, EOFError, OSError) as error:
+        if getattr(error, "errno", None) is not None:  # of the system, which names the file
+            raise
+        raise ValueError(
+            f"{path} cannot be read: it is empty, truncated, damaged or of another format "
+            f"({error})."
+        ) from error
+
+
 def _family(pa, kind):
     """What the types have in common that may be cast to each other."""
     if pa.types.is_dictionary(kind):
@@ -267,6 +292,9 @@ class _Dataset(_Tables):
     def fingerprint(self):
         return None
 
+    def column_names(self):
+        return self._dataset.schema.names
+
     def _batches(self, n_rows):
         self._check_columns(self._dataset.schema.names, "The dataset")
         for fragment in self._dataset.get_fragments():
@@ -285,6 +313,13 @@ class _Table(_Tables):
 
     def fingerprint(self):
         return None
+
+    def column_names(self):
+        pa = _pyarrow()
+        if hasattr(self._table, "iloc"):
+            return pa.Schema.from_pandas(self._table, preserve_index=False).names
+        is_stream = isinstance(self._table, pa.RecordBatchReader)
+        return (self._table if is_stream else self._as_arrow(pa)).schema.names
 
     def _batches(self, n_rows):
         pa = _pyarrow()
