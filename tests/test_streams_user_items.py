@@ -1,5 +1,6 @@
 """Logs in files: the matrix and the ids are those of the same log in memory, bit for bit."""
 
+import gzip
 import warnings
 from datetime import date, datetime, timedelta
 from itertools import pairwise
@@ -371,6 +372,32 @@ def test_damaged_files(folder):
         (folder / "3.parquet").write_bytes(content)
         with pytest.raises(ValueError, match=message):
             read(folder / "*.parquet", UserItemEncoder(value=None))
+
+
+def test_damage_in_the_middle_of_a_file(tmp_path):
+    path = tmp_path / "log.csv.gz"
+    path.write_bytes(gzip.compress(b"user,item\n" + bytes(str(make_log()), "ascii"))[:60])
+    with pytest.raises(ValueError, match=r"log\.csv\.gz cannot be decompressed .*: it is truncated"):
+        read(path, UserItemEncoder())
+    path = tmp_path / "log.parquet"
+    parquet.write_table(LOG, path, compression="gzip")
+    content = bytearray(path.read_bytes())
+    content[4:400] = bytes(396)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"log\.parquet cannot be read: it is empty, truncated"):
+        read(path, UserItemEncoder(value="rating", time="page"))
+
+
+def test_two_columns_of_one_name():
+    table = pa.Table.from_arrays([LOG["user"], LOG["user"]], ["user", "user"])
+    with pytest.raises(ValueError, match="Several columns of the log have the name 'user'"):
+        read(table, UserItemEncoder(user=0, item=1))
+
+
+def test_only_the_needed_columns_are_read(folder):
+    other = pa.array([[1]] * 10)  # of another type, in a column that is not needed
+    parquet.write_table(LOG.slice(0, 10).set_column(0, "page", other), folder / "4.parquet")
+    assert read(folder / "*.parquet", UserItemEncoder(value=None))[0].sum() == 310
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,6 @@ from skfm.preprocessing._entry_table import EntryTable
 from skfm.preprocessing._log_reader import ValuesCheck, refuse_to_guess
 from skfm.preprocessing._user_item_encoder import warn_of_repeated
 
-EMPTY = "X is an empty log: it has no rows."
-
 
 class CodedIds(NamedTuple):
     """A column of ids: its distinct ids, and for each event the position of its id."""
@@ -111,7 +109,7 @@ class LogStream:
     def finish(self):
         """The matrix; the encoder is fitted from now on."""
         if self._n_events == 0:
-            raise ValueError(EMPTY)
+            raise ValueError("X is an empty log: it has no rows.")
         if self._check is not None:
             self._check.finish()
         self._table.combine()

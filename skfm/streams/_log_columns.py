@@ -58,7 +58,7 @@ class _Column:
     def ids(self):
         """Only distinct ids become Python objects, and numbers do not."""
         array, kind = self._array, self._kind
-        if pa.types.is_nested(kind):
+        if pa.types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType):
             raise TypeError(f"{self._subject} must contain strings, numbers or dates; got {kind}.")
         self._refuse_null()
         if pa.types.is_floating(kind):

@@ -34,6 +34,10 @@ class TableFiles(Tables):
     def fingerprint(self):
         return self._status.fingerprint()
 
+    def column_names(self):
+        path = self._paths[0]
+        return next(naming(path, self._schemas(path))).names
+
     def _batches(self, n_rows):
         pa = pyarrow()
         self._status.check_unchanged()

@@ -24,6 +24,10 @@ class Tables:
     def fingerprint(self):
         return None
 
+    def column_names(self):
+        """Names of all columns of the source, found without reading rows."""
+        raise NotImplementedError
+
     def chunks(self, n_rows):
         pa = pyarrow()
         return recut(
@@ -56,6 +60,9 @@ class Dataset(Tables):
         super().__init__(columns)
         self._dataset = dataset
 
+    def column_names(self):
+        return self._dataset.schema.names
+
     def _batches(self, n_rows):
         self._check_columns(self._dataset.schema.names, "The dataset")
         for fragment in self._dataset.get_fragments():
@@ -80,6 +87,12 @@ class Table(Tables):
             "It can be read only once, but the rows are needed again. Pass a table, a Dataset, or "
             "a function that returns a fresh iterator.",
         )
+
+    def column_names(self):
+        pa = pyarrow()
+        if hasattr(self._table, "iloc"):
+            return pa.Schema.from_pandas(self._table, preserve_index=False).names
+        return self._open(pa).schema.names
 
     def _batches(self, n_rows):
         pa, total = pyarrow(), 0
@@ -130,10 +143,12 @@ class LazyFrame(Tables):
             )
         self._counted = CountedRows("The LazyFrame", "It must return the same rows each time.")
 
+    def column_names(self):
+        return self._frame.collect_schema().names()
+
     def _batches(self, n_rows):
         pa, total = pyarrow(), 0
-        names = self._frame.collect_schema().names()
-        self._check_columns(names, "The LazyFrame")
+        self._check_columns(self.column_names(), "The LazyFrame")
         frame = self._frame if self._columns is None else self._frame.select(self._columns)
         batches = frame.collect_batches(chunk_size=min(n_rows, BATCH_ROWS), maintain_order=True)
         schema = None

@@ -11,7 +11,7 @@ from skfm._utils.messages import shown
 from skfm._utils.parameters import POSITIVE_INTEGER, check_parameter
 from skfm._utils.typing import Int, SparseMatrix
 from skfm.preprocessing import UserItemEncoder
-from skfm.preprocessing._log_stream import EMPTY, LogStream
+from skfm.preprocessing._log_stream import LogStream
 from skfm.streams._encoding import is_fitted, naming_chunk
 from skfm.streams._sources import open_source
 
@@ -123,10 +123,17 @@ def read_user_item_matrix(
     encoder._check_parameters()
     is_known = is_fitted(encoder)
     encoder = encoder if is_known else clone(encoder)
-    source, names = _with_names(source, column_types)
+    source = _readable_once(source)
+    opened = open_source(source, column_types=column_types)
+    if not hasattr(opened, "column_names"):
+        raise TypeError("Files in the formats of svmlight and libffm have numbers instead of ids.")
+    names = opened.column_names()
     log = LogStream(encoder, names, is_fitted=is_known)
-    columns = [names[place] for place in log.places.values()]
-    column_types = {n: kind for n, kind in (column_types or {}).items() if n in columns}
+    columns = list(dict.fromkeys(names[place] for place in log.places.values()))
+    twin = next((name for name in columns if names.count(name) > 1), None)
+    if twin is not None:
+        raise ValueError(f"Several columns of the log have the name {twin!r}; rename all but one.")
+    column_types = {name: kind for name, kind in (column_types or {}).items() if name in columns}
     opened = open_source(source, columns=columns, column_types=column_types)
 
     from skfm.streams._log_columns import EventReader
@@ -140,25 +147,18 @@ def read_user_item_matrix(
     return log.finish(), encoder
 
 
-def _with_names(source, column_types):
-    """A source that can be read at least once more, and the names of its columns."""
-    if callable(source) and not hasattr(source, "__arrow_c_stream__"):
+def _readable_once(source):
+    """The source of a log, which is read in a single pass."""
+    is_stream = hasattr(source, "__arrow_c_stream__")
+    if callable(source) and not is_stream:
         raise TypeError(
             "A function cannot be the source of a log. Pass the record batches that it makes as a "
             "pyarrow.RecordBatchReader."
         )
-    if hasattr(source, "__arrow_c_stream__") and not hasattr(source, "iloc"):
-        import pyarrow as pa
+    if not is_stream or hasattr(source, "iloc"):
+        return source
+    import pyarrow as pa
 
-        if hasattr(pa.RecordBatchReader, "from_stream"):  # since pyarrow 15
-            source = pa.RecordBatchReader.from_stream(source)  # not all of it at once
-        else:
-            source = pa.table(source).to_reader()
-        return source, source.schema.names
-    with closing(open_source(source, column_types=column_types).chunks(1)) as chunks:
-        first = next(chunks, None)
-    if first is None:
-        raise ValueError(EMPTY)
-    if not hasattr(first.X, "column_names"):
-        raise TypeError("Files in the formats of svmlight and libffm have numbers instead of ids.")
-    return source, first.X.column_names
+    if not hasattr(pa.RecordBatchReader, "from_stream"):  # before pyarrow 15
+        return pa.table(source).to_reader()
+    return pa.RecordBatchReader.from_stream(source)  # not all of it at once
