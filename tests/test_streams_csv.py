@@ -253,8 +253,8 @@ def test_files_that_are_no_tables(write, small_blocks, text, message):
 @pytest.mark.parametrize("at_start", [True, False])
 @pytest.mark.parametrize("suffix", [".gz", ".bz2", ".xz"])
 def test_truncated_csv_files(write, suffix, at_start):
-    rng = np.random.default_rng(0)
-    text = "a,y\n" + "".join(f"{value},1\n" for value in rng.integers(0, 2**60, 200_000))
+    rng = np.random.default_rng(0)  # what cannot be compressed
+    text = "a,y\n" + "".join(f"{value},1\n" for value in rng.integers(0, 2**60, 10_000))
     good, path = write("a,y\n1,2\n", text, suffix=suffix)
     content = path.read_bytes()
     path.write_bytes(content[: 10 if at_start else -100])

@@ -190,9 +190,18 @@ CONTAINERS = {
     "csc": lambda: sparse.random(100, 5, 0.3, format="csc", random_state=0),
     "csr_array": lambda: sparse.csr_array(np.arange(300.0).reshape(100, 3)),
     "arrow": lambda: TABLE,
+    "batch": lambda: TABLE,
     "pandas": as_frame("pandas"),
     "polars": as_frame("polars"),
 }
+
+
+def as_batch(table):
+    return pa.RecordBatch.from_arrays(
+        [column.combine_chunks() for column in table.columns], names=table.column_names
+    )
+
+
 SIZES = {"long": [60, 40], "short": [1] * 100, "mixed": [0, 3, 50, 1, 46, 0], "one": [100]}
 
 
@@ -214,8 +223,8 @@ def test_chunks_of_functions_are_cut_and_joined(kind, sizes, n_rows, has_weight)
     y, weight = np.arange(100), np.linspace(0, 1, 100)
     whole = X.tocsr() if sparse.issparse(X) else X
     columns = [cut(values, SIZES[sizes]) for values in (whole, y, weight)]
-    if kind == "csc":
-        columns[0] = [part.tocsc() for part in columns[0]]
+    convert = {"csc": lambda part: part.tocsc(), "batch": as_batch}.get(kind, lambda part: part)
+    columns[0] = list(map(convert, columns[0]))
     pieces = list(zip(*columns[: 3 if has_weight else 2], strict=True))
     source = open_source(lambda: iter(pieces))
     chunks = list(source.chunks(n_rows))

@@ -377,7 +377,9 @@ def test_damaged_files(folder):
 def test_damage_in_the_middle_of_a_file(tmp_path):
     path = tmp_path / "log.csv.gz"
     path.write_bytes(gzip.compress(b"user,item\n" + bytes(str(make_log()), "ascii"))[:60])
-    with pytest.raises(ValueError, match=r"log\.csv\.gz cannot be decompressed .*: it is truncated"):
+    with pytest.raises(
+        ValueError, match=r"log\.csv\.gz cannot be decompressed .*: it is truncated"
+    ):
         read(path, UserItemEncoder())
     path = tmp_path / "log.parquet"
     parquet.write_table(LOG, path, compression="gzip")

@@ -7,6 +7,7 @@ from scipy import sparse
 
 from skfm._utils.messages import shown
 from skfm.streams._chunks import CountedRows, Piece, recut
+from skfm.streams._tables import pyarrow
 from skfm.streams._targets import check_shape
 
 LABELS = "feature_fields", "feature_groups"  # attributes of matrices
@@ -56,13 +57,11 @@ def _readable(X, name):
         labels = vars(X)
         X = X.tocsr()
         vars(X).update({label: labels[label] for label in LABELS if label in labels})
-    if not hasattr(X, "shape"):
-        if hasattr(X, "__arrow_c_stream__"):
-            import pyarrow as pa
-
-            X = pa.table(X)
-        elif not isinstance(X, (list, tuple)):
-            X = np.asarray(X)
+    elif hasattr(X, "__arrow_c_stream__") or hasattr(X, "__arrow_c_array__"):
+        if _library(X) not in ("pandas", "polars"):
+            X = pyarrow().table(X)
+    elif not (hasattr(X, "shape") or isinstance(X, (list, tuple))):
+        X = np.asarray(X)
     shape = (len(X),) if isinstance(X, (list, tuple)) else X.shape
     if not shape:
         raise ValueError(f"X must be a table with a row for each sample; {name} is a scalar.")
@@ -73,6 +72,10 @@ def _column(values):
     """Targets or weights as an array; those of a single column have one dimension."""
     values = np.asarray(values)
     return values.ravel() if values.ndim == 2 and values.shape[1] == 1 else values
+
+
+def _library(X):
+    return type(X).__module__.split(".")[0]
 
 
 def _cut(rows, start, stop):
@@ -106,15 +109,11 @@ def _join(parts):
 
 
 def _concatenate_tables(tables):
-    library = type(tables[0]).__module__.split(".")[0]
+    library = _library(tables[0])
     module = sys.modules[library]
     if library == "pandas":
         return module.concat(tables, ignore_index=True)
-    if library == "polars":
-        return module.concat(tables)
-    if isinstance(tables[0], module.RecordBatch):
-        return module.Table.from_batches(tables)
-    return module.concat_tables(tables)
+    return module.concat(tables) if library == "polars" else module.concat_tables(tables)
 
 
 def _fit_together(rows, others):
@@ -133,7 +132,7 @@ def _fit_together(rows, others):
             and X.shape[1:] == other.shape[1:]
             and all(_same_labels(X, other, name) for name in LABELS)
         )
-    library = type(X).__module__.split(".")[0]
+    library = _library(X)
     if library == "pandas":
         return X.columns.equals(other.columns) and X.dtypes.equals(other.dtypes)
     return library in ("polars", "pyarrow") and X.schema == other.schema

@@ -36,7 +36,7 @@ class TextFiles:
                     n_lines += text.count(b"\n")
                     n_rows += rows.labels.size
             if n_rows == 0:
-                raise ValueError(f"{path} is empty: it has no rows.")
+                raise ValueError(f"{path} is empty: it has no rows; leave it out.")
 
     def _parse(self, text, path, n_lines):
         if not self._has_fields:
