@@ -152,7 +152,6 @@ FAULTS = [  # file, what stands there, what stands there instead
     (SOLVERS + "fm/streamed.py", "if weight.size else X.shape[0]\n", "if False else X.shape[0]\n"),
     (SOLVERS + "fm/streamed.py", "X = only_columns(X, is_used)", "pass"),
     (SOLVERS + "fm/streamed.py", "center[n_entries < rows.piece_rows.sum()] = 0", "pass"),
-    (SOLVERS + "fm/streamed.py", "X = fill(X, self.used[self.center != 0])", "pass"),
     (SOLVERS + "fm/streamed.py", "rng.random(X.shape[0]) < share", "np.arange(X.shape[0]) < 9"),
     ("skfm/_fm/streamed_rows.py", "weight = weight * self._factors[y]", "weight = weight * 1\n#"),
     ("skfm/_fm/streamed_rows.py", "moved[np.searchsorted(larger, known)] = total", "pass"),
