@@ -153,7 +153,7 @@ FAULTS = [  # file, what stands there, what stands there instead
     (SOLVERS + "fm/streamed.py", "X = only_columns(X, is_used)", "pass"),
     (SOLVERS + "fm/streamed.py", "center[n_entries < rows.piece_rows.sum()] = 0", "pass"),
     (SOLVERS + "fm/streamed.py", "rng.random(X.shape[0]) < share", "np.arange(X.shape[0]) < 9"),
-    ("skfm/_fm/streamed_rows.py", "weight = weight * self._factors[y]", "weight = weight * 1\n#"),
+    ("skfm/_fm/streamed_rows.py", "weight = self._weigh(y, weight)", "pass"),
     ("skfm/_fm/streamed_rows.py", "moved[np.searchsorted(larger, known)] = total", "pass"),
     ("skfm/_fm/streamed_rows.py", "rng.random(y.size) < share", "np.arange(y.size) < 9"),
     ("skfm/_fm/fit_stream.py", 'data |= {"rows": encoded.checksums}', "pass"),

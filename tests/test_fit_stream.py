@@ -9,8 +9,9 @@ from scipy import sparse
 from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error
 
 from skfm import FMClassifier, FMRegressor
+from skfm._fm import streamed_rows
 from skfm._fm.interactions import check_interactions
-from skfm._fm.streamed_rows import StreamedRows
+from skfm._fm.streamed_rows import StreamedRows, count_labels
 from skfm._fm.target_transform import Targets, of_numbers
 from skfm._solvers.fm import streamed
 from skfm._solvers.fm.penalties import Penalties
@@ -207,6 +208,55 @@ CASES = {
     "weighted": {"field_interactions": "weighted"},
     "aware": {"field_interactions": "aware", "alpha": 1.0},
 }
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {"no": 1.0, "yes": 3.0, "perhaps": 0.5}])
+def test_class_weights_are_those_of_rows(small_blocks, class_weight):
+    X, raw = make_clicks(3000)
+    y = np.array(["no", "yes", "perhaps"])[np.digitize(np.sort(raw), [0, 1])]
+    given = np.random.default_rng(0).integers(1, 4, 3000).astype(X.dtype)
+    labels, codes = np.unique(y, return_inverse=True)
+    count = np.bincount(codes, given)
+    if class_weight == "balanced":
+        factors = 1 / (count * np.mean(1 / count))
+    else:
+        factors = np.array([class_weight[label] for label in labels])
+    model = FMClassifier(4, class_weight=class_weight, max_iter=4, random_state=0)
+    model.fit_stream(Encoded(X, y, given))
+    weight = given * factors[codes].astype(X.dtype)
+    expected = FMClassifier(4, max_iter=4, random_state=0).fit_stream(Encoded(X, y, weight))
+    assert_same(model, expected)
+
+
+def test_class_weights_without_effect_are_an_error(small_blocks):
+    X, raw = make_clicks(3000)
+    rows = Encoded(X, (raw > 0).astype(int))
+    model = FMClassifier(2, max_iter=2, class_weight={0: 1e-60, 1: 1.0})
+    fails("class_weight gives weights that are too small", rows, model)
+
+
+@pytest.mark.parametrize("strings", [False, True])
+def test_labels_that_come_late_are_counted(small_blocks, strings):
+    """The rows are sorted: the first part has a single label."""
+    y = np.repeat([3, 7, 5, 1], [2500, 1500, 1000, 40])
+    y = y.astype(str) if strings else y
+    weight = np.random.default_rng(0).random(y.size)
+    encoded = Encoded(sparse.csr_matrix((y.size, 4)), y, weight)
+    seen = []
+    labels, count = count_labels(encoded, seen.append)
+    expected, codes = np.unique(y, return_inverse=True)
+    assert_array_equal(labels, expected)
+    assert_allclose(count, np.bincount(codes, weight))
+    assert_array_equal(*seen, y[:1])
+
+
+def test_the_sample_of_targets_is_random(small_blocks, monkeypatch):
+    monkeypatch.setattr(streamed_rows, "SAMPLED", 500)
+    y = np.sort(np.random.default_rng(0).normal(size=3000))
+    rows = StreamedRows(Encoded(sparse.csr_matrix((3000, 4)), y), lambda y: y)
+    sample, weight = rows.targets.sample()
+    assert 400 < sample.size == weight.size < 600
+    assert abs(np.median(sample)) < 0.2 and 0.8 < sample.std() < 1.2
 
 
 def scores_of(make, X, y, n_train, score, **known):
