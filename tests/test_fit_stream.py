@@ -9,7 +9,7 @@ from scipy import sparse
 from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error
 
 from skfm import FMClassifier, FMRegressor
-from skfm._fm import streamed_rows
+from skfm._fm import fit_stream, streamed_rows
 from skfm._fm.interactions import check_interactions
 from skfm._fm.streamed_rows import StreamedRows, count_labels
 from skfm._fm.target_transform import Targets, of_numbers
@@ -377,6 +377,34 @@ def test_early_stopping(small_blocks, n_val, scoring):
         assert_allclose(best, -log_loss(y[3000:], model.predict_proba(X[3000:])), rtol=1e-5)
     else:
         assert best > 0.6
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 1.0, 1: 3.0}])
+def test_the_loss_of_validation_rows_is_that_in_memory(small_blocks, class_weight, monkeypatch):
+    """In several blocks, whose classes have other shares than those of the training rows."""
+    X, raw = make_clicks(4000)
+    y, weight = labels_of(raw, np.random.default_rng(2)), np.linspace(0.5, 2, 4000)
+    chosen = np.append(np.flatnonzero(y == 1)[:800], np.flatnonzero(y == 0)[:300])
+    val = Encoded(X[chosen], y[chosen], weight[chosen].astype(X.dtype))
+    model = FMClassifier(4, class_weight=class_weight, random_state=0, max_iter=5)
+    in_blocks = model.fit_stream(Encoded(X, y), rows_val=val).validation_scores_
+    monkeypatch.setattr(fit_stream, "fit_in_memory", lambda entries: entries is val.piece_entries)
+    in_memory = model.fit_stream(Encoded(X, y), rows_val=val).validation_scores_
+    assert_allclose(in_blocks, in_memory, rtol=1e-6)
+
+
+def test_wrong_validation_rows_are_an_error_before_training(small_blocks):
+    X, raw = make_clicks(3000)
+    y, epochs = (raw > 0).astype(int), []
+
+    def callback(model, epoch, loss):
+        epochs.append(epoch)
+
+    val = Encoded(X, np.append(y[:-1], 2))
+    fails("y_val has the label 2", Encoded(X, y), FMClassifier(callback=callback), rows_val=val)
+    rows, val = Encoded(X, raw / 1000), Encoded(X, np.append(raw[:-1], 1e308))
+    fails("y_val are far too large", rows, FMRegressor(callback=callback), rows_val=val)
+    assert not epochs
 
 
 def test_a_warm_start_continues(small_blocks):
