@@ -9,8 +9,9 @@ from scipy import sparse
 from sklearn.metrics import log_loss, mean_absolute_error, mean_squared_error
 
 from skfm import FMClassifier, FMRegressor
+from skfm._fm import fit_stream, streamed_rows
 from skfm._fm.interactions import check_interactions
-from skfm._fm.streamed_rows import StreamedRows
+from skfm._fm.streamed_rows import StreamedRows, count_labels
 from skfm._fm.target_transform import Targets, of_numbers
 from skfm._solvers.fm import streamed
 from skfm._solvers.fm.penalties import Penalties
@@ -138,10 +139,13 @@ def test_the_problem_is_that_of_rows_in_memory(small_blocks, n_dense, weighted, 
     X[5, 8] = 1e-170  # and one that cannot matter
     X[6:, 8] = 0
     X[:5, 8] = 0
+    rng = np.random.default_rng(0)
+    weight = np.ones(3000)
+    if weighted:
+        weight = rng.random(3000) + 0.5
+        weight[17], X[17, -1] = 1e-12, 0  # a full column but for a row of negligible weight
     X = X.tocsr()
     X.eliminate_zeros()
-    rng = np.random.default_rng(0)
-    weight = rng.random(3000) + 0.5 if weighted else np.ones(3000)
     transform = of_numbers(Targets.in_memory(raw, weight), "squared_error", 0.0, True, False)
     penalty = 2.0 if given else None
     penalties = Penalties(linear=penalty, factors=penalty, linear_lasso=0.0, factor_lasso=0.0)
@@ -168,11 +172,11 @@ def test_the_problem_is_that_of_rows_in_memory(small_blocks, n_dense, weighted, 
         assert_allclose(getattr(problem, name), getattr(whole, name), rtol=1e-10, err_msg=name)
     assert np.any(whole.center) == (n_dense > 0)
     assert_allclose(problem.mean_row_length, whole.mean_row_length)
-    block = problem.with_rows(rows.read(np.array([2, 5])))
-    chosen = np.r_[200:300, 500:600]
-    assert_allclose(
-        block.scaled_rows().toarray(), whole.scaled_rows(chosen).toarray(), rtol=1e-9, atol=1e-12
-    )
+    block = problem.with_rows(rows.read(np.array([0, 5])))  # with the entry that cannot matter
+    chosen = np.r_[0:100, 500:600]
+    found, expected = block.scaled_rows(), whole.scaled_rows(chosen)
+    assert found.nnz == expected.nnz
+    assert_allclose(found.toarray(), expected.toarray(), rtol=1e-9, atol=1e-12)
     assert_allclose(block.target, whole.target[chosen])
     assert sample.n_rows == 3000 or 500 < sample.n_rows < 2900
     assert_allclose(sample.represented * sample.total_weight, whole.total_weight)
@@ -204,6 +208,55 @@ CASES = {
     "weighted": {"field_interactions": "weighted"},
     "aware": {"field_interactions": "aware", "alpha": 1.0},
 }
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {"no": 1.0, "yes": 3.0, "perhaps": 0.5}])
+def test_class_weights_are_those_of_rows(small_blocks, class_weight):
+    X, raw = make_clicks(3000)
+    y = np.array(["no", "yes", "perhaps"])[np.digitize(np.sort(raw), [0, 1])]
+    given = np.random.default_rng(0).integers(1, 4, 3000).astype(X.dtype)
+    labels, codes = np.unique(y, return_inverse=True)
+    count = np.bincount(codes, given)
+    if class_weight == "balanced":
+        factors = 1 / (count * np.mean(1 / count))
+    else:
+        factors = np.array([class_weight[label] for label in labels])
+    model = FMClassifier(4, class_weight=class_weight, max_iter=4, random_state=0)
+    model.fit_stream(Encoded(X, y, given))
+    weight = given * factors[codes].astype(X.dtype)
+    expected = FMClassifier(4, max_iter=4, random_state=0).fit_stream(Encoded(X, y, weight))
+    assert_same(model, expected)
+
+
+def test_class_weights_without_effect_are_an_error(small_blocks):
+    X, raw = make_clicks(3000)
+    rows = Encoded(X, (raw > 0).astype(int))
+    model = FMClassifier(2, max_iter=2, class_weight={0: 1e-60, 1: 1.0})
+    fails("class_weight gives weights that are too small", rows, model)
+
+
+@pytest.mark.parametrize("strings", [False, True])
+def test_labels_that_come_late_are_counted(small_blocks, strings):
+    """The rows are sorted: the first part has a single label."""
+    y = np.repeat([3, 7, 5, 1], [2500, 1500, 1000, 40])
+    y = y.astype(str) if strings else y
+    weight = np.random.default_rng(0).random(y.size)
+    encoded = Encoded(sparse.csr_matrix((y.size, 4)), y, weight)
+    seen = []
+    labels, count = count_labels(encoded, seen.append)
+    expected, codes = np.unique(y, return_inverse=True)
+    assert_array_equal(labels, expected)
+    assert_allclose(count, np.bincount(codes, weight))
+    assert_array_equal(*seen, y[:1])
+
+
+def test_the_sample_of_targets_is_random(small_blocks, monkeypatch):
+    monkeypatch.setattr(streamed_rows, "SAMPLED", 500)
+    y = np.sort(np.random.default_rng(0).normal(size=3000))
+    rows = StreamedRows(Encoded(sparse.csr_matrix((3000, 4)), y), lambda y: y)
+    sample, weight = rows.targets.sample()
+    assert 400 < sample.size == weight.size < 600
+    assert abs(np.median(sample)) < 0.2 and 0.8 < sample.std() < 1.2
 
 
 def scores_of(make, X, y, n_train, score, **known):
@@ -324,6 +377,34 @@ def test_early_stopping(small_blocks, n_val, scoring):
         assert_allclose(best, -log_loss(y[3000:], model.predict_proba(X[3000:])), rtol=1e-5)
     else:
         assert best > 0.6
+
+
+@pytest.mark.parametrize("class_weight", [None, "balanced", {0: 1.0, 1: 3.0}])
+def test_the_loss_of_validation_rows_is_that_in_memory(small_blocks, class_weight, monkeypatch):
+    """In several blocks, whose classes have other shares than those of the training rows."""
+    X, raw = make_clicks(4000)
+    y, weight = labels_of(raw, np.random.default_rng(2)), np.linspace(0.5, 2, 4000)
+    chosen = np.append(np.flatnonzero(y == 1)[:800], np.flatnonzero(y == 0)[:300])
+    val = Encoded(X[chosen], y[chosen], weight[chosen].astype(X.dtype))
+    model = FMClassifier(4, class_weight=class_weight, random_state=0, max_iter=5)
+    in_blocks = model.fit_stream(Encoded(X, y), rows_val=val).validation_scores_
+    monkeypatch.setattr(fit_stream, "fit_in_memory", lambda entries: entries is val.piece_entries)
+    in_memory = model.fit_stream(Encoded(X, y), rows_val=val).validation_scores_
+    assert_allclose(in_blocks, in_memory, rtol=1e-6)
+
+
+def test_wrong_validation_rows_are_an_error_before_training(small_blocks):
+    X, raw = make_clicks(3000)
+    y, epochs = (raw > 0).astype(int), []
+
+    def callback(model, epoch, loss):
+        epochs.append(epoch)
+
+    val = Encoded(X, np.append(y[:-1], 2))
+    fails("y_val has the label 2", Encoded(X, y), FMClassifier(callback=callback), rows_val=val)
+    rows, val = Encoded(X, raw / 1000), Encoded(X, np.append(raw[:-1], 1e308))
+    fails("y_val are far too large", rows, FMRegressor(callback=callback), rows_val=val)
+    assert not epochs
 
 
 def test_a_warm_start_continues(small_blocks):

@@ -479,6 +479,10 @@ class FMClassifier(ClassifierMixin, BaseFM):
             return weight
         labels = self._to_numbers(y, "y")
         factors = self._class_factors(np.bincount(labels, weight, self.classes_.size))
+        return self._weigh(labels, weight, factors)
+
+    def _weigh(self, labels, weight, factors):
+        """Weights of rows multiplied by the factors of their classes."""
         weight = weight * factors[labels].astype(weight.dtype)
         total = weight.sum(dtype=np.float64)
         if not (weight > 0).all() or total > validation.largest_sum(weight.dtype):

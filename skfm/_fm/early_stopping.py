@@ -75,6 +75,8 @@ def make_score(estimator, transform, rows):
     `StreamedRows` can only be scored by the loss.
     """
     if isinstance(rows, StreamedRows):
+        for target, _ in rows.targets.parts():
+            _in_units(transform, target)  # an error comes before training
         return Score("loss", partial(_minus_loss, estimator, transform, rows.blocks))
     target = estimator._to_numbers(rows.y, "y_val")
     scorer = check_scoring(estimator)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -116,31 +117,38 @@ class StreamFitting:
         data |= {"rows_val": None if held_out is None else held_out.checksums}
         checkpoint = open_checkpoint(checkpoint, self, data)
         rng = checkpoint.random_state(check_random_state(self.random_state))
-        factors = None
         if is_classifier(self):
-            labels, count = count_labels(encoded, check_classification_targets)
+            labels, _ = count_labels(encoded, check_classification_targets)
             self._set_classes(labels)
-            if self.class_weight is not None:
-                factors = self._class_factors(count)
         elif encoded.labels is not None:
             raise ValueError(
                 "y must contain numbers for a regression (got strings); convert it, or use a "
                 "classifier if these are labels."
             )
-        streamed = StreamedRows(encoded, lambda y: self._to_numbers(y, "y"), factors)
+        streamed = self._as_streamed(encoded, "y")
         options = {"warm_start": warm_start, "tasks": tasks}
         options["checkpoint"] = checkpoint.stage("fit")
         if held_out is not None:
-            options["held_out"] = self._validation_rows(held_out, factors)
+            options["held_out"] = self._validation_rows(held_out)
         history = self._fit_rows(streamed, features, rng, self.max_iter, **options)
         self._keep_history(history)
         tasks.end()
         self._warn_if_not_converged(history)
         return self
 
-    def _validation_rows(self, encoded, factors):
+    def _as_streamed(self, encoded, name):
+        """The rows with targets as numbers and class weights; ``name`` is that of the targets."""
+        weigh = None
+        if is_classifier(self) and self.class_weight is not None:
+            labels, weight = count_labels(encoded, check_classification_targets)
+            count = np.zeros(self.classes_.size)
+            count[self._to_numbers(labels, name)] = weight
+            weigh = partial(self._weigh, factors=self._class_factors(count))
+        return StreamedRows(encoded, lambda y: self._to_numbers(y, name), weigh)
+
+    def _validation_rows(self, encoded):
         if check_scoring(self) is None and not fit_in_memory(encoded.piece_entries):
-            return StreamedRows(encoded, lambda y: self._to_numbers(y, "y_val"), factors)
+            return self._as_streamed(encoded, "y_val")
         return self._check_rows(*_in_memory(encoded), reset=False)
 
 

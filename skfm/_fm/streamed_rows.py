@@ -19,16 +19,16 @@ class StreamedRows:
     encoded : skfm.streams.EncodedRows
     to_numbers : callable
         Turns labels or numbers as given into those of the estimator.
-    factors : ndarray of shape (n_classes,), optional
-        What the weights of the rows of each class are multiplied by.
+    weigh : callable, optional
+        ``weigh(labels, weight)`` returns weights that also depend on the classes of the rows.
     """
 
-    def __init__(self, encoded, to_numbers, factors=None):
+    def __init__(self, encoded, to_numbers, weigh=None):
         self.encoded = encoded
         self.n_features, self.dtype = encoded.n_features, np.dtype(encoded.dtype)
         self.piece_rows, self.piece_entries = encoded.piece_rows, encoded.piece_entries
         self._to_numbers = to_numbers
-        self._factors = factors
+        self._weigh = weigh
 
     def read(self, pieces):
         X, y, weight = self.encoded.read(pieces)
@@ -43,8 +43,8 @@ class StreamedRows:
         y = self._to_numbers(as_given(self.encoded, y))
         if weight is None:
             weight = np.ones(y.size, self.dtype)
-        if self._factors is not None:
-            weight = weight * self._factors[y].astype(weight.dtype)
+        if self._weigh is not None:
+            weight = self._weigh(y, weight)
         return y, weight
 
     @property

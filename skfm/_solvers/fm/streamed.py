@@ -17,7 +17,6 @@ from skfm._solvers.fm.batches import Planner, batch_size_for
 from skfm._solvers.fm.column_scaling import (
     ColumnSums,
     far_centers,
-    fill,
     full_columns,
     measure_columns,
     only_columns,
@@ -88,9 +87,7 @@ class StreamedProblem(Problem):
 
     def with_rows(self, block):
         """The problem of some of the rows, with these columns and penalties."""
-        X = block.X
-        if self.center.any():
-            X = fill(X, self.used[self.center != 0])
+        X = block.X  # which has entries of centered columns in all rows
         if self.has_others:
             is_used = np.zeros(X.shape[1], dtype=bool)
             is_used[self.used] = True
