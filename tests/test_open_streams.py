@@ -5,6 +5,7 @@ import pickle
 import sys
 import threading
 
+import joblib
 import numpy as np
 import pytest
 from builders import SOLVERS as ALL_SOLVERS
@@ -246,6 +247,14 @@ def test_an_open_stream_has_no_other_attributes_than_a_fit():
 
 
 # Copies
+
+
+def test_attributes_can_be_hashed():
+    model, rest = opened()
+    before = joblib.hash(vars(model))
+    assert joblib.hash(vars(model)) == before
+    learn(model, *rest[0])
+    assert joblib.hash(vars(model)) != before
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, copy_of])

@@ -223,6 +223,10 @@ class OpenStream:
         transform = self.target_transform
         return Stream(self.settled, transform, scaling, memory, rng, seen, self.terms)
 
+    def __reduce__(self):
+        """For hashes of an estimator's attributes; its pickles contain a `Stream` anyway."""
+        return itself, (self.at_rest(),)
+
     @property
     def memory(self):
         return self.at_rest().memory
@@ -233,3 +237,7 @@ class OpenStream:
 
     def check_settled(self, now):
         check_settled(self.settled, now)
+
+
+def itself(value):
+    return value

@@ -78,6 +78,8 @@ def validate_rows(estimator, X, y, sample_weight, *, numeric_target, reset=True)
 
 def _validate(estimator, X, *, advice=_ADVICE_FOR_SAMPLES, **options):
     X = check_sparse(X)
+    if _is_valid(estimator, X, **options):
+        return (X, options["y"]) if "y" in options else X
     _refuse_dates(X, advice)
     try:
         return validate_data(estimator, X, accept_sparse="csr", dtype=FLOAT_TYPES, **options)
@@ -100,6 +102,26 @@ def _validate(estimator, X, *, advice=_ADVICE_FOR_SAMPLES, **options):
         if "X contains NaN" in message:
             raise kind(f"Input X contains NaN. {advice.missing}") from error
         raise
+
+
+def _is_valid(estimator, X, *, reset, y=None, y_numeric=False):
+    """Whether X, and y if given, need no conversion and no error message.
+
+    scikit-learn's checks take longer than to learn from a row, or to predict one.
+    """
+    known = vars(estimator)
+    if reset or "feature_names_in_" in known or not sparse.issparse(X):
+        return False
+    if X.format != "csr" or X.dtype not in FLOAT_TYPES or X.ndim != 2:
+        return False
+    if X.shape[0] == 0 or X.shape[1] != known.get("n_features_in_"):
+        return False
+    if y is not None and not (
+        type(y) is np.ndarray and y.shape == X.shape[:1] and y.dtype.kind in "biuf"
+    ):
+        return False
+    arrays = [X.data] if y is None or y.dtype.kind != "f" else [X.data, y]
+    return all(np.isfinite(array).all() for array in arrays)
 
 
 def _refuse_dates(X, advice):

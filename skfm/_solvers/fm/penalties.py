@@ -24,7 +24,8 @@ class Penalties:
 
     @property
     def has_lasso(self):
-        return bool(np.any(self.factor_lasso) or np.any(self.linear_lasso))
+        given = self.linear_lasso, self.factor_lasso
+        return any(value.any() if np.ndim(value) else value > 0 for value in given)
 
     @property
     def are_given(self):

@@ -131,8 +131,11 @@ class Guard:
         # First moments are only meaningful relative to the second ones.
         has_means = "mean" in LINEAR_SLOTS[self.update]
         means = self._slots(self.state, "mean", "mean") if has_means else ()
-        for part, (count, known) in enumerate((counts, counts, for_all, for_all)):
-            limited = np.flatnonzero(known > MUCH * np.maximum(count, 1))
+        limits = [
+            (count, known, np.flatnonzero(known > MUCH * np.maximum(count, 1)))
+            for count, known in (counts, for_all)
+        ]
+        for part, (count, known, limited) in enumerate(limits[i] for i in (0, 0, 1, 1)):
             if not limited.size or not watched[part].size:
                 continue
             now, before = watched[part][:, limited], self.before[part][:, limited]
