@@ -25,7 +25,7 @@ from sklearn.model_selection import GridSearchCV
 from skfm import FMClassifier, FMRegressor
 from skfm._fm import outputs
 from skfm._kernels.field_interactions import BLOCK_ROWS
-from skfm._solvers.fm import trainer
+from skfm._solvers.fm import batches, trainer
 from skfm._solvers.fm.empirical_bayes import PenaltySearch
 from skfm._solvers.fm.interactions import Interactions
 from skfm._solvers.fm.penalties import Penalties, PenaltiesToFind
@@ -401,6 +401,25 @@ def test_threads_share_batches_of_several_blocks_of_rows(kind, n_classes, busy_t
     fits = [quietly(clone(model).set_params(n_jobs=n).fit, X, y) for n in (1, 2, 3)]
     for other in fits[1:]:
         assert_same(other, fits[0])
+
+
+@pytest.mark.full
+def test_pointers_of_planned_batches_count_modulo_their_range(monkeypatch):
+    """The entries of a window are more than the range of the pointers, those of a batch fewer."""
+    X, y = make(0, size(30_000, 300))
+    model = model_for("weighted", max_iter=2, batch_size=size(1000, 50), n_jobs=2)
+    fits = []
+    for pointers in (np.uint16, np.uint32):
+
+        class Planner(batches.Planner):
+            def __init__(self, *arguments, pointers=pointers, **options):
+                super().__init__(*arguments, **options)
+                self.pointers = pointers
+
+        monkeypatch.setattr(batches, "Planner", Planner)
+        fits.append(quietly(clone(model).fit, X, y))
+    assert_same(*fits)
+    assert_array_equal(raw(fits[0], X), raw(fits[1], X))
 
 
 @pytest.mark.parametrize("n_classes", [0, *in_full(3)])

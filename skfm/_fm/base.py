@@ -238,13 +238,21 @@ class BaseFM(ChunkFitting, StreamFitting, FittedFM):
         rng_of_refit = copy.deepcopy(rng)
         if sets_aside:
             rows, held_out = self._set_aside(rows, rng)
-        options = {"warm_start": warm_start, "held_out": held_out, "tasks": tasks}
-        options["checkpoint"] = checkpoint.stage("fit")
-        history = self._fit_rows(self._as_numbers(rows), features, rng, self.max_iter, **options)
+        # Without **: until such a call returns, Python keeps all its arguments.
+        history = self._fit_rows(
+            self._as_numbers(rows),
+            features,
+            rng,
+            self.max_iter,
+            tasks=tasks,
+            checkpoint=checkpoint.stage("fit"),
+            warm_start=warm_start,
+            held_out=held_out,
+        )
         self._keep_history(history)
         if sets_aside and self._refits(history):
-            options = {"tasks": tasks, "checkpoint": checkpoint.stage("refit")}
-            self._fit_again(all_rows, features, rng_of_refit, history.best_epoch, options)
+            stage, n_epochs = checkpoint.stage("refit"), history.best_epoch
+            self._fit_again(all_rows, features, rng_of_refit, n_epochs, tasks, stage)
         tasks.end()
         self._warn_if_not_converged(history)
         return self
@@ -287,11 +295,18 @@ class BaseFM(ChunkFitting, StreamFitting, FittedFM):
             and history.best_epoch <= history.n_before_saddle
         )
 
-    def _fit_again(self, rows, features, rng, max_iter, options):
+    def _fit_again(self, rows, features, rng, max_iter, tasks, checkpoint):
         """Replace the model by one of all rows, unless a callback stops that."""
         first = dict(vars(self))
-        options = options | {"n_before": self.n_iter_}
-        history = self._fit_rows(self._as_numbers(rows), features, rng, max_iter, **options)
+        history = self._fit_rows(
+            self._as_numbers(rows),
+            features,
+            rng,
+            max_iter,
+            tasks=tasks,
+            checkpoint=checkpoint,
+            n_before=self.n_iter_,
+        )
         if history.cancelled:
             vars(self).update(first)
         else:

@@ -10,7 +10,7 @@ over the components of one entry, or of four, because LLVM vectorizes such loops
 
 import numpy as np
 
-from skfm._kernels._jit import jit, jit_inner
+from skfm._kernels._jit import jit, jit_inline, jit_inner
 from skfm._kernels.barrier import meet
 from skfm._kernels.field_interactions import (
     make_layers,
@@ -44,27 +44,38 @@ GATHER_COST = np.int64(1000)
 UPDATE_COST = np.int64(8)
 
 FEATURE_CHUNK = 256  # features updated by one call of an update rule
+NEAR_BYTES = 1 << 20  # of a processor's own cache, the second one
+LINE = 64  # bytes of a cache line
 
 ONE, TWO, THREE, FOUR = (np.uintp(n) for n in (1, 2, 3, 4))
+
+
+@jit_inline
+def entries_before(ptr, first, i):
+    """The number of entries of the items ``first:i`` of a batch.
+
+    ``ptr`` says where an item's entries begin, modulo the range of its type.
+    """
+    return np.uintp((np.int64(ptr[i]) - np.int64(ptr[first])) & np.int64(np.iinfo(ptr.dtype).max))
 
 
 @jit_inner
 def share(ptr, start, stop, cost, part, n_parts):
     """The bounds of part ``part`` of ``start:stop``, cut into ``n_parts`` parts of equal work.
 
-    The work of item i is its number of entries, ``ptr[i + 1] - ptr[i]``, plus ``cost``.
+    The work of an item is its number of entries plus ``cost``.
     """
     first, last = start, stop
-    base = np.int64(ptr[start]) + cost * start
-    total = np.int64(ptr[stop]) + cost * stop - base
+    total = np.int64(entries_before(ptr, start, stop)) + cost * (stop - start)
     for side in range(2):
         number = part + side
         if 0 < number < n_parts:
-            goal = base + total * number // n_parts
+            goal = total * number // n_parts
             low, high = start, stop
             while low < high:
                 middle = (low + high) // 2
-                if np.int64(ptr[middle]) + cost * middle < goal:
+                work = np.int64(entries_before(ptr, start, middle)) + cost * (middle - start)
+                if work < goal:
                     low = middle + 1
                 else:
                     high = middle
@@ -139,6 +150,7 @@ def run_steps(
     for batch in order:
         r0, f0 = rows.start[batch], columns.start[batch]
         r1, f1 = rows.start[batch + 1], columns.start[batch + 1]
+        e0 = np.uintp(row_ptr[r0])
         for step in range(first, last):
             is_forward = step < n_forward
             output = (step if is_forward else step - n_forward - 2) // 2 % n_outputs
@@ -318,6 +330,11 @@ def run_steps(
                 a, b = share(column_ptr, f0, f1, UPDATE_COST, part, n_parts)
                 linear, factors = state.linear[output], state.factors[output]
                 sums, slopes = row_scratch.sums[output], gradient[output]
+                # Layers that the cache does not hold are prefetched, chunk by chunk, in a loop so
+                # short that many cache misses overlap.
+                is_far = sums.size * sums.itemsize > NEAR_BYTES
+                line = np.uintp(LINE // sums.itemsize)
+                touched = zero
                 chunk_start = np.int64(part * FEATURE_CHUNK)
                 while a < b:
                     c = min(a + FEATURE_CHUNK, b)
@@ -327,6 +344,7 @@ def run_steps(
                             columns,
                             features,
                             r0,
+                            e0,
                             weight,
                             interactions,
                             local_factors,
@@ -335,13 +353,26 @@ def run_steps(
                             feature_sums,
                         )
                     else:
+                        if is_far:
+                            for i in range(np.uintp(a), np.uintp(c)):
+                                if interactions is not None:
+                                    j = np.uintp(feature[i])
+                                    base = np.uintp(interaction_group[j]) * np.uintp(width)
+                                e = e0 + entries_before(column_ptr, f0, i)
+                                end = e0 + entries_before(column_ptr, f0, i + ONE)
+                                for t in range(e, end):
+                                    r = np.uintp(entry_row[t])
+                                    for f in range(np.uintp(0), np.uintp(width), line):
+                                        touched = max(touched, sums[r, base + f])
+                            feature_sums.curve[chunk_start] = touched  # keeps the loop alive
                         for i in range(np.uintp(a), np.uintp(c)):
                             n = np.uintp(chunk_start) + i - np.uintp(a)
                             if interactions is not None:
                                 j = np.uintp(feature[i])
                                 group = interaction_group[j]
                                 base = np.uintp(group) * np.uintp(width)
-                            e, end = np.uintp(column_ptr[i]), np.uintp(column_ptr[i + ONE])
+                            e = e0 + entries_before(column_ptr, f0, i)
+                            end = e0 + entries_before(column_ptr, f0, i + ONE)
                             occurrences = kind(end - e)
                             if weighted:
                                 occurrences = zero
@@ -463,23 +494,25 @@ def _forward_general(
 
 @jit_inner(allocates=True)
 def _sum_general(
-    columns, features, r0, weight, interactions, factors, gradient, sums, feature_sums
+    columns, features, r0, e0, weight, interactions, factors, gradient, sums, feature_sums
 ):
     """Sum the gradients of features (see `update_rules.move`) where degrees are higher than 2."""
-    feature, first, last, start, base = features
+    feature, first, last, f0, base = features
     value, total = columns.value, feature_sums.total
     zero, one = sums.dtype.type(0), sums.dtype.type(1)
     width = total.shape[1]
     p, slopes = np.empty(width, sums.dtype), np.empty(width, sums.dtype)
     for n in range(last - first):
-        i, b, local_factors = first + n, base + n, factors[first - start + n, 0]
+        i, b, local_factors = first + n, base + n, factors[first - f0 + n, 0]
         j = np.uintp(feature[i])
         occurrences, slope = zero, zero
         for f in range(width):
             total[b, f] = zero
-        for e in range(np.uintp(columns.ptr[i]), np.uintp(columns.ptr[i + 1])):
-            r = np.uintp(columns.row[e])
-            x = one if value.size == 0 else value[e]
+        e = e0 + entries_before(columns.ptr, f0, i)
+        end = e0 + entries_before(columns.ptr, f0, i + 1)
+        for t in range(e, end):
+            r = np.uintp(columns.row[t])
+            x = one if value.size == 0 else value[t]
             occurrences += weight[np.uintp(r0) + r] if weight.size > 0 else one
             slope += x * gradient[r]
             for f in range(width):

@@ -62,7 +62,7 @@ class WindowColumns(NamedTuple):
 
     start: np.ndarray  # (n_batches + 1,), the first of each batch's features
     feature: np.ndarray  # (n_pairs,), one for each pair of a batch and one of its features
-    ptr: np.ndarray  # (n_pairs + 1,), where a feature's entries begin
+    ptr: np.ndarray  # (n_pairs + 1,), where a feature's entries begin, modulo the type's range
     row: np.ndarray  # (n_entries,), the number of an entry's row within the batch
     value: np.ndarray  # (n_entries,), or empty
 

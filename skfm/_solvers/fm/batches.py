@@ -11,6 +11,7 @@ from skfm._solvers.fm.optimizer_state import UPDATES
 
 WINDOW_ENTRIES = 1 << 21
 KEPT_BYTES = 512 << 20
+POINTER = 8  # bytes of a row pointer in CSR, at most
 BATCH_BYTES = 2 << 20  # of the layers of a batch's rows
 LEAST_SIZE = 64  # rows of a batch, however many bytes they have
 
@@ -84,6 +85,10 @@ class Planner:
         self._longest = int(np.diff(entry_start).max())
         narrow = max(self.batch_size, min(self._longest, problem.n_used)) <= 1 << 16
         self.local_ids = np.uint16 if narrow else np.uint32
+        # Pairs of a batch and a feature are most in field models, whose batches are small. All
+        # others have one type, which saves a compilation.
+        has_many_pairs = problem.interactions.kind != "plain" and self._longest < 1 << 16
+        self.pointers = np.uint16 if has_many_pairs else np.uint32
         self._bounds = [0]  # in batches
         for batch in range(1, batch_start.size):
             first = self._bounds[-1]
@@ -92,7 +97,7 @@ class Planner:
                 or entry_start[batch + 1] - entry_start[first] > WINDOW_ENTRIES
             ):
                 self._bounds.append(batch)
-        csr_bytes = problem.indptr.nbytes + problem.indices.nbytes + problem.data.nbytes
+        csr_bytes = POINTER * problem.indptr.size + problem.indices.nbytes + problem.data.nbytes
         self._budget = min(2 * csr_bytes, kept_bytes)
         self._kept = {}
         self.nbytes = 0
@@ -158,7 +163,7 @@ class Planner:
         columns = WindowColumns(
             start=np.empty(last - first + 1, np.int64),
             feature=np.empty(n_entries + 1, np.uint32),  # with a spare place to write to
-            ptr=np.empty(n_entries + 1, np.uint32),
+            ptr=np.empty(n_entries + 1, self.pointers),
             row=np.empty(n_entries, self.local_ids),
             value=np.empty(n_values, dtype),
         )
@@ -170,7 +175,7 @@ class Planner:
         n_pairs = plan_batches(
             problem.scaled_source(), rows, self.batch_size, scratch, window_rows, columns
         )
-        columns = columns._replace(
-            feature=columns.feature[:n_pairs].copy(), ptr=columns.ptr[: n_pairs + 1].copy()
-        )
+        # In place: copies would leave holes of the first size between the windows that are kept.
+        columns.feature.resize(n_pairs, refcheck=False)
+        columns.ptr.resize(n_pairs + 1, refcheck=False)
         return Window(window_rows, columns)

@@ -235,7 +235,7 @@ def make_problem(
     with np.errstate(over="ignore"):  # an infinite loss raises an error later
         target = target.astype(X.dtype)
     return Problem(
-        indptr=X.indptr.astype(np.int64),
+        indptr=read_only(X.indptr),
         indices=read_only(X.indices),
         data=read_only(X.data),
         target=target,

@@ -93,7 +93,7 @@ class StreamedProblem(Problem):
             is_used[self.used] = True
             X = only_columns(X, is_used)
         return Problem(
-            indptr=X.indptr.astype(np.int64),
+            indptr=read_only(X.indptr),
             indices=read_only(X.indices),
             data=read_only(X.data),
             target=block.target,
@@ -130,7 +130,7 @@ def make_streamed_problem(
         is_cumulative=is_cumulative,
     )
     problem = StreamedProblem(
-        indptr=np.zeros(1, np.int64),
+        indptr=np.zeros(1, np.int32),
         indices=np.zeros(0, np.int32),
         data=np.zeros(0, rows.dtype),
         target=np.zeros(0, rows.dtype),

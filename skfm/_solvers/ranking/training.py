@@ -137,8 +137,8 @@ class PairSteps:
         n_regressed = 0 if self.regression is None else n_items
         dtype, ids = state.factors.dtype, sides.problem.indices.dtype
         return Items(
-            indptr=trained.indptr.astype(np.int64),
-            # The index type of the contexts, so that the same compiled code plans both.
+            # The index types of the contexts, so that the same compiled code plans both.
+            indptr=read_only(trained.indptr.astype(sides.problem.indptr.dtype)),
             feature=read_only((trained.indices + sides.contexts.n_used).astype(ids)),
             value=read_only(trained.data.astype(dtype)),
             output=np.zeros(n_regressed, dtype),
@@ -169,6 +169,7 @@ class PairSteps:
         # The types of the contexts' windows if possible, so that both use the same compiled code.
         fits = max(n_distinct, n_pairs) <= np.iinfo(planner.local_ids).max + 1
         local_ids = planner.local_ids if fits else np.uint32
+        pointers = planner.pointers if n_entries <= np.iinfo(planner.pointers).max else np.uint32
         return ItemBatch(
             items=BatchItems(
                 batch=np.zeros(1, np.int64),
@@ -178,7 +179,7 @@ class PairSteps:
                 row=np.empty(2 * n_rows, np.int64),
                 slope=np.empty(2 * n_rows, dtype),
             ),
-            window=_empty_window(n_distinct, n_entries, local_ids, dtype),
+            window=_empty_window(n_distinct, n_entries, local_ids, pointers, dtype),
             scratch=make_scratch(
                 state,
                 problem.interactions.n_layers,
@@ -273,7 +274,7 @@ class PairSteps:
         )
 
 
-def _empty_window(n_rows, n_entries, local_ids, dtype):
+def _empty_window(n_rows, n_entries, local_ids, pointers, dtype):
     """Space for one planned batch."""
     return Window(
         WindowRows(
@@ -287,7 +288,7 @@ def _empty_window(n_rows, n_entries, local_ids, dtype):
         WindowColumns(
             start=np.zeros(2, np.int64),
             feature=np.empty(n_entries + 1, np.uint32),
-            ptr=np.zeros(n_entries + 1, np.uint32),
+            ptr=np.zeros(n_entries + 1, pointers),
             row=np.empty(n_entries, local_ids),
             value=np.empty(n_entries, dtype),
         ),
