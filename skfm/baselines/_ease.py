@@ -80,12 +80,12 @@ class EASERecommender(ItemItemRecommender):
         n_items = X.shape[1]
         if n_items > self.max_items:
             gigabytes = n_items**2 * X.dtype.itemsize / 1e9
-            other = ", pass X in float32, which halves it," if X.dtype == np.float64 else ""
+            half = "; X in float32 needs half of it" if X.dtype == np.float64 else ""
             raise ValueError(
                 f"X has {n_items} items, for which EASERecommender needs a dense matrix of "
-                f"{gigabytes:.1f} GB in {X.dtype}; max_items={self.max_items}. Leave out rare "
-                f"items, use SLIMRecommender or ItemKNNRecommender, whose matrices are sparse, or"
-                f"{other} raise max_items if there is enough memory."
+                f"{gigabytes:.2g} GB in {X.dtype}, but max_items={self.max_items}. Raise "
+                f"max_items if there is enough memory{half}. Otherwise, leave out rare items, or use "
+                "SLIMRecommender or ItemKNNRecommender, whose matrices are sparse."
             )
         weights = ease(X, float(self.alpha), n_threads(self.n_jobs))
         if weights is None:
