@@ -84,8 +84,8 @@ class EASERecommender(ItemItemRecommender):
             raise ValueError(
                 f"X has {n_items} items, for which EASERecommender needs a dense matrix of "
                 f"{gigabytes:.2g} GB in {X.dtype}, but max_items={self.max_items}. Raise "
-                f"max_items if there is enough memory{half}. Otherwise, leave out rare items, or use "
-                "SLIMRecommender or ItemKNNRecommender, whose matrices are sparse."
+                f"max_items if there is enough memory{half}. Otherwise, leave out rare items, or "
+                "use SLIMRecommender or ItemKNNRecommender, whose matrices are sparse."
             )
         weights = ease(X, float(self.alpha), n_threads(self.n_jobs))
         if weights is None:
