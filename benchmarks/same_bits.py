@@ -25,6 +25,7 @@ from skfm import (
     FMRecommender,
     FMRegressor,
     MFRecommender,
+    baselines,
 )
 from skfm.datasets import make_fm_classification, make_fm_regression
 from skfm.preprocessing import EventEncoder, UserItemEncoder
@@ -121,6 +122,9 @@ def variants_of_recommenders():
             X = make_matrix(dtype, name == "implicit")
             model = MFRecommender(8, max_iter=10, random_state=0).set_params(**options)
             yield f"MFRecommender {name} {np.dtype(dtype)}", model, X, None
+            if name == "implicit":
+                for kind in baselines.__all__:
+                    yield f"{kind} {np.dtype(dtype)}", getattr(baselines, kind)(), X, None
     X = make_matrix(np.float64, implicit=True).tocoo()
     users = sparse.csr_matrix(np.eye(200)[X.row])
     features = np.random.default_rng(2).integers(2, size=(80, 12)).astype(float)
@@ -138,13 +142,14 @@ def answers(name, model, X, y):
     model = model.fit(X) if y is None else model.fit(X, y)
     for attribute, value in vars(model).items():
         if attribute.endswith("_") and not attribute.startswith("_"):
-            array = np.asarray(value)
+            array = value.toarray() if sparse.issparse(value) else np.asarray(value)
             if array.dtype.kind in "biuf":
                 found[attribute] = array
     rows = X[:50]
     if hasattr(model, "recommend"):
         found["items"], found["scores"] = model.recommend(rows, 5)
-        found["similar"], found["cosines"] = model.similar_items([0, 3, 5], 4)
+        if hasattr(model, "similar_items"):
+            found["similar"], found["cosines"] = model.similar_items([0, 3, 5], 4)
         found["pairs"] = model.predict_pairs(rows, np.arange(50), np.arange(50))
         found["score"] = np.float64(model.score(X, y) if y is not None else model.score(X))
     elif hasattr(model, "predict_proba"):

@@ -99,6 +99,14 @@ def _uses(dtype):
             model.similar_items([0], 2)
 
         yield factorize
+
+    def find_neighbors():
+        from skfm.baselines import EASERecommender, ItemKNNRecommender, SLIMRecommender
+
+        for kind in (EASERecommender, ItemKNNRecommender, SLIMRecommender):
+            kind().fit(ratings).recommend(ratings, 2)
+
+    yield find_neighbors
     for features in (None, sparse.csr_matrix(rng.normal(size=(N_ITEMS, 2)).astype(dtype))):
 
         def rank(features=features):

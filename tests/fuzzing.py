@@ -21,6 +21,7 @@ from skfm import (
     FMRecommender,
     FMRegressor,
     MFRecommender,
+    baselines,
 )
 from skfm._fm.target_transform import CLASSIFICATION
 from skfm.preprocessing import EventEncoder, TableEncoder, UserItemEncoder
@@ -528,6 +529,41 @@ def draw_matrix(dice):
     return Input(MFRecommender, parameters, calls)
 
 
+BASELINE = {
+    "statistic": ("count", "sum"),
+    "n_neighbors": (1, 3, 100),
+    "metric": ("cosine", "tfidf", "bm25", "jaccard", "overlap"),
+    "shrinkage": (0, 2.5, 1e6),
+    "k1": (0, 1.2),
+    "b": (0, 0.5, 1),
+    "alpha": (0.1, 1.0, 1e6),
+    "beta": (0, 0.5, 2.0),
+    "max_items": (3, 100),
+    "alpha_l1": (0, 0.1, 10.0),
+    "positive": (True, False),
+    "max_iter": (1, 5, 100),
+    "tol": (1e-6, 0.1),
+    "n_jobs": (None, -1),
+}
+
+
+def draw_baseline(dice):
+    """Fits of users x items, without factors."""
+    estimator = getattr(baselines, dice.pick(*baselines.__all__))
+    known = estimator().get_params()
+    domain = {name: values for name, values in BASELINE.items() if name in known}
+    n_items = dice.size(1, 7)
+    calls = []
+    for _ in range(dice.size(1, 2)):
+        X = draw_table(dice, dice.pick(1, 5, 12, 200), n_items, is_explicit=dice.chance(0.5))
+        calls.append(Call("fit", {"X": X}))
+        n = dice.pick(1, 2, 10)
+        X = draw_table(dice, n, n_items, is_explicit=dice.chance(0.5))
+        served = [Call("score", {"X": X}), *draw_served(dice, X, np.arange(n_items), n, n_items)]
+        calls += [call for call in served if hasattr(estimator, call.method)]
+    return Input(estimator, dice.values(domain), calls)
+
+
 def draw_ranking(dice):
     """Events: contexts and chosen items, which may have features."""
     n_columns, n_items = dice.size(1, 6), dice.size(2, 6)
@@ -722,6 +758,7 @@ FAMILIES = {
     "EventEncoder": draw_event_encoder,
     "make_recipe": draw_recipe,
     "TableEncoder": draw_table_encoder,
+    "baselines": draw_baseline,
 }
 
 

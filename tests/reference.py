@@ -945,3 +945,104 @@ def best_field_objective(parameters, data, n_starts=2):
     starts = [start] + [start + rng.normal(size=start.size) / 2 for _ in range(n_starts)]
     options = {"jac": True, "method": "L-BFGS-B", "options": {"maxiter": 500}}
     return min(minimize(value_and_slope, start, **options).fun for start in starts)
+
+
+# --- neighbors and weights between items
+
+
+def document_weights(X, metric, k1, b, learned_from=None):
+    """Rows as documents, weighted for a similarity; statistics are those of ``learned_from``."""
+    learned_from = X if learned_from is None else learned_from
+    n, with_term = len(learned_from), (learned_from > 0).sum(axis=0)
+    if metric in ("jaccard", "overlap"):
+        return (X > 0).astype(float)
+    if metric == "tfidf":
+        return X * (1 + np.log((1 + n) / (1 + with_term)))
+    if metric == "bm25":
+        length = X.sum(axis=1, keepdims=True) / learned_from.sum(axis=1).mean()
+        idf = np.log(1 + (n - with_term + 0.5) / (with_term + 0.5))
+        return np.where(X > 0, X * (k1 + 1) / (X + k1 * (1 - b + b * length)), 0) * idf
+    return X
+
+
+def similarities(A, B, metric, shrinkage):
+    """Of all rows of A and all rows of B, as weighted by `document_weights`."""
+    products = A @ B.T
+    if metric == "bm25":
+        return products
+    if metric in ("jaccard", "overlap"):
+        n_a, n_b = A.sum(axis=1)[:, None], B.sum(axis=1)[None]
+        below = n_a + n_b - products if metric == "jaccard" else np.minimum(n_a, n_b)
+    else:
+        below = np.linalg.norm(A, axis=1)[:, None] * np.linalg.norm(B, axis=1)[None]
+    below = below + shrinkage
+    return np.divide(products, below, out=np.zeros_like(products), where=products > 0)
+
+
+def keep_largest(S, k):
+    """The ``k`` largest values of each row, the first of equal ones; zeros elsewhere."""
+    kept = np.zeros_like(S)
+    for row, values in zip(kept, S, strict=True):
+        best = np.argsort(-values, kind="stable")[:k]
+        row[best] = np.maximum(values[best], 0)
+    return kept
+
+
+def item_neighbors(X, metric, shrinkage, k1, b, k):
+    """Item weights: column j has the neighbors of item j."""
+    W = document_weights(X.T, metric, k1, b)
+    S = similarities(W, W, metric, shrinkage)
+    np.fill_diagonal(S, 0)
+    return keep_largest(S, k).T
+
+
+def user_neighbor_scores(X, rows, metric, shrinkage, k1, b, k):
+    """Scores of all items for some rows, by their neighbors among the rows of X."""
+    W, Q = document_weights(X, metric, k1, b), document_weights(rows, metric, k1, b, X)
+    return keep_largest(similarities(Q, W, metric, shrinkage), k) @ X
+
+
+def ease_weights(X, alpha):
+    """Each item's ridge regression on the others, one after the other."""
+    n = X.shape[1]
+    B = np.zeros((n, n))
+    for j in range(n):
+        others = np.flatnonzero(np.arange(n) != j)
+        A = X[:, others]
+        B[others, j] = np.linalg.solve(A.T @ A + alpha * np.eye(n - 1), A.T @ X[:, j])
+    return B
+
+
+def rp3beta_weights(X, alpha, beta, k):
+    """Walks from item to user to item, one sum over users for each pair of items."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        to_user = np.nan_to_num((X / X.sum(axis=0)).T) ** alpha * (X.T > 0)
+        to_item = np.nan_to_num(X / X.sum(axis=1, keepdims=True)) ** alpha * (X > 0)
+        W = np.nan_to_num(to_user @ to_item / X.sum(axis=0) ** beta)
+    np.fill_diagonal(W, 0)
+    return keep_largest(W.T, k).T
+
+
+def slim_objectives(X, W, alpha, alpha_l1):
+    """The objective of each item."""
+    errors = ((X - X @ W) ** 2).sum(axis=0)
+    return (errors + alpha * (W**2).sum(axis=0)) / 2 + alpha_l1 * np.abs(W).sum(axis=0)
+
+
+def slim_weights(X, alpha, alpha_l1, positive, n_sweeps=3000):
+    """Coordinate descent over all weights in turn, with residuals."""
+    n = X.shape[1]
+    W = np.zeros((n, n))
+    for j in range(n):
+        residual = X[:, j].astype(float)
+        for _ in range(n_sweeps):
+            before = W[:, j].copy()
+            for i in np.flatnonzero((np.arange(n) != j) & X.any(axis=0)):
+                target = X[:, i] @ residual + X[:, i] @ X[:, i] * W[i, j]
+                w = np.sign(target) * max(abs(target) - alpha_l1, 0) / (X[:, i] @ X[:, i] + alpha)
+                w = max(w, 0) if positive else w
+                residual -= (w - W[i, j]) * X[:, i]
+                W[i, j] = w
+            if np.abs(W[:, j] - before).max() < 1e-12:
+                break
+    return W

@@ -13,6 +13,14 @@ from skfm import (
     FMRegressor,
     MFRecommender,
 )
+from skfm.baselines import (
+    EASERecommender,
+    ItemKNNRecommender,
+    PopularityRecommender,
+    RP3betaRecommender,
+    SLIMRecommender,
+    UserKNNRecommender,
+)
 from skfm.preprocessing import EventEncoder, TableEncoder, UserItemEncoder
 
 N_ROWS = 60
@@ -179,6 +187,17 @@ MODELS = {
         lambda model: model.recommend(X, 2, exclude_seen=False)[1],
         lambda model: model.add_items(FEATURES[:1] * 3, item_ids=["newer"]),
     ),
+    **{
+        kind.__name__: (
+            lambda kind=kind: kind().fit(RATINGS),
+            lambda model: np.stack(model.recommend(RATINGS[:10], 3)),
+            None,
+        )
+        for kind in (
+            *(PopularityRecommender, ItemKNNRecommender, UserKNNRecommender),
+            *(EASERecommender, SLIMRecommender, RP3betaRecommender),
+        )
+    },
     "UserItemEncoder": (
         lambda: UserItemEncoder(dtype=np.float32).fit([row[:2] for row in LOG]),
         lambda model: model.transform([row[:2] for row in LOG[5:]]).toarray(),

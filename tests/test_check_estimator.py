@@ -22,6 +22,14 @@ from skfm import (
     FMRegressor,
     MFRecommender,
 )
+from skfm.baselines import (
+    EASERecommender,
+    ItemKNNRecommender,
+    PopularityRecommender,
+    RP3betaRecommender,
+    SLIMRecommender,
+    UserKNNRecommender,
+)
 from skfm.preprocessing import EventEncoder, TableEncoder
 
 FIRST = [  # what a user meets first
@@ -35,6 +43,12 @@ FIRST = [  # what a user meets first
     MFRecommender(),
     MFRecommender(feedback="implicit"),
     FMRecommender(),
+    PopularityRecommender(),
+    ItemKNNRecommender(),
+    UserKNNRecommender(),
+    EASERecommender(),
+    SLIMRecommender(),
+    RP3betaRecommender(),
     EventEncoder(),
     TableEncoder(),
 ]
@@ -84,6 +98,9 @@ MODELS = [
     FMRecommender(loss="bpr"),
     FMRecommender(loss="logistic"),
     FMRecommender(n_jobs=2),
+    *(ItemKNNRecommender(metric=metric) for metric in ("cosine", "bm25", "jaccard", "overlap")),
+    *(UserKNNRecommender(metric=metric) for metric in ("cosine", "bm25", "jaccard", "overlap")),
+    SLIMRecommender(positive=False, n_jobs=2),
     EventEncoder(["user", "item", "history"]),
     EventEncoder(["item", "ratings", "raters"]),
     EventEncoder(["previous", "last", "time", "user_time"], time=1, n_bins=3),
@@ -131,6 +148,7 @@ def test_scikit_learn_check_of_others(estimator, check):
 CODE = """
 from sklearn.utils.estimator_checks import estimator_checks_generator
 from skfm import *
+from skfm.baselines import *
 from skfm.preprocessing import EventEncoder, TableEncoder
 for model in {models}:
     checks = [check for _, check in estimator_checks_generator(model)]

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 import skfm
-from skfm import _version, preprocessing
+from skfm import _version, baselines, preprocessing
 
 ADDRESS = "https://docs.example/skfm"
 API = Path(__file__).parents[1] / "docs" / "api.rst"
 ESTIMATORS = {
     f"{module.__name__}.{name}": getattr(module, name)
-    for module in (skfm, preprocessing)
+    for module in (skfm, preprocessing, baselines)
     for name in module.__all__
     if hasattr(getattr(module, name), "get_params")
 }

@@ -542,6 +542,7 @@ import numpy as np
 from numba.core import event
 from scipy import sparse
 import skfm
+from skfm import baselines
 from skfm._compile_all import SOLVERS
 
 compiled = []
@@ -568,8 +569,10 @@ settings = {
     "FMRegressor": [{"solver": solver} for solver in SOLVERS],
     "MFRecommender": [{}, {"solver": "sgd"}, {"feedback": "implicit"}],
 }
-estimators = [name for name in skfm.__all__ if isinstance(getattr(skfm, name), type)]
+estimators = {name: getattr(skfm, name) for name in skfm.__all__}
+estimators = {name: kind for name, kind in estimators.items() if isinstance(kind, type)}
 assert set(estimators) == set(targets)
+estimators |= {name: getattr(baselines, name) for name in baselines.__all__}
 dense = np.abs(rng.normal(size=(100, 12)) * (rng.random((100, 12)) < 0.7))
 one_hot = np.eye(12)[rng.integers(12, size=100)] + np.eye(12)[rng.integers(12, size=100)]
 weight = np.ones(100, sys.argv[1])
@@ -581,9 +584,9 @@ for X in (dense, sparse.csr_matrix(dense), sparse.csr_matrix(one_hot), shared, l
     X = X.astype(sys.argv[1], copy=False)
     for name in estimators:
         for parameters in settings.get(name, [{}]):
-            for target in targets[name]:
+            for target in targets.get(name, [None]):
                 for n_jobs in (None, 2):
-                    model = getattr(skfm, name)(**parameters)
+                    model = estimators[name](**parameters)
                     options = {"n_jobs": n_jobs, "random_state": 0}
                     known = model.get_params()
                     model.set_params(**{key: options[key] for key in options if key in known})
@@ -592,7 +595,8 @@ for X in (dense, sparse.csr_matrix(dense), sparse.csr_matrix(one_hot), shared, l
                         model.fit(X, target, weight)
                     if hasattr(model, "recommend"):
                         model.recommend(X, 3)
-                        model.similar_items([0], 2)
+                        if hasattr(model, "similar_items"):
+                            model.similar_items([0], 2)
                     else:
                         model.predict(X)
 print(json.dumps(compiled))

@@ -25,6 +25,7 @@ from skfm import (
     FMRecommender,
     FMRegressor,
     MFRecommender,
+    baselines,
 )
 from skfm._solvers.fm.interactions import Interactions, all_pairs
 from skfm._utils.packing import Columns, Runs, packed, unpacked
@@ -45,6 +46,7 @@ def make_data(n_rows=40):
 
 
 ENCODERS = UserItemEncoder, EventEncoder, TableEncoder
+BASELINES = tuple(getattr(baselines, name) for name in baselines.__all__)
 
 
 def make_models():
@@ -67,6 +69,7 @@ def make_models():
         ),
         UserItemEncoder: (UserItemEncoder().fit(LOG), "transform", LOG),
         EventEncoder: (EventEncoder(blocks).fit(LOG), "transform", LOG),
+        **{kind: (kind().fit(ratings), "recommend", ratings) for kind in BASELINES},
         TableEncoder: (TableEncoder(crossed=[("x0", "x1")]).fit(LOG), "transform", LOG),
     }
 
@@ -79,7 +82,10 @@ def fitted_models():
 
 
 def public_estimators():
-    modules = [skfm, *(import_module(f"skfm.{name}") for name in ("preprocessing", "recipes"))]
+    modules = [
+        skfm,
+        *(import_module(f"skfm.{name}") for name in ("preprocessing", "recipes", "baselines")),
+    ]
     names = {getattr(module, name) for module in modules for name in module.__all__}
     return [c for c in names if isinstance(c, type) and issubclass(c, BaseEstimator)]
 
@@ -161,6 +167,7 @@ def test_pickles_contain_no_private_class(models):
 
         Reader(io.BytesIO(pickle.dumps(model))).load()
         package = "skfm.preprocessing" if kind in ENCODERS else "skfm"
+        package = "skfm.baselines" if kind in BASELINES else package
         assert names == {f"{package}.{kind.__name__}"}
         assert getattr(import_module(package), kind.__name__) is kind
 
@@ -220,6 +227,8 @@ def test_what_is_missing_is_said(models):
         (UserItemEncoder, "_users"),
         (EventEncoder, "_blocks"),
         (TableEncoder, "_blocks"),
+        (baselines.EASERecommender, "item_weights_"),
+        (baselines.UserKNNRecommender, "_transposed"),
     ):
         model, method, data = models[kind]
         again = quietly(pickle.loads, of_another_version(model, drop=[name]))

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 
 import skfm
 from skfm import (
+    baselines,
     datasets,
     exceptions,
     inspection,
@@ -26,6 +27,7 @@ from skfm._utils.parameters import Options
 
 MODULES = (
     skfm,
+    baselines,
     datasets,
     exceptions,
     inspection,
@@ -59,7 +61,7 @@ def public_callables():
 CALLABLES = dict(public_callables())
 ESTIMATORS = [
     one
-    for module in (skfm, preprocessing)
+    for module in (skfm, preprocessing, baselines)
     for one in (getattr(module, name) for name in module.__all__)
     if inspect.isclass(one) and issubclass(one, BaseEstimator) and one._constraints
 ]

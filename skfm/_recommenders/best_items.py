@@ -15,39 +15,62 @@ def find_best(rows, item_table, n_items, candidates, n_threads):
 
     Returns their positions and products; -1 where too few are left.
     """
+    n_best = _count_best(n_items, candidates, item_table.n_items)
+    n_left_out = item_table.n_items - candidates.count(item_table.n_items)
+    if n_left_out and n_left_out * len(rows) < item_table.n_items - n_left_out:
+        candidates = hide_others(candidates, len(rows), item_table.n_items)
+    tiles = item_table.select(candidates.positions)
+    pattern = _hidden_pattern(candidates, len(rows), tiles.n_columns)
+    found, values = top_k.best(rows, tiles, n_best, pattern, n_threads)
+    return _among_all(found, candidates), values
+
+
+def find_best_scored(score, shape, n_items, candidates, n_threads):
+    """The same for rows whose scores come in blocks.
+
+    ``score(first, last)`` returns the scores of all items for some of the rows, a new array;
+    ``shape`` is that of the scores of all rows.
+    """
+    n_rows, n_columns = shape
+    n_best = _count_best(n_items, candidates, n_columns)
+    positions = candidates.positions
+    pattern = _hidden_pattern(candidates, n_rows, candidates.count(n_columns))
+
+    def chosen(first, last):
+        scores = score(first, last)
+        return scores if positions is None else np.ascontiguousarray(scores[:, positions])
+
+    found, scores = top_k.best_scored(chosen, shape, n_best, pattern, n_threads)
+    return _among_all(found, candidates), scores
+
+
+def _count_best(n_items, candidates, n_all):
+    """How many items to find for each row."""
     validation.check_number(n_items, "n_items", numbers.Integral, low=1)
-    n_candidates = candidates.count(item_table.n_items)
+    n_candidates = candidates.count(n_all)
     if n_candidates == 0:
         raise ValueError(
             "No items are left to choose from: pass other candidates, or exclude fewer items."
         )
-    n_left_out = item_table.n_items - n_candidates
-    if n_left_out and n_left_out * len(rows) < n_candidates:
-        candidates = hide_others(candidates, len(rows), item_table.n_items)
+    return min(int(n_items), n_candidates)
+
+
+def _hidden_pattern(candidates, n_rows, n_candidates):
+    """The pair (indptr, indices) of candidates that a row may not get, sorted."""
     positions, hidden = candidates
-    tiles = item_table.select(positions)
     if hidden is None:
-        hidden = sparse.csr_matrix((len(rows), tiles.n_columns), dtype=bool)
+        hidden = sparse.csr_matrix((n_rows, n_candidates), dtype=bool)
     elif positions is not None:
         hidden = pattern_of(hidden)[:, positions]
     if not hidden.has_sorted_indices:
         hidden = hidden.sorted_indices()
-    n_best = min(int(n_items), n_candidates)
-    pattern = hidden.indptr, hidden.indices
-    found, values = top_k.best(rows, tiles, n_best, pattern, n_threads)
-    if positions is not None:
-        found = np.where(found < 0, -1, positions[found])
-    return found, values
+    return hidden.indptr, hidden.indices
 
 
-def find_best_or_none(rows, item_table, k, candidates, n_threads):
-    """Positions of the ``k`` best candidates of each row; -1 where there are fewer, or none."""
-    n_candidates = candidates.count(item_table.n_items)
-    best = np.full((len(rows), k), -1)
-    if n_candidates:
-        n_best = min(k, n_candidates)
-        best[:, :n_best], _ = find_best(rows, item_table, n_best, candidates, n_threads)
-    return best
+def _among_all(found, candidates):
+    """Positions among all items of what was found among the candidates."""
+    positions = candidates.positions
+    return found if positions is None else np.where(found < 0, -1, positions[found])
 
 
 def find_similar(vectors, asked, n, argument, n_threads):

@@ -11,10 +11,9 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skfm._recommenders.catalogue import Catalogue, LabelledCatalogue
 from skfm._recommenders.defaults import EXPLICIT, implicit_defaults, unless_auto
 from skfm._recommenders.input_warnings import warn_of_misuse
-from skfm._recommenders.item_features import check_names
+from skfm._recommenders.matrix_rows import RANKED, MatrixRowsMixin
 from skfm._recommenders.mf_units import check_penalties, find_units, standardise
 from skfm._recommenders.mixin import RecommenderMixin
 from skfm._recommenders.vectors import ItemTable, RowVectors, products
@@ -55,9 +54,6 @@ from skfm._utils.typing import (
 from skfm._utils.warnings import warn_not_converged
 from skfm.metrics import ndcg_at_k
 
-HIDDEN_SHARE = 0.2  # of each row's entries, for `score`
-RANKED = 10  # items, for the `score` of implicit feedback
-
 
 @dataclass
 class _Settings:
@@ -71,6 +67,7 @@ class _Settings:
 
 @public("skfm")
 class MFRecommender(
+    MatrixRowsMixin,
     RecommenderMixin,
     CallbackSupport,
     VersionedEstimator,
@@ -437,6 +434,14 @@ class MFRecommender(
             )
 
     @property
+    def _is_implicit(self):
+        return self._model.is_implicit
+
+    @property
+    def _dtype(self):
+        return self.components_.dtype
+
+    @property
     def _n_features_out(self):
         return self.components_.shape[0] + self._model.has_bias
 
@@ -449,31 +454,6 @@ class MFRecommender(
         if model.has_bias:
             model.bias(items, ITEM)[...] = self.item_bias_ / self.scale_
         self._item_table = ItemTable(table, model.factor_columns)
-
-    def _find_catalogue(self, item_ids=None):
-        if item_ids is None:
-            return Catalogue(self.n_features_in_, getattr(self, "feature_names_in_", None))
-        labels = check_names(item_ids)
-        if labels.size != self.n_features_in_:
-            raise ValueError(
-                f"item_ids must contain one id for each of the {self.n_features_in_} items of "
-                f"fit; got {labels.size}."
-            )
-        return LabelledCatalogue(labels, "item_ids")
-
-    def _check_rows(self, X):
-        """Rows of users in the dtype of the fit, in canonical CSR."""
-        check_is_fitted(self)
-        csr = validation.validate_entries(self, X, self._model.is_implicit, reset=False)
-        dtype = self.components_.dtype
-        if csr.dtype != dtype:
-            with np.errstate(over="ignore"):
-                csr = csr.astype(dtype)
-            validation.check_predictions(csr.data)
-        return csr
-
-    def _find_seen(self, rows):
-        return rows
 
     def _row_vectors(self, rows):
         users = self._fold_in(rows)
@@ -688,18 +668,6 @@ class MFRecommender(
             X, n_items, exclude_seen, candidates, exclude, output, user_ids, item_ids
         )
 
-    def _rank_held_out(self, X, relevant, k, *, exclude_seen=True, candidates=None, exclude=None):
-        """Positions of the ``k`` best items of each row, to be judged by relevant entries, CSR."""
-        validation.check_flag(exclude_seen, "exclude_seen")
-        return self._rank(
-            self._check_rows(X),
-            k,
-            relevant,
-            exclude_seen=exclude_seen,
-            candidates=candidates,
-            exclude=exclude,
-        )
-
     def similar_items(
         self,
         items: ColumnLike,
@@ -811,14 +779,7 @@ class MFRecommender(
         ValueError
             If no row has at least two entries.
         """
-        visible, hidden = sparse_entries.hide_by_hash(self._check_rows(X), HIDDEN_SHARE)
-        judged = np.diff(hidden.indptr) > 0
-        if not judged.any():
-            raise ValueError(
-                "score holds out some entries of each row and predicts them from the others, so "
-                "X needs a row with at least two entries."
-            )
-        visible, hidden = visible[judged], hidden[judged]
+        visible, hidden = self._hold_out(X)
         if self._model.is_implicit:
             return float(ndcg_at_k(hidden, self._rank(visible, RANKED, hidden), RANKED))
         from sklearn.metrics import r2_score  # here: slow to import

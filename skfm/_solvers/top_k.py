@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skfm._kernels.top_k import TILE, best_columns
+from skfm._kernels.top_k import TILE, best_columns, best_scores
 from skfm._utils.memory import read_only
 from skfm._utils.threads import share
 
 BLOCK = 128  # rows for which the items' table is read once
+SCORES = 1 << 22  # scores that a thread holds at a time
 THREAD_WORK = 10_000_000  # products below which a second thread costs more than it brings
 
 
@@ -62,3 +63,32 @@ def best(rows, tiles, n_best, hidden, n_threads):
     n_products = n * tiles.n_columns * width
     share(work, -(-n // BLOCK), min(n_threads, n_products // THREAD_WORK + 1))
     return items, scores
+
+
+def best_scored(score, shape, n_best, hidden, n_threads):
+    """The same for scores that ``score(first, last)`` computes for some rows, a new array.
+
+    ``shape`` is that of the scores of all rows, which are never stored at the same time.
+    """
+    n, n_columns = shape
+    size = rows_at_a_time(n_columns)
+    indptr, indices = hidden
+    indptr, indices = read_only(indptr.astype(np.int64, copy=False)), read_only(indices)
+    blocks = [None] * -(-n // size)
+
+    def work(number):
+        first, last = number * size, min(n, (number + 1) * size)
+        scores = score(first, last)
+        items = np.empty((last - first, n_best), np.int64)
+        best = np.empty((last - first, n_best), scores.dtype)
+        best_scores(scores, indptr[first : last + 1], indices, items, best)
+        blocks[number] = items, best
+
+    share(work, len(blocks), n_threads)
+    items, best = zip(*blocks, strict=True)
+    return np.concatenate(items), np.concatenate(best)
+
+
+def rows_at_a_time(n_columns):
+    """For how many rows the scores of all columns are computed together."""
+    return max(1, min(BLOCK, SCORES // n_columns))

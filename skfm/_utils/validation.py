@@ -173,7 +173,9 @@ def validate_entries(estimator, X, is_confidence, *, reset):
     """
     X = _validate(estimator, X, advice=_ADVICE_FOR_USERS, reset=reset)
     if is_confidence:
-        check_non_negative(X, f"{type(estimator).__name__} with feedback='implicit'")
+        is_chosen = hasattr(estimator, "feedback")  # others have no explicit feedback
+        option = " with feedback='implicit'" if is_chosen else ""
+        check_non_negative(X, f"{type(estimator).__name__}{option}")
     return as_csr(X, keep_zeros=not is_confidence)
 
 

@@ -9,7 +9,7 @@ import scipy
 import sklearn
 
 import skfm
-from skfm import preprocessing
+from skfm import baselines, preprocessing
 from skfm._utils.archive import reading, write
 from skfm._utils.callbacks import without_callbacks
 from skfm._utils.estimator import VersionedEstimator, is_fitted
@@ -27,7 +27,7 @@ FORMAT_VERSION = 1
 # The classes that files may name.
 CLASSES = {
     f"{module.__name__}.{name}": getattr(module, name)
-    for module in (skfm, preprocessing)
+    for module in (skfm, preprocessing, baselines)
     for name in module.__all__
     if inspect.isclass(getattr(module, name))
 } | {"skfm.streams.IndexEncoder": IndexEncoder}

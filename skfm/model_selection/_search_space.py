@@ -13,8 +13,17 @@ from skfm._recommenders.fm import FMRecommender
 from skfm._recommenders.mf import MFRecommender
 from skfm._solvers.fm.minibatch import RATES
 from skfm._utils.typing import Estimator
+from skfm.baselines import (
+    EASERecommender,
+    ItemKNNRecommender,
+    PopularityRecommender,
+    RP3betaRecommender,
+    SLIMRecommender,
+    UserKNNRecommender,
+)
 
 FM_SIZES = [2, 4, 8, 16, 32, 64]
+NEIGHBORS = [20, 50, 100, 200, 500]
 RECOMMENDER_SIZES = [16, 32, 64, 128, 256]
 
 
@@ -65,11 +74,37 @@ def _of_ranking(estimator):
     }
 
 
+def _of_popularity(estimator):
+    return {"statistic": ["count", "sum"]}
+
+
+def _of_neighbors(estimator):
+    space = {"n_neighbors": NEIGHBORS, "metric": ["cosine", "tfidf", "bm25", "jaccard"]}
+    return space | {"shrinkage": [0.0, 10.0, 100.0]}
+
+
+def _of_ease(estimator):
+    return {"alpha": loguniform(10, 10_000)}
+
+
+def _of_slim(estimator):
+    return {"alpha": loguniform(1, 1000), "alpha_l1": loguniform(0.1, 30)}
+
+
+def _of_random_walk(estimator):
+    return {"beta": uniform(0.2, 0.4), "alpha": uniform(0.4, 0.6), "n_neighbors": NEIGHBORS}
+
+
 SPACES = (
     ((FMRegressor, FMClassifier), _of_fm),
     ((BayesianFMRegressor, BayesianFMClassifier), _of_bayesian),
     ((MFRecommender,), _of_matrix),
     ((FMRecommender,), _of_ranking),
+    ((PopularityRecommender,), _of_popularity),
+    ((ItemKNNRecommender, UserKNNRecommender), _of_neighbors),
+    ((EASERecommender,), _of_ease),
+    ((SLIMRecommender,), _of_slim),
+    ((RP3betaRecommender,), _of_random_walk),
 )
 
 
@@ -114,8 +149,8 @@ def search_space(estimator: Estimator) -> dict[str, Any]:
 
     For Optuna, ``low, high = space["alpha"].support()`` are the bounds of
     ``trial.suggest_float("alpha", low, high, log=True)``, and lists are the choices of
-    ``trial.suggest_categorical``. All distributions are log-uniform, except for `nu`, which has a
-    uniform distribution.
+    ``trial.suggest_categorical``. All distributions are log-uniform, except for exponents such as
+    `nu`, which have a uniform distribution.
 
     Examples
     --------

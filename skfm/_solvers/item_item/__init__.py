@@ -1,0 +1,1 @@
+"""Models without factors: neighbors, weights between items, and the scores that they give."""
