@@ -38,6 +38,7 @@ NAMES = [
     "UserKNNRecommender",
     "UserItemEncoder, objects",
     "EventEncoder",
+    "IndexEncoder",
     "TableEncoder",
 ]
 

@@ -1,6 +1,8 @@
 """Fitted estimators in all states that a file may have to keep, and how they go on from there."""
 
 from datetime import date
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from scipy import sparse
@@ -22,6 +24,7 @@ from skfm.baselines import (
     UserKNNRecommender,
 )
 from skfm.preprocessing import EventEncoder, TableEncoder, UserItemEncoder
+from skfm.streams import Rows
 
 N_ROWS = 60
 FEW = {"max_iter": 3, "random_state": 0}
@@ -74,6 +77,16 @@ TABLE = [
     ]
     for row in range(N_ROWS)
 ]
+
+
+def read_text(text, encoder=None):
+    """Rows of a file in the format of libffm, which is read before it is removed."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "rows.ffm")
+        path.write_text(text)
+        rows = Rows(path, encoder=encoder)
+        rows.encoded()
+        return rows
 
 
 def table_encoder():
@@ -211,6 +224,11 @@ MODELS = {
     "EventEncoder": (
         event_encoder,
         lambda model: model.transform(LOG[5:15]).toarray(),
+        None,
+    ),
+    "IndexEncoder": (
+        lambda: read_text("1 0:3:1 1:1:1\n0 0:2:1\n").encoder_,
+        lambda model: read_text("1 1:1:1\n", model).encoded().read_all()[0].toarray(),
         None,
     ),
     "TableEncoder": (

@@ -105,7 +105,8 @@ def test_number_of_threads_does_not_matter(solver, loss, n_classes):
 def test_learning_rate_decays_unless_sums_of_squares_shorten_the_steps(solver):
     start = Parameters(np.zeros(1), np.zeros((1, 3)), np.zeros((1, 3, 2)))
     settings = SimpleNamespace(solver=solver, learning_rate=0.5, initial_accumulator=1.0)
-    optimizer = Optimizer(None, start, settings, count=np.zeros(3))
+    problem = SimpleNamespace(interactions=SimpleNamespace(n_components=2))
+    optimizer = Optimizer(problem, start, settings, count=np.zeros(3))
     rates = []
     for _ in range(31):
         optimizer.begin_epoch(1.0)
