@@ -1,4 +1,4 @@
-"""Fits on rows in files, which need not fit into memory."""
+"""Fits on rows in files, or in other processes, which need not fit into memory."""
 
 import os
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from skfm._fm.early_stopping import check_scoring, stops_early
 from skfm._fm.features import Features
-from skfm._fm.streamed_rows import StreamedRows, as_given, count_labels
+from skfm._fm.streamed_rows import RowsInFiles, StreamedRows, as_given
 from skfm._solvers.fm.streamed import fit_in_memory
 from skfm._utils.callbacks import FitTasks, managing_callbacks
 from skfm._utils.checkpoint import open_checkpoint, repeatable
@@ -86,10 +86,16 @@ class StreamFitting:
             if fit_in_memory(encoded.piece_entries):
                 validation = NO_ROWS if held_out is None else _in_memory(held_out)
                 return self._fit(*_in_memory(encoded), validation, checkpoint)
-            return self._fit_stream(encoded, held_out, checkpoint)
+            return self._fit_pieces(RowsInFiles(encoded), held_out, checkpoint)
+
+    def _fit_partitions(self, partitions, checkpoint):
+        """Fit the model to the `Partitions` of rows that are in other processes."""
+        self._check_parameters()
+        with all_or_nothing(self), repeatable(self.random_state, checkpoint):
+            return self._fit_pieces(partitions, None, checkpoint)
 
     @managing_callbacks
-    def _fit_stream(self, encoded, held_out, checkpoint):
+    def _fit_pieces(self, source, held_out, checkpoint):
         if is_option(self.solver, "als"):
             raise ValueError(
                 "solver='als' requires all rows at once, and rows are too many for that; use a "
@@ -98,38 +104,39 @@ class StreamFitting:
         given = NO_ROWS if held_out is None else (held_out, held_out, None)
         if stops_early(self.early_stopping, *given) and held_out is None:
             raise ValueError(
-                "early_stopping=True requires rows_val if the rows do not fit into memory; pass "
-                "validation rows, or set early_stopping=False."
+                f"early_stopping=True {source.remedy_for_early_stopping} "
+                "or set early_stopping=False."
             )
-        tasks = FitTasks(self, encoded, max_epochs=self.max_iter)
+        tasks = FitTasks(self, source.given, max_epochs=self.max_iter)
         warm_start = self._warm_start() if self.warm_start else None
-        fields, groups = self._labels_of_features(encoded)
-        # Encoders return matrices without names, to `fit` and to `predict`.
-        self.n_features_in_ = encoded.n_features
+        fields, groups = self._labels_of_features(source)
+        self.n_features_in_ = source.n_features
         vars(self).pop("feature_names_in_", None)
-        features = Features(self._check_interactions(fields, encoded.n_features), groups)
+        if source.feature_names is not None:
+            self.feature_names_in_ = source.feature_names
+        features = Features(self._check_interactions(fields, source.n_features), groups)
         data = {"warm_start": warm_start, "fields": fields, "groups": groups}
-        data |= {"rows": encoded.checksums}
+        data |= {"rows": source.checksums}
         data |= {"rows_val": None if held_out is None else held_out.checksums}
         checkpoint = open_checkpoint(checkpoint, self, data)
         rng = checkpoint.random_state(check_random_state(self.random_state))
         factors = None
         if is_classifier(self):
-            labels, count = count_labels(encoded, check_classification_targets)
+            labels, count = source.count_labels(check_classification_targets)
             self._set_classes(labels)
             if self.class_weight is not None:
                 factors = self._class_factors(count)
-        elif encoded.labels is not None:
+        elif source.has_strings:
             raise ValueError(
                 "y must contain numbers for a regression (got strings); convert it, or use a "
                 "classifier if these are labels."
             )
-        streamed = StreamedRows(encoded, lambda y: self._to_numbers(y, "y"), factors)
+        numbers = source.as_numbers(self, factors)
         options = {"warm_start": warm_start, "tasks": tasks}
         options["checkpoint"] = checkpoint.stage("fit")
         if held_out is not None:
             options["held_out"] = self._validation_rows(held_out, factors)
-        history = self._fit_rows(streamed, features, rng, self.max_iter, **options)
+        history = self._fit_rows(numbers, features, rng, self.max_iter, **options)
         self._keep_history(history)
         tasks.end()
         self._warn_if_not_converged(history)
