@@ -1,0 +1,1 @@
+"""Training and scoring on Dask clusters: data that outgrow one machine."""
