@@ -3,6 +3,7 @@
 import copy
 import pickle
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +25,7 @@ from sklearn.metrics import log_loss, mean_squared_error
 from test_fit_stream import FIELDS, labels_of, make_clicks
 
 from skfm import FMClassifier, FMRegressor
-from skfm._fm.partitioned_rows import Partitions
+from skfm._fm import partitioned_rows
 from skfm._solvers.fm import streamed
 from skfm._solvers.fm.interactions import all_pairs
 from skfm._solvers.fm.minibatch import make_trainer
@@ -39,8 +40,8 @@ from skfm._solvers.fm.synchronous import (
     Work,
     add_gradients,
 )
+from skfm._solvers.partitions import Partitions, States, add, fold
 from skfm._utils import checkpoint
-from skfm._utils.partitions import ThisProcess
 
 ALPHA, ALPHA_LINEAR, FLOOR, RATE = 0.3, 0.5, 0.8, 0.02
 LASSO = 0.3, 0.2
@@ -49,22 +50,44 @@ MORE_KINDS = [("huber", 1), ("poisson", 1), ("squared_hinge", 3)]
 UNEVEN = [0, 11, 11, 14, 30]  # the second partition is empty
 
 
-class Elsewhere:
-    """A cluster whose tasks see copies, run in any order, and some of them twice."""
+class Elsewhere(Partitions):
+    """Partitions whose functions see copies, run in any order, and some of them twice."""
 
-    def __init__(self, seed):
+    def __init__(self, parts, seed=0):
+        super().__init__(parts)
         self.rng = np.random.default_rng(seed)
 
-    def run(self, task, parts, *common, each=None):
-        each = [()] * len(parts) if each is None else each
-        results = [None] * len(parts)
-        for number in self.rng.permutation(len(parts)):
-            for _ in range(self.rng.integers(1, 3)):
-                part, own, shared = copy.deepcopy((parts[number], each[number], common))
-                results[number] = task(part, *own, *shared)
-        return results
+    def map(self, function, *shared):
+        return call_elsewhere(self.rng, function, [(part,) for part in self.parts], shared)
 
-    transform = run
+    def sum(self, function, *shared, add=add):
+        return fold(self.map(function, *shared).__getitem__, add, 0, len(self))
+
+    def convert(self, function, *shared):
+        return Elsewhere(self.map(function, *shared), self.rng.integers(100))
+
+    def states(self):
+        states = StatesElsewhere(self.parts)
+        states.rng = self.rng
+        return states
+
+
+class StatesElsewhere(States):
+    def map(self, function, *shared):
+        pairs = list(zip(self.parts, self.values, strict=True))
+        return call_elsewhere(self.rng, function, pairs, shared)
+
+    def sum(self, function, *shared, add=add):
+        return fold(self.map(function, *shared).__getitem__, add, 0, len(self.parts))
+
+
+def call_elsewhere(rng, function, arguments, shared):
+    results = [None] * len(arguments)
+    for number in rng.permutation(len(arguments)):
+        for _ in range(rng.integers(1, 3)):
+            own, common = copy.deepcopy((arguments[number], shared))
+            results[number] = function(*own, *common)
+    return results
 
 
 def cut(bounds, *arrays):
@@ -75,10 +98,9 @@ def cut(bounds, *arrays):
     ]
 
 
-def fit(model, X, y, weight=None, *, bounds, cluster=None, checkpoint=None):
-    cluster = cluster or ThisProcess()
-    parts = Partitions(cluster, cut(bounds, X, y, weight), model)
-    return quietly(model._fit_partitions, parts, checkpoint)
+def fit(model, X, y, weight=None, *, bounds, place=Partitions, checkpoint=None):
+    rows = partitioned_rows.Partitions(place(cut(bounds, X, y, weight)), model)
+    return quietly(model._fit_partitions, rows, checkpoint)
 
 
 def assert_same(a, b):
@@ -94,7 +116,7 @@ def rows_of_steps(trainer, seed):
     """The rows of each step of an epoch, numbered through all partitions."""
     steps = [[] for _ in range(trainer.n_batches)]
     first = 0
-    for partition in trainer._parts:
+    for partition in trainer._states.values:
         for step, (number, batch) in partition._schedule(seed).items():
             rows, _ = partition.planner.rows(number)
             start = partition.planner.window(number).rows.start
@@ -116,7 +138,7 @@ def assert_matches_the_twin(
     ]
     sizes = np.diff(bounds)
     entries = np.array([block.X.nnz for block in blocks])
-    rows = PartitionedRows(ThisProcess(), blocks, 9, np.dtype(dtype), sizes, entries)
+    rows = PartitionedRows(Partitions(blocks), 9, np.dtype(dtype), sizes, entries)
     penalties = Penalties(
         linear=ALPHA_LINEAR, factors=ALPHA, linear_lasso=lasso[0], factor_lasso=lasso[1]
     )
@@ -188,18 +210,18 @@ def test_ftrl_with_lasso_matches_the_twin():
     assert_matches_the_twin("ftrl", "squared_error", 1, UNEVEN, lasso=LASSO)
 
 
-def make_partition(n_rows, n_batches, number=0):
+def make_partition(n_rows, n_batches):
     X, raw = make_clicks(max(n_rows, 1), dtype=np.float64)
     block = Block(X[:n_rows], raw[:n_rows], raw[:0])
     rows = PartitionedRows(
-        ThisProcess(), [Block(X, raw, raw[:0])], X.shape[1], X.dtype,
+        Partitions([Block(X, raw, raw[:0])]), X.shape[1], X.dtype,
         np.array([X.shape[0]]), np.array([X.nnz]),
     )  # fmt: skip
     penalties = Penalties(linear=1.0, factors=1.0, linear_lasso=0.0, factor_lasso=0.0)
     interactions = all_pairs(X.shape[1], 2)
     problem, _ = make_streamed_problem(rows, CODES["squared_error"], penalties, interactions)
     work = Work(None, 6, 3, True, True, n_batches)
-    return Partition(block, problem, work, number)
+    return Partition(block, problem, work)
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 7, 60, 99, 100, 101, 150, 1000])
@@ -214,7 +236,9 @@ def test_each_row_is_in_one_step_of_an_epoch(n_rows):
         gaps = np.diff(sorted(schedule))
         assert gaps.max() - gaps.min() <= 1
         assert schedule != partition._draw_schedule(6)
-    assert partition.features(5, 100) is None
+    assert partition.features(5, 100).size == 0
+    again = pickle.loads(pickle.dumps(partition))
+    assert again._schedule(5) == schedule
 
 
 def test_gradients_are_added_by_feature():
@@ -231,9 +255,10 @@ def test_gradients_are_added_by_feature():
             loss=1.0,
         )
 
-    total = add_gradients(
-        [Gradients(**part([5, 1], [1, 2])), Gradients(**part([0, 5], [4, 8]))], 9
-    )
+    first, second = Gradients(**part([1, 5], [2, 1])), Gradients(**part([0, 5], [4, 8]))
+    total = add_gradients(first, second)
+    assert add_gradients(None, first) is add_gradients(first, None) is first
+    assert add_gradients(None, None) is None
     assert total.features.tolist() == [0, 1, 5]
     assert total.features.dtype == np.uint32
     assert total.linear.tolist() == [[4, 2, 9]]
@@ -254,7 +279,7 @@ def test_the_bits_do_not_depend_on_where_tasks_run(bounds):
     here = fit(FMClassifier(3, **options), X, y, bounds=bounds)
     for seed in range(2):
         there = FMClassifier(3, **options)
-        assert_same(here, fit(there, X, y, bounds=bounds, cluster=Elsewhere(seed)))
+        assert_same(here, fit(there, X, y, bounds=bounds, place=partial(Elsewhere, seed=seed)))
 
 
 @pytest.mark.full
@@ -362,7 +387,7 @@ def test_a_callback_stops_and_sees_a_fitted_model():
         return epoch == 2
 
     model = FMRegressor(3, max_iter=9, random_state=0, callback=callback)
-    fit(model, X, raw, bounds=[0, 200, 600], cluster=Elsewhere(0))
+    fit(model, X, raw, bounds=[0, 200, 600], place=Elsewhere)
     assert model.n_iter_ == len(set(seen)) == 2
 
 
@@ -409,5 +434,5 @@ def test_bad_input_leaves_the_estimator_unfitted(options, parts, message):
     model = FMRegressor(2, **options)
     before = dict(vars(model))
     with pytest.raises(ValueError, match=message):
-        model._fit_partitions(Partitions(ThisProcess(), parts, model), None)
+        model._fit_partitions(partitioned_rows.Partitions(Partitions(parts), model), None)
     assert vars(model) == before

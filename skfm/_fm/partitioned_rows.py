@@ -14,6 +14,7 @@ from skfm._fm.streamed_rows import SAMPLED
 from skfm._fm.target_transform import Targets
 from skfm._solvers.fm import synchronous
 from skfm._solvers.fm.streamed import Block
+from skfm._solvers.fm.synchronous import seed_of
 from skfm._utils import validation
 from skfm._utils.fingerprint import digest
 
@@ -47,18 +48,19 @@ class Partitions:
 
     Parameters
     ----------
-    cluster : Cluster
-    parts : list
-        Partitions of triples X, y and weights or None.
+    parts : skfm._solvers.partitions.Partitions
+        Triples X, y, and weights or None.
     estimator : FMRegressor or FMClassifier
+    given : object, optional
+        X as the user has given it.
     """
 
     remedy_for_early_stopping = "is not possible on partitions; validate after the fit,"
 
-    def __init__(self, cluster, parts, estimator):
-        self.cluster, self.given = cluster, parts
-        self.parts = cluster.transform(_check, parts, bool(is_regressor(estimator)))
-        facts = [Facts(*known) for known in cluster.run(_facts, self.parts)]
+    def __init__(self, parts, estimator, given=None):
+        self.given = given
+        self.parts = parts.convert(_check, bool(is_regressor(estimator)))
+        facts = self.parts.map(_facts)
         self.piece_rows = np.array([known.n_rows for known in facts], dtype=np.int64)
         self.piece_entries = np.array([known.n_entries for known in facts], dtype=np.int64)
         if not self.piece_rows.sum():
@@ -77,7 +79,7 @@ class Partitions:
 
     def count_labels(self, check):
         """The distinct labels of all rows, sorted, and the weight of the rows of each."""
-        counted = self.cluster.run(_count_labels, self.parts)
+        counted = self.parts.map(_count_labels)
         counted = [(labels, weight) for labels, weight in counted if labels.size]
         labels = np.unique(np.concatenate([labels for labels, _ in counted]))
         check(labels)
@@ -89,12 +91,13 @@ class Partitions:
     def as_numbers(self, estimator, factors):
         """The rows with targets as numbers, and with the weights multiplied by ``factors``."""
         # Only what labels and numbers depend on: a callback may be impossible to send.
-        converter = clone(estimator).set_params(callback=None, random_state=None)
+        unneeded = dict.fromkeys(("callback", "random_state", "feature_fields", "feature_groups"))
+        converter = clone(estimator).set_params(**unneeded)
         if is_classifier(estimator):
             converter.classes_ = estimator.classes_
-        parts = self.cluster.transform(_to_numbers, self.parts, converter, factors, self.dtype)
+        parts = self.parts.convert(_to_numbers, converter, factors, self.dtype)
         return PartitionedRows(
-            self.cluster, parts, self.n_features, self.dtype, self.piece_rows, self.piece_entries
+            parts, self.n_features, self.dtype, self.piece_rows, self.piece_entries
         )
 
 
@@ -118,8 +121,7 @@ def _check_agreement(first, known, number):
 class PartitionedRows(NamedTuple):
     """Rows of numbers in partitions, with the interface of `StreamedRows`."""
 
-    cluster: Any
-    parts: list
+    parts: Any
     n_features: int
     dtype: np.dtype
     piece_rows: np.ndarray
@@ -128,25 +130,23 @@ class PartitionedRows(NamedTuple):
     @property
     def targets(self):
         """The targets and weights of all rows."""
-        return _PartitionedTargets(self.cluster, self.parts, int(self.piece_rows.sum()))
+        return _PartitionedTargets(self.parts, int(self.piece_rows.sum()))
 
     def for_solver(self, transform):
         """The same rows in the solver's units."""
-        parts = self.cluster.transform(_in_units, self.parts, transform, self.dtype)
-        return synchronous.PartitionedRows(self.cluster, parts, *self[2:])
+        parts = self.parts.convert(_in_units, transform, self.dtype)
+        return synchronous.PartitionedRows(parts, *self[1:])
 
 
 class _PartitionedTargets(Targets):
-    def __init__(self, cluster, parts, n_rows):
-        self._cluster, self._parts, self._n_rows = cluster, parts, n_rows
+    def __init__(self, parts, n_rows):
+        self._parts, self._n_rows = parts, n_rows
 
     def each(self, function):
-        return self._cluster.run(_apply_to_targets, self._parts, function)
+        return self._parts.map(_apply_to_targets, function)
 
     def sample(self):
-        share = min(1.0, SAMPLED / self._n_rows)
-        each = [(number,) for number in range(len(self._parts))]
-        chosen = self._cluster.run(_sample_targets, self._parts, share, each=each)
+        chosen = self._parts.map(_sample_targets, min(1.0, SAMPLED / self._n_rows))
         return tuple(np.concatenate(column) for column in zip(*chosen, strict=True))
 
 
@@ -180,7 +180,7 @@ def _without_rows(X, y, fields, groups):
 def _facts(checked):
     X, y, _ = checked.rows
     sizes = X.shape[0], X.nnz, X.shape[1], X.dtype
-    return tuple(Facts(*sizes, y.dtype.kind in "US", *checked[1:]))
+    return Facts(*sizes, y.dtype.kind in "US", *checked[1:])
 
 
 def _count_labels(checked):
@@ -208,8 +208,8 @@ def _apply_to_targets(rows, function):
     return function(rows.y, rows.weight)
 
 
-def _sample_targets(rows, number, share):
-    kept = np.random.default_rng([0, number]).random(rows.y.size) < share
+def _sample_targets(rows, share):
+    kept = np.random.default_rng([0, seed_of(rows.y)]).random(rows.y.size) < share
     return rows.y[kept], rows.weight[kept]
 
 

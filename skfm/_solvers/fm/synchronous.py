@@ -1,14 +1,15 @@
 """Synchronous mini-batches: each step adds up the gradients of a mini-batch of every partition.
 
 The rows stay in their partitions, which may be in other processes. The parameters and the state of
-the update rule stay here. In each step, every partition receives the parameters of the features
-of its next mini-batch, and returns the gradients of its loss by them. Their sum, in the order of
-the partitions, is that of one large mini-batch, from which the update rule takes its step.
+the update rule stay here. In each step, the partitions receive the parameters of the features of
+their next mini-batches, and compute the gradients of their losses by these. The sum, by a fixed
+tree, is the gradient of one large mini-batch, from which the update rule takes its step.
 
 What partitions compute is a pure function of their rows and of what they receive, so results do
 not depend on where that happens, or how often.
 """
 
+import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,8 +27,8 @@ from skfm._solvers.fm.parameters import Parameters
 from skfm._solvers.fm.scratch import make_scratch
 from skfm._solvers.fm.streamed import SAMPLE_ENTRIES, join_sample, sample_of_block
 from skfm._solvers.fm.trainer import Trainer
+from skfm._solvers.partitions import Partitions
 from skfm._utils.memory import plain
-from skfm._utils.partitions import Cluster
 
 
 @dataclass
@@ -38,44 +39,40 @@ class PartitionedRows:
     reads all of them.
     """
 
-    cluster: Cluster
-    parts: list
+    parts: Partitions
     n_features: int
     dtype: np.dtype
     piece_rows: np.ndarray
     piece_entries: np.ndarray
 
     def measure(self):
-        """See `streamed.InOrder.measure`."""
+        """See `streamed.RowsInPieces`."""
         share = min(1.0, SAMPLE_ENTRIES / max(int(self.piece_entries.sum()), 1))
-        each = [(number,) for number in range(len(self.parts))]
-        measured = self.cluster.run(_measure, self.parts, share, each=each)
-        sums, weights, samples = zip(*measured, strict=True)
-        return _add(sums), float(sum(weights)), join_sample(samples, self.dtype)
+        sums, total_weight, samples = self.parts.sum(_measure, share)
+        return ColumnSums(*sums), float(total_weight), join_sample(samples, self.dtype)
 
     def measure_centered(self, center):
-        """See `streamed.InOrder.measure_centered`."""
-        measured = self.cluster.run(_measure_centered, self.parts, center)
-        sums, n_entries = zip(*measured, strict=True)
-        return _add(sums), np.sum(n_entries, axis=0)
+        """See `streamed.RowsInPieces`."""
+        sums, n_entries = self.parts.sum(_measure_centered, center)
+        return ColumnSums(*sums), n_entries
 
 
-def _add(sums):
-    """The sums over all partitions, in their order."""
-    return ColumnSums(*(np.sum(column, axis=0) for column in zip(*sums, strict=True)))
+def seed_of(array):
+    """A seed for the random numbers of a partition, from what it contains."""
+    return zlib.crc32(np.ascontiguousarray(array))
 
 
-def _measure(block, number, share):
+def _measure(block, share):
     sums = measure_columns(block.X, block.weight, np.zeros(block.X.shape[1]))
-    n_rows, weight = block.X.shape[0], block.weight
-    total_weight = weight.sum(dtype=np.float64) if weight.size else float(n_rows)
-    rng = np.random.default_rng([0, number])
-    return sums, total_weight, sample_of_block(block, rng, share)
+    weight = block.weight
+    total_weight = weight.sum(dtype=np.float64) if weight.size else float(block.X.shape[0])
+    rng = np.random.default_rng([0, seed_of(block.target)])
+    return tuple(sums), total_weight, [sample_of_block(block, rng, share)]
 
 
 def _measure_centered(block, center):
     sums = measure_columns(block.X, block.weight, center)
-    return sums, np.bincount(block.X.indices, minlength=center.size)
+    return tuple(sums), np.bincount(block.X.indices, minlength=center.size)
 
 
 # What partitions do
@@ -95,7 +92,7 @@ class Work(NamedTuple):
 class Gradients(NamedTuple):
     """Gradients of the loss of a mini-batch, by the parameters of the features that it has."""
 
-    features: np.ndarray  # (n,), distinct
+    features: np.ndarray  # (n,), ascending
     intercept: np.ndarray  # (n_outputs,)
     linear: np.ndarray  # (n_outputs, n)
     factors: np.ndarray  # (n_outputs, n, n_components)
@@ -112,38 +109,60 @@ class Partition:
     spreads them over these steps.
     """
 
-    def __init__(self, block, problem, work, number):
-        self.work, self.number = work, number
-        self.problem = problem.with_rows(block)
+    def __init__(self, block, columns, work):
+        self._given = block, columns, work
+        self.work, self.seed = work, seed_of(block.target)
+        self.problem = columns.with_rows(block)
         n_rows = self.problem.n_rows
         batch_size = max(1, -(-n_rows // work.n_batches))
-        rng = np.random.RandomState(number)
+        rng = np.random.RandomState(self.seed)
         self.planner = Planner(self.problem, batch_size, rng) if n_rows else None
         self._last_window = None, None
         self._last_schedule = None, None
 
+    def __getstate__(self):
+        return self._given  # the plans take more room, and are soon made again
+
+    def __setstate__(self, given):
+        self.__init__(*given)
+
+    @property
+    def nbytes(self):
+        """The memory that it needs, roughly: the rows, and twice as much for plans."""
+        X = self.problem
+        return 3 * (X.indptr.nbytes + X.indices.nbytes + X.data.nbytes) + X.target.nbytes
+
+    def __sizeof__(self):
+        return self.nbytes
+
     def features(self, seed, step):
-        """The features of the mini-batch of a step; None if there is no mini-batch."""
+        """The distinct features of the mini-batch of a step; none without a mini-batch."""
+        place = self._schedule(seed).get(step)
+        if place is None:
+            return np.zeros(0, np.uint32)
+        return _features_of(self._window(place[0]), place[1])
+
+    def gradients(self, features, parameters, seed, step):
+        """The `Gradients` of a step, or None if there is no mini-batch.
+
+        ``parameters`` are those of ``features``, which contain all that the mini-batch needs.
+        """
         place = self._schedule(seed).get(step)
         if place is None:
             return None
-        columns = self._window(place[0]).columns
-        return columns.feature[columns.start[place[1]] : columns.start[place[1] + 1]]
-
-    def gradients(self, parameters, seed, step):
-        """The `Gradients` of a step; ``parameters`` are those of its features, in their order."""
-        number, batch = self._schedule(seed)[step]
-        window = single_batch(self._window(number), batch)
-        features = self.features(seed, step)
-        state, losses = self._compute(window, features, parameters, self.work.n_steps)
-        weight = window.rows.weight
+        window = self._window(place[0])
+        own = _features_of(window, place[1])
+        needed = of_features(parameters, np.searchsorted(features, own))
+        window = single_batch(window, place[1])
+        state, losses = self._compute(window, own, needed, self.work.n_steps)
+        order, weight = np.argsort(own), window.rows.weight
         return Gradients(
-            features,
+            own[order],
             state.intercept[:, 1],
-            state.linear[:, :, 1],
-            state.factors[:, :, 1, : parameters.factors.shape[2]],
+            state.linear[:, order, 1],
+            state.factors[:, order, 1, : parameters.factors.shape[2]],
             state.field_pairs[:, 1],
-            state.linear[0, :, 2],
+            state.linear[0, order, 2],
             float(weight.sum(dtype=np.float64)) if weight.size else float(losses.size),
             float(losses.sum()),
         )
@@ -154,9 +173,8 @@ class Partition:
             return 0.0
         total = 0.0
         for planned in self.planner.in_order():
-            columns = planned.window.columns
             for batch in range(planned.n_batches):
-                features = columns.feature[columns.start[batch] : columns.start[batch + 1]]
+                features = _features_of(planned.window, batch)
                 window = single_batch(planned.window, batch)
                 needed = of_features(parameters, features)
                 n_steps = self.work.n_forward_steps
@@ -209,7 +227,7 @@ class Partition:
     def _draw_schedule(self, seed):
         if self.planner is None:
             return {}
-        rng = np.random.RandomState([seed, self.number])
+        rng = np.random.RandomState([seed, self.seed])
         places = [
             (number, batch)
             for number in rng.permutation(self.planner.n_windows).tolist()
@@ -221,20 +239,9 @@ class Partition:
         return dict(zip(steps, places, strict=True))
 
 
-def _next_features(partition, seed, step):
-    return partition.features(seed, step)
-
-
-def _take_step(partition, parameters, seed, step):
-    """The gradients of a step, and the features of the next one."""
-    gradients = None
-    if parameters is not None:
-        gradients = partition.gradients(Parameters(*parameters), seed, step)
-    return gradients, partition.features(seed, step + 1)
-
-
-def _total_loss(partition, parameters):
-    return partition.total_loss(Parameters(*parameters))
+def _features_of(window, batch):
+    columns = window.columns
+    return columns.feature[columns.start[batch] : columns.start[batch + 1]]
 
 
 def of_features(parameters, features):
@@ -242,6 +249,52 @@ def of_features(parameters, features):
     return parameters._replace(
         linear=parameters.linear[:, features], factors=parameters.factors[:, features]
     )
+
+
+def _plan(block, _, columns, work):
+    return Partition(block, columns, work)
+
+
+def _first_features(_, partition, seed):
+    return np.sort(partition.features(seed, 0))
+
+
+def _take_step(_, partition, features, parameters, seed, step):
+    """The gradients of a step, and the features of the next one."""
+    gradients = partition.gradients(features, Parameters(*parameters), seed, step)
+    return gradients, np.sort(partition.features(seed, step + 1))
+
+
+def _add_results(first, second):
+    return add_gradients(first[0], second[0]), np.union1d(first[1], second[1])
+
+
+def add_gradients(first, second):
+    """The sum of `Gradients`, of the features of either; None is nothing."""
+    if first is None or second is None:
+        return first or second
+    features = np.union1d(first.features, second.features)
+    total = [features]
+    for name in Gradients._fields[1:]:
+        a, b = getattr(first, name), getattr(second, name)
+        axis = _AXIS_OF_FEATURES.get(name)
+        if axis is None:
+            total.append(a + b)
+            continue
+        shape = (*a.shape[:axis], features.size, *a.shape[axis + 1 :])
+        both = np.zeros(shape, a.dtype)
+        for part, values in (first, a), (second, b):
+            places = np.searchsorted(features, part.features)
+            both[(slice(None),) * axis + (places,)] += values
+        total.append(both)
+    return Gradients(*total)
+
+
+_AXIS_OF_FEATURES = {"linear": 1, "factors": 1, "feature_weight": 0}
+
+
+def _total_loss(_, partition, parameters):
+    return partition.total_loss(Parameters(*parameters))
 
 
 # What happens here
@@ -260,35 +313,27 @@ class SynchronousTrainer(Trainer):
             settings.fit_linear,
             planner.n_batches,
         )
-        rows = problem.rows
-        self._cluster = rows.cluster
-        each = [(number,) for number in range(len(rows.parts))]
-        columns = problem.without_rows()
-        self._parts = self._cluster.transform(_plan, rows.parts, columns, work, each=each)
+        self._states = problem.rows.parts.states()
+        self._states.advance(_plan, problem.without_rows(), work)
 
     def epoch(self):
         """Take the steps of an epoch; returns the mean of the losses before their updates."""
         self.optimizer.begin_epoch(self.problem.total_weight / self.problem.seen_weight)
         seed, total = int(self.rng.randint(2**31 - 1)), 0.0
-        needed = self._cluster.run(_next_features, self._parts, seed, 0)
+        features = self._states.sum(_first_features, seed, add=np.union1d)
         for step in range(self.n_batches):
             present = parameters_in(self.optimizer.state, self.optimizer.n_components)
-            each = [
-                (None if features is None else tuple(of_features(present, features)),)
-                for features in needed
-            ]
-            results = self._cluster.run(_take_step, self._parts, seed, step, each=each)
-            given = [gradients for gradients, _ in results if gradients is not None]
-            needed = [features for _, features in results]
-            if given:
-                total += self._move(add_gradients(given, self.problem.n_used))
+            given = features, tuple(of_features(present, features)), seed, step
+            gradients, features = self._states.sum(_take_step, *given, add=_add_results)
+            if gradients is not None:
+                total += self._move(gradients)
         return total / self.problem.total_weight
 
     def measure(self, planner=None):
         if planner is not None:
             return super().measure(planner)
         parameters = tuple(self.parameters())
-        total = sum(self._cluster.run(_total_loss, self._parts, parameters))
+        total = self._states.sum(_total_loss, parameters)
         loss = total / self.problem.total_weight
         return loss, loss + self.penalty()
 
@@ -305,9 +350,9 @@ class SynchronousTrainer(Trainer):
             total = np.zeros((n, width), dtype)
             total[:, : gradients.factors.shape[2]] = gradients.factors[c]
             sums = (
-                gradients.linear[c].astype(dtype),
+                gradients.linear[c],
                 np.zeros(n, dtype),  # the factors' gradients are complete
-                gradients.feature_weight.astype(dtype),
+                gradients.feature_weight,
                 total,
             )
             unused = np.zeros(0, dtype), np.zeros(0, np.uint32)
@@ -317,7 +362,7 @@ class SynchronousTrainer(Trainer):
             rule,
             plain(state),
             gradients.intercept,
-            gradients.field_pairs.astype(dtype),
+            gradients.field_pairs,
             self._pairs_of_partners(),
             gradients.weight,
         )
@@ -330,37 +375,3 @@ class SynchronousTrainer(Trainer):
             return np.zeros(0, np.intp)
         partners = interactions.partners
         return np.flatnonzero(partners[np.triu_indices(len(partners), 1)])
-
-
-def _plan(block, number, columns, work):
-    return Partition(block, columns, work, number)
-
-
-def add_gradients(given, n_used):
-    """The sum of `Gradients`, one after the other in float64, of the features of all of them."""
-    place = np.zeros(n_used, np.intp)
-    occurs = np.zeros(n_used, bool)
-    for part in given:
-        occurs[part.features] = True
-    features = np.flatnonzero(occurs)
-    place[features] = np.arange(features.size)
-    first = given[0]
-    n_outputs, _, n_components = first.factors.shape
-    intercept = np.zeros(n_outputs)
-    linear = np.zeros((n_outputs, features.size))
-    factors = np.zeros((n_outputs, features.size, n_components))
-    field_pairs, feature_weight = np.zeros(first.field_pairs.shape), np.zeros(features.size)
-    weight = loss = 0.0
-    for part in given:
-        places = place[part.features]
-        intercept += part.intercept
-        linear[:, places] += part.linear
-        factors[:, places] += part.factors
-        field_pairs += part.field_pairs
-        feature_weight[places] += part.feature_weight
-        weight += part.weight
-        loss += part.loss
-    features = features.astype(first.features.dtype)
-    return Gradients(
-        features, intercept, linear, factors, field_pairs, feature_weight, weight, loss
-    )
