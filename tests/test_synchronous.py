@@ -99,8 +99,14 @@ def cut(bounds, *arrays):
 
 
 def fit(model, X, y, weight=None, *, bounds, place=Partitions, checkpoint=None):
-    rows = partitioned_rows.Partitions(place(cut(bounds, X, y, weight)), model)
-    return quietly(model._fit_partitions, rows, checkpoint)
+    return fit_parts(model, place(cut(bounds, X, y, weight)), checkpoint)
+
+
+def fit_parts(model, parts, checkpoint=None):
+    def load():
+        return partitioned_rows.Partitions(parts, model)
+
+    return quietly(model._fit_partitions, load, checkpoint)
 
 
 def assert_same(a, b):
@@ -310,7 +316,7 @@ def test_the_loss_is_that_of_one_machine(bounds):
         {"loss": "huber"},
         {"loss": "quantile"},
         {"solver": "adam"},
-        {"solver": "ftrl", "alpha_l1": 0.2, "alpha_l21": 0.1},
+        {"solver": "ftrl", "alpha": 0.5},
         {"solver": "sgd"},
         {"dense": True},
     ],
@@ -434,5 +440,5 @@ def test_bad_input_leaves_the_estimator_unfitted(options, parts, message):
     model = FMRegressor(2, **options)
     before = dict(vars(model))
     with pytest.raises(ValueError, match=message):
-        model._fit_partitions(partitioned_rows.Partitions(Partitions(parts), model), None)
+        fit_parts(model, Partitions(parts))
     assert vars(model) == before

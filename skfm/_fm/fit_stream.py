@@ -88,19 +88,23 @@ class StreamFitting:
                 return self._fit(*_in_memory(encoded), validation, checkpoint)
             return self._fit_pieces(RowsInFiles(encoded), held_out, checkpoint)
 
-    def _fit_partitions(self, partitions, checkpoint):
-        """Fit the model to the `Partitions` of rows that are in other processes."""
+    def _fit_partitions(self, load, checkpoint):
+        """Fit the model to rows that are in other processes: the `Partitions` that are loaded."""
         self._check_parameters()
+        self._refuse_als()
         with all_or_nothing(self), repeatable(self.random_state, checkpoint):
-            return self._fit_pieces(partitions, None, checkpoint)
+            return self._fit_pieces(load(), None, checkpoint)
 
-    @managing_callbacks
-    def _fit_pieces(self, source, held_out, checkpoint):
+    def _refuse_als(self):
         if is_option(self.solver, "als"):
             raise ValueError(
                 "solver='als' requires all rows at once, and rows are too many for that; use a "
                 "gradient-based solver, such as 'adagrad'."
             )
+
+    @managing_callbacks
+    def _fit_pieces(self, source, held_out, checkpoint):
+        self._refuse_als()
         given = NO_ROWS if held_out is None else (held_out, held_out, None)
         if stops_early(self.early_stopping, *given) and held_out is None:
             raise ValueError(

@@ -1,0 +1,199 @@
+"""FMRegressor and FMClassifier on Dask clusters of two and three worker processes."""
+
+import itertools
+import os
+import pickle
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from builders import quietly
+from numpy.testing import assert_array_equal
+from test_fit_stream import labels_of, make_clicks
+from test_synchronous import assert_same, cut, fit_parts
+
+from skfm import FMClassifier, FMRegressor
+from skfm._solvers.partitions import Partitions
+from skfm.streams import Rows
+from skfm.streams import _cache as cache_files
+
+dask = pytest.importorskip("dask")
+distributed = pytest.importorskip("distributed")
+da = pytest.importorskip("dask.array")
+
+from skfm.dask import _partitions  # noqa: E402
+from skfm.dask._cluster import open_cluster  # noqa: E402
+from skfm.dask._fm import fit_fm  # noqa: E402
+
+pytestmark = pytest.mark.full
+
+N = 900
+BOUNDS = [0, 100, 100, 350, 900]  # uneven, and one partition is empty
+OPTIONS = {"max_iter": 3, "random_state": 0, "batch_size": 256, "tol": 0}
+
+
+def local_cluster(n_workers):
+    return distributed.LocalCluster(
+        n_workers=n_workers, threads_per_worker=1, dashboard_address=None, memory_limit="700MiB"
+    )
+
+
+@pytest.fixture(scope="module", params=[2, 3])
+def client(request):
+    with local_cluster(request.param) as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def two():
+    with local_cluster(2) as cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+def rows():
+    X, raw = make_clicks(N)
+    return X, labels_of(raw, np.random.default_rng(0)), np.random.default_rng(1).random(N) + 0.5
+
+
+# What workers read, again if need be.
+
+
+def read_X(start, stop):
+    return rows()[0][start:stop]
+
+
+def read_column(number, start, stop):
+    return rows()[number][start:stop]
+
+
+def read_nan(start, stop):
+    X = read_X(start, stop)
+    X.data[0] = np.nan
+    return X
+
+
+def read_nothing(start, stop):
+    raise OSError("the disk is gone")
+
+
+def as_dask(read=read_X, bad=None):
+    """X, y and the weights as Dask arrays; ``bad`` reads the third partition instead."""
+    blocks = [[], [], []]
+    for number, (a, b) in enumerate(itertools.pairwise(BOUNDS)):
+        n_rows = b - a or np.nan  # Dask would drop blocks that it knows to be empty
+        task = dask.delayed(bad if bad and number == 2 else read)(a, b)
+        blocks[0].append(da.from_delayed(task, (n_rows, 200), dtype=np.float32))
+        for place in (1, 2):
+            task = dask.delayed(read_column)(place, a, b)
+            blocks[place].append(da.from_delayed(task, (n_rows,), dtype=float))
+    return tuple(map(da.concatenate, blocks))
+
+
+def fit(model, X, y=None, weight=None, *, client=None, checkpoint=None):
+    with open_cluster(client) as cluster:
+        source = _partitions.read_source(X, y, weight)
+        return quietly(fit_fm, cluster, model, source, X, checkpoint)
+
+
+def here(model):
+    return fit_parts(model, Partitions(cut(BOUNDS, *rows())))
+
+
+@pytest.mark.parametrize("solver", ["adagrad", "adam"])
+def test_the_bits_do_not_depend_on_the_workers(client, solver):
+    expected = here(FMClassifier(4, solver=solver, **OPTIONS))
+    model = FMClassifier(4, solver=solver, **OPTIONS)
+    assert fit(model, *as_dask(), client=client) is model
+    assert_same(expected, model)
+    X = rows()[0]
+    assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
+    model.partial_fit(*rows()[:2])
+
+
+def test_a_table_of_unknown_divisions(two):
+    dd = pytest.importorskip("dask.dataframe")
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.random((60, 3)), columns=["a", "b", "c"])
+    table["y"] = table["a"] * table["b"]
+    parts = dd.from_pandas(table, npartitions=3).clear_divisions()
+    parts = parts[parts["a"] < 0.7]  # of unknown lengths
+    model = fit(FMRegressor(2, **OPTIONS), parts[["a", "b", "c"]], parts["y"], client=two)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    kept = table[table["a"] < 0.7]
+    assert model.score(kept[["a", "b", "c"]], kept["y"]) > -1
+
+
+def test_streams_are_partitions(two, monkeypatch, tmp_path):
+    monkeypatch.setattr(cache_files, "PIECE_ROWS", 20)
+    X, y, weight = rows()
+    labels = np.where(y == 1, "yes", "no")
+    stream = Rows(lambda: iter([(X, labels, weight)]), cache=tmp_path)
+    model = fit(FMClassifier(4, **OPTIONS), stream, client=two)
+    assert model.classes_.tolist() == ["no", "yes"]
+    size = 20 * _partitions.ROWS_PIECES
+    encoded = stream.encoded()
+    X, y, weight = encoded.read(np.arange(encoded.piece_rows.size))
+    parts = cut([*range(0, N, size), N], X, encoded.labels[y], weight)
+    assert_same(fit_parts(FMClassifier(4, **OPTIONS), Partitions(parts)), model)
+    assert len(parts) > 2
+
+
+@pytest.mark.parametrize("delay", [None, 0.02, 0.2])
+def test_a_killed_worker_changes_nothing(two, delay):
+    options = OPTIONS | {"max_iter": 4}
+
+    def kill():
+        pids = two.run(os.getpid, on_error="ignore")
+        os.kill(next(iter(pids.values())), signal.SIGKILL)
+
+    def callback(model, epoch, loss):
+        if epoch == 2:
+            kill() if delay is None else threading.Timer(delay, kill).start()
+
+    model = fit(FMClassifier(4, callback=callback, **options), *as_dask(), client=two)
+    assert_same(here(FMClassifier(4, **options)), model)
+    two.wait_for_workers(2, timeout=60)
+
+
+@pytest.mark.parametrize(
+    "bad, kind, message",
+    [
+        (read_nan, ValueError, "Partition 2 of X: Input X contains NaN"),
+        (read_nothing, RuntimeError, "Partition 2 of X cannot be computed.*the disk is gone"),
+    ],
+)
+def test_a_failing_task_names_the_partition(two, bad, kind, message):
+    model = FMClassifier(4, **OPTIONS)
+    before = dict(vars(model))
+    with pytest.raises(kind, match=message):
+        fit(model, *as_dask(bad=bad), client=two)
+    assert vars(model) == before
+
+
+def test_a_fit_continues_after_the_scheduler_was_lost(tmp_path):
+    model = FMClassifier(4, **OPTIONS)
+    path = tmp_path / "checkpoint"
+    with local_cluster(2) as cluster, distributed.Client(cluster, timeout=10) as client:
+
+        def callback(model, epoch, loss):
+            if epoch == 2:
+                time.sleep(0.1)
+                client.close()
+
+        model.set_params(callback=callback)
+        with pytest.raises(ConnectionError, match="checkpoint= then continues"):
+            fit(model, *as_dask(), client=client, checkpoint=path)
+    assert not hasattr(model, "coef_")
+    model.set_params(callback=None)
+    with local_cluster(3) as cluster, distributed.Client(cluster) as client:
+        fit(model, *as_dask(), client=client, checkpoint=path)
+    assert_same(here(FMClassifier(4, **OPTIONS)), model)
+
+
+def test_without_a_client_a_cluster_is_started(monkeypatch):
+    model = fit(FMClassifier(4, **OPTIONS), *as_dask())
+    assert_same(here(FMClassifier(4, **OPTIONS)), model)
