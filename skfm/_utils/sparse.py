@@ -6,6 +6,8 @@ import numpy as np
 from scipy import sparse
 from sklearn import get_config
 
+from skfm._utils.lazy import refuse_lazy
+
 LARGEST_INT32 = np.iinfo(np.int32).max
 REMEDY = "Load it again, or build it again from its rows, columns and values."
 
@@ -20,6 +22,7 @@ def check_sparse(X, name="X"):
     `indptr` says. Arrays are shared with X, which is not changed. Of blocks it is a copy in CSR,
     without the zeros that fill them: nobody can say whether these are stored.
     """
+    refuse_lazy(X, name)
     if not sparse.issparse(X) or X.ndim != 2:
         return X
     if X.format == "coo":

@@ -1,1 +1,5 @@
-"""Training and scoring on Dask clusters: data that outgrow one machine."""
+"""Training and recommendations on Dask clusters, for data that outgrow one machine."""
+
+from skfm.dask._fit import fit
+
+__all__ = ["fit"]

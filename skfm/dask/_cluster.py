@@ -22,6 +22,7 @@ from skfm._version import __version__
 MAX_ATTEMPTS = 20  # for a round, each after the death of a worker
 PAUSE = 0.05  # seconds before the second attempt, and that more before each further one
 WORKER_SECONDS = 120  # until a worker must have started in place of those that died
+RESTART_SECONDS = 600  # in which a `LocalCluster` may replace a worker before it gives up
 HISTORY_BYTES = 1 << 24  # of what made the states from their snapshot, however small they are
 PACKAGES = "numpy", "scipy", "scikit-learn", "numba", "llvmlite"  # which rounding may depend on
 
@@ -47,11 +48,14 @@ def open_cluster(client=None):
     The latter has a process for each processor, and is closed afterwards.
     """
     distributed = import_dask()
+    import dask
+
     if client is None:
         try:
             client = distributed.default_client()
         except ValueError:  # there is none
             with (
+                dask.config.set({"distributed.deploy.lost-worker-timeout": RESTART_SECONDS}),
                 distributed.LocalCluster(threads_per_worker=1, dashboard_address=None) as cluster,
                 distributed.Client(cluster, set_as_default=False) as client,
             ):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from skfm._utils.lazy import refuse_lazy
 from skfm._utils.messages import shown
 from skfm.preprocessing._table_kinds import closest
 
@@ -45,6 +46,7 @@ def open_source(source, *, columns=None):
     columns : list of str, default=None
         Names of the columns of tables to read. None are all.
     """
+    refuse_lazy(source, "source")
     if callable(source) and not hasattr(source, "__arrow_c_stream__"):
         return _Calls(source)
     if isinstance(source, (str, os.PathLike)):
