@@ -23,9 +23,9 @@ dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 da = pytest.importorskip("dask.array")
 
+from skfm import dask as on_dask  # noqa: E402
 from skfm.dask import _partitions  # noqa: E402
-from skfm.dask._cluster import open_cluster  # noqa: E402
-from skfm.dask._fm import fit_fm  # noqa: E402
+from skfm.dask._predict import predict  # noqa: E402
 
 pytestmark = pytest.mark.full
 
@@ -91,10 +91,8 @@ def as_dask(read=read_X, bad=None):
     return tuple(map(da.concatenate, blocks))
 
 
-def fit(model, X, y=None, weight=None, *, client=None, checkpoint=None):
-    with open_cluster(client) as cluster:
-        source = _partitions.read_source(X, y, weight)
-        return quietly(fit_fm, cluster, model, source, X, checkpoint)
+def fit(model, *data, **options):
+    return quietly(on_dask.fit, model, *data, **options)
 
 
 def here(model):
@@ -194,6 +192,63 @@ def test_a_fit_continues_after_the_scheduler_was_lost(tmp_path):
     assert_same(here(FMClassifier(4, **OPTIONS)), model)
 
 
-def test_without_a_client_a_cluster_is_started(monkeypatch):
+@pytest.mark.parametrize("solver, message", [("als", "all rows at once"), ("adagrad", "no row")])
+def test_bad_parameters_and_empty_data(two, solver, message):
+    model = FMRegressor(2, solver=solver)
+    X = da.from_delayed(dask.delayed(np.zeros)((0, 3)), (np.nan, 3), dtype=float)
+    with pytest.raises(ValueError, match=message):
+        fit(model, X, da.from_delayed(dask.delayed(np.zeros)(0), (np.nan,), float), client=two)
+    with pytest.raises(TypeError, match="requires y"):
+        fit(FMRegressor(2), X, client=two)
+    assert not hasattr(model, "coef_")
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_predictions_of_arrays_are_lazy(method, n_classes):
+    X, _, _ = rows()
+    y = np.array(["a", "b", "c"])[np.arange(N) % n_classes]
+    model = quietly(FMClassifier(2, max_iter=2).fit, X, y)
+    blocks, _, _ = as_dask()
+    predictions = predict(model, blocks, method=method)
+    expected = getattr(model, method)(X)
+    assert predictions.ndim == expected.ndim
+    assert predictions.dtype == expected.dtype
+    assert_array_equal(predictions.compute(scheduler="threads"), expected)
+
+
+def test_predictions_of_tables_keep_their_partitions_and_index(tmp_path):
+    dd = pytest.importorskip("dask.dataframe")
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.random((60, 2)), columns=["a", "b"], index=np.arange(60) * 2)
+    y = np.where(table["a"] > 0.5, "yes", "no")
+    model = quietly(FMClassifier(2, max_iter=2).fit, table, y)
+    parts = dd.from_pandas(table.assign(part=np.arange(60) // 20), npartitions=3)
+    parts = parts[parts["part"] != 1][["a", "b"]]  # one is empty
+    table = table.drop(table.index[20:40])
+    for method in ("predict", "predict_proba", "decision_function"):
+        found = predict(model, parts, method=method).compute()
+        assert_array_equal(found.to_numpy().squeeze(), getattr(model, method)(table))
+        assert found.index.equals(table.index)
+    predict(model, parts, method="predict_proba").to_parquet(tmp_path)
+    written = pd.read_parquet(tmp_path)
+    assert list(written.columns) == ["probability_no", "probability_yes"]
+    assert_array_equal(written.to_numpy(), model.predict_proba(table))
+
+
+def test_predict_refuses_what_it_cannot_do():
+    X, y, _ = rows()
+    model = quietly(FMRegressor(2, max_iter=2).fit, X, y)
+    with pytest.raises(TypeError, match="no method 'predict_proba'"):
+        predict(model, as_dask()[0], method="predict_proba")
+    with pytest.raises(TypeError, match=r"X must be a Dask array.*; got csr_matrix"):
+        predict(model, X)
+    with pytest.raises(ValueError, match="X has 3 features, but FMRegressor is expecting 200"):
+        predict(model, da.zeros((4, 3)))
+
+
+def test_without_a_client_a_cluster_is_started():
     model = fit(FMClassifier(4, **OPTIONS), *as_dask())
     assert_same(here(FMClassifier(4, **OPTIONS)), model)

@@ -1,5 +1,6 @@
-"""Training and recommendations on Dask clusters, for data that outgrow one machine."""
+"""Training and predictions on Dask clusters, for data that outgrow one machine."""
 
 from skfm.dask._fit import fit
+from skfm.dask._predict import predict
 
-__all__ = ["fit"]
+__all__ = ["fit", "predict"]

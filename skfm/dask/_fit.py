@@ -3,11 +3,12 @@
 import os
 from typing import Any, TypeVar
 
-from skfm import MFRecommender
+from skfm import FMClassifier, FMRegressor, MFRecommender
 from skfm.dask._cluster import open_cluster
+from skfm.dask._fm import fit_fm
 from skfm.dask._mf import fit_mf
 
-FITS = {MFRecommender: fit_mf}
+FITS = {MFRecommender: fit_mf, FMRegressor: fit_fm, FMClassifier: fit_fm}
 
 Estimator = TypeVar("Estimator")
 
@@ -32,17 +33,18 @@ def fit(
 
     Parameters
     ----------
-    estimator : MFRecommender
-        The estimator to fit, with ``solver="als"`` or "auto". `n_jobs` has no effect: each task
-        uses one thread.
-    X : dask.array.Array of shape (n_users, n_items)
-        A matrix of users by items, divided by rows only. The blocks are CSR matrices or arrays;
-        their numbers of rows may be unknown, differ or be 0. For a log of events, see
-        :func:`fit_transform`.
-    y : None
-        Ignored.
-    sample_weight : None
-        Must be None.
+    estimator : MFRecommender, FMRegressor or FMClassifier
+        The estimator to fit. A recommender needs ``solver="als"`` or "auto", the others any solver
+        but "als". `n_jobs` has no effect: each task uses one thread.
+    X : dask.array.Array, dask.dataframe.DataFrame or skfm.streams.Rows
+        For a recommender, a matrix of users by items; for a log of events, see
+        :func:`fit_transform`. For the others, rows of features. Arrays are divided by rows only,
+        into CSR matrices or arrays, whose numbers of rows may be unknown, differ or be 0. All
+        workers must see the folder of the encoded rows of `Rows`.
+    y : dask.array.Array or dask.dataframe.Series, default=None
+        Targets, divided like X. None for `Rows`, and ignored for a recommender.
+    sample_weight : dask.array.Array or dask.dataframe.Series, default=None
+        Sample weights, divided like X. None for `Rows` and for a recommender.
     client : distributed.Client, default=None
         The client of the cluster. None is Dask's default client or, if there is none, a
         ``LocalCluster`` with a process for each processor, which is closed after the fit.

@@ -1,12 +1,20 @@
-"""FMRegressor and FMClassifier on partitions: synchronous mini-batches."""
+"""Fits of FMRegressor and FMClassifier to Dask collections: synchronous mini-batches."""
 
 from skfm._fm import partitioned_rows
+from skfm.dask._partitions import read_source
+from skfm.streams import Rows
 
 
-def fit_fm(cluster, estimator, source, X, checkpoint=None):
-    """Fit the estimator to a `Source`, the partitions of ``X``, and return it."""
+def fit_fm(estimator, X, y, sample_weight, cluster, checkpoint):
+    """Fit a factorization machine to rows in partitions."""
+    if y is None and not isinstance(X, Rows):
+        raise TypeError(
+            f"{type(estimator).__name__} requires y: a Dask array or Series with the partitions "
+            "of X."
+        )
 
     def load():
+        source = read_source(X, y, sample_weight)
         parts = cluster.load(source.tasks)
         if source.rows is not None:
             parts = parts.convert(_as_given, source.rows.labels, source.rows.target_dtype)
