@@ -154,7 +154,7 @@ def test_a_killed_worker_changes_nothing(two, delay):
 
     model = fit(FMClassifier(4, callback=callback, **options), *as_dask(), client=two)
     assert_same(here(FMClassifier(4, **options)), model)
-    two.wait_for_workers(2, timeout=60)
+    two.wait_for_workers(2, timeout=300)  # for the next test
 
 
 @pytest.mark.parametrize(
