@@ -9,7 +9,6 @@ from skfm._recommenders.item_features import read_choices
 from skfm._utils import validation
 from skfm._utils.equal_rows import keys_of
 from skfm._utils.ids import distinct, find_missing, read_ids, simplify
-from skfm._utils.lazy import refuse_lazy
 
 
 def users_of_events(known, X, groups):
@@ -52,7 +51,6 @@ def held_out_rankings(X, catalogue, y, sample_weight, users):
     if y is None:
         raise ValueError("y is None; pass the chosen items.")
     weight = validation.check_sample_weight(sample_weight, X.shape[0], np.float64)
-    refuse_lazy(y, "y")
     y = read_ids(validation.check_column(read_choices(y), "y"), "item")
     if y.size != X.shape[0]:
         raise ValueError(

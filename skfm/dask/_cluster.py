@@ -87,7 +87,7 @@ class Cluster:
         new = set(self.client.scheduler_info()["workers"]) - self._checked
         if not new:
             return
-        expected = _versions()
+        expected = _expected()
         found = self.client.run(_versions, workers=sorted(new), on_error="return")
         for address, versions in found.items():
             if isinstance(versions, OSError):  # it has died since
@@ -126,7 +126,8 @@ class Cluster:
                 self.check_workers()
                 if attempt > 0 and repair is not None:
                     repair()
-                return launch(self.send(shared))
+                with self.client.as_current():
+                    return launch(self.send(shared))
             except Exception as error:
                 self._check_connection(error)
                 _raise_if_final(error, parts)
@@ -350,6 +351,10 @@ def _raise_reading(number, error):
     raise RuntimeError(
         f"Partition {number} of X cannot be computed: {type(error).__name__}: {error}"
     ) from error
+
+
+def _expected():
+    return _versions()
 
 
 def _versions():
