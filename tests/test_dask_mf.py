@@ -70,8 +70,15 @@ def test_a_fit_and_its_recommendations(one_client, tmp_path):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("kind", ["biases", "no biases", "implicit", "stored only"])
+@pytest.mark.parametrize(
+    "kind, dtype",
+    [
+        ("biases", np.float64),
+        ("no biases", np.float32),
+        ("implicit", np.float32),
+        ("stored only", np.float64),
+    ],
+)
 def test_bits_do_not_depend_on_workers(client, kind, dtype):
     X = blocks(tasks.read_ratings, dtype=dtype)
     model = fit(recommender(kind), X, client=client)
@@ -120,8 +127,7 @@ def before_step(monkeypatch, number, function):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("delay", [0, 0.05, 0.2])
-@pytest.mark.parametrize("kind", ["biases", "implicit"])
+@pytest.mark.parametrize("kind, delay", [("biases", 0), ("implicit", 0.05), ("implicit", 0.2)])
 def test_a_killed_worker_does_not_change_bits(client, kind, delay, monkeypatch):
     def kill():
         if delay == 0:

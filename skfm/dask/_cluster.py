@@ -56,7 +56,7 @@ def open_cluster(client=None):
         except ValueError:  # there is none
             with (
                 dask.config.set({"distributed.deploy.lost-worker-timeout": RESTART_SECONDS}),
-                distributed.LocalCluster(threads_per_worker=1, dashboard_address=None) as cluster,
+                distributed.LocalCluster(threads_per_worker=1, dashboard_address=":0") as cluster,
                 distributed.Client(cluster, set_as_default=False) as client,
             ):
                 yield Cluster(client)

@@ -84,7 +84,7 @@ def recommend(
     """
     import_dask()
     import dask.dataframe as dd
-    from dask import delayed
+    from dask.delayed import delayed
 
     if not isinstance(estimator, MFRecommender):
         raise TypeError(
