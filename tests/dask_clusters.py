@@ -14,7 +14,7 @@ def local_cluster(n_workers, **options):
     from distributed import Client, LocalCluster
 
     # With other work on the machine, a process that replaces a dead one may take long to start.
-    values = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50, **options}
+    values = {"threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 50, **options}
     with (
         dask.config.set({"distributed.deploy.lost-worker-timeout": 600}),
         LocalCluster(n_workers=n_workers, **values) as cluster,

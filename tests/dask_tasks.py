@@ -42,14 +42,8 @@ def read_many(start, stop):
     return sparse.csr_matrix((rng.random(indices.size) + 1, indices, indptr), (stop - start, 1000))
 
 
-def kill_process():
+def stop_process(start, stop):
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def kill_always(block):
-    if block.shape[0] > 0:
-        kill_process()
-    return block
 
 
 def process_id():

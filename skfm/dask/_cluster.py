@@ -56,7 +56,7 @@ def open_cluster(client=None):
         except ValueError:  # there is none
             with (
                 dask.config.set({"distributed.deploy.lost-worker-timeout": RESTART_SECONDS}),
-                distributed.LocalCluster(threads_per_worker=1, dashboard_address=None) as cluster,
+                distributed.LocalCluster(threads_per_worker=1, dashboard_address=":0") as cluster,
                 distributed.Client(cluster, set_as_default=False) as client,
             ):
                 yield Cluster(client)
@@ -325,11 +325,6 @@ def _n_bytes(value):
 def _raise_if_final(error, parts):
     """Raise an error of a round, unless it only says that a worker is lost."""
     distributed = import_dask()
-    if isinstance(error, distributed.KilledWorker):
-        raise RuntimeError(
-            f"The task {error.task} has stopped several workers, probably for lack of memory: "
-            "make partitions smaller, or give the workers more memory."
-        ) from error
     for number, part in enumerate(parts):
         if part.status == "error":
             _raise_reading(number, part.exception())
@@ -338,6 +333,8 @@ def _raise_if_final(error, parts):
                 f"Partition {number} of X was lost with its worker and cannot be made again. "
                 "Make partitions by tasks that read files, not from scattered data."
             ) from error
+    if isinstance(error, distributed.KilledWorker):
+        _raise_killed(error, error.task)
     if isinstance(error, TimeoutError):
         raise TimeoutError(f"The cluster has no running worker ({error}).") from error
     # Tasks raise no OSError (see `_call`), so it is about the connection to a worker.
@@ -345,7 +342,16 @@ def _raise_if_final(error, parts):
         raise error
 
 
+def _raise_killed(error, task):
+    raise RuntimeError(
+        f"The task {task} has stopped several workers, probably for lack of memory: make "
+        "partitions smaller, or give the workers more memory."
+    ) from error
+
+
 def _raise_reading(number, error):
+    if isinstance(error, import_dask().KilledWorker):
+        _raise_killed(error, f"that makes partition {number} of X")
     if str(error).startswith("Partition "):
         raise error
     raise RuntimeError(

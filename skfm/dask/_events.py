@@ -89,7 +89,7 @@ def fit_transform(
 
 def _matrix(encoder, tasks, n_blocks):
     import dask.array as da
-    from dask import delayed
+    from dask.delayed import delayed
 
     n_users, n_items = encoder._shape()
     bounds = np.unique(np.linspace(0, n_users, min(n_blocks, n_users) + 1).astype(int))

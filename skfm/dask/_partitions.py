@@ -38,7 +38,7 @@ class Source:
 
 def read_source(X, y=None, sample_weight=None):
     """The partitions of X, and of y and the weights, which must be divided in the same way."""
-    from dask import delayed
+    from dask.delayed import delayed
 
     if isinstance(X, Rows):
         for name, value in (("y", y), ("sample_weight", sample_weight)):

@@ -113,14 +113,14 @@ def recommend(
     # A row without entries shows what is wrong with them now, and which types the columns have.
     sample = np.zeros((1, source.n_features), estimator.components_.dtype)
     first = np.arange(1) if users is None else users[:1]
-    meta = _recommend_part(estimator, sample, first, options).iloc[:0]
+    empty = _recommend_rows(estimator, sample, first, options).iloc[:0]
     fitted = delayed(copy.copy(estimator).set_params(n_jobs=1))  # Dask has threads of its own
-    options, make = delayed(options), delayed(_recommend_task)
-    parts = [
-        make(fitted, task, np.arange(start, stop) if users is None else users[start:stop], options)
-        for task, start, stop in zip(source.tasks, starts[:-1], starts[1:], strict=True)
-    ]
-    return dd.from_delayed(parts, meta=meta, verify_meta=False)
+    options, make = delayed(options), delayed(_recommend_part)
+    parts = []
+    for task, start, stop in zip(source.tasks, starts[:-1], starts[1:], strict=True):
+        names = np.arange(start, stop) if users is None else users[start:stop]
+        parts.append(make(fitted, task, names, options, empty))
+    return dd.from_delayed(parts, meta=empty, verify_meta=False)
 
 
 def _starts(X):
@@ -142,14 +142,10 @@ def _names(user_ids, n_users):
     return names
 
 
-def _recommend_task(estimator, part, users, options):
-    return _recommend_part(estimator, part.X, users, options)
+def _recommend_part(estimator, part, users, options, empty):
+    # scikit-learn refuses matrices without rows.
+    return _recommend_rows(estimator, part.X, users, options) if part.X.shape[0] else empty
 
 
-def _recommend_part(estimator, X, users, options):
-    options = options | {"user_ids": users, "output": "pandas"}
-    if X.shape[0] > 0:
-        return estimator.recommend(X, **options)
-    # An empty frame whose columns have the same types.
-    X = np.zeros((1, X.shape[1]), X.dtype)
-    return estimator.recommend(X, **options | {"user_ids": None}).iloc[:0]
+def _recommend_rows(estimator, X, users, options):
+    return estimator.recommend(X, user_ids=users, output="pandas", **options)
