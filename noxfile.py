@@ -34,7 +34,7 @@ def install(session, *extras, pins=()):
 @nox.session
 def newest(session):
     """The quick run on the newest dependencies, and again with the array API switched on."""
-    install(session, "test", "onnx", "serve", pins=["httpx"])
+    install(session, "test", "dask", "onnx", "serve", pins=["httpx"])
     session.run("python", "-m", "pytest", *session.posargs)
     session.run("python", "-m", "pytest", *session.posargs, env={"SCIPY_ARRAY_API": "1"})
 
@@ -42,7 +42,7 @@ def newest(session):
 @nox.session
 def full(session):
     """All tests on the newest dependencies."""
-    install(session, "test")
+    install(session, "test", "dask")
     session.run("python", "-m", "pytest", "-m", "", *session.posargs)
 
 

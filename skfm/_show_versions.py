@@ -16,6 +16,8 @@ OPTIONAL = (
     "pandas",
     "polars",
     "pyarrow",
+    "dask",
+    "distributed",
     "matplotlib",
     "skops",
     "onnx",

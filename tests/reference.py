@@ -376,6 +376,22 @@ def mf_slopes(parameters, X, stored, alpha, alpha_bias, nu, unobserved_weight=No
     )
 
 
+def mf_item_sums(users, points, X, stored, goal, is_confidence):
+    """What users contribute to the normal equations of the items, each at its own point.
+
+    For each item, the diagonal, the descent direction, and the weighted squared residuals.
+    """
+    diagonal, gradient = np.zeros(points.shape), np.zeros(points.shape)
+    squares = np.zeros(len(points))
+    for u, i in np.argwhere(stored):
+        weight, target = (X[u, i], 1.0) if is_confidence else (1.0, X[u, i])
+        residual = goal * target - users[u] @ points[i]
+        diagonal[i] += weight * users[u] ** 2
+        gradient[i] += weight * residual * users[u]
+        squares[i] += weight * residual**2
+    return diagonal, gradient, squares
+
+
 def mf_sgd_epoch(
     parameters,
     memory,

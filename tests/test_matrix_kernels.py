@@ -444,7 +444,7 @@ def test_principal_axes_of_nothing_and_of_too_much():
 
 def half_steps(model, csr, items, n_iter):
     """The tables, changed in place between turns, and the objective after each half-step."""
-    sides = [als._rows(model, matrix, 1) for matrix in (csr, csr.T.tocsr())]
+    sides = [als.rows_of(model, matrix, 1) for matrix in (csr, csr.T.tocsr())]
     tables = [model.table(csr.shape[0], USER, csr.dtype), items]
     yield tables, None
     for _ in range(n_iter):
@@ -583,7 +583,7 @@ def test_any_number_of_threads_gives_the_same_bits_in_als(kind, dtype, monkeypat
     model = make_model(kind)
     X, stored = make_ratings(model, 40, 15)
     csr, start = as_csr(X, stored, dtype), start_items(model, 15, dtype)
-    rows = als._rows(model, csr, 5)
+    rows = als.rows_of(model, csr, 5)
     assert rows.n_threads == 5 and rows.bounds.size > 5
     results = []
     for n_threads in (1, 2, 3, 5):

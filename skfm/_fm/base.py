@@ -27,7 +27,6 @@ from skfm._fm.penalties import (
 from skfm._fm.rows import Rows, data_of_fit
 from skfm._fm.scaling import from_solver, random_start, to_solver
 from skfm._fm.stream import Stream
-from skfm._fm.streamed_rows import StreamedRows
 from skfm._fm.warm_start import WarmStart
 from skfm._solvers.fm import minibatch
 from skfm._solvers.fm.optimizer_state import UPDATES
@@ -327,9 +326,9 @@ class BaseFM(ChunkFitting, StreamFitting, FittedFM):
     ):
         """Train on rows of numbers, and keep the result; returns the history.
 
-        ``rows`` are `Rows` or `StreamedRows`, ``held_out`` those to validate with, ``tasks`` the
-        `FitTasks`, ``checkpoint`` that of `run_epochs`, and ``n_before`` the number of epochs of
-        the fit before, if this is the second one.
+        ``rows`` are `Rows`, `StreamedRows` or `PartitionedRows`, ``held_out`` those to validate
+        with, ``tasks`` the `FitTasks`, ``checkpoint`` that of `run_epochs`, and ``n_before`` the
+        number of epochs of the fit before, if this is the second one.
         """
         transform = self._make_target_transform(rows.targets)
         score = None if held_out is None else make_score(self, transform, held_out)
@@ -378,10 +377,10 @@ class BaseFM(ChunkFitting, StreamFitting, FittedFM):
         penalties = self._check_penalties(features.groups, rows.n_features, found)
         settings = self._settings(transform, features.interactions, max_iter)
         known = rows, transform, penalties, features.interactions, settings
-        if isinstance(rows, StreamedRows):
-            problem, sample = training.state_streamed_problem(*known)
-        else:
+        if isinstance(rows, Rows):
             problem, sample = training.state_problem(*known, **of_stream), None
+        else:
+            problem, sample = training.state_streamed_problem(*known)
         return training.Run(problem, penalties, transform, settings, rng, sample=sample)
 
     def _check_penalties(self, groups, n_features, found):

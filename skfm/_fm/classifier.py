@@ -481,7 +481,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         factors = self._class_factors(np.bincount(labels, weight, self.classes_.size))
         return self._weigh(labels, weight, factors)
 
-    def _weigh(self, labels, weight, factors):
+    @staticmethod
+    def _weigh(labels, weight, factors):
         """Weights of rows multiplied by the factors of their classes."""
         weight = weight * factors[labels].astype(weight.dtype)
         total = weight.sum(dtype=np.float64)

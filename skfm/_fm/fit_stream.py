@@ -1,4 +1,4 @@
-"""Fits on rows in files, which need not fit into memory."""
+"""Fits on rows in files, or in other processes, which need not fit into memory."""
 
 import os
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from skfm._fm.early_stopping import check_scoring, stops_early
 from skfm._fm.features import Features
-from skfm._fm.streamed_rows import StreamedRows, as_given, count_labels
+from skfm._fm.streamed_rows import RowsInFiles, as_given
 from skfm._solvers.fm.streamed import fit_in_memory
 from skfm._utils.callbacks import FitTasks, managing_callbacks
 from skfm._utils.checkpoint import open_checkpoint, using_checkpoint
@@ -90,66 +90,84 @@ class StreamFitting:
             if fit_in_memory(encoded.piece_entries):
                 validation = NO_ROWS if held_out is None else _in_memory(held_out)
                 return self._fit(*_in_memory(encoded), validation, checkpoint)
-            return self._fit_stream(encoded, held_out, checkpoint)
+            return self._fit_pieces(RowsInFiles(encoded), held_out, checkpoint)
 
-    @managing_callbacks
-    def _fit_stream(self, encoded, held_out, checkpoint):
+    def _fit_partitions(self, load, checkpoint):
+        """Fit the model to rows that are in other processes: the `Partitions` that are loaded."""
+        self._check_parameters()
+        self._refuse_als()
+        with all_or_nothing(self), using_checkpoint(checkpoint, self.random_state):
+            return self._fit_pieces(load(), None, checkpoint)
+
+    def _refuse_als(self):
         if is_option(self.solver, "als"):
             raise ValueError(
                 "solver='als' requires all rows at once, and rows are too many for that; use a "
                 "gradient-based solver, such as 'adagrad'."
             )
+
+    @managing_callbacks
+    def _fit_pieces(self, source, held_out, checkpoint):
+        self._refuse_als()
         given = NO_ROWS if held_out is None else (held_out, held_out, None)
         if stops_early(self.early_stopping, *given) and held_out is None:
             raise ValueError(
-                "early_stopping=True requires rows_val if the rows do not fit into memory; pass "
-                "validation rows, or set early_stopping=False."
+                f"early_stopping=True {source.remedy_for_early_stopping} "
+                "or set early_stopping=False."
             )
         tasks = FitTasks(self, None, max_epochs=self.max_iter)  # no rows that callbacks could see
         warm_start = self._warm_start() if self.warm_start else None
-        fields, groups = self._labels_of_features(encoded)
-        # Encoders return matrices without names, to `fit` and to `predict`.
-        self.n_features_in_ = encoded.n_features
+        fields, groups = self._labels_of_features(source)
+        self.n_features_in_ = source.n_features
         vars(self).pop("feature_names_in_", None)
-        features = Features(self._check_interactions(fields, encoded.n_features), groups)
+        if source.feature_names is not None:
+            self.feature_names_in_ = source.feature_names
+        features = Features(self._check_interactions(fields, source.n_features), groups)
         data = {"warm_start": warm_start, "fields": fields, "groups": groups}
-        data |= {"rows": encoded.checksums}
+        data |= {"rows": source.checksums}
         data |= {"rows_val": None if held_out is None else held_out.checksums}
         checkpoint = open_checkpoint(checkpoint, self, data)
         rng = checkpoint.random_state(check_random_state(self.random_state))
+        weigh = None
         if is_classifier(self):
-            labels, _ = count_labels(encoded, check_classification_targets)
+            labels, count = source.count_labels(check_classification_targets)
             self._set_classes(labels)
-        elif encoded.labels is not None:
+            weigh = self._class_weigher(labels, count, "y")
+        elif source.has_strings:
             raise ValueError(
                 "y must contain numbers for a regression (got strings); convert it, or use a "
                 "classifier if these are labels."
             )
-        streamed = self._as_streamed(encoded, "y")
+        numbers = source.as_numbers(self, weigh)
         options = {"warm_start": warm_start, "tasks": tasks}
         options["checkpoint"] = checkpoint.stage("fit")
         if held_out is not None:
             options["held_out"] = self._validation_rows(held_out)
-        history = self._fit_rows(streamed, features, rng, self.max_iter, **options)
+        history = self._fit_rows(numbers, features, rng, self.max_iter, **options)
         self._keep_history(history)
         tasks.end()
         self._warn_if_not_converged(history)
         return self
 
-    def _as_streamed(self, encoded, name):
-        """The rows with targets as numbers and class weights; ``name`` is that of the targets."""
-        weigh = None
-        if is_classifier(self) and self.class_weight is not None:
-            labels, weight = count_labels(encoded, check_classification_targets)
-            count = np.zeros(self.classes_.size)
-            count[self._to_numbers(labels, name)] = weight
-            weigh = partial(self._weigh, factors=self._class_factors(count))
-        return StreamedRows(encoded, lambda y: self._to_numbers(y, name), weigh)
+    def _class_weigher(self, labels, weight, name):
+        """What makes class weights part of the weights of rows, or None.
+
+        ``weight`` is that of all rows with each of the ``labels`` of the argument ``name``.
+        """
+        if self.class_weight is None:
+            return None
+        count = np.zeros(self.classes_.size)
+        count[self._to_numbers(labels, name)] = weight
+        return partial(self._weigh, factors=self._class_factors(count))
 
     def _validation_rows(self, encoded):
-        if check_scoring(self) is None and not fit_in_memory(encoded.piece_entries):
-            return self._as_streamed(encoded, "y_val")
-        return self._check_rows(*_in_memory(encoded), reset=False)
+        if check_scoring(self) is not None or fit_in_memory(encoded.piece_entries):
+            return self._check_rows(*_in_memory(encoded), reset=False)
+        source, weigh = RowsInFiles(encoded), None
+        if is_classifier(self):
+            counted = source.count_labels(check_classification_targets)
+            weigh = self._class_weigher(*counted, "y_val")
+        return source.as_numbers(self, weigh, "y_val")
 
 
 def _encoded(rows, name):

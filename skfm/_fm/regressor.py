@@ -425,8 +425,8 @@ class FMRegressor(RegressorMixin, BaseFM):
         return y
 
     def _make_target_transform(self, known, more_will_come=False):
-        has_counts = more_will_come or any(y.any() for y, _ in known.parts())
-        if self.loss == "poisson" and not has_counts:
+        needs_counts = self.loss == "poisson" and not more_will_come
+        if needs_counts and not any(known.each(lambda y, _: y.any())):
             raise ValueError("For loss='poisson', y must contain at least one positive count.")
         parameter = self.quantile if self.loss == "quantile" else self.epsilon
         return targets.of_numbers(

@@ -4,7 +4,7 @@ import numpy as np
 
 from skfm._fm.rows import Rows, without_ones
 from skfm._fm.target_transform import Targets
-from skfm._solvers.fm.streamed import Block, blocks_of
+from skfm._solvers.fm.streamed import Block, InOrder, blocks_of
 from skfm._utils.ahead import one_ahead
 from skfm._utils.sorted_search import find_sorted
 
@@ -70,7 +70,30 @@ class StreamedRows:
         return _SolverRows(self, transform)
 
 
-class _SolverRows:
+class RowsInFiles:
+    """Encoded rows as `StreamFitting` sees them: what is known, and how they become numbers."""
+
+    remedy_for_early_stopping = (
+        "requires rows_val if the rows do not fit into memory; pass validation rows,"
+    )
+    feature_names = None  # encoders return matrices without names, to `fit` and to `predict`
+
+    def __init__(self, encoded):
+        self.encoded = encoded
+        self.n_features, self.checksums = encoded.n_features, encoded.checksums
+        self.feature_fields, self.feature_groups = encoded.feature_fields, encoded.feature_groups
+        self.has_strings = encoded.labels is not None
+
+    def count_labels(self, check):
+        """See the function of this name."""
+        return count_labels(self.encoded, check)
+
+    def as_numbers(self, estimator, weigh, name="y"):
+        """The rows with targets as numbers; ``weigh`` and ``name`` as in `StreamFitting`."""
+        return StreamedRows(self.encoded, lambda y: estimator._to_numbers(y, name), weigh)
+
+
+class _SolverRows(InOrder):
     """See `skfm._solvers.fm.streamed.RowsInPieces`."""
 
     def __init__(self, rows, transform):

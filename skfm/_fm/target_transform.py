@@ -69,11 +69,15 @@ class Targets:
     def in_memory(cls, y, weight):
         return cls(lambda: iter([(y, weight)]), lambda: (y, weight))
 
+    def each(self, function):
+        """The results of ``function(y, weight)`` for the parts."""
+        return [function(y, weight) for y, weight in self.parts()]
+
     def total(self, function=None):
         """The weighted sum of a function of the targets, or the weight."""
         if function is None:
-            return sum(weight.sum(dtype=np.float64) for _, weight in self.parts())
-        return sum(np.multiply(function(y), weight).sum() for y, weight in self.parts())
+            return sum(self.each(lambda _, weight: weight.sum(dtype=np.float64)))
+        return sum(self.each(lambda y, weight: np.multiply(function(y), weight).sum()))
 
     def mean(self, function):
         return self.total(function) / self.total()
@@ -94,7 +98,7 @@ def of_numbers(targets, loss, loss_parameter, fit_intercept, more_will_come):
             start = np.log(total / targets.total())
     else:
         # Divided out first, so that no square overflows.
-        largest = max(np.abs(y).max() for y, _ in targets.parts()) or 1.0
+        largest = max(targets.each(lambda y, _: np.abs(y).max(initial=0.0))) or 1.0
         if fit_intercept:
             shift = float(targets.mean(lambda y: y / largest))
         unit = float(np.sqrt(targets.mean(lambda y: (y / largest - shift) ** 2)))
@@ -109,13 +113,13 @@ def of_numbers(targets, loss, loss_parameter, fit_intercept, more_will_come):
     transform = TargetTransform(
         code, loss_parameter, np.array([start]), 0.0, unit, shift, is_constant
     )
-    total = sum(
-        losses.constant_loss(
-            code, loss_parameter, float(start), transform.apply(y), weight.astype(np.float64)
+    constant = code, loss_parameter, float(start)
+    losses_of_parts = targets.each(
+        lambda y, weight: losses.constant_loss(
+            *constant, transform.apply(y), weight.astype(np.float64)
         )
-        for y, weight in targets.parts()
     )
-    transform.baseline = total / targets.total()
+    transform.baseline = sum(losses_of_parts) / targets.total()
     return transform
 
 
@@ -126,7 +130,7 @@ def of_classes(targets, n_classes, loss, fit_intercept):
     the rest. The intercept starts where it is best alone; a class that these rows lack counts as
     one of them.
     """
-    seen = sum(np.bincount(labels, w, minlength=n_classes) for labels, w in targets.parts())
+    seen = sum(targets.each(lambda labels, w: np.bincount(labels, w, minlength=n_classes)))
     rate = seen if fit_intercept else np.ones(n_classes)
     if not rate.all():
         rate = np.where(rate > 0, rate, np.mean(targets.sample()[1]))

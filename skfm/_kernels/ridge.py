@@ -102,6 +102,46 @@ def solve_rows(
     return prefetched
 
 
+@jit(allocates=True)
+def add_squares(first, last, entries, design, total):
+    """Add to ``total[u]`` what the entries of row u add to the diagonal of its normal equations.
+
+    Rows whose entries are distributed over several tables need such sums, and `add_gradients`.
+    """
+    indptr, indices, values, is_confidence = entries
+    width = design.shape[1]
+    row = np.empty(width, design.dtype)
+    for u in range(np.uintp(first), np.uintp(last)):
+        for f in range(width):
+            row[f] = total[u, f]
+        start, end = np.uintp(indptr[u]), np.uintp(indptr[u + np.uintp(1)])
+        _add_squares(indices, values, start, end, is_confidence, design, row)
+        for f in range(width):
+            total[u, f] = row[f]
+
+
+@jit(allocates=True)
+def add_gradients(first, last, entries, design, goal, points, total, squares):
+    """Add to ``total[u]`` the descent direction of row u's entries at ``points[u]``, and to
+    ``squares[u]`` their weighted squared residuals.
+
+    The targets are multiplied by ``goal``: with 0, the result is minus the product of the normal
+    equations and the point.
+    """
+    indptr, indices, values, is_confidence = entries
+    width = design.shape[1]
+    row, point = np.empty(width, design.dtype), np.empty(width, design.dtype)
+    for u in range(np.uintp(first), np.uintp(last)):
+        for f in range(width):
+            row[f], point[f] = total[u, f], points[u, f]
+        start, end = np.uintp(indptr[u]), np.uintp(indptr[u + np.uintp(1)])
+        squares[u] += _add_gradient(
+            indices, values, start, end, is_confidence, goal, design, point, row
+        )
+        for f in range(width):
+            total[u, f] = row[f]
+
+
 @jit_inner
 def _prefetch(indices, start, stop, design):
     """Prefetch the rows of the design matrix for some entries.

@@ -64,6 +64,14 @@ class FTRL(NamedTuple):
     n_components: int  # without padding
 
 
+class GradientsOnly(NamedTuple):
+    """No update: the slots receive the gradients of the batch.
+
+    Those of several batches are added up and moved by another rule later; see synchronous.py. They
+    contain no penalty, except that of parameters of pairs of fields.
+    """
+
+
 # The slots of a linear weight, which are also those of the intercept, and of a factor: first the
 # parameter itself. Four other names mean something to the solvers. "squares" are of gradients
 # ("factor_squares", if the factors of a feature share one slot): sums, or moving averages if the
@@ -73,12 +81,14 @@ LINEAR_SLOTS = {
     SGD: ("weight",),
     Adam: ("weight", "mean", "squares", "n_steps"),
     FTRL: ("weight", "z", "squares", "weight_seen", "factor_squares"),
+    GradientsOnly: ("weight", "slope", "weight_of_rows"),
 }
 FACTOR_SLOTS = {
     AdaGrad: ("factor", "squares"),
     SGD: ("factor",),
     Adam: ("factor", "mean", "squares"),
     FTRL: ("factor", "z"),
+    GradientsOnly: ("factor", "slope"),
 }
 
 
@@ -300,6 +310,23 @@ def _move_ftrl(update, features, feature_sums, local, linear, factors, fit_linea
             goal = target[b, f]
             factors[j, 0, f] = scale * goal
             factors[j, 1, f] = stiffness * scale * goal - goal
+
+
+@move_intercept.register(GradientsOnly)
+def _keep_intercept_gradient(update, slots, slope, weight):
+    slots[1], slots[2] = slope, weight
+
+
+@move.register(GradientsOnly)
+def _keep_gradients(update, features, feature_sums, local, linear, factors, fit_linear):
+    feature, first, last, start, base = features
+    total, local_factors = feature_sums.total, local.factors
+    for n in range(np.uintp(last - first)):
+        i, j, b = np.uintp(first - start) + n, np.uintp(feature[first + n]), np.uintp(base) + n
+        linear[j, 1], linear[j, 2] = feature_sums.slope[b], feature_sums.weight[b]
+        curve = feature_sums.curve[b]
+        for f in range(factors.shape[2]):
+            factors[j, 1, f] = total[b, f] - curve * local_factors[i, 0, f]
 
 
 @jit_inner

@@ -23,6 +23,28 @@ class Defaults:
     unobserved_weight: float
 
 
+@dataclass(frozen=True)
+class Extent:
+    """The size of a matrix, and how much of it is filled."""
+
+    shape: tuple
+    n_entries: int
+    n_rows: int  # with entries
+    n_columns: int
+    mean: float  # of the entries
+
+
+def extent_of(csr):
+    largest = float(csr.data.max())  # divided out first, so that no sum overflows
+    return Extent(
+        shape=csr.shape,
+        n_entries=csr.nnz,
+        n_rows=int(np.count_nonzero(np.diff(csr.indptr))),
+        n_columns=np.unique(csr.indices).size,
+        mean=largest * float(np.mean(csr.data / largest, dtype=np.float64)),
+    )
+
+
 EXPLICIT = Defaults(n_components=32, alpha=1.2, nu=0.5, unobserved_weight=0.0)
 
 
@@ -31,8 +53,8 @@ def unless_auto(value, default):
     return default if isinstance(value, str) else value
 
 
-def implicit_defaults(csr, unobserved_weight="auto"):
-    """Defaults for a matrix of confidences.
+def implicit_defaults(extent, unobserved_weight="auto"):
+    """Defaults for a matrix of confidences of this extent.
 
     Rows and columns without entries have vectors of 0, so their entries have no effect and do not
     count.
@@ -45,18 +67,16 @@ def implicit_defaults(csr, unobserved_weight="auto"):
     so the penalty per entry is smaller where they have more weight.
     """
     tiny = float(np.finfo(np.float64).tiny)
-    n_rows = int(np.count_nonzero(np.diff(csr.indptr)))
-    n_columns = np.unique(csr.indices).size
-    density = csr.nnz / (n_rows * n_columns)
-    largest = float(csr.data.max())  # divided out first, so that no sum overflows
-    mean = max(largest * float(np.mean(csr.data / largest, dtype=np.float64)), tiny)
+    n_rows, n_columns, nnz = extent.n_rows, extent.n_columns, extent.n_entries
+    density = nnz / (n_rows * n_columns)
+    mean = max(extent.mean, tiny)
     weight = float(unless_auto(unobserved_weight, max(UNOBSERVED_PULL * density * mean, tiny)))
     pull = weight / density / mean  # of unobserved entries together, relative to those stored
-    noise = math.sqrt(n_rows / csr.nnz) + math.sqrt(n_columns / csr.nnz)
+    noise = math.sqrt(n_rows / nnz) + math.sqrt(n_columns / nnz)
     shrinkage = noise * min(LARGEST_PENALTY, PENALTY / n_columns**POWER)
     shrinkage *= UNOBSERVED_PULL - (UNOBSERVED_PULL - 1) / (1 + pull / UNOBSERVED_PULL)
     return Defaults(
-        n_components=min(256 if n_columns > LARGE_CATALOGUE else 128, *csr.shape),
+        n_components=min(256 if n_columns > LARGE_CATALOGUE else 128, *extent.shape),
         alpha=max(min(LARGEST_SHRINKAGE, shrinkage) * mean / (1 + pull * mean), tiny),
         nu=1.0,
         unobserved_weight=weight,

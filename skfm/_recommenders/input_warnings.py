@@ -15,32 +15,44 @@ def warn_of_misuse(given, csr, names, *, is_explicit):
     """Warn about a matrix, as it was given and as canonical CSR, and name the remedy."""
     is_named = names is not None and len(names) <= N_NAMED
     roles = set(map(usual_role, names)) if is_named else set()
-    if _is_log(csr) or {"user", "item"} <= roles:
+    warn_of_log(csr.shape, is_log=looks_like_log(csr) or {"user", "item"} <= roles)
+    if not is_explicit:
+        return
+    warn_of_equal_ratings(csr.data.min(), csr.data.max(), csr.nnz)
+    if sparse.issparse(given) and given.format in ("coo", "csr", "csc"):
+        warn_of_duplicates(given.nnz - csr.nnz, given.nnz)
+
+
+def warn_of_log(shape, *, is_log):
+    if is_log:
         warn(
-            f"X, of shape {csr.shape}, looks like a log with a row for each event, but is used "
+            f"X, of shape {shape}, looks like a log with a row for each event, but is used "
             "as a matrix with a row for each user and a column for each item. If it is a log, "
             "convert it with skfm.preprocessing.UserItemEncoder.",
             UserWarning,
         )
-    if not is_explicit:
-        return
-    low, high = csr.data.min(), csr.data.max()
-    if low == high and csr.nnz > 1:
+
+
+def warn_of_equal_ratings(low, high, n):
+    if low == high and n > 1:
         warn(
-            f"All {csr.nnz} ratings in X are equal ({low:g}), so there are no preferences to "
+            f"All {n} ratings in X are equal ({low:g}), so there are no preferences to "
             "learn. If they mark the items that users have chosen, set feedback='implicit'.",
             UserWarning,
         )
-    if sparse.issparse(given) and given.format in ("coo", "csr", "csc") and given.nnz > csr.nnz:
+
+
+def warn_of_duplicates(n_duplicates, n):
+    if n_duplicates > 0:
         warn(
-            f"{given.nnz - csr.nnz} of the {given.nnz} values in X are duplicate entries, which "
+            f"{n_duplicates} of the {n} values in X are duplicate entries, which "
             "are summed, as in SciPy. To use the last rating or the mean instead, make the "
             "matrix with skfm.preprocessing.UserItemEncoder.",
             UserWarning,
         )
 
 
-def _is_log(csr):
+def looks_like_log(csr):
     """Whether the first two columns look like ids: whole numbers, whose pairs hardly repeat."""
     n_rows, n_columns = csr.shape
     if not 2 <= n_columns <= 4 or n_rows <= n_columns:

@@ -9,6 +9,7 @@ from sklearn.utils import check_array
 from skfm._fm.feature_groups import check_labels
 from skfm._utils import validation
 from skfm._utils.ids import Ids, find_missing, read_ids, refuse_rows
+from skfm._utils.lazy import refuse_lazy
 from skfm._utils.messages import shown
 from skfm._utils.parameters import FLOAT_TYPES
 from skfm._utils.sparse import check_sparse
@@ -119,6 +120,7 @@ def read_choices(y):
     if isinstance(y, (list, tuple)):
         is_list = not any(isinstance(name, (list, np.ndarray)) for name in y)
     else:
+        refuse_lazy(y, "y")
         is_list = hasattr(y, "__array__") and np.asarray(y).ndim == 1
     if not is_list:
         return y

@@ -11,10 +11,10 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from skfm._recommenders.defaults import EXPLICIT, implicit_defaults, unless_auto
+from skfm._recommenders.defaults import EXPLICIT, extent_of, implicit_defaults, unless_auto
 from skfm._recommenders.input_warnings import warn_of_misuse
 from skfm._recommenders.matrix_rows import RANKED, MatrixRowsMixin
-from skfm._recommenders.mf_units import check_penalties, find_units, standardise
+from skfm._recommenders.mf_units import check_penalties, find_units, largest_counts, standardise
 from skfm._recommenders.mixin import RecommenderMixin
 from skfm._recommenders.vectors import ItemTable, RowVectors, products
 from skfm._solvers.mf import als, problem, sgd
@@ -306,9 +306,9 @@ class MFRecommender(
                 "entries of the matrix; use solver='als'."
             )
 
-    def _make_model(self, csr):
+    def _make_model(self, extent):
         is_implicit = self.feedback == "implicit"
-        auto = implicit_defaults(csr, self.unobserved_weight) if is_implicit else EXPLICIT
+        auto = implicit_defaults(extent, self.unobserved_weight) if is_implicit else EXPLICIT
         return problem.Model(
             n_components=int(unless_auto(self.n_components, auto.n_components)),
             is_implicit=is_implicit,
@@ -367,32 +367,18 @@ class MFRecommender(
         tasks = FitTasks(self, X, y, max_epochs=self.max_iter, name="iteration")
         is_implicit = self.feedback == "implicit"
         csr = validation.validate_entries(self, X, is_implicit, reset=True)
-        if csr.nnz == 0:
-            raise ValueError(
-                "X has no stored entries to learn from; it must have at least one "
-                f"{'positive value' if is_implicit else 'rating'}."
-            )
-        model = self._make_model(csr)
+        self._check_n_entries(csr.nnz)
+        model = self._make_model(extent_of(csr))
         names = getattr(self, "feature_names_in_", None)
         warn_of_misuse(X, csr, names, is_explicit=not is_implicit)
-        check_penalties(csr, model)
+        check_penalties(model, csr.shape, largest_counts(csr), csr.dtype)
         checkpoint = open_checkpoint(checkpoint, self, {"X": csr})
         rng = checkpoint.random_state(check_random_state(self.random_state))
         mean, scale = (0.0, 1.0) if is_implicit else find_units(csr.data, model.has_bias)
         self._publish(mean_=mean, scale_=scale)
         csr = standardise(csr, self.mean_, self.scale_)
-        items = model.table(csr.shape[1], ITEM, csr.dtype)
-        factors = model.factors(items)
-        factors[...] = rng.standard_normal(factors.shape) * (
-            float(self.init_scale) / np.sqrt(model.n_components)
-        )
-        settings = _Settings(
-            learning_rate=float(self.learning_rate),
-            max_iter=int(self.max_iter),
-            tol=float(self.tol),
-            n_threads=n_threads(self.n_jobs),
-            verbose=bool(self.verbose),
-        )
+        items = self._initial_items(model, csr.shape[1], csr.dtype, rng)
+        settings = self._settings()
         progress = Progress(settings, csr.nnz, "entries")
 
         def store(number, items):
@@ -404,6 +390,35 @@ class MFRecommender(
             items, history = sgd.train(model, csr, items, settings, rng, progress, **options)
         else:
             items, history = als.train(model, csr, items, settings, progress, **options)
+        self._finish(model, items, history, tasks)
+        return self
+
+    def _check_n_entries(self, n_entries):
+        if n_entries == 0:
+            what = "positive value" if self.feedback == "implicit" else "rating"
+            raise ValueError(
+                f"X has no stored entries to learn from; it must have at least one {what}."
+            )
+
+    def _initial_items(self, model, n_items, dtype, rng):
+        items = model.table(n_items, ITEM, dtype)
+        factors = model.factors(items)
+        factors[...] = rng.standard_normal(factors.shape) * (
+            float(self.init_scale) / np.sqrt(model.n_components)
+        )
+        return items
+
+    def _settings(self):
+        return _Settings(
+            learning_rate=float(self.learning_rate),
+            max_iter=int(self.max_iter),
+            tol=float(self.tol),
+            n_threads=n_threads(self.n_jobs),
+            verbose=bool(self.verbose),
+        )
+
+    def _finish(self, model, items, history, tasks):
+        """Store what training has found."""
         self._store(model, items)
         self.alpha_, self.unobserved_weight_ = model.alpha, model.unobserved_weight
         self.n_iter_ = len(history.loss_curve)
@@ -411,7 +426,6 @@ class MFRecommender(
         tasks.end()
         if not (history.converged or history.stopped):
             warn_not_converged(self.max_iter, self.tol, "iterations")
-        return self
 
     def _store(self, model, items):
         """The items' table in the units of X, its factors turned to their principal axes."""

@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn import get_config
 
 from skfm._kernels.features import look_up, mark_columns
+from skfm._utils.lazy import refuse_lazy
 from skfm._utils.memory import read_only
 
 LARGEST_INT32 = np.iinfo(np.int32).max
@@ -24,6 +25,7 @@ def check_sparse(X, name="X"):
     `indptr` says. Arrays are shared with X, which is not changed. Of blocks it is a copy in CSR,
     without the zeros that fill them: nobody can say whether these are stored.
     """
+    refuse_lazy(X, name)
     if not sparse.issparse(X) or X.ndim != 2:
         return X
     if X.format == "coo":

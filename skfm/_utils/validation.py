@@ -14,6 +14,7 @@ from scipy import sparse
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import check_non_negative, validate_data
 
+from skfm._utils.lazy import refuse_lazy
 from skfm._utils.memory import largest_squared
 from skfm._utils.parameters import (
     BOOLEAN,
@@ -61,6 +62,7 @@ def validate_X_y(estimator, X, y, *, numeric_target, reset=True):
         raise ValueError(
             f"{type(estimator).__name__} requires y to be passed, but the target y is None."
         )
+    refuse_lazy(y, "y")
     if numeric_target:
         y = _require_numbers(y)
     X, y = _validate(estimator, X, y=y, y_numeric=numeric_target, reset=reset)
@@ -203,6 +205,7 @@ def as_csr(X, *, keep_zeros=False):
 
 def check_sample_weight(sample_weight, n_rows, dtype):
     """Validate sample weights; return them as a new array, ones if there are none."""
+    refuse_lazy(sample_weight, "sample_weight")
     if sample_weight is None:
         return np.ones(n_rows, dtype=dtype)
     if isinstance(sample_weight, numbers.Number):

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from skfm._utils.ids import is_missing, refuse_rows, simplify
+from skfm._utils.lazy import refuse_lazy
 
 # Types that float() or NumPy would convert to numbers, although they are not.
 NO_NUMBERS = (str, bytes, date, np.datetime64, np.timedelta64, complex, np.complexfloating)
@@ -16,6 +17,7 @@ class Table:
     """A DataFrame, an array or a list of rows, whose columns are taken one by one."""
 
     def __init__(self, X):
+        refuse_lazy(X)
         self.names, self.from_pandas = None, False
         if hasattr(X, "columns") and hasattr(X, "dtypes"):
             self.names, self.from_pandas = list(X.columns), hasattr(X, "iloc")

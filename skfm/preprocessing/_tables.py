@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 from scipy import sparse
 
+from skfm._utils.lazy import refuse_lazy
 from skfm.preprocessing._columns import FEW, ArrayColumn, DictionaryColumn, as_objects
 from skfm.preprocessing._log_table import rows_as_array
 
@@ -53,6 +54,7 @@ class InputTable:
 
 def _open(X):
     """A function that reads a column, the names of the columns, and the shape."""
+    refuse_lazy(X)
     if sparse.issparse(X):
         raise TypeError(
             "Sparse data was passed for X, but dense data is required: X must be a table with a "

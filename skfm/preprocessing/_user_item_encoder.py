@@ -1,6 +1,6 @@
 """Logs of users and items to matrices, and back."""
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from scipy import sparse
@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skfm._utils.column_roles import ROLES, label
 from skfm._utils.estimator import PrintableEstimator, VersionedEstimator, all_or_nothing
-from skfm._utils.ids import Ids, as_objects, distinct, read_ids
+from skfm._utils.ids import Ids, as_objects, distinct, join_ids, read_ids
 from skfm._utils.parameters import FLOAT_TYPE, Options
 from skfm._utils.public import public
 from skfm._utils.sparse import check_sparse, in_configured_interface, sum_duplicates
@@ -523,6 +523,10 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
             found = {r: place for r, place in was.items() if place < table.shape[1]}
         return {**self._wanted, **dict.fromkeys(was), **found}
 
+    def _events(self, X):
+        """The known events of a part of the training log; None if it has no rows."""
+        return self._known_events(self._read(X)) if len(X) else None
+
     def _known_events(self, log):
         rows = self._find(self._users, log.users, "user")
         columns = self._find(self._items, log.items, "item")
@@ -559,6 +563,38 @@ class UserItemEncoder(VersionedEstimator, PrintableEstimator):
                 f"{named}{', ...' if len(unknown) > N_NAMED else ''}. {remedy}."
             )
         return positions
+
+
+class Lesson(NamedTuple):
+    """What an encoder learns from a part of a log, to be joined in the order of the parts."""
+
+    table: Any  # `Table` of the first row
+    places: dict
+    are_counts: bool
+    users: np.ndarray  # distinct ids, in order of first appearance
+    items: np.ndarray
+
+    @classmethod
+    def of(cls, encoder, X):
+        """The lesson of a part of a log; None if it has no rows."""
+        if len(X) == 0:
+            return None
+        log = read_log(open_log(X), encoder._columns_wanted())
+        users, _ = distinct(log.users, "user", by_appearance=True)
+        items, _ = distinct(log.items, "item", by_appearance=True)
+        return cls(open_log(X[:1]), log.places, _are_counts(log), users, items)
+
+    def join(self, other):
+        users, _ = distinct(join_ids(self.users, other.users), "user", by_appearance=True)
+        items, _ = distinct(join_ids(self.items, other.items), "item", by_appearance=True)
+        are_counts = self.are_counts and other.are_counts
+        return Lesson(self.table, self.places, are_counts, users, items)
+
+    def teach(self, encoder):
+        """Fit an encoder."""
+        users, _ = Ids.learn(self.users, "user")
+        items, _ = Ids.learn(self.items, "item")
+        encoder._keep(self.table, self.places, users, items, are_counts=self.are_counts)
 
 
 def _are_counts(log):

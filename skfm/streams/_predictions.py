@@ -126,7 +126,7 @@ def predict_stream(
         return predictions
     with _writing(output) as write:
         labels = None if name == "predict" else getattr(model, "classes_", None)
-        return sum(write(_by_column(values, COLUMNS[name], labels)) for values in predictions)
+        return sum(write(by_column(values, COLUMNS[name], labels)) for values in predictions)
 
 
 def _choose(model):
@@ -144,7 +144,7 @@ def _predictions(model, rows, method):
         raise ValueError(NO_ROWS)
 
 
-def _by_column(values, name, labels):
+def by_column(values, name, labels):
     """Predictions as columns with names."""
     values = np.asarray(values)
     if values.ndim == 1:

@@ -2,6 +2,7 @@
 
 import os
 
+from skfm._utils.lazy import refuse_lazy
 from skfm._utils.messages import shown
 from skfm.streams._files import LIBFFM, TABLES, find_files
 from skfm.streams._functions import Functions
@@ -23,6 +24,7 @@ def open_source(source, *, columns=None, column_types=None, column_kinds=None):
     column_kinds : dict of str to str, default=None
         Kinds of values in columns of CSV files, as far as they are known.
     """
+    refuse_lazy(source, "source")
     if isinstance(source, (str, os.PathLike)):
         source = [source]
     if isinstance(source, (list, tuple)):

@@ -110,6 +110,10 @@ class Planner:
     def n_batches(self):
         return self._bounds[-1]
 
+    def n_batches_of(self, number):
+        """How many batches a window has."""
+        return self._bounds[number + 1] - self._bounds[number]
+
     @property
     def max_pairs(self):
         """Upper bound of the distinct features of a batch."""
@@ -179,3 +183,28 @@ class Planner:
         columns.feature.resize(n_pairs, refcheck=False)
         columns.ptr.resize(n_pairs + 1, refcheck=False)
         return Window(window_rows, columns)
+
+
+def single_batch(window, batch):
+    """A batch of a window as a window of its own, with its features numbered from 0."""
+    rows, columns = window
+    r0, r1 = rows.start[batch : batch + 2]
+    f0, f1 = columns.start[batch : batch + 2]
+    entries = slice(rows.ptr[r0], rows.ptr[r1])
+    return Window(
+        WindowRows(
+            start=np.array([0, r1 - r0]),
+            ptr=rows.ptr[r0 : r1 + 1] - rows.ptr[r0],
+            local=rows.local[entries],
+            value=rows.value[entries],
+            target=rows.target[r0:r1],
+            weight=rows.weight[r0:r1],
+        ),
+        WindowColumns(
+            start=np.array([0, f1 - f0]),
+            feature=np.arange(f1 - f0, dtype=columns.feature.dtype),
+            ptr=columns.ptr[f0 : f1 + 1] - columns.ptr[f0],
+            row=columns.row[entries],
+            value=columns.value[entries],
+        ),
+    )

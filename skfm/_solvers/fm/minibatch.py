@@ -12,6 +12,7 @@ from skfm._solvers.fm.optimizer import Optimizer
 from skfm._solvers.fm.optimizer_state import UPDATES
 from skfm._solvers.fm.penalties import FIND_NONE
 from skfm._solvers.fm.streamed import make_streamed_batches
+from skfm._solvers.fm.synchronous import PartitionedRows, SynchronousTrainer
 from skfm._solvers.fm.trainer import Observed, Trainer
 from skfm._solvers.training import advice, loss_limit, run_epochs
 from skfm._utils.checkpoint import NO_CHECKPOINT
@@ -88,19 +89,22 @@ class RowSteps:
 def make_trainer(problem, optimizer, settings, rng, sample=None):
     """A trainer for regression or classification.
 
-    If the rows are read from files, ``problem`` is a `StreamedProblem`, and ``sample`` the problem
+    If the rows are not in memory, ``problem`` is a `StreamedProblem`, and ``sample`` the problem
     of a sample of them.
     """
+    make = Trainer
     if sample is None:
         planner = make_planner(problem, settings, rng)
         observed = Observed(problem, planner)
     else:
         planner = make_streamed_batches(problem, settings)
+        if isinstance(problem.rows, PartitionedRows):
+            make = SynchronousTrainer
         order = np.random.RandomState(0)  # of no effect on results
         observed = Observed(sample, Planner(sample, planner.batch_size, order))
     n_outputs = optimizer.state.factors.shape[0]
     steps = RowSteps(observed.problem, settings.loss_parameter, n_outputs)
-    return Trainer(problem, optimizer, planner, steps, settings, rng, observed)
+    return make(problem, optimizer, planner, steps, settings, rng, observed)
 
 
 def train(

@@ -7,7 +7,7 @@ search for penalties and the search for directions of descent need the outputs o
 several times, and a sample determines them well enough.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -49,6 +49,54 @@ class RowsInPieces(Protocol):
     def read(self, pieces):
         """The rows of some pieces, as a `Block`; may be called in any thread."""
 
+    def measure(self):
+        """Sums over the rows of each column, the weight of all rows, and a sample of them."""
+
+    def measure_centered(self, center):
+        """Sums of the columns less their centers, and the number of entries of each column."""
+
+
+class InOrder:
+    """How `RowsInPieces` are measured by reading them."""
+
+    def measure(self):
+        sums = ColumnSums(*np.zeros((3, self.n_features)))
+        center, total_weight = np.zeros(self.n_features), 0.0
+        share = min(1.0, SAMPLE_ENTRIES / max(int(self.piece_entries.sum()), 1))
+        rng, samples = np.random.default_rng(0), []
+        for block in read_in_order(self):
+            X, _, weight = block
+            measure_columns(X, weight, center, sums)
+            total_weight += weight.sum(dtype=np.float64) if weight.size else X.shape[0]
+            samples.append(sample_of_block(block, rng, share))
+        return sums, total_weight, join_sample(samples, self.dtype)
+
+    def measure_centered(self, center):
+        centered = ColumnSums(*np.zeros((3, center.size)))
+        n_entries = np.zeros(center.size, np.intp)
+        for X, _, weight in read_in_order(self):
+            measure_columns(X, weight, center, centered)
+            n_entries += np.bincount(X.indices, minlength=center.size)
+        return centered, n_entries
+
+
+def sample_of_block(block, rng, share):
+    """Each row of a block with the probability ``share``, as a `Block`."""
+    X, target, weight = block
+    chosen = np.flatnonzero(rng.random(X.shape[0]) < share)
+    return Block(X[chosen], target[chosen], weight[chosen] if weight.size else weight)
+
+
+def join_sample(samples, dtype):
+    """The rows of several samples as one, without those that are empty."""
+    X, targets, weights = zip(*(s for s in samples if s.X.shape[0]), strict=True)
+    weight = [
+        w if w.size else np.ones(t.size, dtype) for w, t in zip(weights, targets, strict=True)
+    ]
+    weight = np.concatenate(weight)
+    weight = weight[:0] if (weight == 1).all() else weight
+    return Block(sparse.vstack(X, format="csr"), np.concatenate(targets), weight)
+
 
 def fit_in_memory(piece_entries):
     """Whether the rows of all pieces together are a single block."""
@@ -85,6 +133,10 @@ class StreamedProblem(Problem):
     def total_weight(self):
         return self.total
 
+    def without_rows(self):
+        """The same problem without what reads its rows: what others need for `with_rows`."""
+        return replace(self, rows=None)
+
     def with_rows(self, block):
         """The problem of some of the rows, with these columns and penalties."""
         X = block.X  # which has entries of centered columns in all rows
@@ -113,7 +165,7 @@ def make_streamed_problem(
 
     Returns the `StreamedProblem`, and the `Problem` of a sample of the rows.
     """
-    sums, total_weight, sample = _measure(rows)
+    sums, total_weight, sample = rows.measure()
     center = np.zeros(rows.n_features)
     if may_center and interactions.may_center:
         center, sums = _center(rows, sums, total_weight)
@@ -143,35 +195,12 @@ def make_streamed_problem(
     return problem, problem.with_rows(sample)
 
 
-def _measure(rows):
-    """Sums over the rows of each column, the weight of all rows, and a sample of them."""
-    sums = ColumnSums(*np.zeros((3, rows.n_features)))
-    center, total_weight = np.zeros(rows.n_features), 0.0
-    share = min(1.0, SAMPLE_ENTRIES / max(int(rows.piece_entries.sum()), 1))
-    rng, parts = np.random.default_rng(0), []
-    for X, target, weight in read_in_order(rows):
-        measure_columns(X, weight, center, sums)
-        total_weight += weight.sum(dtype=np.float64) if weight.size else X.shape[0]
-        chosen = np.flatnonzero(rng.random(X.shape[0]) < share)
-        if chosen.size:
-            weight = weight[chosen] if weight.size else np.ones(chosen.size, rows.dtype)
-            parts.append((X[chosen], target[chosen], weight))
-    X, targets, weights = zip(*parts, strict=True)
-    weight = np.concatenate(weights)
-    weight = weight[:0] if (weight == 1).all() else weight
-    sample = Block(sparse.vstack(X, format="csr"), np.concatenate(targets), weight)
-    return sums, total_weight, sample
-
-
 def _center(rows, sums, total_weight):
     """The same as `column_scaling.center_columns`, in a second pass if any column is centered."""
     center = far_centers(sums, full_columns(sums.count, total_weight), rows.dtype)
     if not center.any():
         return center, sums
-    centered, n_entries = ColumnSums(*np.zeros((3, center.size))), np.zeros(center.size, np.intp)
-    for X, _, weight in read_in_order(rows):
-        measure_columns(X, weight, center, centered)
-        n_entries += np.bincount(X.indices, minlength=center.size)
+    centered, n_entries = rows.measure_centered(center)
     center[n_entries < rows.piece_rows.sum()] = 0  # rows of negligible weight lack an entry
     return without_constants(center, sums, centered.square)
 

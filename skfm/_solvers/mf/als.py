@@ -19,7 +19,7 @@ THREAD_WORK = 40_000  # below this a second thread costs more than it brings
 
 
 @dataclass
-class _Rows:
+class Rows:
     """The entries of one side, the penalties of its rows, and how threads share these."""
 
     entries: Entries
@@ -28,13 +28,13 @@ class _Rows:
     n_threads: int
 
 
-def _rows(model, csr, n_threads):
+def rows_of(model, csr, n_threads):
     count = np.diff(csr.indptr)
     work = np.append(0, np.cumsum(count + 1))
     n_chunks = max(1, int(work[-1] // CHUNK_WORK))
     bounds = np.searchsorted(work, np.linspace(0, work[-1], n_chunks + 1))
     bounds[0], bounds[-1] = 0, count.size
-    return _Rows(
+    return Rows(
         problem.entries_of(csr, model.is_implicit),
         model.strength(count, csr.shape[1]).astype(csr.dtype),
         np.unique(bounds),
@@ -42,7 +42,7 @@ def _rows(model, csr, n_threads):
     )
 
 
-def _solve(model, rows, side, design, gram_diagonal, solution, n_steps, precision):
+def solve(model, rows, side, design, gram_diagonal, solution, n_steps, precision):
     """Solve the rows of one side in place; returns the sum of their objectives."""
     objective = np.zeros(solution.shape[0])
     ridge = model.ridge(side, gram_diagonal, solution.dtype)
@@ -75,8 +75,8 @@ def fold_in(model, csr, items, squares, n_threads):
     users = model.table(csr.shape[0], USER, items.dtype)
     precision = np.finfo(items.dtype).eps ** 2 * 10
     n_steps = 10 * items.shape[1]  # for ill-conditioned rows; most need as many as 20
-    rows = _rows(model, csr, n_threads)
-    objective = _solve(model, rows, USER, items, squares, users, n_steps, precision)
+    rows = rows_of(model, csr, n_threads)
+    objective = solve(model, rows, USER, items, squares, users, n_steps, precision)
     if not np.isfinite(objective):
         raise ValueError(f"X has values that are too large for {items.dtype}; scale them.")
     return users
@@ -104,8 +104,8 @@ def train(model, csr, items, settings, progress, listener=None, checkpoint=NO_CH
     """
     by_column = csr.T.tocsr()
     sides = [
-        _rows(model, csr, settings.n_threads),
-        _rows(model, by_column, settings.n_threads),
+        rows_of(model, csr, settings.n_threads),
+        rows_of(model, by_column, settings.n_threads),
     ]
     tables = _Tables([model.table(csr.shape[0], USER, csr.dtype), items])
 
@@ -136,5 +136,5 @@ def _half_step(model, sides, tables, side):
         squares, rotation = principal_axes(model, tables[other], n_threads)
         for table in tables:
             rotate(table, rotation, n_threads)
-    objective = _solve(model, sides[side], side, tables[other], squares, tables[side], N_STEPS, 0)
+    objective = solve(model, sides[side], side, tables[other], squares, tables[side], N_STEPS, 0)
     return objective + model.penalty(tables[other], other, sides[other].strength)

@@ -15,6 +15,11 @@ def principal_axes(model, table, n_threads):
 
     A table times the rotation holds the factors along the axes; its other columns do not change.
     """
+    return axes_of(model, gram_matrix(table, n_threads), table.dtype)
+
+
+def gram_matrix(table, n_threads):
+    """The products of all columns of a table, summed in float64 over parts of fixed size."""
     width = table.shape[1]
     bounds = _bounds(table)
     parts = np.zeros((bounds.size - 1, width, width), table.dtype)
@@ -26,6 +31,11 @@ def principal_axes(model, table, n_threads):
     total = np.zeros((width, width))
     for part in parts:
         total += part
+    return total
+
+
+def axes_of(model, total, dtype):
+    """What `principal_axes` returns for a table with this Gram matrix."""
     held, stop = model.n_held, model.n_held + model.n_components
     products = total[held:stop, held:stop]
     check_finite(products)
@@ -33,7 +43,7 @@ def principal_axes(model, table, n_threads):
     squares, axes = np.maximum(squares[::-1], 0), axes[:, ::-1]
     largest = np.abs(axes).argmax(axis=0)
     axes = axes * np.where(axes[largest, np.arange(len(axes))] < 0, -1, 1)
-    rotation = np.eye(width, dtype=table.dtype)
+    rotation = np.eye(len(total), dtype=dtype)
     rotation[held:stop, held:stop] = axes
     return squares, rotation
 
