@@ -8,6 +8,8 @@ among the cases that the parameters of a test have, and mark the rest ``full``:
 - ``@pytest.mark.pairwise`` keeps, of these, some in which any two values of two parameters meet.
 """
 
+import signal
+import threading
 from collections import defaultdict
 from itertools import combinations_with_replacement
 
@@ -68,3 +70,13 @@ def choices(case):
     for mark in case.iter_markers("parametrize"):
         names = mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0]
         yield tuple((name, id(case.callspec.params[name.strip()])) for name in names)
+
+
+@pytest.fixture
+def can_interrupt():
+    """Control-C has its usual effect, also if pytest runs in the background of a shell."""
+    if threading.current_thread() is not threading.main_thread():
+        pytest.skip("only the main thread is interrupted")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

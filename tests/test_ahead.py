@@ -74,7 +74,7 @@ def test_the_thread_has_the_configuration_of_scikit_learn():
     assert list(one_ahead(elements())) == [False]
 
 
-def test_control_c_while_an_element_is_computed():
+def test_control_c_while_an_element_is_computed(can_interrupt):
     """It is not hidden by an error, and what is left is closed."""
     started, closed = threading.Event(), threading.Event()
 
@@ -89,8 +89,6 @@ def test_control_c_while_an_element_is_computed():
         finally:
             closed.set()
 
-    if threading.current_thread() is not threading.main_thread():
-        pytest.skip("only the main thread is interrupted")
     with pytest.raises(KeyboardInterrupt):
         next(one_ahead(elements()))
     gc.collect()  # the traceback, which refers to the iterator

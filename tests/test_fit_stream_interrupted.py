@@ -67,11 +67,9 @@ def raise_it():
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("place", ["encoding", "first pass", "reading", "writing", "epoch"])
-def test_control_c(place, small, tmp_path, monkeypatch):
+def test_control_c(place, small, can_interrupt, tmp_path, monkeypatch):
     """The model is as it was, no thread goes on, and the checkpoint continues."""
     if place in ("encoding", "first pass", "reading"):
-        if threading.current_thread() is not threading.main_thread():
-            pytest.skip("only the main thread is interrupted")
         interrupt = _thread.interrupt_main  # while another thread works
     else:
         interrupt = raise_it
