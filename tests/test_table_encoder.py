@@ -554,9 +554,13 @@ def test_target_statistics_need_all_rows_and_a_target():
 @pytest.mark.parametrize(
     ("y", "options", "message"),
     [
-        ([1.0, 2.5, 3.0, 4.0, 5.5, 6.0], {}, "'x' .* cv=10, but y has 6 rows; pass cv=6 or less"),
-        ([*"uuuuvv"], {"cv": 5}, "'x' .* at most 4 rows of a class; pass cv=4 or less"),
-        ([*"abcdef"], {"cv": 2}, "at most 1 rows of a class; encode it as 'category'"),
+        (
+            [1.0, 2.5, 3.0, 4.0, 5.5, 6.0],
+            {},
+            "'x' .* cv=10, but y has 6 samples; pass cv=6 or less",
+        ),
+        ([*"uuuuvv"], {"cv": 5}, "'x' .* at most 4 samples of a class; pass cv=4 or less"),
+        ([*"abcdef"], {"cv": 2}, "at most 1 sample of a class; encode it as 'category'"),
         ([1.0, None, 2.0, 3.0, np.nan, 1.0], {"cv": 2}, "2 targets in y are missing"),
         ([*"uv", None, *"uvu"], {"cv": 2}, "1 targets in y are missing .* the first in row 2"),
         ([1, 2, np.inf, 3, 4, 5], {"cv": 2}, "Input y contains infinity"),

@@ -57,11 +57,12 @@ class Target(Block):
         n_folds = int(self.cv)
         most = n_rows if labels is None else np.bincount(labels).max()
         if n_folds > most:
-            rows = f"{n_rows} rows" if labels is None else f"at most {most} rows of a class"
+            found = f"{most} sample" if most == 1 else f"{most} samples"
+            found = found if labels is None else f"at most {found} of a class"
             remedy = f"pass cv={most} or less" if most > 1 else "encode it as 'category'"
             raise ValueError(
-                f"The field {self.field!r} of kind 'target' needs as many rows as it has folds, "
-                f"cv={n_folds}, but y has {rows}; {remedy}."
+                f"The field {self.field!r} of kind 'target' needs as many samples as it has "
+                f"folds, cv={n_folds}, but y has {found}; {remedy}."
             )
         folds = (KFold if labels is None else StratifiedKFold)(
             n_folds, shuffle=True, random_state=random_state
